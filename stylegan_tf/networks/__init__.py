@@ -1,0 +1,1 @@
+"""The networks: mapping, synthesis, generator, discriminator."""

@@ -1,0 +1,109 @@
+"""The generator: mapping, truncation, mixing and synthesis (Karras et al. 2019).
+
+    z --mapping--> w --broadcast--> ws --truncate--> ws --synthesis--> pictures
+
+The parts are usable alone. `w_avg`, the running mean of w that truncation pulls
+towards, and the constant noise maps are non-trainable weights: every save has them.
+"""
+
+import keras
+import tensorflow as tf
+
+from stylegan_tf import config
+from stylegan_tf.layers import PACKAGE, ZEROS
+from stylegan_tf.networks.mapping import Mapping, as_config
+from stylegan_tf.networks.synthesis import Synthesis
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Generator(keras.Model):
+    """z to pictures.
+
+    Args:
+        config: `GeneratorConfig` or its dict.
+
+    Call arguments:
+        z: float [N, z_dim], standard normal.
+        labels: one-hot float [N, classes], or None.
+        psi: float or scalar tensor, truncation: 1 = none, 0 = the average picture.
+        cutoff: int, layers that truncation reaches; None = all.
+        noise, resolution, alpha, seed: as in `Synthesis`.
+
+    Returns:
+        float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
+    """
+
+    def __init__(self, config, **kwargs):
+        kwargs.setdefault("name", "generator")
+        super().__init__(**(kwargs | {"autocast": False}))
+        self.config = as_config(config)
+        self.mapping = Mapping(self.config)
+        self.synthesis = Synthesis(self.config, dtype=self.dtype_policy)
+        self.build()
+
+    def build(self, input_shape=None):
+        self.w_avg = self.add_weight(
+            shape=(self.config.w_dim,),
+            initializer=ZEROS,
+            trainable=False,
+            name="w_avg",
+            dtype="float32",
+        )
+        self.mapping.build()
+        self.synthesis.build()
+        self.built = True
+
+    def call(
+        self,
+        z,
+        labels=None,
+        psi=1.0,
+        cutoff=None,
+        noise="random",
+        resolution=None,
+        alpha=1.0,
+        seed=None,
+    ):
+        ws = self.broadcast(self.mapping(z, labels))
+        ws = self.truncate(ws, psi, cutoff)
+        return self.synthesis(
+            ws, noise=noise, resolution=resolution, alpha=alpha, seed=seed
+        )
+
+    def broadcast(self, w: tf.Tensor) -> tf.Tensor:
+        """One style for every layer: [N, w_dim] -> [N, num_styles, w_dim]."""
+        return tf.stack([w] * self.config.num_styles, axis=1)
+
+    # -----------------------------------------------------------------------
+    # Truncation trick in W (section B of the appendix): w' = w_avg + psi (w - w_avg),
+    # on the first `cutoff` layers only, so that coarse structure becomes typical
+    # while fine detail keeps its variety.
+
+    def truncate(self, ws: tf.Tensor, psi=1.0, cutoff: int | None = None) -> tf.Tensor:
+        """Pulls the styles of the first `cutoff` layers (None = all) towards w_avg."""
+        if isinstance(psi, int | float) and psi == 1:
+            return ws
+        w_avg = tf.convert_to_tensor(self.w_avg)
+        truncated = w_avg + (ws - w_avg) * tf.cast(psi, ws.dtype)
+        return truncated if cutoff is None else self.mix(truncated, ws, cutoff)
+
+    # -----------------------------------------------------------------------
+    # Style mixing (section 3.1): two latents share a picture, the first one rules
+    # the layers below the cut-off, the second one those above.
+
+    def mix(self, ws: tf.Tensor, other: tf.Tensor, cutoff) -> tf.Tensor:
+        """ws on the layers below `cutoff`, `other` on the rest."""
+        below = tf.range(self.config.num_styles) < cutoff
+        return tf.where(below[None, :, None], ws, other)
+
+    def stage_variables(self, resolution: int) -> list:
+        """The trainable weights that a picture at `resolution` depends on."""
+        own = self.mapping.trainable_variables
+        return own + self.synthesis.stage_variables(resolution)
+
+    def get_config(self):
+        return {
+            "config": config.to_dict(self.config),
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }

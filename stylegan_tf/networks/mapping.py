@@ -1,0 +1,73 @@
+"""The mapping network f: Z -> W (Karras et al. 2019, section 2 and figure 1b, left).
+
+An MLP of eight layers that learns a hundred times slower than the rest. Labels are
+embedded by a plain matrix and concatenated to z before the common normalisation.
+"""
+
+import keras
+import tensorflow as tf
+
+from stylegan_tf import config, ops
+from stylegan_tf.layers import PACKAGE, EqualizedDense
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Mapping(keras.layers.Layer):
+    """z, and perhaps a label, to the intermediate latent w. Always float32.
+
+    Args:
+        config: `GeneratorConfig`, or the dict that `get_config` made of one.
+
+    Call arguments:
+        z: float [N, z_dim].
+        labels: one-hot float [N, classes], or None without classes.
+
+    Returns:
+        w: float32 [N, w_dim].
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(**(kwargs | {"dtype": "float32", "name": "mapping"}))
+        self.config = as_config(config)
+
+    def build(self, input_shape=None, labels_shape=None):
+        c = self.config
+        if c.classes:
+            self.label_embedding = self.add_weight(
+                shape=(c.classes, c.z_dim),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
+                name="label_embedding",
+            )
+        width = c.mapping_input_dim
+        for i in range(c.mapping_layers):
+            units = c.w_dim if i == c.mapping_layers - 1 else c.mapping_width
+            dense = EqualizedDense(
+                units, lrmul=c.mapping_lrmul, name=f"dense{i}", dtype="float32"
+            )
+            setattr(self, f"dense{i}", dense)
+            dense.build((None, width))
+            width = units
+
+    def call(self, z, labels=None):
+        c = self.config
+        x = z
+        if c.classes:
+            labels = tf.zeros([tf.shape(z)[0], c.classes]) if labels is None else labels
+            x = tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
+        if c.normalize_z:
+            x = ops.pixel_norm(x)
+        for i in range(c.mapping_layers):
+            dense = getattr(self, f"dense{i}")
+            x = ops.ACTIVATIONS[c.activation](dense(x))
+        return x
+
+    def compute_output_shape(self, input_shape, labels_shape=None):
+        return (input_shape[0], self.config.w_dim)
+
+    def get_config(self):
+        return {"config": config.to_dict(self.config)}
+
+
+def as_config(value, cls=config.GeneratorConfig):
+    """A config, from itself or from the plain dict that Keras keeps."""
+    return value if isinstance(value, cls) else config.from_dict(cls, value)

@@ -1,0 +1,222 @@
+"""The synthesis network g: W -> pictures (Karras et al. 2019, figure 1b, right).
+
+Read top to bottom, this is the figure: a learned constant, then per resolution two
+convolutions, each followed by noise (B), bias, activation and AdaIN driven by a
+style (A). It grows progressively (Karras et al. 2018, figure 2): all blocks exist
+from the start, `resolution` says how many of them run, and `alpha` how far the last
+one has faded in.
+"""
+
+import keras
+import tensorflow as tf
+
+from stylegan_tf import config, ops
+from stylegan_tf.config import GeneratorConfig, levels
+from stylegan_tf.layers import (
+    PACKAGE,
+    Epilogue,
+    EqualizedConv2D,
+    EqualizedDense,
+    LearnedConstant,
+    ToRGB,
+)
+from stylegan_tf.networks.mapping import as_config
+
+NOISE_MODES = ("random", "const", "none")
+
+
+def epilogue(c: GeneratorConfig, name: str, dtype) -> Epilogue:
+    """The tail of a layer, with the switches that `c` sets."""
+    return Epilogue(
+        activation=c.activation,
+        use_noise=c.use_noise,
+        use_pixel_norm=c.use_pixel_norm,
+        use_instance_norm=c.use_instance_norm,
+        use_styles=c.use_styles,
+        noise_position=c.noise_position,
+        name=name,
+        dtype=dtype,
+    )
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SynthesisBlock(keras.layers.Layer):
+    """Two styled layers at one resolution.
+
+    The first block starts from the learned constant (or, on ladder B and C, from a
+    dense layer on w); every other one doubles the picture by its first convolution
+    and blurs what that leaves.
+
+    Args:
+        config: `GeneratorConfig` or its dict.
+        resolution: int, level of the block.
+
+    Call arguments:
+        x: float [N, H/2, W/2, C'] from the block below; for the first block anything
+            whose first dimension is N.
+        styles: two floats [N, w_dim].
+        noise: two floats [N or 1, H, W, 1], or None each.
+
+    Returns:
+        float [N, H, W, C].
+    """
+
+    def __init__(self, config, resolution, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = as_config(config)
+        self.resolution = resolution
+
+    def build(self, input_shape=None, *_):
+        c, dtype = self.config, self.dtype_policy
+        maps, shape = c.fmaps(self.resolution), c.shape(self.resolution)
+        x_shape, w_shape = (None, *shape, maps), (None, c.w_dim)
+        if self.resolution > 4:
+            self.conv0 = EqualizedConv2D(
+                maps, resample="up", use_bias=False, name="conv0_up", dtype=dtype
+            )
+            self.conv0.build((None, None, None, c.fmaps(self.resolution // 2)))
+        elif c.const_input:
+            self.const = LearnedConstant((*shape, maps), name="const", dtype=dtype)
+            self.const.build()
+        else:
+            # The gain keeps the paper's variance at 4 x 4, whatever the start block.
+            self.dense = EqualizedDense(
+                shape[0] * shape[1] * maps,
+                gain=2**0.5 / 4,
+                use_bias=False,
+                name="dense",
+                dtype=dtype,
+            )
+            self.dense.build(w_shape)
+        self.conv1 = EqualizedConv2D(maps, use_bias=False, name="conv1", dtype=dtype)
+        self.conv1.build(x_shape)
+        for i in range(2):
+            tail = epilogue(c, f"epilogue{i}", dtype)
+            setattr(self, f"epilogue{i}", tail)
+            tail.build(x_shape, w_shape)
+
+    def call(self, x, styles, noise=(None, None)):
+        c = self.config
+        if self.resolution > 4:
+            x = ops.blur(self.conv0(x), c.blur_filter)
+        elif c.const_input:
+            x = self.const(x)
+        else:
+            shape = (-1, *c.shape(4), c.fmaps(4))
+            x = tf.reshape(self.dense(styles[0]), shape)
+        x = self.epilogue0(x, styles[0], noise[0])
+        return self.epilogue1(self.conv1(x), styles[1], noise[1])
+
+    def compute_output_shape(self, input_shape, *_):
+        c = self.config
+        return (input_shape[0], *c.shape(self.resolution), c.fmaps(self.resolution))
+
+    def get_config(self):
+        own = {"config": config.to_dict(self.config), "resolution": self.resolution}
+        return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Synthesis(keras.layers.Layer):
+    """Styles to pictures.
+
+    Args:
+        config: `GeneratorConfig` or its dict.
+
+    Call arguments:
+        ws: float [N, num_styles, w_dim], one style a layer.
+        noise: "random" (fresh for every example), "const" (the stored maps), "none",
+            or a list with one float [N or 1, H, W, 1] a layer.
+        resolution: int, level of the output; None = the final one.
+        alpha: float or scalar tensor in [0, 1], how far the last block has faded in.
+        seed: int [2], makes random noise a pure function of it; None = fresh draws.
+
+    Returns:
+        float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
+
+    Raises:
+        ValueError: another noise mode, or a list of another length.
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
+        self.config = as_config(config)
+
+    def build(self, input_shape=None, *_):
+        c = self.config
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        for r in levels(c.resolution):
+            block = SynthesisBlock(c, r, name=f"block{r}", dtype=self.dtype_policy)
+            setattr(self, f"block{r}", block)
+            block.build()
+            to_rgb = ToRGB(c.channels, name=f"to_rgb{r}")
+            setattr(self, f"to_rgb{r}", to_rgb)
+            to_rgb.build((None, *c.shape(r), c.fmaps(r)))
+        for i in range(c.num_layers if c.use_noise else 0):
+            shape = (1, *c.shape(4 << i // 2), 1)
+            noise = self.add_weight(
+                shape=shape, initializer=normal, trainable=False, name=f"noise{i}"
+            )
+            setattr(self, f"noise{i}", noise)
+
+    def call(self, ws, noise="random", resolution=None, alpha=1.0, seed=None):
+        c = self.config
+        final = resolution or c.resolution
+        styles = tf.unstack(ws, num=c.num_styles, axis=1)
+        if not c.use_styles:
+            styles *= c.num_layers
+        maps = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
+        x, rgb = ws, None
+        for i, r in enumerate(levels(final)):
+            pair = slice(2 * i, 2 * i + 2)
+            x = getattr(self, f"block{r}")(x, styles[pair], maps[pair])
+            if r == final // 2 and not fully_faded(alpha):
+                rgb = getattr(self, f"to_rgb{r}")(x)
+        new = getattr(self, f"to_rgb{final}")(x)
+        return new if rgb is None else ops.lerp(ops.upsample(rgb), new, alpha)
+
+    def noise_maps(self, noise, resolution: int, n, seed=None) -> list:
+        """The noise of every layer up to `resolution`, as `call` describes it."""
+        c = self.config
+        layers = 2 * len(levels(resolution))
+        if not c.use_noise or (isinstance(noise, str) and noise == "none"):
+            return [None] * layers
+        if not isinstance(noise, str):
+            if len(noise) < layers:
+                raise ValueError(
+                    f"noise has {len(noise)} maps; resolution {resolution} uses "
+                    f"{layers}, two for each of its {layers // 2} blocks."
+                )
+            return list(noise)
+        if noise == "const":
+            return [getattr(self, f"noise{i}") for i in range(layers)]
+        if noise != "random":
+            raise ValueError(
+                f"noise is {noise!r}; use {', '.join(NOISE_MODES)} or a list of maps."
+            )
+        shapes = [(n, *c.shape(4 << i // 2), 1) for i in range(layers)]
+        if seed is None:
+            return [tf.random.normal(s) for s in shapes]
+        fold = tf.random.fold_in
+        return [
+            tf.random.stateless_normal(s, fold(seed, i)) for i, s in enumerate(shapes)
+        ]
+
+    def stage_variables(self, resolution: int) -> list:
+        """The trainable weights that a picture at `resolution` depends on."""
+        last = (resolution // 2, resolution)
+        parts = [getattr(self, f"block{r}") for r in levels(resolution)]
+        parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
+        return [v for part in parts for v in part.trainable_variables]
+
+    def compute_output_shape(self, input_shape, *_, resolution=None, **__):
+        c = self.config
+        return (input_shape[0], *c.shape(resolution or c.resolution), c.channels)
+
+    def get_config(self):
+        return {"config": config.to_dict(self.config), "dtype": self.dtype_policy}
+
+
+def fully_faded(alpha) -> bool:
+    """Whether alpha is known to be 1, so that no blend need be computed."""
+    return isinstance(alpha, int | float) and alpha >= 1

@@ -1,0 +1,182 @@
+"""The names and layouts of the official StyleGAN (2018) networks, mapped to ours.
+
+`name_map(network)` lists, for every official variable of a generator or discriminator,
+the weight of ours that holds it and how its array is laid out on either side: NCHW
+there, NHWC here. Weights are the stored values, before the equalised learning rate's
+multiplier, on both sides.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from stylegan_tf.config import levels
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _flip(x: np.ndarray) -> np.ndarray:
+    return x[::-1, ::-1]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of our weights, and the way its array is written in the official files."""
+
+    weight: keras.Variable
+    to_ours: Callable[[np.ndarray], np.ndarray] = _same
+    to_official: Callable[[np.ndarray], np.ndarray] = _same
+
+
+def name_map(network: Generator | Discriminator, fused_scale="auto") -> dict[str, Slot]:
+    """Official variable name -> `Slot`, for every weight of `network`.
+
+    Args:
+        network: a generator or discriminator with a square start block of 4 x 4.
+        fused_scale: the official option: "auto", True or False. Where the official
+            graph fuses up-sampling and convolution, its kernel is ours turned by 180
+            degrees.
+    """
+    if isinstance(network, Generator):
+        return _generator(network, fused_scale)
+    return _discriminator(network)
+
+
+def assign(
+    network: Generator | Discriminator, arrays: Mapping, fused_scale="auto"
+) -> list[str]:
+    """Sets every weight of `network` from official arrays.
+
+    Args:
+        network: as in `name_map`.
+        arrays: official name -> array. `lod` entries carry no weight and are ignored.
+        fused_scale: as in `name_map`.
+
+    Returns:
+        Names in `arrays` that this network has no place for.
+
+    Raises:
+        KeyError: an official variable is missing from `arrays`.
+    """
+    slots = name_map(network, fused_scale)
+    for name, slot in slots.items():
+        slot.weight.assign(slot.to_ours(np.asarray(arrays[name])))
+    skip = {"lod", "G_synthesis/lod"}
+    return [name for name in arrays if name not in slots and name not in skip]
+
+
+# ---------------------------------------------------------------------------
+
+
+def _nchw() -> dict:
+    """[N, C, H, W] there, [N, H, W, C] here."""
+    return {
+        "to_ours": lambda x: np.transpose(x, [0, 2, 3, 1]),
+        "to_official": lambda x: np.transpose(x, [0, 3, 1, 2]),
+    }
+
+
+def _fused(resolution: int, fused_scale) -> dict:
+    fused = resolution >= 128 if fused_scale == "auto" else bool(fused_scale)
+    return {"to_ours": _flip, "to_official": _flip} if fused else {}
+
+
+def _flattened_columns(h: int, w: int, maps: int) -> dict:
+    """A dense kernel whose outputs are a C, H, W block there, H, W, C here."""
+    return {
+        "to_ours": lambda x: (
+            x.reshape(-1, maps, h, w).transpose(0, 2, 3, 1).reshape(len(x), -1)
+        ),
+        "to_official": lambda x: (
+            x.reshape(-1, h, w, maps).transpose(0, 3, 1, 2).reshape(len(x), -1)
+        ),
+    }
+
+
+def _flattened_rows(h: int, w: int, maps: int) -> dict:
+    """A dense kernel whose inputs are a C, H, W block there, H, W, C here."""
+    return {
+        "to_ours": lambda x: (
+            x.reshape(maps, h, w, -1).transpose(1, 2, 0, 3).reshape(len(x), -1)
+        ),
+        "to_official": lambda x: (
+            x.reshape(h, w, maps, -1).transpose(2, 0, 1, 3).reshape(len(x), -1)
+        ),
+    }
+
+
+def _generator(g: Generator, fused_scale) -> dict[str, Slot]:
+    c, synthesis = g.config, g.synthesis
+    slots = {"dlatent_avg": Slot(g.w_avg)}
+    if c.classes:
+        weight = g.mapping.label_embedding
+        slots["G_mapping/LabelConcat/weight"] = Slot(weight)
+    for i in range(c.mapping_layers):
+        dense = getattr(g.mapping, f"dense{i}")
+        slots |= _with_bias(f"G_mapping/Dense{i}", dense)
+    for i in range(c.num_layers if c.use_noise else 0):
+        noise = getattr(synthesis, f"noise{i}")
+        slots[f"G_synthesis/noise{i}"] = Slot(noise, **_nchw())
+    for r in levels(c.resolution):
+        slots |= _synthesis_block(c, getattr(synthesis, f"block{r}"), fused_scale)
+        lod = (c.resolution // r).bit_length() - 1
+        to_rgb = getattr(synthesis, f"to_rgb{r}")
+        slots |= _with_bias(f"G_synthesis/ToRGB_lod{lod}", to_rgb)
+    return slots
+
+
+def _synthesis_block(c, block, fused_scale) -> dict[str, Slot]:
+    r = block.resolution
+    scope = f"G_synthesis/{r}x{r}"
+    if r > 4:
+        names = ("Conv0_up", "Conv1")
+        first = Slot(block.conv0.kernel, **_fused(r, fused_scale))
+        slots = {f"{scope}/Conv0_up/weight": first}
+    elif c.const_input:
+        names = ("Const", "Conv")
+        slots = {f"{scope}/Const/const": Slot(block.const.const, **_nchw())}
+    else:
+        names = ("Dense", "Conv")
+        layout = _flattened_columns(*c.shape(4), c.fmaps(4))
+        slots = {f"{scope}/Dense/weight": Slot(block.dense.kernel, **layout)}
+    slots[f"{scope}/{names[1]}/weight"] = Slot(block.conv1.kernel)
+    for name, tail in zip(names, (block.epilogue0, block.epilogue1), strict=True):
+        slots |= _epilogue(f"{scope}/{name}", tail)
+    return slots
+
+
+def _epilogue(scope: str, tail) -> dict[str, Slot]:
+    slots = {f"{scope}/bias": Slot(tail.bias.weight)}
+    if tail.use_noise:
+        slots[f"{scope}/Noise/weight"] = Slot(tail.noise.weight)
+    if tail.use_styles:
+        slots |= _with_bias(f"{scope}/StyleMod", tail.style.affine)
+    return slots
+
+
+def _discriminator(d: Discriminator) -> dict[str, Slot]:
+    c, slots = d.config, {}
+    for r in levels(c.resolution):
+        lod = (c.resolution // r).bit_length() - 1
+        slots |= _with_bias(f"FromRGB_lod{lod}", getattr(d, f"from_rgb{r}"))
+    for r in levels(c.resolution, first=8):
+        block = getattr(d, f"block{r}")
+        slots |= _with_bias(f"{r}x{r}/Conv0", block.conv0)
+        slots |= _with_bias(f"{r}x{r}/Conv1_down", block.conv1)
+    slots |= _with_bias("4x4/Conv", d.head.conv)
+    layout = _flattened_rows(*c.start_shape, c.fmaps(4))
+    slots |= _with_bias("4x4/Dense0", d.head.dense0, **layout)
+    return slots | _with_bias("4x4/Dense1", d.head.dense1)
+
+
+def _with_bias(scope: str, layer, **layout) -> dict[str, Slot]:
+    return {
+        f"{scope}/weight": Slot(layer.kernel, **layout),
+        f"{scope}/bias": Slot(layer.bias),
+    }
