@@ -195,8 +195,8 @@ class ScaledNoise(_PerChannel):
     def call(self, x, noise):
         return x + tf.cast(noise, x.dtype) * tf.convert_to_tensor(self.weight)
 
-    def compute_output_shape(self, input_shape, noise_shape=None):
-        return input_shape
+    def compute_output_shape(self, x_shape, noise_shape=None):
+        return x_shape
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -233,8 +233,8 @@ class AdaIN(keras.layers.Layer):
         super().__init__(**kwargs)
         self.normalize = normalize
 
-    def build(self, input_shape, w_shape):
-        maps = input_shape[-1]
+    def build(self, x_shape, w_shape):
+        maps = x_shape[-1]
         self.affine = EqualizedDense(
             2 * maps, gain=1.0, name="affine", dtype=self.dtype_policy
         )
@@ -247,8 +247,8 @@ class AdaIN(keras.layers.Layer):
         scale, shift = tf.split(style, 2, axis=-1)  # [N, 1, 1, C]
         return x * (scale + 1) + shift
 
-    def compute_output_shape(self, input_shape, w_shape=None):
-        return input_shape
+    def compute_output_shape(self, x_shape, w_shape=None):
+        return x_shape
 
     def get_config(self):
         return super().get_config() | {"normalize": self.normalize}
@@ -295,16 +295,16 @@ class Epilogue(keras.layers.Layer):
         self.use_styles = use_styles
         self.noise_position = noise_position
 
-    def build(self, input_shape, w_shape):
+    def build(self, x_shape, w_shape):
         dtype = self.dtype_policy
         if self.use_noise:
             self.noise = ScaledNoise(name="noise", dtype=dtype)
-            self.noise.build(input_shape)
+            self.noise.build(x_shape)
         self.bias = Bias(name="bias", dtype=dtype)
-        self.bias.build(input_shape)
+        self.bias.build(x_shape)
         if self.use_styles:
             self.style = AdaIN(self.use_instance_norm, name="style", dtype=dtype)
-            self.style.build(input_shape, w_shape)
+            self.style.build(x_shape, w_shape)
 
     def call(self, x, w, noise=None):
         noisy = self.use_noise and noise is not None
@@ -321,8 +321,8 @@ class Epilogue(keras.layers.Layer):
             x = self.noise(x, noise)
         return x
 
-    def compute_output_shape(self, input_shape, w_shape=None, noise_shape=None):
-        return input_shape
+    def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
+        return x_shape
 
     def get_config(self):
         names = ("activation", "use_noise", "use_pixel_norm", "use_instance_norm")

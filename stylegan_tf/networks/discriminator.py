@@ -111,9 +111,6 @@ class DiscriminatorHead(keras.layers.Layer):
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
         return self.dense1(act(self.dense0(x)))
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], max(self.config.classes, 1))
-
     def get_config(self):
         return super().get_config() | {"config": config.to_dict(self.config)}
 
@@ -184,9 +181,12 @@ class Discriminator(keras.Model):
             )
         return sizes[tuple(images.shape[1:3])]
 
-    def stage_variables(self, resolution: int) -> list:
-        """The trainable weights that the score of a picture at `resolution` uses."""
-        last = (resolution // 2, resolution)
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """The trainable weights that the score of a picture at `resolution` uses.
+
+        With `fading` this includes the entrance of the resolution below.
+        """
+        last = (resolution // 2, resolution) if fading else (resolution,)
         parts = [getattr(self, f"from_rgb{r}") for r in last if r >= 4]
         blocks = levels(resolution, first=8)
         parts += [getattr(self, f"block{r}") for r in blocks] + [self.head]

@@ -96,10 +96,10 @@ class Generator(keras.Model):
         below = tf.range(self.config.num_styles) < cutoff
         return tf.where(below[None, :, None], ws, other)
 
-    def stage_variables(self, resolution: int) -> list:
-        """The trainable weights that a picture at `resolution` depends on."""
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """As `Synthesis.stage_variables`, and the mapping's."""
         own = self.mapping.trainable_variables
-        return own + self.synthesis.stage_variables(resolution)
+        return own + self.synthesis.stage_variables(resolution, fading)
 
     def get_config(self):
         return {

@@ -30,7 +30,7 @@ class Mapping(keras.layers.Layer):
         super().__init__(**(kwargs | {"dtype": "float32", "name": "mapping"}))
         self.config = as_config(config)
 
-    def build(self, input_shape=None, labels_shape=None):
+    def build(self, z_shape=None, labels_shape=None):
         c = self.config
         if c.classes:
             self.label_embedding = self.add_weight(
@@ -61,8 +61,8 @@ class Mapping(keras.layers.Layer):
             x = ops.ACTIVATIONS[c.activation](dense(x))
         return x
 
-    def compute_output_shape(self, input_shape, labels_shape=None):
-        return (input_shape[0], self.config.w_dim)
+    def compute_output_shape(self, z_shape, labels_shape=None):
+        return (z_shape[0], self.config.w_dim)
 
     def get_config(self):
         return {"config": config.to_dict(self.config)}

@@ -202,16 +202,15 @@ class Synthesis(keras.layers.Layer):
             tf.random.stateless_normal(s, fold(seed, i)) for i, s in enumerate(shapes)
         ]
 
-    def stage_variables(self, resolution: int) -> list:
-        """The trainable weights that a picture at `resolution` depends on."""
-        last = (resolution // 2, resolution)
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """The trainable weights that a picture at `resolution` depends on.
+
+        With `fading` this includes the picture of the resolution below.
+        """
+        last = (resolution // 2, resolution) if fading else (resolution,)
         parts = [getattr(self, f"block{r}") for r in levels(resolution)]
         parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
         return [v for part in parts for v in part.trainable_variables]
-
-    def compute_output_shape(self, input_shape, *_, resolution=None, **__):
-        c = self.config
-        return (input_shape[0], *c.shape(resolution or c.resolution), c.channels)
 
     def get_config(self):
         return {"config": config.to_dict(self.config), "dtype": self.dtype_policy}

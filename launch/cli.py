@@ -1,0 +1,159 @@
+"""What all launch scripts share: flags, help, errors and exit codes.
+
+A script is its docstring, its flags and a `main`:
+
+    FLAGS = flags.FlagValues()
+    flags.DEFINE_integer("rows", 4, "Rows of the figure.", flag_values=FLAGS)
+
+    def main(argv):
+        ...
+
+    if __name__ == "__main__":
+        cli.run(main, FLAGS)
+
+`--help` prints the docstring and the script's own flags, without importing anything
+large: scripts import what they need inside `main`. What the user can mend is told in
+one or two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done,
+2 the command line is wrong, 130 interrupted.
+"""
+
+import difflib
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from stylegan_tf.errors import UserError
+
+_HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
+_INDENT = " " * 6
+
+
+def run(
+    main: Callable[[Sequence[str]], int | None],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parses the command line, runs `main` and exits the process.
+
+    Args:
+        main: gets the program's name in a list; its module's docstring is the manual.
+        flag_values: where the script defined its flags.
+        argv: program and arguments, `sys.argv` if not given.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    _before_tensorflow()
+
+    def parse(argv: list[str]) -> list[str]:
+        rest = _parse(main, flag_values, argv)
+        if flag_values is not flags.FLAGS:
+            flags.FLAGS.mark_as_parsed()  # absl.app insists
+        return rest
+
+    app.run(lambda rest: _guarded(main, rest), argv, flags_parser=parse)
+
+
+def _before_tensorflow() -> None:
+    """What TensorFlow reads when it is loaded, unless the user has set it."""
+    # The optimiser of graphs reports a fusion that it gives up as an error; level 3
+    # is needed to keep that from the screen.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # On by default only for processors with AVX-512; without it the gradients of
+    # convolutions run several times slower on the others.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.set_verbosity(logging.WARNING)
+
+
+def _guarded(main: Callable, argv: Sequence[str]) -> int:
+    """Runs `main`; errors of the user's become a line and an exit code."""
+    try:
+        code = main(argv) or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UserError as e:
+        return _fail(str(e))
+    except OSError as e:
+        if not e.strerror:
+            raise
+        return _fail(f"{e.strerror}: {e.filename}" if e.filename else e.strerror)
+
+
+def _fail(message: str, code: int = 1) -> int:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+# ---------------------------------------------------------------------------
+# The command line
+
+
+def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Parses `argv`; prints the manual or says what is wrong with it, and exits."""
+    if _HELP & {arg.partition("=")[0] for arg in argv[1:]}:
+        print(manual(main, values, argv[0]))
+        sys.exit(0)
+    for name in values:
+        values[name].unparse()  # a process may run a script twice
+    try:
+        rest = values(argv)
+    except flags.UnrecognizedFlagError as e:
+        near = difflib.get_close_matches(e.flagname, _own(main, values))
+        hint = f"did you mean --{near[0]}?" if near else "see --help."
+        sys.exit(_fail(f"there is no flag --{e.flagname}; {hint}", 2))
+    except flags.Error as e:
+        sys.exit(_fail(f"{str(e).strip()}; see --help.", 2))
+    if len(rest) > 1:
+        message = (
+            f"unexpected argument {rest[1]!r}; settings are given as --name=value."
+        )
+        sys.exit(_fail(message, 2))
+    return rest
+
+
+def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
+    """The help text: the docstring of `main`'s module, then its flags."""
+    width = min(shutil.get_terminal_size().columns, 88)
+    own = _own(main, values)
+    shown = [_describe(values[name], width) for name in own]
+    more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one a line."
+    doc = (sys.modules[main.__module__].__doc__ or "").strip()
+    head = f"{doc}\n\nFlags of {Path(program).name}:\n"
+    return "\n".join([head, *shown, more])
+
+
+def _describe(flag: flags.Flag, width: int) -> str:
+    text = " ".join((flag.help or "").split())
+    choices = "|".join(getattr(flag.parser, "enum_values", ()))
+    text = text.removeprefix(f"<{choices}>: ")  # absl puts it there
+    name = f"--{flag.name}={choices or _kind(flag)}"
+    if flag.boolean:
+        name = f"--[no]{flag.name}"
+    if flag.default not in (None, "", False, []):
+        text += f" (default: {flag.default_as_str.strip(chr(39))})"
+    lines = textwrap.wrap(
+        text, width, initial_indent=_INDENT, subsequent_indent=_INDENT
+    )
+    return "\n".join([name, *lines])
+
+
+def _kind(flag: flags.Flag) -> str:
+    kinds = {"int": "N", "float": "X"}
+    return kinds.get(flag.flag_type(), "...")
+
+
+def _own(main: Callable, values: flags.FlagValues) -> list[str]:
+    """Names of the flags that `main`'s module defines, in the order it does."""
+    module = sys.modules[main.__module__]
+    mine = values.flags_by_module_id_dict().get(id(module), [])
+    return [flag.name for flag in mine]

@@ -1,0 +1,172 @@
+"""Makes a data set for training out of pictures, or checks one.
+
+    python launch/make_dataset.py --source=photos/ --dest=data/photos --resolution=256
+    python launch/make_dataset.py --source=photos.zip --dest=data/photos --labels=none
+    python launch/make_dataset.py --source=tfds:cifar10 --dest=data/cifar10 --download
+    python launch/make_dataset.py --dest=data/photos --check
+
+A data set is one folder: TFRecords of the pictures at every resolution from 4 up, and
+a manifest. Pictures may be of any size and kind; each is turned upright, cropped,
+resized and converted as asked. Those that cannot be used are left out and listed with
+the reason in skipped.csv. All cores work. An interrupted conversion leaves nothing
+that looks finished; the same command takes it up again.
+
+Labels come from dataset.json ({"labels": [["file.png", 0], ...]}), labels.csv (columns
+file,label) or the names of sub-folders, whichever is there first.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "source",
+    None,
+    "Where the pictures are: a folder or a zip (sub-folders may be classes), a folder "
+    "of official multi-resolution TFRecords, tfds:NAME or tfds:NAME@SPLIT, demo or "
+    "demo:N.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("dest", None, "Folder to write, or to check.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "resolution",
+    "auto",
+    "N for squares or HEIGHTxWIDTH; a small block, its shorter side from 4 to 7, "
+    "doubled some times. auto: the largest power of two that half of the pictures "
+    "reach; with --crop=none the pictures' own size.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "crop",
+    "center",
+    ["center", "pad", "none"],
+    "center cuts the middle out, pad shows all of a picture between black bars, none "
+    "takes only pictures that have the size already.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "channels",
+    "auto",
+    ["auto", "1", "3", "4"],
+    "1 is grey, 3 RGB (transparency is laid over white), 4 RGB with transparency. auto "
+    "is 1 if all pictures are grey, else 3.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "labels",
+    "auto",
+    "auto, none, or the path of a CSV or JSON file.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "max_images",
+    None,
+    "Take only so many pictures, chosen at random.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "strict",
+    False,
+    "Fail if any picture cannot be used, instead of listing it.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "download", False, "Let TFDS download what is not there.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "workers",
+    None,
+    "Processes to use; one a core if not given.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "check",
+    False,
+    "Read the data set in --dest from end to end instead.",
+    flag_values=FLAGS,
+)
+
+_LISTED = 5  # skipped files that are shown
+
+
+def main(argv: Sequence[str]) -> int:
+    """Converts or checks as the flags say; returns the exit code."""
+    from stylegan_tf.errors import UserError
+
+    if not FLAGS.dest:
+        raise UserError("give the data set's folder with --dest=FOLDER.")
+    if FLAGS.check:
+        return _check(FLAGS.dest)
+    if not FLAGS.source:
+        raise UserError("say where the pictures are with --source=...; see --help.")
+    return _make()
+
+
+def _make() -> int:
+    from stylegan_tf.data import records, sources
+
+    source = sources.open_source(FLAGS.source, FLAGS.labels, FLAGS.download)
+    for note in source.notes:
+        print(note)
+    try:
+        made = records.write(
+            source,
+            FLAGS.dest,
+            resolution=FLAGS.resolution,
+            crop=FLAGS.crop,
+            channels=FLAGS.channels,
+            strict=FLAGS.strict,
+            max_images=FLAGS.max_images,
+            workers=FLAGS.workers,
+        )
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from here.")
+        raise
+    _report(made)
+    return 0
+
+
+def _report(made) -> None:
+    encodings = [f"{n} {level.encoding}" for n, level in made.levels.items()]
+    print(f"Data set in {FLAGS.dest}: {made}")
+    print(
+        f"  {_size(made.bytes)} on disk, {_size(made.raw_bytes)} as raw pixels "
+        f"(levels: {', '.join(encodings)})"
+    )
+    if made.skipped:
+        listing = made.folder / "skipped.csv"
+        rows = listing.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        print(f"  {made.skipped} left out, listed in {listing}:")
+        for row in rows[:_LISTED]:
+            print(f"    {row.replace(',', ': ', 1)}")
+        if len(rows) > _LISTED:
+            print("    ...")
+    print(f"Train on it: python launch/train.py --data={FLAGS.dest}")
+
+
+def _check(dest: str) -> int:
+    from stylegan_tf.data import records
+    from stylegan_tf.data.manifest import Manifest
+
+    found = Manifest.load(dest)
+    problems = records.check(dest)
+    for problem in problems:
+        print(problem)
+    if problems:
+        print(f"{dest} has {len(problems)} problems; convert it again.")
+        return 1
+    print(f"{dest} is as it was written: {found}")
+    return 0
+
+
+def _size(count: int) -> str:
+    power = max(min((len(str(count)) - 1) // 3, 4), 0)
+    return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

@@ -1,0 +1,215 @@
+"""Trains a StyleGAN, or goes on with a run that was stopped.
+
+    python launch/train.py                                   faces of the built-in set
+    python launch/train.py --data=photos/                    a folder of your pictures
+    python launch/train.py --data=photos.zip --preset=paper256 --mirror
+    python launch/train.py --data=photos/ --labels=auto      sub-folders are classes
+    python launch/train.py --resume=runs/00003-photos-demo --kimg=200
+    python launch/train.py --data=cats/ --init=runs/00003-photos-demo
+    python launch/train.py --data=photos/ --preset=paper1024 --dry_run
+
+The same command again continues the newest run in --out with the same settings; only
+--kimg and how much is reported may change. Ctrl-C and SIGTERM save everything first.
+A run leaves pictures, logs, TensorBoard events, checkpoints and the finished model in
+a numbered folder.
+
+Presets:
+{presets}
+
+Any setting can be changed by its name: --set=generator.fmap_max=256. The names are
+those of config.json in a run's folder.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+from stylegan_tf import presets
+
+__doc__ = __doc__.replace("{presets}", presets.table())
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "data",
+    "demo",
+    "demo (or demo:N), a folder, a zip, a data set made by make_dataset.py, a folder "
+    "of official TFRecords, or tfds:NAME. What is not a data set yet is converted "
+    "once and kept.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "preset",
+    "demo",
+    list(presets.PRESETS),
+    "The recipe, see above.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "resolution",
+    None,
+    "N, or HEIGHTxWIDTH such as 512x768. By default the preset's for demo, and what "
+    "the pictures have, up to the preset's limit, for your own.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "kimg", None, "Thousands of images to train for.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "batch",
+    None,
+    "Images a step at every resolution, over all devices.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "accumulate",
+    None,
+    "Split each step into so many rounds, to fit a large batch on a small device.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float("gamma", None, "Weight of the R1 penalty.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "labels",
+    None,
+    "Train a class-conditional model: auto (sub-folders, labels.csv, dataset.json), "
+    "or the path of a CSV or JSON file. none is unconditional.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "mirror", None, "Flip half of the real pictures.", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "crop",
+    "center",
+    ["center", "pad", "none"],
+    "How pictures of another shape are fitted when they are converted.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "precision",
+    None,
+    ["float32", "bfloat16"],
+    "Arithmetic of the networks; weights and statistics stay float32.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    ["auto", "one", "mirrored", "multiworker", "tpu"],
+    "Devices: auto takes what TF_CONFIG says, else all GPUs, else one device.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("out", "runs", "Folder of the runs.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "resume",
+    "auto",
+    "auto continues the newest run that fits, never starts a new one, a run's folder "
+    "continues that one.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "init",
+    None,
+    "Start the weights from this model (a run's folder, a .keras file or a "
+    "checkpoint); its size and labels may differ.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("seed", None, "Of weights, data and latents.", flag_values=FLAGS)
+flags.DEFINE_boolean(
+    "deterministic",
+    None,
+    "Repeatable to the bit on a GPU too, at some cost in speed.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "snapshot_ticks", None, "Log lines between checkpoints.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "image_ticks", None, "Log lines between sheets of pictures.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "set",
+    [],
+    "Any other setting, NAME=VALUE; may be given several times.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "cache", None, "Folder that keeps converted pictures.", flag_values=FLAGS
+)
+flags.DEFINE_boolean(
+    "download", False, "Let TFDS download what is not there.", flag_values=FLAGS
+)
+flags.DEFINE_boolean(
+    "dry_run",
+    False,
+    "Print schedule, sizes, memory and first batches, and train nothing.",
+    flag_values=FLAGS,
+)
+
+# Flag -> the setting it changes; others than these do not touch the configuration.
+SETTINGS = {
+    "data": "data",
+    "kimg": "schedule.total_kimg",
+    "batch": "schedule.batch",
+    "accumulate": "accumulate",
+    "gamma": "loss.r1_gamma",
+    "labels": "labels",
+    "mirror": "mirror",
+    "precision": "precision",
+    "seed": "seed",
+    "deterministic": "deterministic",
+    "snapshot_ticks": "snapshot_ticks",
+    "image_ticks": "image_ticks",
+}
+
+
+def changes() -> dict:
+    """The settings that the command line names, by dotted name."""
+    from stylegan_tf.errors import UserError
+
+    given = {s: FLAGS[f].value for f, s in SETTINGS.items() if FLAGS[f].present}
+    if "schedule.batch" in given:
+        given["schedule.batch_at"] = {}
+    for text in FLAGS.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set={text} is not NAME=VALUE.")
+        given[name] = value
+    return given
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains as the flags say; returns the exit code."""
+    from stylegan_tf.training import session
+
+    names = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
+    names |= {f"{n}.{s}": f"--{f}" for n in presets.NETWORKS for s, f in SHARED}
+    request = session.Request(
+        preset=FLAGS.preset,
+        changes=changes(),
+        resolution=FLAGS.resolution,
+        crop=FLAGS.crop,
+        out=FLAGS.out,
+        resume=FLAGS.resume,
+        init=FLAGS.init,
+        strategy=FLAGS.strategy,
+        cache=FLAGS.cache,
+        download=FLAGS.download,
+        command=[*sys.argv],
+        flags=names,
+    )
+    if FLAGS.dry_run:
+        print(session.describe(request))
+        return 0
+    return session.train(request)
+
+
+SHARED = (("resolution", "resolution"), ("start_shape", "resolution"))
+SHARED += (("classes", "labels"), ("channels", "data"))
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

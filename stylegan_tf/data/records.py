@@ -1,0 +1,342 @@
+"""Writes data sets: a folder of TFRecords that says itself what is in it.
+
+    manifest = write(open_source("pictures/"), "data/pictures", resolution=256)
+    problems = check("data/pictures")         # [] when every record is as written
+    folder = prepare("pictures/", resolution=256)     # for training: convert once
+
+The layout on disk is described in `manifest.py`. A conversion works in a hidden folder
+beside its destination, shard by shard, and renames it into place when everything is
+there: what is killed half-way never passes for a data set, and the same command takes
+up again after the last finished shard. All cores convert; this process writes.
+"""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stylegan_tf.data import convert, manifest, shards, sources
+from stylegan_tf.data.convert import Converted, Layout, Skipped
+from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.data.sources import Source
+from stylegan_tf.data.workers import cores, run_tasks
+from stylegan_tf.errors import UserError
+
+ORDER_SEED = 123
+CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
+_SHOWN = 10  # skipped files in an error message
+_PLAN = "plan.json"
+_LOCK = "lock"
+
+
+def write(
+    source: Source,
+    dest: str | os.PathLike,
+    *,
+    resolution: str | int = "auto",
+    crop: str = "center",
+    channels: str | int = "auto",
+    strict: bool = False,
+    max_images: int | None = None,
+    workers: int | None = None,
+) -> Manifest:
+    """Converts a source into a data set on disk, or takes up where it was stopped.
+
+    Args:
+        source: the pictures.
+        dest: folder to create; its parents too.
+        resolution: N, "HEIGHTxWIDTH" or "auto", see `convert.choose`.
+        crop: "center", "pad" or "none", see `pictures.fit`.
+        channels: 1, 3, 4 or "auto".
+        strict: fail if any picture cannot be used, instead of listing it.
+        max_images: take only so many, chosen at random.
+        workers: processes to use; one a core by default.
+
+    Returns:
+        The manifest. If `dest` already holds exactly this, nothing is done.
+
+    Raises:
+        UserError: `dest` holds something else, no picture can be used, or, with
+            `strict`, some cannot.
+    """
+    dest = Path(dest)
+    plan = _plan(source, resolution, crop, channels, max_images)
+    if finished := _finished(dest, plan):
+        return finished
+    layout = convert.choose(source, resolution, crop, channels)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with _working_folder(dest, plan) as work:
+        if finished := _finished(dest, plan):  # by another process, while this waited
+            return finished
+        parts = _parts(len(source), max_images, layout)
+        receipts = _convert(source, layout, parts, work, workers)
+        made = _manifest(source, layout, plan, receipts, dest)
+        skipped = [
+            Skipped(*item) for receipt in receipts for item in receipt["skipped"]
+        ]
+        if not made.count or (strict and skipped):
+            shutil.rmtree(work)
+            raise UserError(_complaint(skipped, made.count))
+        _finish(work, dest, made, skipped)
+        return made
+
+
+def prepare(
+    spec: str,
+    cache_dir: str | os.PathLike | None = None,
+    *,
+    labels: str = "auto",
+    download: bool = False,
+    log: Callable[[str], None] = print,
+    **settings,
+) -> Path:
+    """The data set of what a user named: itself, or a conversion that is kept.
+
+    Args:
+        spec: a data set's folder, or anything that `open_source` takes.
+        cache_dir: where conversions are kept; by default $STYLEGAN_TF_CACHE or
+            ~/.cache/stylegan_tf. One is used again while source and settings agree.
+        labels: "auto", "none" or a file, see `open_source`.
+        download: let TFDS download.
+        log: told in a line what is being done.
+        **settings: what `write` takes after `dest`.
+
+    Returns:
+        The folder of a data set.
+
+    Raises:
+        UserError: from `open_source` or `write`.
+    """
+    path = Path(spec).expanduser()
+    if (path / manifest.FILE).exists():
+        Manifest.load(path)
+        return path
+    source = sources.open_source(spec, labels, download)
+    plan = _plan(source, **settings)
+    folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
+    if not (folder / manifest.FILE).exists():
+        for note in source.notes:
+            log(note)
+        log(f"Converting {spec} once; it is kept in {folder}")
+        made = write(source, folder, **settings)
+        if made.skipped:
+            log(f"{made.skipped} pictures left out, see {folder / manifest.SKIPPED}")
+    return folder
+
+
+def cache_folder(given: str | os.PathLike | None = None) -> Path:
+    """Where conversions are kept: as given, in $STYLEGAN_TF_CACHE, or in the home."""
+    home = Path.home() / ".cache" / "stylegan_tf"
+    return Path(given or os.environ.get(CACHE_VARIABLE) or home).expanduser()
+
+
+def check(dest: str | os.PathLike) -> list[str]:
+    """Reads a data set from end to end.
+
+    Returns:
+        A sentence for each problem: files missing or changed, records that cannot be
+        decoded, wrong sizes, counts or labels. Empty if all is well.
+    """
+    from stylegan_tf.data import verify  # it needs TensorFlow from the start
+
+    return verify.check(dest)
+
+
+# ---------------------------------------------------------------------------
+# What is to be done
+
+
+def _plan(
+    source: Source,
+    resolution: str | int = "auto",
+    crop: str = "center",
+    channels: str | int = "auto",
+    max_images: int | None = None,
+    **_,
+) -> str:
+    """A hash that changes when `write` would make another data set."""
+    settings = [str(resolution), crop, str(channels), max_images]
+    parts = [
+        manifest.FORMAT,
+        manifest.VERSION,
+        ORDER_SEED,
+        source.fingerprint(),
+        settings,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _finished(dest: Path, plan: str) -> Manifest | None:
+    """The manifest, if `dest` is this data set already.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not dest.exists() or (dest.is_dir() and not any(dest.iterdir())):
+        return None
+    if (dest / manifest.FILE).exists():
+        found = Manifest.load(dest)
+        if found.plan == plan:
+            return found
+        raise UserError(
+            f"{dest} already holds another data set ({found}); delete it or give "
+            f"another --dest."
+        )
+    raise UserError(f"{dest} exists and is no data set; give another --dest.")
+
+
+def _parts(count: int, max_images: int | None, layout: Layout) -> list[list[int]]:
+    """The indices of every shard, in the order in which they are stored."""
+    # RandomState's stream is frozen, so the order survives NumPy's next version.
+    order = np.random.RandomState(ORDER_SEED).permutation(count)[:max_images].tolist()
+    size = convert.shard_size(layout, len(order))
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+@contextlib.contextmanager
+def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
+    """The hidden folder beside `dest`, locked, with what an earlier try left there."""
+    place = dest.resolve()
+    work = place.parent / f".{place.name}.partial"
+    with _lock(work):
+        if _read_json(work / _PLAN) != plan:
+            for old in work.iterdir():
+                if old.name != _LOCK:
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+            (work / _PLAN).write_text(json.dumps(plan))
+        yield work
+
+
+@contextlib.contextmanager
+def _lock(work: Path) -> Iterator[None]:
+    """Holds `work` for one process; the system lets go when that process ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two conversions to one place are the user's affair
+        work.mkdir(exist_ok=True)
+        yield
+        return
+    while True:
+        work.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError), open(work / _LOCK, "w") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            # The folder may have been renamed into place while this process waited.
+            if os.path.samestat(os.fstat(f.fileno()), os.stat(work / _LOCK)):
+                yield
+                return
+
+
+def _read_json(path: Path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+# ---------------------------------------------------------------------------
+# Doing it
+
+
+def _convert(
+    source: Source,
+    layout: Layout,
+    parts: list[list[int]],
+    work: Path,
+    jobs: int | None,
+) -> list[dict]:
+    """Makes the shards that are not there yet; returns the receipts of all."""
+    receipts = [shards.read_receipt(work, s, layout) for s in range(len(parts))]
+    missing = [s for s, receipt in enumerate(receipts) if receipt is None]
+    size = convert.chunk_size(layout)
+    chunks = [
+        parts[s][i : i + size] for s in missing for i in range(0, len(parts[s]), size)
+    ]
+    if type(source).__module__ == "__main__":
+        jobs = 1  # a class of the user's own script, which workers do not import
+    jobs = min(jobs or cores(), len(chunks))
+    results = run_tasks(convert.convert, (source, layout), chunks, jobs)
+    with contextlib.closing(results), _progress(parts, missing) as bar:
+        for s in missing:
+            done: list[Converted | Skipped] = []
+            while len(done) < len(parts[s]):
+                chunk = next(results)
+                done += chunk
+                bar.update(len(chunk))
+            receipts[s] = shards.write_shard(work, s, layout, done)
+    return receipts
+
+
+def _progress(parts: list[list[int]], missing: list[int]) -> tqdm:
+    total = sum(map(len, parts))
+    started = total - sum(len(parts[s]) for s in missing)
+    # On a terminal the bar moves; in a log file it leaves a line now and then.
+    often = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(total=total, initial=started, unit="picture", mininterval=often)
+
+
+def _finish(work: Path, dest: Path, made: Manifest, skipped: list[Skipped]) -> None:
+    """Completes the working folder and moves it into place."""
+    if skipped:
+        path = work / manifest.SKIPPED
+        with open(
+            path, "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as f:
+            rows = csv.writer(f)
+            rows.writerow(Skipped._fields)
+            rows.writerows(skipped)
+    made.save(work)
+    shards.remove_receipts(work)
+    for name in (_PLAN, _LOCK):
+        (work / name).unlink()
+    os.replace(work, dest)
+
+
+def _manifest(
+    source: Source, layout: Layout, plan: str, receipts: list[dict], folder: Path
+) -> Manifest:
+    full = {s: receipt for s, receipt in enumerate(receipts) if receipt["count"]}
+    levels = {}
+    for i, level in enumerate(layout.levels):
+        levels[level] = Level(
+            *layout.shape(level),
+            encoding=layout.encodings[level],
+            files=[shards.file_name(level, s) for s in full],
+            sizes=[receipt["sizes"][i] for receipt in full.values()],
+            crc32=[receipt["crc32"][i] for receipt in full.values()],
+        )
+    counts = [receipt["count"] for receipt in full.values()]
+    return Manifest(
+        name=source.name,
+        count=sum(counts),
+        resolution=layout.resolution,
+        start_shape=layout.start_shape,
+        channels=layout.channels,
+        crop=layout.crop,
+        class_names=source.class_names,
+        label_size=source.label_size,
+        shard_counts=counts,
+        skipped=sum(len(receipt["skipped"]) for receipt in receipts),
+        plan=plan,
+        levels=levels,
+        folder=folder,
+    )
+
+
+def _complaint(skipped: list[Skipped], usable: int) -> str:
+    what = (
+        f"{len(skipped)} pictures cannot be used"
+        if usable
+        else "no picture can be used"
+    )
+    lines = [f"  {name}: {reason}" for name, reason in skipped[:_SHOWN]]
+    if len(skipped) > _SHOWN:
+        lines.append(f"  ... and {len(skipped) - _SHOWN} more")
+    return "\n".join([f"{what}, so nothing was written:", *lines])

@@ -1,0 +1,329 @@
+"""Where pictures come from: folders, zips, the demo, TFDS and official TFRecords.
+
+`open_source` takes what a user writes after --source= or --data= and returns a
+`Source`: a numbered list of pictures with labels. A source is cheap to open again in a
+worker process: it pickles to a list of names, and none of them needs TensorFlow.
+
+    demo, demo:N      N cartoon faces drawn on the spot (10000)
+    DIR               pictures in a folder and its sub-folders
+    FILE.zip          the same in a zip
+    DIR/train/CLASS/  a TFDS ImageFolder tree; its train split
+    DIR               official multi-resolution TFRecords (NAME-r10.tfrecords, ...)
+    tfds:NAME         a TensorFlow Datasets name, tfds:NAME@SPLIT for another split
+
+A new place to read from is one more subclass of `Source` and one line in `open_source`.
+"""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from stylegan_tf.data import demo, labels, pictures
+from stylegan_tf.data.pictures import Header
+from stylegan_tf.errors import UserError
+
+DEMO_COUNT = 6000
+DEMO_SIZE = 64
+PICTURES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
+    + (".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
+    + (".ico", ".mpo", ".dds", ".sgi", ".pcx", ".heic", ".heif")  # heic: to be listed
+)
+SPLITS = frozenset(("train", "test", "val", "valid", "validation", "dev"))
+
+
+class Source:
+    """Pictures by number, with labels.
+
+    Attributes:
+        name: short, fit for a folder name.
+        class_names: of class labels; empty for vectors and without labels.
+        label_size: number of classes, length of the label vectors, or 0.
+        notes: what a user should know about how the source was understood.
+    """
+
+    name: str
+    class_names: list[str]
+    label_size: int
+    notes: list[str]
+
+    def __len__(self) -> int:
+        """How many pictures there are, readable or not."""
+        raise NotImplementedError
+
+    def name_of(self, i: int) -> str:
+        """How picture i is called in the list of skipped files."""
+        raise NotImplementedError
+
+    def peek(self, i: int) -> Header:
+        """Size and kind of picture i from its header. May raise BadPicture."""
+        raise NotImplementedError
+
+    def read(
+        self, i: int, size: int
+    ) -> tuple[Image.Image | np.ndarray, int | np.ndarray]:
+        """Picture i, and its class index (-1 = none) or label vector.
+
+        Args:
+            i: index of the picture.
+            size: longer side that is wanted; a hint for sources that draw.
+
+        Raises:
+            BadPicture: it cannot be read; says why.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Changes when the pictures or their labels do."""
+        raise NotImplementedError
+
+
+def open_source(spec: str, labels: str = "auto", download: bool = False) -> Source:
+    """Opens what the user named.
+
+    Args:
+        spec: see the head of this module.
+        labels: "auto", "none" or the path of a CSV or JSON file.
+        download: let TFDS download a set that is not prepared yet.
+
+    Raises:
+        UserError: nothing there, not readable, empty, or labels that do not fit.
+    """
+    from stylegan_tf.data import stored  # it builds on this module
+
+    if spec == "demo" or spec.startswith("demo:"):
+        return _open_demo(spec, labels)
+    if spec.startswith("tfds:"):
+        return stored.open_tfds(spec.removeprefix("tfds:"), labels, download)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"there is no {spec!r}; give a folder or zip of pictures, demo, "
+            f"or tfds:NAME."
+        )
+    if path.is_dir():
+        if (path / "manifest.json").exists():
+            raise UserError(
+                f"{spec} is a finished data set; train on it with --data={spec}."
+            )
+        if stored.is_official(path):
+            return stored.OfficialSource(path, labels)
+        if stored.is_prepared(path):
+            return stored.open_tfds(str(path), labels, download)
+        return FolderSource(path, labels)
+    if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
+        raise UserError(f"{spec} is a single file; give a folder or a zip of pictures.")
+    return ZipSource(path, labels)
+
+
+# ---------------------------------------------------------------------------
+# Files: a folder, a zip
+
+
+class FileSource(Source):
+    """Picture files with relative names; subclasses say how to open one."""
+
+    def __init__(self, path: Path, names: list[str], choice: str):
+        self.path = path
+        self.name = path.resolve().stem or "data"
+        self.notes = []
+        names = sorted(names)
+        wanted = [name for name in names if _suffix(name) in PICTURES]
+        if not wanted:
+            raise UserError(f"{path} has no pictures in it ({_summary(names)}).")
+        self._note_ignored(names)
+        self.names = self._training_split(wanted)
+        self.labels = labels.find(self.names, choice, self._side_file)
+        self.class_names, self.label_size = self.labels.class_names, self.labels.size
+
+    def _note_ignored(self, names: list[str]) -> None:
+        other = [name for name in names if _suffix(name) not in PICTURES]
+        if other:
+            self.notes.append(f"Left aside what is not a picture: {_summary(other)}.")
+
+    def _training_split(self, names: list[str]) -> list[str]:
+        """Of an ImageFolder tree (train/, test/, ...) only train/."""
+        heads = {name.partition("/")[0] for name in names if "/" in name}
+        flat = any("/" not in name for name in names)
+        if flat or "train" not in heads or len(heads) < 2 or not heads <= SPLITS:
+            return names
+        kept = [name for name in names if name.startswith("train/")]
+        self.notes.append(
+            f"Reading the {len(kept)} pictures of train/ and leaving the "
+            f"{len(names) - len(kept)} of the other splits."
+        )
+        return kept
+
+    def _open(self, name: str) -> BinaryIO:
+        raise NotImplementedError
+
+    def _side_file(self, name: str) -> str | None:
+        raise NotImplementedError
+
+    def _stamp(self, name: str) -> str:
+        """Something about a file that changes with its content."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name_of(self, i: int) -> str:
+        return self.names[i]
+
+    def peek(self, i: int) -> Header:
+        with pictures.reasons(), self._open(self.names[i]) as f:
+            return pictures.header(f)
+
+    def read(self, i: int, size: int) -> tuple[Image.Image, int | np.ndarray]:
+        with pictures.reasons(), self._open(self.names[i]) as f:
+            return pictures.decode(f.read()), self.labels[i]
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for i, name in enumerate(self.names):
+            line = f"{name}\0{self._stamp(name)}\0{self.labels[i]}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update("\n".join(self.labels.class_names).encode())
+        return digest.hexdigest()
+
+
+class FolderSource(FileSource):
+    """Pictures in a folder and its sub-folders."""
+
+    def __init__(self, path: Path, choice: str = "auto"):
+        super().__init__(path, _walk(path), choice)
+
+    def _open(self, name: str) -> BinaryIO:
+        return open(self.path / name, "rb")
+
+    def _side_file(self, name: str) -> str | None:
+        file = self.path / name
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    def _stamp(self, name: str) -> str:
+        try:
+            stat = os.stat(self.path / name)
+        except OSError:  # a broken link: reported as a bad picture later
+            return ""
+        return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+class ZipSource(FileSource):
+    """Pictures in a zip; opened once in every process that reads it."""
+
+    def __init__(self, path: Path, choice: str = "auto"):
+        self.path = path
+        self._opened: zipfile.ZipFile | None = None
+        names = [
+            n for n in self._zip().namelist() if not n.endswith("/") and _visible(n)
+        ]
+        super().__init__(path, names, choice)
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_opened": None}
+
+    def _zip(self) -> zipfile.ZipFile:
+        if self._opened is None:
+            try:
+                self._opened = zipfile.ZipFile(self.path)
+            except zipfile.BadZipFile as e:
+                raise UserError(
+                    f"{self.path} is not a complete zip file ({e}); "
+                    f"copy or download it again."
+                ) from e
+        return self._opened
+
+    def _open(self, name: str) -> BinaryIO:
+        return self._zip().open(name)
+
+    def _side_file(self, name: str) -> str | None:
+        try:
+            return self._zip().read(name).decode()
+        except KeyError:
+            return None
+        except zipfile.BadZipFile as e:
+            raise UserError(f"{name} in {self.path} is damaged: {e}.") from e
+
+    def _stamp(self, name: str) -> str:
+        info = self._zip().getinfo(name)
+        return f"{info.file_size} {info.CRC}"
+
+
+def _walk(root: Path) -> list[str]:
+    """Visible files below a folder; links to folders are followed, loops are not."""
+    names, seen = [], set()
+    for folder, below, files in os.walk(root, onerror=_fail, followlinks=True):
+        stat = os.stat(folder)
+        if (stat.st_dev, stat.st_ino) in seen:
+            below.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        below[:] = sorted(name for name in below if _visible(name))
+        start = Path(folder).relative_to(root)
+        names += [(start / file).as_posix() for file in files if _visible(file)]
+    return names
+
+
+def _fail(error: OSError) -> None:
+    raise UserError(f"cannot look into {error.filename}: {error.strerror}.") from error
+
+
+def _visible(name: str) -> bool:
+    parts = name.split("/")
+    return "__MACOSX" not in parts and not any(part.startswith(".") for part in parts)
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _summary(names: list[str]) -> str:
+    """ "3 .txt, 1 .csv" """
+    kinds = Counter(_suffix(name) or "without a suffix" for name in names)
+    return ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(5)) or "it is empty"
+
+
+# ---------------------------------------------------------------------------
+# The demo
+
+
+class DemoSource(Source):
+    """The built-in cartoon faces, drawn at the size that is wanted."""
+
+    def __init__(self, count: int = DEMO_COUNT, choice: str = "auto"):
+        self.name, self.count, self.notes = "demo", count, []
+        self.class_names = list(demo.CLASSES) if choice == "auto" else []
+        self.label_size = len(self.class_names)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name_of(self, i: int) -> str:
+        return f"demo[{i}]"
+
+    def peek(self, i: int) -> Header:
+        return Header(DEMO_SIZE, DEMO_SIZE, gray=False)
+
+    def read(self, i: int, size: int) -> tuple[np.ndarray, int]:
+        label = demo.factors(i)["class"] if self.label_size else -1
+        return demo.draw(i, int(np.clip(size, *demo.SIZES))), label
+
+    def fingerprint(self) -> str:
+        drawn = zlib.crc32(demo.draw(0, 32).tobytes())  # follows the drawing code
+        return f"demo {self.count} {drawn} {self.label_size}"
+
+
+def _open_demo(spec: str, choice: str) -> DemoSource:
+    _, _, count = spec.partition(":")
+    if count and (not count.isdigit() or int(count) == 0):
+        raise UserError(f"{spec!r} is not demo or demo:N with a number of pictures N.")
+    if choice not in ("auto", "none"):
+        raise UserError("the demo has labels of its own; use --labels=auto or none.")
+    return DemoSource(int(count or DEMO_COUNT), choice)

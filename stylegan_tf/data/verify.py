@@ -1,0 +1,114 @@
+"""Checks that a data set on disk still is what was written.
+
+Every file is compared with the size and CRC32 in the manifest, every record is decoded
+the way training decodes it, and every level must hold the same pictures in the same
+order.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from stylegan_tf import config
+from stylegan_tf.data import pipeline, shards
+from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.errors import UserError
+
+_AT_ONCE = 64  # records
+_NUMBERS = ("height", "width", "channels", "index")
+
+
+def check(dest: str | os.PathLike) -> list[str]:
+    """A sentence for each problem of a data set; see `records.check`."""
+    try:
+        manifest = Manifest.load(dest)
+    except UserError as e:
+        return [str(e)]
+    found = list(_manifest_problems(manifest))
+    if found:
+        return found
+    total = len(manifest.levels) * len(manifest.shard_counts)
+    readers = {n: _reader(manifest, level) for n, level in manifest.levels.items()}
+    with tqdm(total=total, unit="file", mininterval=0.5) as bar:
+        for shard in range(len(manifest.shard_counts)):
+            order = None  # the pictures of the first level that can be read
+            for n, level in manifest.levels.items():
+                problems, indices = _check_file(manifest, level, shard, readers[n])
+                if not problems and order is not None and indices != order:
+                    problems = ["holds other pictures than the level below"]
+                found += [f"{level.files[shard]} {problem}" for problem in problems]
+                order = order or indices
+                bar.update()
+    return found
+
+
+def _manifest_problems(manifest: Manifest) -> Iterator[str]:
+    if sum(manifest.shard_counts) != manifest.count:
+        yield f"manifest.json counts {manifest.count} pictures, its shards do not"
+    if list(manifest.levels) != config.levels(manifest.resolution):
+        yield f"manifest.json lacks levels below {manifest.resolution}"
+    for n, level in manifest.levels.items():
+        if (level.height, level.width) != config.picture_shape(manifest.start_shape, n):
+            yield f"level {n} is not {manifest.start_shape} doubled"
+        if {len(level.files), len(level.sizes), len(level.crc32)} != {
+            len(manifest.shard_counts)
+        }:
+            yield f"level {n} does not list {len(manifest.shard_counts)} shards"
+
+
+def _check_file(
+    manifest: Manifest, level: Level, shard: int, reader: Callable
+) -> tuple[list[str], list[int] | None]:
+    """What is wrong with one file, and the indices of its pictures."""
+    path = manifest.folder / level.files[shard]
+    if not path.is_file():
+        return ["is missing"], None
+    size = path.stat().st_size
+    if size != level.sizes[shard]:
+        return [f"has {size} bytes instead of {level.sizes[shard]}"], None
+    if shards.crc32(path) != level.crc32[shard]:
+        return ["has changed since it was written (its CRC32 differs)"], None
+    indices: list[int] = []
+    try:
+        for problem in _record_problems(manifest, level, path, reader, indices):
+            return [problem], None
+    except tf.errors.OpError as e:
+        message = (e.message or str(e)).splitlines()[0]
+        return [f"cannot be decoded near record {len(indices)}: {message}"], None
+    if len(indices) != manifest.shard_counts[shard]:
+        return [f"has {len(indices)} records, not {manifest.shard_counts[shard]}"], None
+    return [], indices
+
+
+def _reader(manifest: Manifest, level: Level) -> Callable:
+    """Decodes serialised records as training does.
+
+    Its function returns the pictures as well, although nobody looks at them: what is
+    not returned is not computed either.
+    """
+    numbers = {name: tf.io.FixedLenFeature([], tf.int64) for name in _NUMBERS}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def read(records: tf.Tensor) -> tuple:
+        element = pipeline.decode(records, level, manifest)
+        return element["image"], element["label"], tf.io.parse_example(records, numbers)
+
+    return read.get_concrete_function()
+
+
+def _record_problems(
+    manifest: Manifest, level: Level, path: Path, reader: Callable, indices: list[int]
+) -> Iterator[str]:
+    """Decodes a file; appends to `indices` as far as it goes."""
+    for records in tf.data.TFRecordDataset(str(path)).batch(_AT_ONCE):
+        _, labels, found = reader(records)
+        shapes = np.stack([found[name] for name in _NUMBERS[:3]], 1)
+        if np.any(shapes != (level.height, level.width, manifest.channels)):
+            yield f"has a record of another size near record {len(indices)}"
+        if manifest.class_names and np.any(np.sum(labels, 1) != 1):
+            yield f"has a label that is no class near record {len(indices)}"
+        indices += found["index"].numpy().tolist()

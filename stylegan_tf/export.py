@@ -1,0 +1,164 @@
+"""A trained generator as files that go elsewhere.
+
+`save` leaves `generator.keras` for this package and `saved_model/` for any TensorFlow
+program; `load` opens whatever names a model here.
+
+The SavedModel answers to
+
+    generate     z [N, z_dim], labels [N, classes], psi []  ->  images uint8 [N, H, W, C]
+    map          z, labels                                  ->  w float32 [N, w_dim]
+    synthesize   ws [N, num_styles, w_dim]                  ->  images float32
+
+`labels` only for a conditional model; noise is the stored maps, so that the same input
+is the same picture. `serving_default` is `generate`.
+"""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from stylegan_tf import config as configs
+from stylegan_tf.errors import UserError
+from stylegan_tf.networks.generator import Generator
+
+KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
+
+
+def plain_copy(generator: Generator) -> Generator:
+    """The same weights in a float32 generator outside any distribution strategy."""
+    copy = Generator(generator.config, dtype="float32")
+    for mine, theirs in zip(copy.weights, generator.weights, strict=True):
+        mine.assign(theirs.numpy())
+    return copy
+
+
+def save(generator: Generator, folder: Path | str, resolution=None) -> Path:
+    """Writes `generator.keras` and `saved_model/` into a folder.
+
+    Args:
+        generator: any; a float32 copy is written.
+        folder: created if need be.
+        resolution: level the SavedModel draws at; None = the final one.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = plain_copy(generator)
+    copy.save(folder / KERAS_FILE)
+    save_saved_model(copy, folder / SAVED_MODEL, resolution)
+    return folder
+
+
+def save_saved_model(generator: Generator, path: Path | str, resolution=None) -> None:
+    """Writes a SavedModel with the signatures of the module's docstring."""
+    c = generator.config
+    z = tf.TensorSpec([None, c.z_dim], tf.float32, "z")
+    labels = [tf.TensorSpec([None, c.classes], tf.float32, "labels")] * bool(c.classes)
+    psi = tf.TensorSpec([], tf.float32, "psi")
+    ws = tf.TensorSpec([None, c.num_styles, c.w_dim], tf.float32, "ws")
+
+    def synthesis(ws):
+        return generator.synthesis(ws, noise="const", resolution=resolution)
+
+    def generate(z, *rest):
+        *label, psi = rest
+        styles = generator.broadcast(generator.mapping(z, *label))
+        images = synthesis(generator.truncate(styles, psi))
+        pixels = tf.clip_by_value(tf.floor(images * 127.5 + 128), 0, 255)
+        return {"images": tf.cast(pixels, tf.uint8)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(generator)
+    archive.add_endpoint("generate", generate, [z, *labels, psi])
+    archive.add_endpoint(
+        "map", lambda z, *label: {"w": generator.mapping(z, *label)}, [z, *labels]
+    )
+    archive.add_endpoint("synthesize", lambda ws: {"images": synthesis(ws)}, [ws])
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints every signature
+        archive.write_out(str(path), verbose=False)
+
+
+# ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a model is.
+
+    Attributes:
+        kind: "keras" (a file of ours) or "checkpoint".
+        path: the file, or the checkpoint's prefix.
+        run: the run directory of a checkpoint.
+    """
+
+    kind: str
+    path: Path
+    run: Path | None = None
+
+
+def find(path: Path | str) -> Found:
+    """What `path` names, as `load` takes it, without reading it.
+
+    A run directory is its newest checkpoint, which the finished model is made from.
+
+    Raises:
+        UserError: there is no model at `path`.
+    """
+    path = Path(path).expanduser()
+    if path.suffix == ".keras" and path.is_file():
+        return Found("keras", path)
+    if (path / KERAS_FILE).is_file():
+        return Found("keras", path / KERAS_FILE)
+    if (path / "config.json").is_file():
+        newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
+        if newest is None:
+            raise UserError(f"{path} has neither a model nor a checkpoint yet.")
+        return Found("checkpoint", Path(newest), path)
+    if path.with_name(path.name + ".index").is_file():
+        run = path.parent.parent
+        if not (run / "config.json").is_file():
+            raise UserError(f"{path} is not in a run: {run} has no config.json.")
+        return Found("checkpoint", path, run)
+    raise UserError(
+        f"no model at {path}: give a run directory, a .keras file, or a checkpoint "
+        f"such as RUN/checkpoints/ckpt-1000."
+    )
+
+
+def load(path: Path | str) -> Generator:
+    """Opens a model: a run directory, a `.keras` file, or a checkpoint of a run.
+
+    Args:
+        path: a run directory (its newest checkpoint's moving average), a folder with
+            `generator.keras`, a `.keras` file, or a checkpoint's prefix such as
+            `runs/00000-demo-demo/checkpoints/ckpt-12000`.
+
+    Returns:
+        The generator, float32.
+
+    Raises:
+        UserError: there is no model at `path`, or it cannot be read.
+    """
+    found = find(path)
+    if found.kind == "keras":
+        return _load_keras(found.path)
+    generator = Generator(configs.load(found.run / "config.json").generator)
+    checkpoint = tf.train.Checkpoint(average=generator)
+    status = checkpoint.restore(str(found.path)).expect_partial()
+    status.assert_existing_objects_matched()
+    return generator
+
+
+def _load_keras(path: Path) -> Generator:
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(model, Generator):
+        raise UserError(f"{path} holds a {type(model).__name__}, not a Generator.")
+    return model

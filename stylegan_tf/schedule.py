@@ -1,0 +1,141 @@
+"""Images seen -> what is trained: resolution, fade, batch size, learning rate.
+
+The schedule of progressive growing (Karras et al. 2018, appendix A; numbers of Karras
+et al. 2019, appendix C). Each resolution is trained for `stable_kimg` thousand images,
+then the next one fades in for `fade_kimg`. Batch size, learning rate and tick length
+change where a fade starts. Images seen are the only clock. No TensorFlow.
+"""
+
+import math
+from dataclasses import dataclass
+
+from stylegan_tf.config import ScheduleConfig, TrainConfig
+from stylegan_tf.errors import UserError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What holds at one moment of training.
+
+    Attributes:
+        nimg: images seen so far.
+        lod: doublings still missing to the final resolution; a fraction while fading.
+        resolution: level that is trained.
+        alpha: in [0, 1], how far that level has faded in.
+        batch: images a step, over all devices.
+        lr: learning rate of both networks.
+        tick_kimg: thousand images between two log lines.
+    """
+
+    nimg: int
+    lod: float
+    resolution: int
+    alpha: float
+    batch: int
+    lr: float
+    tick_kimg: float
+
+    @property
+    def stage(self) -> tuple[int, int]:
+        """Changes whenever a resolution joins or has joined: optimisers start anew."""
+        return math.floor(self.lod), math.ceil(self.lod)
+
+
+def phase_at(
+    config: ScheduleConfig, final_resolution: int, nimg: int, devices: int = 1
+) -> Phase:
+    """The phase after `nimg` images.
+
+    Args:
+        config: the schedule.
+        final_resolution: level the model grows to.
+        nimg: images seen.
+        devices: replicas the batch is split over; the batch is rounded down to a
+            multiple of it and kept under `max_batch_per_device`.
+
+    Raises:
+        UserError: the batch is smaller than the number of devices.
+    """
+    kimg = nimg / 1000
+    lod = _lod(config, final_resolution, kimg)
+    resolution = final_resolution >> math.floor(lod)
+    lr = config.lr_at.get(resolution, config.lr)
+    if config.lr_rampup_kimg > 0:
+        lr *= min(kimg / config.lr_rampup_kimg, 1.0)
+    return Phase(
+        nimg=nimg,
+        lod=lod,
+        resolution=resolution,
+        alpha=1.0 - (lod - math.floor(lod)),
+        batch=_batch(config, resolution, devices),
+        lr=lr,
+        tick_kimg=config.tick_kimg_at.get(resolution, config.tick_kimg),
+    )
+
+
+def _lod(config: ScheduleConfig, final_resolution: int, kimg: float) -> float:
+    length = config.stable_kimg + config.fade_kimg
+    phase = math.floor(kimg / length) if length > 0 else math.inf
+    within = kimg - phase * length if length > 0 else 0.0
+    lod = math.log2(final_resolution) - math.floor(math.log2(config.initial_resolution))
+    lod -= phase
+    if config.fade_kimg > 0:
+        lod -= max(within - config.stable_kimg, 0.0) / config.fade_kimg
+    return max(lod, 0.0)
+
+
+def _batch(config: ScheduleConfig, resolution: int, devices: int) -> int:
+    batch = config.batch_at.get(resolution, config.batch)
+    batch -= batch % devices
+    limit = config.max_batch_per_device.get(resolution)
+    if limit is not None:
+        batch = min(batch, limit * devices)
+    if batch < devices:
+        raise UserError(
+            f"the batch at {resolution}x{resolution} is "
+            f"{config.batch_at.get(resolution, config.batch)}, fewer than the "
+            f"{devices} devices; raise schedule.batch or use fewer devices."
+        )
+    return batch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stretch of the schedule: thousands of images `start` to `end`."""
+
+    start: float
+    end: float
+    fading: bool
+    phase: Phase
+
+
+def rows(config: TrainConfig, devices: int = 1) -> list[Row]:
+    """The whole run, one row for each time a resolution is trained or fades in."""
+    s, final = config.schedule, config.generator.resolution
+    out, start = [], 0.0
+    for r in range(int(math.log2(final // s.initial_resolution)) + 1):
+        joined = r * (s.stable_kimg + s.fade_kimg)
+        last = s.initial_resolution << r == final
+        stable_end = s.total_kimg if last else joined + s.stable_kimg
+        for end, fading in ((joined, True), (stable_end, False)):
+            end = min(end, s.total_kimg)
+            if end > start:
+                middle = int((start + end) * 500)  # images, half way
+                phase = phase_at(s, final, middle, devices)
+                out.append(Row(start, end, fading, phase))
+                start = end
+    return out
+
+
+def table(config: TrainConfig, devices: int = 1) -> str:
+    """The schedule as text, for people."""
+    lines = ["      kimg          size        batch   learning rate   tick"]
+    for row in rows(config, devices):
+        p = row.phase
+        height, width = config.generator.shape(p.resolution)
+        what = f"{height}x{width}" + (" fades in" if row.fading else "")
+        span = f"{row.start:7g} - {row.end:g}"
+        lines.append(
+            f"{span:<18} {what:<18} {p.batch:>4} {p.lr:>15g} {p.tick_kimg:>6g}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The compiled, distributed step, the loop around it, and what the loop leaves."""

@@ -1,0 +1,310 @@
+"""From settings to a finished model: data, run directory, trainer, export.
+
+What `launch/train.py` calls. Validate, say everything, then run.
+"""
+
+import dataclasses
+import os
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tensorflow as tf
+
+from stylegan_tf import config as configs
+from stylegan_tf import export, presets, schedule
+from stylegan_tf.config import TrainConfig
+from stylegan_tf.data import convert, pipeline, records, sources
+from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.errors import UserError
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.training import devices, planning, rundir, transfer
+from stylegan_tf.training.reports import Sheets, default_reports
+from stylegan_tf.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        preset: name in `presets.PRESETS`.
+        changes: dotted setting -> value, on top of the preset; only what was given.
+        resolution: "N" or "HEIGHTxWIDTH", or None = as the data and preset say.
+        crop: how pictures are fitted, if they must be converted.
+        out: folder of the runs.
+        resume: "auto", "never" or a run directory.
+        init: model to start the weights from, or None.
+        strategy: name for `devices.make_strategy`.
+        cache: folder of converted data, or None for the default.
+        download: let TFDS download.
+        command: the command line, for the record.
+        flags: dotted setting -> the flag that sets it, for messages.
+    """
+
+    preset: str = "demo"
+    changes: dict = field(default_factory=dict)
+    resolution: str | None = None
+    crop: str = "center"
+    out: str = "runs"
+    resume: str = "auto"
+    init: str | None = None
+    strategy: str = "auto"
+    cache: str | None = None
+    download: bool = False
+    command: list[str] = field(default_factory=list)
+    flags: dict[str, str] = field(default_factory=dict)
+
+
+def train(request: Request) -> int:
+    """Trains, or continues, and leaves the model in the run directory.
+
+    Returns:
+        0 when the run is finished, 128 + signal number when it was told to stop.
+    """
+    strategy = devices.make_strategy(request.strategy)
+    config, data = settle(request, strategy)
+    run = _open_run(request, config, strategy)
+    if run.config != config:
+        config = _continued(run.config, config)
+    if run.nimg >= config.schedule.total_kimg * 1000:
+        _say_finished(run)
+        return 0
+    if config.deterministic:
+        devices.make_deterministic()
+    reports = default_reports()
+    trainer = Trainer(config, data, run.path, strategy, reports)
+    if not trainer.restore() and request.init:
+        report = transfer.start_from(request.init, trainer.networks)
+        print(report)
+        (run.path / "init.txt").write_text(f"{request.init}\n{report}\n")
+    _remember(run, config, data)
+    print(f"TensorBoard: tensorboard --logdir {request.out}")
+    reason = trainer.train()
+    if reason == "interrupted":
+        return 128 + 15 if trainer.stopping == "SIGTERM" else 130
+    if trainer.chief:
+        _finish(trainer, next(r for r in reports if isinstance(r, Sheets)))
+    _meet(strategy)
+    return 0
+
+
+def _finish(trainer: Trainer, sheets: Sheets) -> None:
+    resolution = trainer.phase.resolution
+    folder = export.save(
+        trainer.networks.average, trainer.run_dir / "model", resolution
+    )
+    print(f"model: {folder}")
+    print(f"pictures: {sheets.latest}")
+    print(f"more of them: python launch/generate.py --model={trainer.run_dir}")
+
+
+def _meet(strategy: tf.distribute.Strategy) -> None:
+    """Workers wait for each other before one goes away."""
+    if devices.workers(strategy) > 1:
+        one = strategy.run(lambda: tf.constant(1.0))
+        strategy.reduce("SUM", one, axis=None)
+
+
+# ---------------------------------------------------------------------------
+# Settings: the preset, then what the data says, then what the user says
+
+
+def settle(
+    request: Request, strategy: tf.distribute.Strategy
+) -> tuple[TrainConfig, Path]:
+    """The final settings and the folder of records that they train on."""
+    saved = None
+    if request.resume not in ("auto", "never"):
+        saved = rundir.read(request.resume).config
+    base = saved or presets.make(request.preset)
+    spec = request.changes.get("data", base.data)
+    labels = request.changes.get("labels", base.labels)
+    wanted = _resolution(request, saved, spec, labels)
+    folder = _prepare(request, spec, labels, wanted, strategy)
+    manifest = Manifest.load(folder)
+    level, start_shape = _fitting(manifest, wanted)
+    if not saved:
+        devices_ = strategy.num_replicas_in_sync
+        base = presets.make(request.preset, level, devices_)
+    shape = {"resolution": level, "start_shape": tuple(start_shape)}
+    shape |= {"channels": manifest.channels, "labels": labels, "data": spec}
+    shape["classes"] = manifest.label_size if labels != "none" else 0
+    config = configs.update(base, shape | request.changes)
+    _check_batches(config, strategy.num_replicas_in_sync)
+    return config, folder
+
+
+def _resolution(request: Request, saved, spec: str, labels: str) -> str:
+    """The resolution to convert to: asked for, saved, the preset's, or the data's."""
+    if request.resolution:
+        return request.resolution
+    if saved:
+        return "x".join(
+            str(s) for s in saved.generator.shape(saved.generator.resolution)
+        )
+    preset = presets.PRESETS[presets.make(request.preset).preset]
+    if spec.split(":")[0] == "demo":
+        return str(preset.resolution)
+    if (Path(spec).expanduser() / "manifest.json").exists():
+        natural = Manifest.load(Path(spec).expanduser())
+    else:
+        source = sources.open_source(spec, labels, request.download)
+        natural = convert.choose(source, "auto", request.crop)
+    level = min(natural.resolution, preset.max_auto)
+    return "x".join(str(s) for s in configs.picture_shape(natural.start_shape, level))
+
+
+def _prepare(request: Request, spec, labels, wanted, strategy) -> Path:
+    """The records of `spec`; on several workers the first one converts."""
+
+    def convert_once():
+        return records.prepare(
+            spec,
+            request.cache,
+            labels=labels,
+            download=request.download,
+            resolution=wanted,
+            crop=request.crop,
+        )
+
+    if not devices.is_chief(strategy):
+        _meet(strategy)
+        return convert_once()
+    folder = convert_once()
+    _meet(strategy)
+    return folder
+
+
+def _fitting(manifest: Manifest, wanted: str) -> tuple[int, tuple[int, int]]:
+    level, start_shape = configs.parse_resolution(wanted)
+    have = manifest.resolution, tuple(manifest.start_shape)
+    if level > have[0] or start_shape != have[1]:
+        h, w = manifest.shape
+        raise UserError(
+            f"--resolution={wanted} was asked for, but {manifest.name} holds pictures "
+            f"of {h}x{w}; convert the originals again, or ask for a power of two less."
+        )
+    return level, start_shape
+
+
+def _check_batches(config: TrainConfig, replicas: int) -> None:
+    for row in schedule.rows(config, replicas):
+        share = row.phase.batch // replicas
+        if share % config.accumulate:
+            raise UserError(
+                f"at {row.phase.resolution}x{row.phase.resolution} each device gets "
+                f"{share} pictures, which --accumulate={config.accumulate} does not "
+                f"divide."
+            )
+
+
+# ---------------------------------------------------------------------------
+# The run directory
+
+
+def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
+    """The run to continue, or a new one. Workers agree: the first one decides."""
+    if not devices.is_chief(strategy):
+        _meet(strategy)
+        found = rundir.find(request.out, config)
+        if found is None:
+            raise UserError(
+                f"{request.out} must be on storage that all workers see; this one "
+                f"found no run in it."
+            )
+        return found
+    run = _choose_run(request, config)
+    _meet(strategy)
+    return run
+
+
+def _choose_run(request: Request, config: TrainConfig) -> rundir.Run:
+    if request.resume not in ("auto", "never"):
+        run = rundir.read(request.resume)
+        wanted = dataclasses.replace(config, data=run.config.data)
+        rundir.check_resumable(run, wanted, request.flags)
+        return run
+    if request.resume == "auto" and not request.init:
+        found = rundir.find(request.out, config)
+        if found:
+            return found
+    if request.init:
+        transfer.check(request.init)  # before a directory is made for it
+    return rundir.create(request.out, config, request.command)
+
+
+def _continued(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
+    """The saved settings with what may change taken from the new ones."""
+    flat = configs.flat(wanted)
+    return configs.update(saved, {name: flat[name] for name in configs.RESUMABLE})
+
+
+def _remember(run: rundir.Run, config: TrainConfig, data: Path) -> None:
+    """Keeps the settings now in force, and refuses another data set than before."""
+    level = Manifest.load(data).level(config.generator.resolution)
+    fingerprint = f"{zlib.crc32(str(level.crc32).encode()):08x}"
+    path = run.path / "data.txt"
+    if path.exists() and path.read_text().split()[0] != fingerprint:
+        raise UserError(
+            f"{run.path} was trained on other pictures than {config.data} holds now; "
+            f"give the old data, or --init={run.path} to start a run from its model."
+        )
+    rundir.write_atomically(path, f"{fingerprint} {os.path.abspath(data)}\n")
+    configs.save(config, run.path / "config.json")
+
+
+def _say_finished(run: rundir.Run) -> None:
+    kimg = run.nimg / 1000
+    sheets = sorted(run.path.glob("fakes-*.png"))
+    print(f"{run.path} is finished: it has seen {kimg:g} thousand images.")
+    if sheets:
+        print(f"pictures: {sheets[-1]}")
+    print(f"To train it longer: --kimg={2 * kimg:g}. A new run: --resume=never.")
+
+
+# ---------------------------------------------------------------------------
+# --dry_run
+
+
+def describe(request: Request) -> str:
+    """Schedule, sizes, memory and first batches of what `train` would do."""
+    strategy = devices.make_strategy(request.strategy)
+    config, data = settle(request, strategy)
+    replicas = strategy.num_replicas_in_sync
+    parameters = {
+        "generator": Generator(config.generator).count_params(),
+        "discriminator": Discriminator(config.discriminator).count_params(),
+    }
+    lines = [f"data        {Manifest.load(data)}", f"devices     {replicas}", ""]
+    lines += [schedule.table(config, replicas), ""]
+    lines += [f"{name:<14}{n:>12,} parameters" for name, n in parameters.items()]
+    lines += ["", "size        what one device must hold while training"]
+    for r in configs.levels(
+        config.generator.resolution, config.schedule.initial_resolution
+    ):
+        parts = planning.memory_bytes(config, parameters, r, replicas)
+        total = sum(parts.values())
+        inside = ", ".join(f"{k} {v / 1e9:.2f}" for k, v in parts.items())
+        lines.append(f"{r:<11} {total / 1e9:.2f} GB ({inside})")
+    return "\n".join([*lines, "", _first_batches(config, data, replicas)])
+
+
+def _first_batches(config: TrainConfig, data: Path, replicas: int) -> str:
+    lines = ["first batches"]
+    for r in configs.levels(
+        config.generator.resolution, config.schedule.initial_resolution
+    ):
+        row = [x for x in schedule.rows(config, replicas) if x.phase.resolution == r]
+        if not row:
+            continue
+        batch = row[0].phase.batch
+        images = next(iter(pipeline.dataset(data, r, batch, seed=config.seed)))["image"]
+        values = tf.cast(images, tf.float32)
+        lines.append(
+            f"  {'x'.join(map(str, images.shape)):<20} {images.dtype.name} mean "
+            f"{tf.reduce_mean(values):.1f} of 255, deviation "
+            f"{tf.math.reduce_std(values):.1f}"
+        )
+    return "\n".join(lines)

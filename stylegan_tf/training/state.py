@@ -1,0 +1,81 @@
+"""Everything a run needs to go on, saved and restored as one.
+
+Weights of G, D and the moving average (w_avg and the noise maps are weights), both
+optimisers, images seen, stage, best metric. The data position and every random draw
+are functions of the seed and the images seen, so nothing else is state.
+"""
+
+import json
+from pathlib import Path
+
+import tensorflow as tf
+
+from stylegan_tf.errors import UserError
+from stylegan_tf.training.rundir import write_atomically
+from stylegan_tf.training.step import Networks
+
+KEEP = 2
+
+
+class State:
+    """The saved state of a run. Built in the strategy's scope.
+
+    Args:
+        networks: all built, so that restoring finds every variable.
+        path: run directory.
+        writes: False on the workers that must not write.
+
+    Attributes:
+        nimg: images seen.
+        skipped: steps left out because a gradient was not finite.
+        seconds: time spent training, over all sessions of the run.
+        best: best value of the metric that picks a model; infinity before the first.
+    """
+
+    def __init__(self, networks: Networks, path: Path, writes: bool = True):
+        self.nimg, self.skipped, self.seconds, self.best = 0, 0, 0.0, float("inf")
+        self.stage = (-1, -1)
+        self.path, self.writes = path, writes
+        self.networks = networks
+        self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
+        self._values = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
+        self.checkpoint = tf.train.Checkpoint(
+            **vars(networks), counts=self._counts, values=self._values
+        )
+        self.manager = tf.train.CheckpointManager(
+            self.checkpoint, str(path / "checkpoints"), max_to_keep=KEEP
+        )
+
+    def save(self) -> None:
+        """Writes a checkpoint, then `progress.json`; older checkpoints go."""
+        self._counts.assign([self.nimg, self.skipped, *self.stage])
+        self._values.assign([self.seconds, self.best])
+        if not self.writes:
+            return
+        self.manager.save(self.nimg, check_interval=False)
+        progress = {"nimg": self.nimg, "seconds": round(self.seconds, 1)}
+        write_atomically(self.path / "progress.json", json.dumps(progress) + "\n")
+
+    def restore(self) -> bool:
+        """Restores the newest checkpoint; False when there is none.
+
+        Raises:
+            UserError: the newest checkpoint cannot be read.
+        """
+        newest = self.manager.latest_checkpoint
+        if newest is None:
+            return False
+        try:
+            status = self.checkpoint.restore(newest)
+            status.assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            raise UserError(
+                f"checkpoint {newest} does not fit or is damaged: "
+                f"{str(error).splitlines()[0]} Remove it from "
+                f"{self.path}/checkpoints/checkpoint to go on from an older one."
+            ) from error
+        counts = self._counts.numpy()
+        self.nimg, self.skipped = int(counts[0]), int(counts[1])
+        self.stage = (int(counts[2]), int(counts[3]))
+        self.seconds, self.best = (float(v) for v in self._values.numpy())
+        return True

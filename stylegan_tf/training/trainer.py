@@ -1,0 +1,300 @@
+"""The training loop: phase, step, tick, checkpoint.
+
+Images seen (`nimg`) are the only clock. `Trainer` owns what is trained; what people
+see of it is made by reports, objects handed in that are told when the run starts, has
+made a step, ends a tick or ends:
+
+    report.start(trainer)
+    report.step(trainer)
+    report.tick(trainer, stats)         stats: {"loss/g": 0.71, ...}
+    report.end(trainer, reason)         reason: "finished" or "interrupted"
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from stylegan_tf.config import TrainConfig
+from stylegan_tf.data import pipeline
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.schedule import Phase, phase_at
+from stylegan_tf.training import devices
+from stylegan_tf.training.optimizer import Adam
+from stylegan_tf.training.state import State
+from stylegan_tf.training.step import METRICS, Networks, Step
+
+
+class Trainer:
+    """A run: networks, schedule, data and state.
+
+    Args:
+        config: the run.
+        data: folder of records.
+        run_dir: where checkpoints go; reports write there too.
+        strategy: from `devices.make_strategy`; None = one device.
+        reports: as the module's docstring says; only called on the chief.
+
+    Attributes:
+        phase: what is trained right now.
+        networks, state: see there.
+        replicas: devices over all workers.
+        stopping: name of the signal that asked to stop, or None.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Path | str,
+        run_dir: Path | str,
+        strategy: tf.distribute.Strategy | None = None,
+        reports: Sequence = (),
+    ):
+        self.config, self.data, self.run_dir = config, data, Path(run_dir)
+        self.strategy = strategy or devices.make_strategy("one")
+        self.replicas = self.strategy.num_replicas_in_sync
+        self.chief = devices.is_chief(self.strategy)
+        self.reports = reports if self.chief else ()
+        self.stopping: str | None = None
+        self._labels = pipeline.labels(data) if config.generator.classes else None
+        self._functions: dict[tuple, Callable] = {}
+        self._iterator, self._reading = None, None
+        self._tick: _Tick | None = None
+        with self.strategy.scope():
+            self.networks = make_networks(config)
+            self.state = State(self.networks, self.run_dir, writes=self.chief)
+        self.phase = self._phase()
+
+    def _phase(self) -> Phase:
+        c = self.config
+        final = c.generator.resolution
+        return phase_at(c.schedule, final, self.state.nimg, self.replicas)
+
+    @property
+    def total(self) -> int:
+        """Images the run shall see."""
+        return int(self.config.schedule.total_kimg * 1000)
+
+    def restore(self) -> bool:
+        """Continues from the newest checkpoint in the run directory, if any."""
+        found = self.state.restore()
+        self.phase = self._phase()
+        return found
+
+    # -----------------------------------------------------------------------
+
+    def train(self) -> str:
+        """Trains to the end or until told to stop; the state is saved either way.
+
+        Returns:
+            "finished", or "interrupted" (see `stopping`).
+        """
+        with self._signals():
+            self._tell("start")
+            self._tick = _Tick(self.state.nimg)
+            while self.state.nimg < self.total and not self._must_stop():
+                self.step()
+                self._tell("step")
+                done = self.state.nimg >= self.total
+                if done or self._tick.due(self.state.nimg, self.phase):
+                    self._end_tick(done)
+            reason = "interrupted" if self.state.nimg < self.total else "finished"
+            if self._tick.images(self.state.nimg) or reason == "interrupted":
+                self._save()
+            self._tell("end", reason)
+        return reason
+
+    def step(self) -> np.ndarray | tf.Tensor:
+        """One iteration of D and G; returns the step's metrics as in `METRICS`."""
+        self.phase = phase = self._phase()
+        self._enter(phase)
+        interval = self.config.loss.d_reg_interval
+        penalties = (self.state.nimg // phase.batch) % interval == 0
+        batch = next(self._iterator)
+        clock = {
+            "nimg": tf.constant(self.state.nimg, tf.int64),
+            "alpha": tf.constant(phase.alpha, tf.float32),
+            "lr": tf.constant(phase.lr, tf.float32),
+        }
+        function = self._function(phase, penalties)
+        metrics = function(batch["image"], batch["label"], clock)
+        self.state.nimg += phase.batch
+        if self._tick:
+            self._tick.add(metrics, penalties)
+        return metrics
+
+    def _enter(self, phase: Phase) -> None:
+        """Data of this phase's resolution; optimisers anew when the stage changes."""
+        if self._reading != (phase.resolution, phase.batch):
+            self._reading = (phase.resolution, phase.batch)
+            self._iterator = iter(self._dataset(phase))
+        if self.state.stage != phase.stage:
+            self.networks.g_optimizer.reset()
+            self.networks.d_optimizer.reset()
+            self.state.stage = phase.stage
+
+    def _dataset(self, phase: Phase):
+        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return pipeline.dataset(
+                self.data,
+                phase.resolution,
+                phase.batch,
+                start=self.state.nimg,
+                seed=self.config.seed,
+                mirror=self.config.mirror,
+                pieces=self.replicas,
+                shard=(context.input_pipeline_id, context.num_input_pipelines),
+            )
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
+
+    def _function(self, phase: Phase, penalties: bool) -> Callable:
+        """The compiled iteration of a resolution, traced once."""
+        key = (phase.resolution, phase.batch, penalties)
+        if key not in self._functions:
+            step = Step(
+                self.networks,
+                self.config,
+                phase.resolution,
+                phase.batch,
+                self._labels,
+                penalties,
+            )
+
+            @tf.function(autograph=False)
+            def iterate(images, labels, clock):
+                metrics = self.strategy.run(step, args=(images, labels, clock))
+                return self.strategy.reduce("MEAN", metrics, axis=None)
+
+            self._functions[key] = iterate
+        return self._functions[key]
+
+    # -----------------------------------------------------------------------
+
+    def _end_tick(self, done: bool) -> None:
+        state, tick = self.state, self._tick
+        seconds = time.perf_counter() - tick.began
+        state.seconds += seconds
+        stats = tick.means()
+        state.skipped += round((stats["skipped/g"] + stats["skipped/d"]) * tick.steps)
+        images = tick.images(state.nimg)
+        stats |= {
+            "progress/kimg": state.nimg / 1000,
+            "progress/resolution": self.phase.resolution,
+            "progress/alpha": self.phase.alpha,
+            "progress/lod": self.phase.lod,
+            "progress/batch": self.phase.batch,
+            "progress/lr": self.phase.lr,
+            "progress/skipped_steps": state.skipped,
+            "timing/images_per_second": images / seconds,
+            "timing/seconds_per_kimg": 1000 * seconds / images,
+            "timing/total_seconds": state.seconds,
+        }
+        stats |= devices.memory_gb()
+        began = time.perf_counter()
+        number = tick.number + 1
+        if done or number % self.config.snapshot_ticks == 0:
+            self._save()
+        self._tell("tick", stats)
+        self._tick = _Tick(state.nimg, number)
+        self.state.seconds += time.perf_counter() - began
+
+    def _save(self) -> None:
+        self.state.save()
+
+    def _tell(self, what: str, *args) -> None:
+        for report in self.reports:
+            getattr(report, what)(self, *args)
+
+    # -----------------------------------------------------------------------
+    # SIGTERM and Ctrl-C end the loop after the step under way. On several workers
+    # they must end it at the same step: a signal to one is told to all.
+
+    @contextmanager
+    def _signals(self):
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number, _):
+            if self.stopping:
+                raise KeyboardInterrupt  # the second one does not wait
+            self.stopping = signal.Signals(number).name
+
+        old = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for s, handler in old.items():
+                signal.signal(s, handler)
+
+    def _must_stop(self) -> bool:
+        if devices.workers(self.strategy) == 1:
+            return self.stopping is not None
+        mine = tf.constant(float(self.stopping is not None))
+        told = self.strategy.run(_sum_over_replicas, args=(mine,))
+        if float(self.strategy.experimental_local_results(told)[0]) > 0:
+            self.stopping = self.stopping or "a signal to another worker"
+        return self.stopping is not None
+
+
+@tf.function
+def _sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def make_networks(config: TrainConfig) -> Networks:
+    """G, D, the average (a copy of G) and both optimisers, in the current scope."""
+    policy = devices.dtype_policy(config.precision)
+    tf.keras.utils.set_random_seed(config.seed)
+    generator = Generator(config.generator, dtype=policy)
+    discriminator = Discriminator(config.discriminator, dtype=policy)
+    average = Generator(config.generator, dtype=policy, name="average")
+    average.set_weights(generator.get_weights())
+    adam = (config.adam_beta1, config.adam_beta2, config.adam_epsilon)
+    return Networks(
+        generator,
+        discriminator,
+        average,
+        Adam(generator.trainable_variables, *adam, name="g_adam"),
+        Adam(discriminator.trainable_variables, *adam, name="d_adam"),
+    )
+
+
+class _Tick:
+    """Sums of the metrics between two log lines."""
+
+    def __init__(self, nimg: int, number: int = 0):
+        self.start, self.number, self.steps = nimg, number, 0
+        self.began = time.perf_counter()
+        self._sums: dict[bool, list] = {True: [0, 0.0], False: [0, 0.0]}
+
+    def add(self, metrics: tf.Tensor, penalties: bool) -> None:
+        self.steps += 1
+        self._sums[penalties][0] += 1
+        self._sums[penalties][1] += metrics
+
+    def due(self, nimg: int, phase: Phase) -> bool:
+        return nimg >= self.start + phase.tick_kimg * 1000
+
+    def images(self, nimg: int) -> int:
+        return nimg - self.start
+
+    def means(self) -> dict[str, float]:
+        """Means over the tick; of penalties, over the steps that had them."""
+        sums = {k: (n, np.asarray(s)) for k, (n, s) in self._sums.items() if n}
+        every = sum(s for _, s in sums.values()) / self.steps
+        out = dict(zip(METRICS, every.tolist(), strict=True))
+        if True in sums:
+            n, with_penalties = sums[True]
+            for name, value in zip(METRICS, with_penalties / n, strict=True):
+                if name.startswith("penalty/"):
+                    out[name] = float(value)
+        return out

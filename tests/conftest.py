@@ -1,0 +1,29 @@
+"""What every test starts from: two logical CPUs, fixed seeds, the reference numbers."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import pytest
+import tensorflow as tf
+
+# Two replicas on any machine; has to be said before TensorFlow touches its devices.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    """Python, NumPy and TensorFlow start every test from the same seed."""
+    keras.utils.set_random_seed(1)
+
+
+@pytest.fixture
+def golden(request):
+    """The reference file whose name the test is parametrised with."""
+    from golden import load
+
+    return load(request.param)
