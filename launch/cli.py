@@ -17,12 +17,14 @@ one or two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done,
 2 the command line is wrong, 130 interrupted.
 """
 
+import contextlib
 import difflib
 import os
 import shutil
 import sys
+import tempfile
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -65,7 +67,38 @@ def _before_tensorflow() -> None:
     # On by default only for processors with AVX-512; without it the gradients of
     # convolutions run several times slower on the others.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.set_verbosity(logging.WARNING)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow without the lines that its libraries print while loading.
+
+    They come from C++, before any log level is in force. What was held back is shown
+    if the import fails.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, _stderr_to(held):
+        try:
+            import tensorflow as tf
+
+            if "TF_CONFIG" not in os.environ:  # a cluster must be set up first
+                tf.config.list_logical_devices()
+        except BaseException:
+            held.seek(0)
+            sys.stdout.write(held.read().decode(errors="replace"))
+            raise
+
+
+@contextlib.contextmanager
+def _stderr_to(file) -> Iterator[None]:
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _guarded(main: Callable, argv: Sequence[str]) -> int:

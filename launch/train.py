@@ -53,9 +53,7 @@ flags.DEFINE_string(
     "the pictures have, up to the preset's limit, for your own.",
     flag_values=FLAGS,
 )
-flags.DEFINE_float(
-    "kimg", None, "Thousands of images to train for.", flag_values=FLAGS
-)
+flags.DEFINE_float("kimg", None, "Thousands of images to train for.", flag_values=FLAGS)
 flags.DEFINE_integer(
     "batch",
     None,
@@ -183,6 +181,7 @@ def changes() -> dict:
 
 def main(argv: Sequence[str]) -> int:
     """Trains as the flags say; returns the exit code."""
+    cli.load_tensorflow()
     from stylegan_tf.training import session
 
     names = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}

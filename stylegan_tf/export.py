@@ -22,6 +22,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config as configs
+from stylegan_tf import schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 
@@ -150,6 +151,18 @@ def load(path: Path | str) -> Generator:
     status = checkpoint.restore(str(found.path)).expect_partial()
     status.assert_existing_objects_matched()
     return generator
+
+
+def trained_resolution(path: Path | str) -> int | None:
+    """The level a run in progress has come to; None where a model is finished."""
+    found = find(path)
+    if found.kind == "keras":
+        return None
+    config = configs.load(found.run / "config.json")
+    nimg = int(found.path.name.split("-")[-1])
+    final = config.generator.resolution
+    now = schedule.phase_at(config.schedule, final, nimg)
+    return now.resolution
 
 
 def _load_keras(path: Path) -> Generator:

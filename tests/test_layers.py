@@ -1,4 +1,4 @@
-"""layers.py: official numbers of single layers, initial weights, and their contracts."""
+"""layers.py: official numbers of single layers, initial weights, contracts."""
 
 import numpy as np
 import pytest

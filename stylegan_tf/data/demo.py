@@ -23,6 +23,7 @@ from numbers import Real
 
 import numpy as np
 from PIL import Image
+
 from stylegan_tf.data.painting import (
     CIRCLE,
     Mask,

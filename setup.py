@@ -1,0 +1,38 @@
+"""Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def requirements() -> list[str]:
+    """The packages of requirements.txt, without its comments."""
+    lines = (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+
+
+setup(
+    name="stylegan_tf",
+    version="0.1.0",
+    description="StyleGAN for TensorFlow 2 and Keras 3: train, steer, measure, ship",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["stylegan_tf*"]), "stylegan_tf_launch"],
+    package_dir={"stylegan_tf_launch": "launch"},
+    install_requires=requirements(),
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "test": ["pytest>=8", "ruff>=0.14"],
+    },
+    entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
