@@ -29,7 +29,9 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from stylegan_tf.errors import UserError
+os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the package
+
+from stylegan_tf.errors import UserError  # noqa: E402
 
 _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6

@@ -15,6 +15,7 @@ Labels come from dataset.json ({"labels": [["file.png", 0], ...]}), labels.csv (
 file,label) or the names of sub-folders, whichever is there first.
 """
 
+import csv
 from collections.abc import Sequence
 
 from absl import flags
@@ -139,10 +140,11 @@ def _report(made) -> None:
     )
     if made.skipped:
         listing = made.folder / "skipped.csv"
-        rows = listing.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        with open(listing, newline="", encoding="utf-8", errors="replace") as f:
+            rows = list(csv.DictReader(f))
         print(f"  {made.skipped} left out, listed in {listing}:")
         for row in rows[:_LISTED]:
-            print(f"    {row.replace(',', ': ', 1)}")
+            print(f"    {row['name']}: {row['reason']}")
         if len(rows) > _LISTED:
             print("    ...")
     print(f"Train on it: python launch/train.py --data={FLAGS.dest}")

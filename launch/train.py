@@ -41,9 +41,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_enum(
     "preset",
-    "demo",
+    None,
     list(presets.PRESETS),
-    "The recipe, see above.",
+    "The recipe, see above; demo if not given.",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -155,6 +155,7 @@ SETTINGS = {
     "accumulate": "accumulate",
     "gamma": "loss.r1_gamma",
     "labels": "labels",
+    "init": "init",
     "mirror": "mirror",
     "precision": "precision",
     "seed": "seed",
@@ -185,6 +186,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.training import session
 
     names = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
+    names |= {"preset": "--preset"}
     names |= {f"{n}.{s}": f"--{f}" for n in presets.NETWORKS for s, f in SHARED}
     request = session.Request(
         preset=FLAGS.preset,
@@ -193,7 +195,6 @@ def main(argv: Sequence[str]) -> int:
         crop=FLAGS.crop,
         out=FLAGS.out,
         resume=FLAGS.resume,
-        init=FLAGS.init,
         strategy=FLAGS.strategy,
         cache=FLAGS.cache,
         download=FLAGS.download,

@@ -189,6 +189,7 @@ class TrainConfig:
     preset: str = "custom"
     data: str = "demo"
     labels: str = "none"  # "auto" trains a conditional model
+    init: str = ""  # model that the weights start from
     mirror: bool = False  # flip half of the real pictures
     adam_beta1: float = 0.0
     adam_beta2: float = 0.99

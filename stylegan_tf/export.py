@@ -5,12 +5,12 @@ program; `load` opens whatever names a model here.
 
 The SavedModel answers to
 
-    generate     z [N, z_dim], labels [N, classes], psi []  ->  images uint8 [N, H, W, C]
-    map          z, labels                                  ->  w float32 [N, w_dim]
-    synthesize   ws [N, num_styles, w_dim]                  ->  images float32
+    generate    z [N, z_dim], labels [N, classes], psi []  ->  images uint8
+    map         z, labels                                  ->  w float32 [N, w_dim]
+    synthesize  ws [N, num_styles, w_dim]                  ->  images float32
 
-`labels` only for a conditional model; noise is the stored maps, so that the same input
-is the same picture. `serving_default` is `generate`.
+Images are [N, H, W, C]; `labels` only for a conditional model. Noise is the stored
+maps, so that the same input is the same picture. `serving_default` is `generate`.
 """
 
 import contextlib

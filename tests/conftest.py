@@ -25,3 +25,14 @@ def pytest_configure(config):
 def seeds():
     """Python, NumPy and TensorFlow start every test from the same seed."""
     keras.utils.set_random_seed(1)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder of records: 24 faces of 16 x 16, in five classes."""
+    from stylegan_tf.data import records, sources
+
+    folder = tmp_path_factory.mktemp("records") / "faces"
+    source = sources.open_source("demo:24")
+    records.write(source, folder, resolution=16, workers=1)
+    return folder

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,8 +88,11 @@ def test_configs_are_frozen():
 
 def test_no_tensorflow_is_imported():
     code = "import sys, stylegan_tf.config; print('tensorflow' in sys.modules)"
+    root = Path(__file__).parents[1]
     run = [sys.executable, "-c", code]
-    assert subprocess.check_output(run, text=True).strip() == "False"
+    lazy = os.environ | {"STYLEGAN_TF_LAZY": "1"}
+    out = subprocess.check_output(run, cwd=root, env=lazy, text=True)
+    assert out.strip() == "False"
 
 
 # ---------------------------------------------------------------------------

@@ -29,7 +29,8 @@ from stylegan_tf.errors import UserError
 
 MEMORY_BYTES = 512 << 20  # a level in memory, or a window of one that is on disk
 _FOREVER = 1 << 62
-_SHARDS, _RECORDS, _MIRROR = range(3)  # one stream of random numbers each
+_SHARDS, _RECORDS, _MIRROR, _STREAMS = range(4)  # streams of random numbers
+_MOST_WINDOWS = 1 << 24  # in an epoch
 
 
 def dataset(
@@ -162,7 +163,8 @@ class _Order:
         """What `records` needs to give the pictures from number `start` on, one
         element a window: indices of records in memory, or the records themselves."""
         epoch, seen = divmod(start, int(self.counts.sum()))
-        ends = np.cumsum(self.counts[self._shards(epoch).numpy()])
+        with tf.device("CPU"):  # where tf.data will compute the same
+            ends = np.cumsum(self.counts[self._shards(epoch).numpy()])
         ends = ends[self.per_window - 1 :: self.per_window]
         window = int(np.searchsorted(ends, seen, side="right"))
         skip = seen - (int(ends[window - 1]) if window else 0)
@@ -198,9 +200,9 @@ class _Order:
         values = tf.range(tf.cast(n, tf.int64))
         if not self.shuffle:
             return values
-        key = tf.constant([self.seed, stream], tf.int64)
-        for number in (epoch, window):
-            key = tf.random.fold_in(key, tf.cast(number, tf.int64), alg="philox")
+        # Every pair of seeds is another stream: no two of these are ever the same.
+        key = [_STREAMS * self.seed + stream, epoch * _MOST_WINDOWS + window]
+        key = tf.stack([tf.cast(number, tf.int64) for number in key])
         return tf.random.experimental.stateless_shuffle(values, key, alg="philox")
 
 

@@ -106,7 +106,8 @@ def _send(pipe, message: Any) -> None:
 def _start() -> subprocess.Popen:
     """A worker with the modules in reach that this process has in reach."""
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)
+        "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path),
+        "STYLEGAN_TF_LAZY": "1",  # no TensorFlow in a worker
     }
     return subprocess.Popen(
         [sys.executable, "-c", _COMMAND],

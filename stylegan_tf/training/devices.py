@@ -116,6 +116,24 @@ def workers(strategy: tf.distribute.Strategy) -> int:
     return len(_workers()) if _is_multiworker(strategy) else 1
 
 
+def total(strategy: tf.distribute.Strategy, value: float) -> float:
+    """Sum of a number over all replicas; every worker must call it."""
+    result = strategy.run(_sum_over_replicas, args=(tf.constant(value),))
+    return float(strategy.experimental_local_results(result)[0])
+
+
+@tf.function
+def _sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+
+
+def meet(strategy: tf.distribute.Strategy) -> None:
+    """Workers wait here for each other; nothing to do on one."""
+    if workers(strategy) > 1:
+        total(strategy, 1.0)
+
+
 def _is_multiworker(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 

@@ -212,7 +212,7 @@ class Studio:
 
 
 class Sheets(Report):
-    """`reals.png` once, and `fakes-000123.png` (thousands of images) every few ticks."""
+    """`reals.png` once, `fakes-000123.png` (thousands of images) every few ticks."""
 
     def __init__(self):
         self.ticks, self.latest = 0, None
@@ -302,7 +302,7 @@ class TensorBoard(Report):
         self._panel("truncation", self.studio.draw(self._truncated(styles[:4])), 6)
 
     def _mixed(self, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-        """A table of ws: row's styles below the middle layer, column's from there on."""
+        """A table of ws: the row's below the middle layer, the column's from there."""
         average = self.studio.trainer.networks.average
         middle = self.studio.trainer.phase.resolution.bit_length() - 2
         out = [tf.reduce_mean(rows, 0)[None], columns]

@@ -122,8 +122,10 @@ def create(out: Path | str, config: TrainConfig, command: list[str]) -> Run:
 
 
 def _slug(text: str) -> str:
-    stem = Path(text.split(":")[-1].rstrip("/")).stem if text else ""
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", stem)[:40] or "data"
+    """A short name: "photos" of "my/photos/", "cifar10" of "tfds:cifar10"."""
+    name = text.removeprefix("tfds:")
+    name = "demo" if name.startswith("demo:") else Path(name.rstrip("/")).stem
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)[:40] or "data"
 
 
 def environment() -> dict:

@@ -29,13 +29,12 @@ class Request:
     """What the user asked for.
 
     Attributes:
-        preset: name in `presets.PRESETS`.
+        preset: name in `presets.PRESETS`; None = "demo".
         changes: dotted setting -> value, on top of the preset; only what was given.
         resolution: "N" or "HEIGHTxWIDTH", or None = as the data and preset say.
         crop: how pictures are fitted, if they must be converted.
         out: folder of the runs.
         resume: "auto", "never" or a run directory.
-        init: model to start the weights from, or None.
         strategy: name for `devices.make_strategy`.
         cache: folder of converted data, or None for the default.
         download: let TFDS download.
@@ -43,13 +42,12 @@ class Request:
         flags: dotted setting -> the flag that sets it, for messages.
     """
 
-    preset: str = "demo"
+    preset: str | None = None
     changes: dict = field(default_factory=dict)
     resolution: str | None = None
     crop: str = "center"
     out: str = "runs"
     resume: str = "auto"
-    init: str | None = None
     strategy: str = "auto"
     cache: str | None = None
     download: bool = False
@@ -75,18 +73,19 @@ def train(request: Request) -> int:
         devices.make_deterministic()
     reports = default_reports()
     trainer = Trainer(config, data, run.path, strategy, reports)
-    if not trainer.restore() and request.init:
-        report = transfer.start_from(request.init, trainer.networks)
+    if not trainer.restore() and config.init:
+        report = transfer.start_from(config.init, trainer.networks)
+        (run.path / "init.txt").write_text(f"{config.init}\n{report}\n")
         print(report)
-        (run.path / "init.txt").write_text(f"{request.init}\n{report}\n")
-    _remember(run, config, data)
-    print(f"TensorBoard: tensorboard --logdir {request.out}")
+    if trainer.chief:
+        _remember(run, config, data)
+        print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
     if reason == "interrupted":
         return 128 + 15 if trainer.stopping == "SIGTERM" else 130
     if trainer.chief:
         _finish(trainer, next(r for r in reports if isinstance(r, Sheets)))
-    _meet(strategy)
+    devices.meet(strategy)
     return 0
 
 
@@ -100,13 +99,6 @@ def _finish(trainer: Trainer, sheets: Sheets) -> None:
     print(f"more of them: python launch/generate.py --model={trainer.run_dir}")
 
 
-def _meet(strategy: tf.distribute.Strategy) -> None:
-    """Workers wait for each other before one goes away."""
-    if devices.workers(strategy) > 1:
-        one = strategy.run(lambda: tf.constant(1.0))
-        strategy.reduce("SUM", one, axis=None)
-
-
 # ---------------------------------------------------------------------------
 # Settings: the preset, then what the data says, then what the user says
 
@@ -118,42 +110,50 @@ def settle(
     saved = None
     if request.resume not in ("auto", "never"):
         saved = rundir.read(request.resume).config
-    base = saved or presets.make(request.preset)
+    base = saved or presets.make(request.preset or "demo")
     spec = request.changes.get("data", base.data)
     labels = request.changes.get("labels", base.labels)
     wanted = _resolution(request, saved, spec, labels)
     folder = _prepare(request, spec, labels, wanted, strategy)
     manifest = Manifest.load(folder)
     level, start_shape = _fitting(manifest, wanted)
+    if labels != "none" and not manifest.label_size:
+        raise UserError(
+            f"--labels={labels} asks for classes, but {spec} has no labels; "
+            f"see make_dataset.py --help for how to give them."
+        )
     if not saved:
-        devices_ = strategy.num_replicas_in_sync
-        base = presets.make(request.preset, level, devices_)
+        base = presets.make(base.preset, level, strategy.num_replicas_in_sync)
     shape = {"resolution": level, "start_shape": tuple(start_shape)}
     shape |= {"channels": manifest.channels, "labels": labels, "data": spec}
     shape["classes"] = manifest.label_size if labels != "none" else 0
-    config = configs.update(base, shape | request.changes)
+    preset = {"preset": request.preset} if request.preset else {}
+    config = configs.update(base, shape | preset | request.changes)
     _check_batches(config, strategy.num_replicas_in_sync)
     return config, folder
 
 
 def _resolution(request: Request, saved, spec: str, labels: str) -> str:
-    """The resolution to convert to: asked for, saved, the preset's, or the data's."""
+    """HEIGHTxWIDTH to convert to: asked for, saved, the preset's, or the data's."""
     if request.resolution:
-        return request.resolution
+        level, start_shape = configs.parse_resolution(request.resolution)
+        return _text(configs.picture_shape(start_shape, level))
     if saved:
-        return "x".join(
-            str(s) for s in saved.generator.shape(saved.generator.resolution)
-        )
-    preset = presets.PRESETS[presets.make(request.preset).preset]
+        return _text(saved.generator.shape(saved.generator.resolution))
+    preset = presets.PRESETS[request.preset or "demo"]
     if spec.split(":")[0] == "demo":
-        return str(preset.resolution)
+        return _text((preset.resolution, preset.resolution))
     if (Path(spec).expanduser() / "manifest.json").exists():
         natural = Manifest.load(Path(spec).expanduser())
     else:
         source = sources.open_source(spec, labels, request.download)
         natural = convert.choose(source, "auto", request.crop)
     level = min(natural.resolution, preset.max_auto)
-    return "x".join(str(s) for s in configs.picture_shape(natural.start_shape, level))
+    return _text(configs.picture_shape(natural.start_shape, level))
+
+
+def _text(shape: tuple[int, int]) -> str:
+    return f"{shape[0]}x{shape[1]}"
 
 
 def _prepare(request: Request, spec, labels, wanted, strategy) -> Path:
@@ -170,10 +170,10 @@ def _prepare(request: Request, spec, labels, wanted, strategy) -> Path:
         )
 
     if not devices.is_chief(strategy):
-        _meet(strategy)
+        devices.meet(strategy)
         return convert_once()
     folder = convert_once()
-    _meet(strategy)
+    devices.meet(strategy)
     return folder
 
 
@@ -207,7 +207,9 @@ def _check_batches(config: TrainConfig, replicas: int) -> None:
 def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
     """The run to continue, or a new one. Workers agree: the first one decides."""
     if not devices.is_chief(strategy):
-        _meet(strategy)
+        devices.meet(strategy)
+        if request.resume not in ("auto", "never"):
+            return rundir.read(request.resume)
         found = rundir.find(request.out, config)
         if found is None:
             raise UserError(
@@ -216,7 +218,7 @@ def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
             )
         return found
     run = _choose_run(request, config)
-    _meet(strategy)
+    devices.meet(strategy)
     return run
 
 
@@ -226,12 +228,12 @@ def _choose_run(request: Request, config: TrainConfig) -> rundir.Run:
         wanted = dataclasses.replace(config, data=run.config.data)
         rundir.check_resumable(run, wanted, request.flags)
         return run
-    if request.resume == "auto" and not request.init:
+    if request.resume == "auto":
         found = rundir.find(request.out, config)
         if found:
             return found
-    if request.init:
-        transfer.check(request.init)  # before a directory is made for it
+    if config.init:
+        transfer.check(config.init)  # before a directory is made for it
     return rundir.create(request.out, config, request.command)
 
 

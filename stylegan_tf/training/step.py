@@ -228,7 +228,7 @@ class Step:
         return stats | {"grad_norm/g": norm, "skipped/g": skipped}
 
     def generate(self, draws: Draws, alpha, k=0) -> tuple[tf.Tensor, tf.Tensor]:
-        """Pictures in training: mixed styles, no truncation; and the batch mean of w."""
+        """Pictures in training: mixed, not truncated; and the batch mean of w."""
         g = self.nets.generator
         labels = draws.labels if g.config.classes else None
         w = g.mapping(draws.z, labels)

@@ -237,17 +237,9 @@ class Trainer:
     def _must_stop(self) -> bool:
         if devices.workers(self.strategy) == 1:
             return self.stopping is not None
-        mine = tf.constant(float(self.stopping is not None))
-        told = self.strategy.run(_sum_over_replicas, args=(mine,))
-        if float(self.strategy.experimental_local_results(told)[0]) > 0:
+        if devices.total(self.strategy, float(self.stopping is not None)) > 0:
             self.stopping = self.stopping or "a signal to another worker"
         return self.stopping is not None
-
-
-@tf.function
-def _sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
 def make_networks(config: TrainConfig) -> Networks:

@@ -1,0 +1,68 @@
+"""A run so small that a test can afford it: 8 x 8 pixels, 8 channels, growth from 4."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from stylegan_tf.config import TrainConfig, update
+from stylegan_tf.training.trainer import Trainer
+
+SETTINGS = {
+    f"{net}.{name}": value
+    for net in ("generator", "discriminator")
+    for name, value in {"resolution": 8, "fmap_base": 64, "fmap_max": 8}.items()
+} | {
+    "generator.z_dim": 8,
+    "generator.w_dim": 8,
+    "generator.mapping_width": 8,
+    "generator.mapping_layers": 2,
+    "schedule.initial_resolution": 4,
+    "schedule.stable_kimg": 0.016,
+    "schedule.fade_kimg": 0.016,
+    "schedule.total_kimg": 0.048,
+    "schedule.batch": 4,
+    "schedule.tick_kimg": 0.008,
+    "ema_kimg": 0.01,
+}
+FIXED = {"schedule.initial_resolution": 8}  # no growth: one function to trace
+
+
+def config(changes: dict | None = None) -> TrainConfig:
+    """The tiny run with some settings, by dotted name, changed."""
+    return update(TrainConfig(), SETTINGS | (changes or {}))
+
+
+def weights(trainer: Trainer) -> dict[str, np.ndarray]:
+    """All that a run must keep: weights, slots, counters, the moving average."""
+    nets = trainer.networks
+    models = (nets.generator, nets.discriminator, nets.average)
+    found = {v.path: v.numpy() for model in models for v in model.weights}
+    for optimizer in (nets.g_optimizer, nets.d_optimizer):
+        for i, v in enumerate(optimizer.variables):
+            found[f"{optimizer.name}/{i}/{v.name}"] = v.numpy()
+    return found
+
+
+def check_equal(a: dict, b: dict) -> None:
+    """Bit for bit."""
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], name)
+
+
+def on_each(variable) -> list[np.ndarray]:
+    """A mirrored variable's value on every replica."""
+    variable = variable._value if isinstance(variable, keras.Variable) else variable
+    return [v.numpy() for v in variable.values]
+
+
+def copy_run(run: Path, to: Path, checkpoint: int) -> Path:
+    """The run as a kill just after that checkpoint would have left it."""
+    (to / "checkpoints").mkdir(parents=True)
+    for file in run.glob(f"checkpoints/ckpt-{checkpoint}.*"):
+        shutil.copy(file, to / "checkpoints")
+    state = f'model_checkpoint_path: "ckpt-{checkpoint}"\n'
+    (to / "checkpoints" / "checkpoint").write_text(state)
+    return to
