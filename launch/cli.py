@@ -58,7 +58,11 @@ def run(
             flags.FLAGS.mark_as_parsed()  # absl.app insists
         return rest
 
-    app.run(lambda rest: _guarded(main, rest), argv, flags_parser=parse)
+    try:
+        app.run(lambda rest: _guarded(main, rest), argv, flags_parser=parse)
+    except BrokenPipeError:  # the reader of our output went away, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _before_tensorflow() -> None:
@@ -112,9 +116,8 @@ def _guarded(main: Callable, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output went away, such as `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        raise
     except UserError as e:
         return _fail(str(e))
     except OSError as e:
@@ -136,7 +139,7 @@ def _fail(message: str, code: int = 1) -> int:
 def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str]:
     """Parses `argv`; prints the manual or says what is wrong with it, and exits."""
     if _HELP & {arg.partition("=")[0] for arg in argv[1:]}:
-        print(manual(main, values, argv[0]))
+        print(manual(main, values, argv[0]), flush=True)
         sys.exit(0)
     for name in values:
         values[name].unparse()  # a process may run a script twice

@@ -113,6 +113,7 @@ def _make() -> int:
     source = sources.open_source(FLAGS.source, FLAGS.labels, FLAGS.download)
     for note in source.notes:
         print(note)
+    cli.load_tensorflow()
     try:
         made = records.write(
             source,
@@ -155,6 +156,7 @@ def _check(dest: str) -> int:
     from stylegan_tf.data.manifest import Manifest
 
     found = Manifest.load(dest)
+    cli.load_tensorflow()
     problems = records.check(dest)
     for problem in problems:
         print(problem)
