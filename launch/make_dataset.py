@@ -145,7 +145,7 @@ def _report(made) -> None:
             rows = list(csv.DictReader(f))
         print(f"  {made.skipped} left out, listed in {listing}:")
         for row in rows[:_LISTED]:
-            print(f"    {row['name']}: {row['reason']}")
+            print(f"    {row['file']}: {row['reason']}")
         if len(rows) > _LISTED:
             print("    ...")
     print(f"Train on it: python launch/train.py --data={FLAGS.dest}")

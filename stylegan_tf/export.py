@@ -147,10 +147,27 @@ def load(path: Path | str) -> Generator:
     if found.kind == "keras":
         return _load_keras(found.path)
     generator = Generator(configs.load(found.run / "config.json").generator)
-    checkpoint = tf.train.Checkpoint(average=generator)
-    status = checkpoint.restore(str(found.path)).expect_partial()
-    status.assert_existing_objects_matched()
+    restore(found.path, average=generator)
     return generator
+
+
+def restore(path: Path, **parts: keras.Model) -> None:
+    """Fills networks from a run's checkpoint.
+
+    Args:
+        path: the checkpoint's prefix.
+        parts: networks by their names in `training.step.Networks`.
+
+    Raises:
+        UserError: the checkpoint is damaged, or of other networks.
+    """
+    try:
+        status = tf.train.Checkpoint(**parts).restore(str(path)).expect_partial()
+        status.assert_existing_objects_matched()
+    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
+        raise UserError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def trained_resolution(path: Path | str) -> int | None:

@@ -43,7 +43,7 @@ class Preset:
 
 def _demo(resolution: int, devices: int) -> dict:
     """A narrow network and a short schedule: faces in minutes, on a laptop's CPU."""
-    kimg = {8: 8, 16: 20, 32: 48, 64: 72, 128: 120, 256: 200}
+    kimg = {8: 8, 16: 24, 32: 72, 64: 84, 128: 120, 256: 200}
     both = {"fmap_base": max(8 * resolution, 256), "fmap_max": 64}
     changes = {f"{n}.{k}": v for n in NETWORKS for k, v in both.items()}
     return changes | {
@@ -56,7 +56,7 @@ def _demo(resolution: int, devices: int) -> dict:
         "schedule.fade_kimg": 4.0,
         "schedule.total_kimg": float(kimg.get(resolution, 400)),
         "schedule.batch": 8,
-        "schedule.lr": 0.002,
+        "schedule.lr": 0.003,
         "schedule.tick_kimg": 2.0,
         "ema_kimg": 1.0,
         "snapshot_ticks": 4,

@@ -381,8 +381,9 @@ def test_parameter_totals(network, config, parameters, monkeypatch):
     assert sum(int(np.prod(w.shape)) for w in weights) == parameters
 
 
-@pytest.mark.parametrize("resolution", [8, 16, 32, 64, 128, 256, 512, 1024])
+@pytest.mark.parametrize("resolution", [8, 64, 256, 512, 1024])
 def test_every_resolution(resolution):
+    """16, 32 and 128 have reference numbers above."""
     changes = {"resolution": resolution, "fmap_base": 4096, "fmap_max": 2}
     g = Generator(GeneratorConfig(**SMALL_G | changes))
     d = Discriminator(DiscriminatorConfig(**SMALL | changes))

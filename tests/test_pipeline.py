@@ -62,15 +62,13 @@ def test_an_epoch_shows_every_picture_once(data, memory):
 
 def test_start_is_the_same_as_having_seen_so_many(data, memory):
     whole = flat(read(data, 60, batch=2))
-    for start in (5, COUNT - 1, COUNT, 3 * COUNT + 7):
+    for start in (COUNT - 1, COUNT, 3 * COUNT + 7):
         assert flat(read(data, 3, batch=8, start=start)) == whole[start : start + 24]
 
 
 def test_the_order_is_that_of_the_seed_alone(data, memory):
     whole = flat(read(data, 12))
-    assert flat(read(data, 12)) == whole
-    assert flat(read(data, 6, batch=8)) == whole
-    assert flat(read(data, 12, resolution=4)) == whole
+    assert flat(read(data, 6, batch=8, resolution=4)) == whole
     assert flat(read(data, 12, resolution=16)) == whole
     assert flat(read(data, 12, seed=1)) != whole
 
@@ -86,20 +84,18 @@ def test_windows_hold_together_and_differ_from_a_full_shuffle(data, memory):
     assert len({shard[n] for n in epochs[::COUNT]}) > 1  # windows change
 
 
-def test_a_late_start_in_a_small_set_is_immediate(data, memory):
-    batch = read(data, 1, start=10**12 + 3)
-    assert batch == read(data, 1, start=10**12 + 3) and len(batch[0]) == 4
+def test_a_late_start_in_a_small_set_is_immediate(data):
+    assert len(read(data, 1, start=10**12 + 3)[0]) == 4
 
 
 def test_without_repeat_the_epoch_ends(data, memory):
     batches = read(data, repeat=False)
     assert [len(batch) for batch in batches] == [4] * 5 + [3]
     assert flat(batches) == flat(read(data, 6))[:COUNT]
-    assert flat(read(data, repeat=False, start=20)) == flat(batches)[20:]
-    assert len(flat(read(data, repeat=False, batch=100))) == COUNT
+    assert flat(read(data, repeat=False, start=20, batch=100)) == flat(batches)[20:]
 
 
-@pytest.mark.parametrize(("pieces", "workers"), [(2, 1), (2, 2), (4, 2)])
+@pytest.mark.parametrize(("pieces", "workers"), [(2, 1), (4, 2)])
 def test_pieces_of_all_workers_are_the_batch(data, memory, pieces, workers):
     whole = read(data, 8, batch=8, seed=3)
     mine = pieces // workers
@@ -163,16 +159,20 @@ def test_without_labels_they_have_no_width(data, tmp_path):
     assert element["label"].shape == (2, 0)
 
 
-def test_distributed_reading_is_the_same_reading(data):
-    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+def test_replicas_share_a_batch(data):
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    strategy = tf.distribute.MirroredStrategy(devices)
+    replicas = strategy.num_replicas_in_sync
 
     def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
         share = (context.input_pipeline_id, context.num_input_pipelines)
-        return pipeline.dataset(data, 8, 4, shard=share)
+        return pipeline.dataset(data, 8, 4, pieces=replicas, shard=share)
 
     found = iter(strategy.distribute_datasets_from_function(make))
-    numbers = [next(found)["image"][:, 0, -1, 0].numpy().tolist() for _ in range(8)]
-    assert numbers == read(data, 8)
+    for batch in read(data, 8):
+        images = strategy.experimental_local_results(next(found)["image"])
+        got = [image[:, 0, -1, 0].numpy().tolist() for image in images]
+        assert got == [batch[r::replicas] for r in range(replicas)]
 
 
 # ---------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +110,10 @@ def test_levels_share_an_order_which_is_not_the_source_s(tmp_path):
     assert len(made.shard_counts) == convert.SHARDS_AT_LEAST - 1  # 3, 3, 3, ... 2
 
 
-def test_png_where_it_pays(tmp_path):
-    make_folder(tmp_path / "flat", 3, shape=(64, 64, 3), value=7)
-    make_folder(tmp_path / "noise", 3, shape=(64, 64, 3))
+def test_png_where_it_pays(tmp_path, monkeypatch):
+    monkeypatch.setattr(convert, "RAW_UP_TO", 8)
+    make_folder(tmp_path / "flat", 3, value=7)
+    make_folder(tmp_path / "noise", 3)
     kinds = {}
     for name in ("flat", "noise"):
         made = records.write(
@@ -118,8 +121,8 @@ def test_png_where_it_pays(tmp_path):
         )
         kinds[name] = [level.encoding for level in made.levels.values()]
         assert records.check(made.folder) == []
-    assert kinds == {"flat": ["raw"] * 4 + ["png"], "noise": ["raw"] * 5}
-    assert pixels(examples(Manifest.load(tmp_path / "flat2"), 64)[0]).max() == 7
+    assert kinds == {"flat": ["raw", "raw", "png"], "noise": ["raw"] * 3}
+    assert pixels(examples(Manifest.load(tmp_path / "flat2"), 16)[0]).max() == 7
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_bad_pictures_are_listed_with_their_reason(tmp_path):
     made = records.write(sources.open_source(str(root)), tmp_path / "out")
     assert (made.count, made.skipped) == (20, 4)
     with open(tmp_path / "out" / "skipped.csv", encoding="utf-8") as f:
-        rows = {row["name"]: row["reason"] for row in csv.DictReader(f)}
+        rows = {row["file"]: row["reason"] for row in csv.DictReader(f)}
     assert rows.keys() == {f"{name}.png" for name in bad}
     for name, reason in bad.items():
         assert reason in rows[f"{name}.png"]
@@ -322,14 +325,17 @@ def test_a_changed_source_starts_afresh(tmp_path):
     assert records.check(made.folder) == []
 
 
-def test_two_conversions_to_one_place(tmp_path):
+def test_conversions_to_one_place_wait_for_each_other(tmp_path):
     other = start_conversion(tmp_path, 40)
     source = sources.open_source(str(tmp_path / "in"))
-    made = records.write(source, tmp_path / "out", workers=1)
+    with ThreadPoolExecutor(3) as pool:
+        write = partial(records.write, source, tmp_path / "out", workers=1)
+        made = [job.result() for job in [pool.submit(write) for _ in range(3)]]
     assert other.communicate()[0] == "once\n" and other.returncode == 0
-    assert made == Manifest.load(tmp_path / "out")
+    assert all(m == Manifest.load(tmp_path / "out") for m in made)
     assert records.check(tmp_path / "out") == []
     assert folders(tmp_path) == ["in", "out", "script.py"]
+    assert folders(tmp_path / "out") == ["0004", "0008", "0016", "manifest.json"]
 
 
 def test_workers_answer_in_order_and_may_print(capfd):

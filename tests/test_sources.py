@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -149,7 +150,8 @@ def test_opening_and_converting_needs_no_tensorflow():
         "import sys; from stylegan_tf.data import convert, stored, workers, manifest;"
     )
     code += "sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    environment = os.environ | {"STYLEGAN_TF_LAZY": "1"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 # ---------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from stylegan_tf.config import TrainConfig, update
-from stylegan_tf.training.trainer import Trainer
+from stylegan_tf.training.step import Networks
 
 SETTINGS = {
     f"{net}.{name}": value
@@ -34,15 +34,50 @@ def config(changes: dict | None = None) -> TrainConfig:
     return update(TrainConfig(), SETTINGS | (changes or {}))
 
 
-def weights(trainer: Trainer) -> dict[str, np.ndarray]:
-    """All that a run must keep: weights, slots, counters, the moving average."""
-    nets = trainer.networks
+def variables(nets: Networks) -> dict:
+    """Name -> variable: weights, slots and counters, the moving average."""
     models = (nets.generator, nets.discriminator, nets.average)
-    found = {v.path: v.numpy() for model in models for v in model.weights}
+    found = {v.path: v for model in models for v in model.weights}
     for optimizer in (nets.g_optimizer, nets.d_optimizer):
-        for i, v in enumerate(optimizer.variables):
-            found[f"{optimizer.name}/{i}/{v.name}"] = v.numpy()
+        slots = enumerate(optimizer.variables)
+        found |= {f"{optimizer.name}/{i}/{v.name}": v for i, v in slots}
     return found
+
+
+def state(nets: Networks) -> dict[str, np.ndarray]:
+    """All that a step may change."""
+    return {name: v.numpy() for name, v in variables(nets).items()}
+
+
+def restore(nets: Networks, state: dict[str, np.ndarray]) -> None:
+    for name, v in variables(nets).items():
+        v.assign(state[name])
+
+
+def shake(nets: Networks) -> None:
+    """Moves the weights that start all alike.
+
+    Where the learned constant is one everywhere, the instance norm behind it has a
+    variance of zero, and gradients are nothing but rounding.
+    """
+    rng = np.random.default_rng(0)
+    for model in (nets.generator, nets.discriminator):
+        for v in model.trainable_variables:
+            if np.ptp(v.numpy()) == 0:
+                v.assign(v.numpy() + 0.3 * rng.normal(size=v.shape))
+    nets.average.set_weights(nets.generator.get_weights())
+
+
+def check_close(start: dict, expected: dict, found: dict, tolerance: float) -> None:
+    """Every change since `start` is the same, up to rounding; and there are some."""
+    for name, before in start.items():
+        change = np.linalg.norm(expected[name] - before)
+        off = np.linalg.norm(expected[name] - found[name])
+        rounding = 1e-6 * np.linalg.norm(before)
+        assert off <= tolerance * change + rounding, (
+            f"{name}: {off:.3g} of {change:.3g}"
+        )
+    assert any(np.any(expected[name] != start[name]) for name in start)
 
 
 def check_equal(a: dict, b: dict) -> None:

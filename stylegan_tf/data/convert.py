@@ -21,7 +21,8 @@ from stylegan_tf.errors import UserError
 RAW_UP_TO = 32  # levels so small that a PNG saves little and costs time at every read
 PNG_GAIN = 1.5  # above it, PNG where raw pixels are that many times larger
 SHARD_BYTES = 128 << 20  # raw pixels of all levels in a shard, before any PNG
-SHARDS_AT_LEAST = 8  # so that an interrupted conversion keeps most of its work
+SHARD_PICTURES = 1000  # so that an interrupted conversion keeps most of its work
+SHARDS_AT_LEAST = 8
 CHUNK_BYTES = 32 << 20  # what a worker converts at once
 CHUNK_PICTURES = 128
 _HEADERS, _ENCODED = 200, 4  # pictures looked at to decide
@@ -38,7 +39,7 @@ class Converted(NamedTuple):
 class Skipped(NamedTuple):
     """A picture that is left out."""
 
-    name: str
+    file: str
     reason: str
 
 
@@ -106,7 +107,7 @@ def chunk_size(layout: Layout) -> int:
 def shard_size(layout: Layout, count: int) -> int:
     """How many pictures of a source of `count` go into one shard."""
     fair = -(-count // SHARDS_AT_LEAST)
-    return max(min(SHARD_BYTES // layout.raw_bytes, fair), 1)
+    return max(min(SHARD_BYTES // layout.raw_bytes, SHARD_PICTURES, fair), 1)
 
 
 def convert(

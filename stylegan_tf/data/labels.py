@@ -6,6 +6,7 @@ a sign. Class names are in sorted order.
 """
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -45,6 +46,13 @@ class Labels:
     def __getitem__(self, i: int) -> int | np.ndarray:
         """Class index, vector, or -1 where there are no labels."""
         return -1 if self.values is None else self.values[i]
+
+    def fingerprint(self) -> str:
+        """Changes when a label or a class name does."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        if self.values is not None:
+            digest.update(np.asarray(self.values).tobytes())
+        return digest.hexdigest()
 
 
 NONE = Labels()

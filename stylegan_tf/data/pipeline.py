@@ -163,7 +163,7 @@ class _Order:
         """What `records` needs to give the pictures from number `start` on, one
         element a window: indices of records in memory, or the records themselves."""
         epoch, seen = divmod(start, int(self.counts.sum()))
-        with tf.device("CPU"):  # where tf.data will compute the same
+        with tf.device("CPU:0"):  # where tf.data will compute the same
             ends = np.cumsum(self.counts[self._shards(epoch).numpy()])
         ends = ends[self.per_window - 1 :: self.per_window]
         window = int(np.searchsorted(ends, seen, side="right"))

@@ -17,11 +17,18 @@ import json
 import os
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # Windows: two conversions to one place are the user's affair
+    fcntl = None
 
 from stylegan_tf.data import convert, manifest, shards, sources
 from stylegan_tf.data.convert import Converted, Layout, Skipped
@@ -35,6 +42,7 @@ CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
 _LOCK = "lock"
+_ATTEMPTS = 100
 
 
 def write(
@@ -75,6 +83,7 @@ def write(
     dest.parent.mkdir(parents=True, exist_ok=True)
     with _working_folder(dest, plan) as work:
         if finished := _finished(dest, plan):  # by another process, while this waited
+            _discard(work)
             return finished
         parts = _parts(len(source), max_images, layout)
         receipts = _convert(source, layout, parts, work, workers)
@@ -83,7 +92,7 @@ def write(
             Skipped(*item) for receipt in receipts for item in receipt["skipped"]
         ]
         if not made.count or (strict and skipped):
-            shutil.rmtree(work)
+            _discard(work)
             raise UserError(_complaint(skipped, made.count))
         _finish(work, dest, made, skipped)
         return made
@@ -218,20 +227,40 @@ def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def _lock(work: Path) -> Iterator[None]:
     """Holds `work` for one process; the system lets go when that process ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two conversions to one place are the user's affair
-        work.mkdir(exist_ok=True)
-        yield
-        return
     while True:
-        work.mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError), open(work / _LOCK, "w") as f:
-            fcntl.flock(f, fcntl.LOCK_EX)
-            # The folder may have been renamed into place while this process waited.
-            if os.path.samestat(os.fstat(f.fileno()), os.stat(work / _LOCK)):
+        with _open_in(work) as file:
+            if fcntl is not None:
+                with contextlib.suppress(OSError):  # some network disks cannot lock
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_still(file, work / _LOCK):
                 yield
                 return
+
+
+def _open_in(work: Path):
+    """The lock file in `work`, which another process may move away at any moment."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            work.mkdir(exist_ok=True)
+            return open(work / _LOCK, "w")
+        time.sleep(0.01)
+    work.mkdir(exist_ok=True)  # raises what stands in the way
+    return open(work / _LOCK, "w")
+
+
+def _is_still(file, path: Path) -> bool:
+    """Whether an open file is what `path` names: not moved while this waited."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _discard(work: Path) -> None:
+    """Deletes a working folder; it disappears from its place at once."""
+    away = work.with_name(f"{work.name}.{os.getpid()}.{threading.get_ident()}")
+    os.replace(work, away)
+    shutil.rmtree(away)
 
 
 def _read_json(path: Path):
@@ -294,9 +323,9 @@ def _finish(work: Path, dest: Path, made: Manifest, skipped: list[Skipped]) -> N
             rows.writerows(skipped)
     made.save(work)
     shards.remove_receipts(work)
-    for name in (_PLAN, _LOCK):
-        (work / name).unlink()
+    (work / _PLAN).unlink()
     os.replace(work, dest)
+    (dest / _LOCK).unlink()  # not before: who waits must not take an unlocked folder
 
 
 def _manifest(

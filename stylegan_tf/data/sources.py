@@ -144,7 +144,12 @@ class FileSource(Source):
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
     def _note_ignored(self, names: list[str]) -> None:
-        other = [name for name in names if _suffix(name) not in PICTURES]
+        known = (labels.JSON_NAME, labels.CSV_NAME)
+        other = [
+            name
+            for name in names
+            if _suffix(name) not in PICTURES and PurePosixPath(name).name not in known
+        ]
         if other:
             self.notes.append(f"Left aside what is not a picture: {_summary(other)}.")
 
@@ -186,11 +191,10 @@ class FileSource(Source):
             return pictures.decode(f.read()), self.labels[i]
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for i, name in enumerate(self.names):
-            line = f"{name}\0{self._stamp(name)}\0{self.labels[i]}\n"
+        digest = hashlib.sha256(self.labels.fingerprint().encode())
+        for name in self.names:
+            line = f"{name}\0{self._stamp(name)}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
-        digest.update("\n".join(self.labels.class_names).encode())
         return digest.hexdigest()
 
 

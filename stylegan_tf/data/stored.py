@@ -193,6 +193,9 @@ class OfficialSource(RecordSource):
         self.labels = self._find_labels(path, choice)
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
+    def fingerprint(self) -> str:
+        return f"{super().fingerprint()} {self.labels.fingerprint()}"
+
     def _find_labels(self, path: Path, choice: str) -> labels.Labels:
         files = sorted(path.glob("*.labels"))
         if choice not in ("auto", "none"):
@@ -283,7 +286,9 @@ def open_tfds(name: str, choice: str, download: bool) -> TfdsSource:
         UserError: TFDS is not installed, the set is unknown, not prepared or holds no
             pictures, or the download failed.
     """
-    name, _, split = name.partition("@")
+    split = ""
+    if "@" in name and not is_prepared(Path(name)):
+        name, split = name.rsplit("@", 1)
     if choice not in ("auto", "none"):
         raise UserError("a TFDS set brings its labels; use --labels=auto or none.")
     try:

@@ -105,10 +105,9 @@ def _send(pipe, message: Any) -> None:
 
 def _start() -> subprocess.Popen:
     """A worker with the modules in reach that this process has in reach."""
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path),
-        "STYLEGAN_TF_LAZY": "1",  # no TensorFlow in a worker
-    }
+    reach = os.pathsep.join(path or "." for path in sys.path)
+    # Lazy: a worker has no use for the networks that the package loads otherwise.
+    environment = os.environ | {"PYTHONPATH": reach, "STYLEGAN_TF_LAZY": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", _COMMAND],
         stdin=subprocess.PIPE,

@@ -118,14 +118,8 @@ def workers(strategy: tf.distribute.Strategy) -> int:
 
 def total(strategy: tf.distribute.Strategy, value: float) -> float:
     """Sum of a number over all replicas; every worker must call it."""
-    result = strategy.run(_sum_over_replicas, args=(tf.constant(value),))
-    return float(strategy.experimental_local_results(result)[0])
-
-
-@tf.function
-def _sum_over_replicas(x: tf.Tensor) -> tf.Tensor:
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
+    per_replica = strategy.run(lambda: tf.constant(value))
+    return float(strategy.reduce("SUM", per_replica, axis=None))
 
 
 def meet(strategy: tf.distribute.Strategy) -> None:

@@ -9,10 +9,11 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import export, presets, schedule
+from stylegan_tf import export, figures, presets, sampling, schedule
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest
@@ -20,8 +21,10 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import devices, planning, rundir, transfer
-from stylegan_tf.training.reports import Sheets, default_reports
+from stylegan_tf.training.reports import default_reports
 from stylegan_tf.training.trainer import Trainer
+
+SHEET_PSI = 0.7  # of the sheet a finished run leaves; the others are not truncated
 
 
 @dataclass(frozen=True)
@@ -84,19 +87,25 @@ def train(request: Request) -> int:
     if reason == "interrupted":
         return 128 + 15 if trainer.stopping == "SIGTERM" else 130
     if trainer.chief:
-        _finish(trainer, next(r for r in reports if isinstance(r, Sheets)))
+        _finish(trainer)
     devices.meet(strategy)
     return 0
 
 
-def _finish(trainer: Trainer, sheets: Sheets) -> None:
-    resolution = trainer.phase.resolution
-    folder = export.save(
-        trainer.networks.average, trainer.run_dir / "model", resolution
-    )
+def _finish(trainer: Trainer) -> None:
+    """Exports the model, and draws a last sheet with it as `generate` would."""
+    resolution, run = trainer.phase.resolution, trainer.run_dir
+    folder = export.save(trainer.networks.average, run / "model", resolution)
+    model = export.load(folder)
+    columns, rows, factor = figures.layout(*model.config.shape(resolution))
+    seeds = list(range(columns * rows))
+    drawn = sampling.draw(model, seeds, psi=SHEET_PSI, resolution=resolution)
+    pictures = figures.enlarge(np.stack([p for _, p in drawn]), factor)
+    sheet = figures.save(run / "sheet.png", figures.grid(pictures, columns))
     print(f"model: {folder}")
-    print(f"pictures: {sheets.latest}")
-    print(f"more of them: python launch/generate.py --model={trainer.run_dir}")
+    print(f"more pictures: python launch/generate.py --model={run}")
+    print(f"TensorBoard: tensorboard --logdir {run.parent}")
+    print(f"your new pictures: {sheet}")
 
 
 # ---------------------------------------------------------------------------
@@ -259,7 +268,7 @@ def _remember(run: rundir.Run, config: TrainConfig, data: Path) -> None:
 
 def _say_finished(run: rundir.Run) -> None:
     kimg = run.nimg / 1000
-    sheets = sorted(run.path.glob("fakes-*.png"))
+    sheets = [*sorted(run.path.glob("fakes-*.png")), *run.path.glob("sheet.png")]
     print(f"{run.path} is finished: it has seen {kimg:g} thousand images.")
     if sheets:
         print(f"pictures: {sheets[-1]}")

@@ -68,7 +68,7 @@ class State:
         try:
             status = self.checkpoint.restore(newest)
             status.assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise UserError(
                 f"checkpoint {newest} does not fit or is damaged: "
                 f"{str(error).splitlines()[0]} Remove it from "

@@ -199,9 +199,9 @@ class Step:
             "scores/fake": fake,
             "signs/real": tf.sign(real),
             "signs/fake": tf.sign(fake),
-            "penalty/r1": r1 * c.d_reg_interval,
-            "penalty/r2": r2 * c.d_reg_interval,
-            "penalty/gp": gp * c.d_reg_interval,
+            "penalty/r1": r1,
+            "penalty/r2": r2,
+            "penalty/gp": gp,
         }
         total = tf.reduce_mean(loss + penalty * c.d_reg_interval)
         return total, {k: tf.reduce_mean(v) for k, v in stats.items()}

@@ -7,7 +7,6 @@ final size brings all the blocks that both have.
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from stylegan_tf import export
 from stylegan_tf.errors import UserError
@@ -52,11 +51,9 @@ def _from_checkpoint(found) -> tuple[Generator, Discriminator, Generator]:
     config = rundir.read(found.run).config
     generator, average = Generator(config.generator), Generator(config.generator)
     discriminator = Discriminator(config.discriminator)
-    checkpoint = tf.train.Checkpoint(
-        generator=generator, discriminator=discriminator, average=average
+    export.restore(
+        found.path, generator=generator, discriminator=discriminator, average=average
     )
-    status = checkpoint.restore(str(found.path)).expect_partial()
-    status.assert_existing_objects_matched()
     return generator, discriminator, average
 
 

@@ -26,7 +26,7 @@ import numpy as np
 HERE = Path(__file__).parent
 PRIMES = [p for p in range(11, 2000) if all(p % q for q in range(2, int(p**0.5) + 1))]
 META = ("case", "official", "commit", "seed", "func", "static_kwargs", "net_kwargs")
-META += ("G_kwargs", "D_kwargs", "lod")
+META += ("G_kwargs", "D_kwargs", "lod", "D_loss_args", "smoothing_kimg")
 
 # Reference case -> the lowest lod whose outputs are kept: 0 = all of it.
 CASES = {
@@ -42,6 +42,7 @@ CASES = {
     "v1_loss_r16_fused": 0,
     "v1_loss_r16_lod0.4": 0,
     "v1_ops": 0,
+    "v1_train_r16_logistic_r1": 0,
     "v1_trainfwd_mix_r32": 0,
 }
 
@@ -53,7 +54,7 @@ UNUSED = re.compile(
 )
 
 # Values kept of each kind of output.
-LIMITS = {"out/grad/": 128, "out/": 1200, "act/": 256}
+LIMITS = {"out/step": 64, "out/grad/": 128, "out/": 1200, "act/": 256}
 
 
 def lod_of(name: str, resolution: int) -> int:

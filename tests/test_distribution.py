@@ -1,0 +1,234 @@
+"""Two replicas, two processes, and the strategies by name.
+
+The same global batch gives the same update however it is shared: with noise switched
+off nothing else is drawn by a device alone, and the groups of the minibatch statistic
+stay inside a replica.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from stylegan_tf.errors import UserError
+from stylegan_tf.training import devices, rundir, transfer
+from stylegan_tf.training.step import Step
+from stylegan_tf.training.trainer import Trainer
+
+ROOT = Path(__file__).parents[1]
+# Adam's epsilon is large so that rounding of a gradient stays rounding in its step.
+SAME = {
+    "generator.use_noise": False,
+    "schedule.stable_kimg": 1.0,  # 4 x 4 pixels all the time
+    "adam_epsilon": 0.1,
+    "schedule.lr": 0.1,
+    "schedule.batch": 8,
+}
+STEPS = 3
+
+
+@pytest.fixture
+def eagerly():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def mirrored(pictures, tmp_path_factory):
+    """A trainer on two replicas after some steps, and how it started."""
+    strategy = devices.make_strategy("mirrored")
+    folder = tmp_path_factory.mktemp("mirrored")
+    trainer = Trainer(tiny.config(SAME), pictures, folder, strategy)
+    tiny.shake(trainer.networks)
+    start = tiny.state(trainer.networks)
+    metrics = [trainer.step().numpy() for _ in range(STEPS)]
+    trainer.state.save()
+    return trainer, start, metrics
+
+
+def test_two_replicas_are_one_device_with_the_same_batch(
+    mirrored, pictures, tmp_path, eagerly
+):
+    trainer, start, metrics = mirrored
+    assert trainer.replicas == 2
+    alone = Trainer(trainer.config, pictures, tmp_path)
+    tiny.restore(alone.networks, start)
+    for expected in metrics:
+        np.testing.assert_allclose(alone.step(), expected, rtol=1e-3, atol=1e-5)
+    expected, found = tiny.state(alone.networks), tiny.state(trainer.networks)
+    tiny.check_close(start, expected, found, 1e-2)
+    assert np.any(found["generator/w_avg"])
+
+
+def test_every_weight_slot_and_average_is_equal_on_all_replicas(mirrored):
+    trainer, start, _ = mirrored
+    found = tiny.variables(trainer.networks)
+    assert len(found) > 100
+    for name, variable in found.items():
+        first, second = tiny.on_each(variable)
+        np.testing.assert_array_equal(first, second, name)
+    for name in ("generator/w_avg", "average/w_avg", "average/mapping/dense0/bias"):
+        assert np.any(found[name].numpy() != start[name])
+
+
+def test_what_two_replicas_saved_goes_on_on_one_device(mirrored, pictures):
+    trainer, _, _ = mirrored
+    alone = Trainer(trainer.config, pictures, trainer.run_dir)
+    assert alone.restore()
+    assert alone.state.nimg == trainer.state.nimg == 8 * STEPS
+    tiny.check_equal(tiny.state(trainer.networks), tiny.state(alone.networks))
+
+
+def test_replicas_share_one_set_of_draws_and_make_their_own_noise():
+    strategy = devices.make_strategy("mirrored")
+    step = Step(None, tiny.config(SAME | {"classes": 3}), 8, 8, np.eye(3, dtype="f4"))
+    nimg = tf.constant(8, tf.int64)
+    whole = step.draw(nimg, 1, None)
+    per_replica = strategy.run(lambda: vars(step.draw(nimg, 1, None)))
+    local = {k: strategy.experimental_local_results(v) for k, v in per_replica.items()}
+    for name in ("z", "z_mix", "labels"):
+        for replica in (0, 1):
+            mine = getattr(whole, name)[replica::2]
+            np.testing.assert_array_equal(local[name][replica], mine)
+    assert local["cutoff"][0] == local["cutoff"][1] == whole.cutoff
+    assert np.any(local["seed"][0] != local["seed"][1])
+
+
+# ---------------------------------------------------------------------------
+# Two processes
+
+
+def free_ports(n: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def launch(task: int, ports: list[int], flags: list[str]) -> subprocess.Popen:
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    own = {"cluster": cluster, "task": {"type": "worker", "index": task}}
+    environment = os.environ | {"TF_CONFIG": json.dumps(own)}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "launch" / "train.py"), *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
+    """Through the command line, from a given generator; the first worker writes."""
+    config = tiny.config(SAME)
+    init = tmp_path / "init.keras"
+    trainer = Trainer(config, pictures, tmp_path)
+    tiny.shake(trainer.networks)
+    trainer.networks.generator.save(init)
+
+    out = tmp_path / "runs"
+    settings = tiny.SETTINGS | SAME | {"schedule.total_kimg": 0.016}
+    flags = [
+        f"--set={k}={json.dumps(v)}" for k, v in settings.items() if k[-3:] != "ion"
+    ]
+    flags += [f"--data={pictures}", f"--out={out}", "--resolution=8", f"--init={init}"]
+    ports = free_ports(2)
+    workers = [launch(i, ports, flags) for i in range(2)]
+    said = [worker.communicate(timeout=900)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
+
+    (run,) = rundir.runs_under(out)
+    assert run.nimg == 16
+    alone = Trainer(run.config, pictures, tmp_path / "alone")
+    transfer.start_from(init, alone.networks)
+    start = tiny.state(alone.networks)
+    alone.step()
+    alone.step()
+    together = Trainer(run.config, pictures, run.path)
+    assert together.restore()
+    expected, found = tiny.state(alone.networks), tiny.state(together.networks)
+    tiny.check_close(start, expected, found, 1e-2)
+
+    assert "finished" in said[0] and "finished" not in said[1]
+    assert len(list(run.path.glob("events.*"))) == 1
+    assert (run.path / "log.txt").read_text().count("finished at") == 1
+    assert (run.path / "model" / "generator.keras").exists()
+    assert {p.name for p in run.path.parent.iterdir()} == {run.path.name}
+
+
+def test_total_is_over_all_replicas():
+    for name, expected in (("one", 3.0), ("mirrored", 6.0)):
+        assert devices.total(devices.make_strategy(name), 3.0) == expected
+
+
+# ---------------------------------------------------------------------------
+# Strategies by name
+
+
+def test_auto_takes_what_there_is(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert isinstance(devices.make_strategy(), tf.distribute.OneDeviceStrategy)
+    made = []
+    monkeypatch.setattr(devices, "_multiworker", lambda: made.append("multiworker"))
+    cluster = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    devices.make_strategy("auto")
+    assert made == ["multiworker"]
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "words"),
+    [
+        ("tpu", {}, "no TPU answered .* set TPU_NAME"),
+        ("multiworker", {}, "needs TF_CONFIG"),
+        ("auto", {"TF_CONFIG": "{worker"}, "TF_CONFIG is not JSON"),
+        ("two", {}, "choose one of auto, one, mirrored, multiworker, tpu"),
+    ],
+)
+def test_what_is_not_there_is_said_in_words(name, environment, words, monkeypatch):
+    for variable in ("TF_CONFIG", "TPU_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=words):
+        devices.make_strategy(name)
+
+
+@pytest.mark.parametrize(
+    ("task", "jobs", "chief"),
+    [
+        (("worker", 0), ["worker"], True),
+        (("worker", 1), ["worker"], False),
+        (("chief", 0), ["chief", "worker"], True),
+        (("worker", 0), ["chief", "worker"], False),
+        (("", None), [], True),
+    ],
+)
+def test_one_process_is_the_chief(task, jobs, chief):
+    resolver = SimpleNamespace(
+        task_type=task[0],
+        task_id=task[1],
+        cluster_spec=lambda: SimpleNamespace(jobs=jobs),
+    )
+    assert devices.is_chief(SimpleNamespace(cluster_resolver=resolver)) == chief
+
+
+def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "is_chief", lambda strategy: False)
+    told = SimpleNamespace(start=None)
+    trainer = Trainer(tiny.config(), pictures, tmp_path / "run", reports=[told])
+    trainer.state.save()
+    assert not trainer.reports
+    assert not (tmp_path / "run").exists()

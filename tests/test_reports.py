@@ -1,0 +1,327 @@
+"""reports.py: log lines, stats, sheets, event files, and the progress bar."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from PIL import Image
+
+from stylegan_tf import config as configs
+from stylegan_tf import figures, latents
+from stylegan_tf.data import pipeline
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.schedule import phase_at
+from stylegan_tf.training import reports
+from stylegan_tf.training.step import METRICS
+from stylegan_tf.training.trainer import make_networks
+
+STATS = dict.fromkeys(METRICS, 0.0) | {
+    "loss/g": 0.71234567,
+    "loss/d": 1.5,
+    "scores/real": 0.25,
+    "scores/fake": -0.5,
+    "penalty/r1": 0.0625,
+    "progress/kimg": 0.024,
+    "progress/alpha": 0.25,
+    "progress/batch": 4,
+    "timing/images_per_second": 12.34,
+    "timing/total_seconds": 3723.0,
+    "memory/cpu_gb": 1.26,
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    nets = make_networks(tiny.config())
+    tiny.shake(nets)
+    nets.average.w_avg.assign(np.linspace(-1, 1, 8))
+    return nets
+
+
+@pytest.fixture
+def trainer(networks, pictures, tmp_path):
+    """What a report sees of a trainer: half-way into 8 x 8, after 24 images."""
+    config = tiny.config({"image_ticks": 2})
+    return SimpleNamespace(
+        config=config,
+        data=pictures,
+        networks=networks,
+        phase=phase_at(config.schedule, 8, 24),
+        replicas=1,
+        run_dir=tmp_path,
+        state=SimpleNamespace(nimg=24, skipped=0),
+        stopping=None,
+        total=48,
+    )
+
+
+def at(trainer, nimg: int):
+    trainer.state.nimg = nimg
+    trainer.phase = phase_at(trainer.config.schedule, 8, nimg)
+    return trainer
+
+
+# ---------------------------------------------------------------------------
+# Log
+
+
+def test_log_has_a_line_a_tick_and_every_number(trainer, tmp_path, capsys):
+    log = reports.Log()
+    log.start(at(trainer, 0))
+    log.tick(at(trainer, 24), STATS)
+    trainer.state.skipped = 2
+    log.end(trainer, "finished")
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert capsys.readouterr().out.splitlines() == lines
+    assert lines[0] == f"{tmp_path} starts at 0 kimg, ends at 0.048"
+    assert " ".join(lines[1].split()) == (
+        "kimg 0.0 8x8 alpha 0.25 batch 4 loss G 0.712 D 1.500 scores +0.25 -0.50 "
+        "r1 0.062 12.3 img/s 1h 02m 1.3 GB"
+    )
+    assert lines[2:] == [
+        "finished at 0.024 kimg",
+        "2 steps had a gradient that was not finite",
+    ]
+    (row,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
+    assert row.pop("nimg") == 24
+    assert set(row) == set(STATS)
+    assert row["loss/g"] == 0.712346
+
+
+def test_log_says_who_stopped_it_and_how_to_go_on(trainer, capsys):
+    log = reports.Log()
+    log.start(trainer)
+    trainer.stopping = "SIGTERM"
+    log.end(trainer, "interrupted")
+    said = capsys.readouterr().out
+    assert "continues at 0.024 kimg" in said
+    assert "stopped by SIGTERM at 0.024 kimg" in said
+    assert "the same command continues" in said
+    assert "not finite" not in said
+
+
+def test_log_forgets_what_came_after_the_checkpoint(trainer, tmp_path):
+    file = tmp_path / "stats.jsonl"
+    rows = [json.dumps({"nimg": n, "loss/g": 1.0}) for n in (8, 16, 24, 32)]
+    file.write_text("\n".join([*rows, '{"nimg": 4']) + "\n")
+    log = reports.Log()
+    log.start(trainer)
+    log.tick(at(trainer, 32), STATS)
+    found = [json.loads(line)["nimg"] for line in file.read_text().splitlines()]
+    assert found == [8, 16, 24, 32]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0m 00s"),
+        (61.9, "1m 01s"),
+        (3600, "1h 00m"),
+        (86399, "23h 59m"),
+        (90000, "1d 01h"),
+    ],
+)
+def test_clock(seconds, text):
+    assert reports.clock(seconds) == text
+
+
+# ---------------------------------------------------------------------------
+# Pictures
+
+
+def test_studio_draws_the_average_of_this_moment_at_the_final_size(trainer):
+    studio = reports.Studio(trainer)
+    average = trainer.networks.average
+    seeds = list(range(5))
+    z = tf.constant(latents.z_of(seeds, 8))
+
+    def directly(resolution, alpha):
+        images = average(z, noise="const", resolution=resolution, alpha=alpha)
+        return figures.to_uint8(images)
+
+    styles = studio.styles(seeds)
+    drawn = studio.draw(styles)
+    assert (drawn.dtype, drawn.shape) == (np.uint8, (5, 8, 8, 3))
+    np.testing.assert_allclose(drawn.astype(int), directly(8, 0.5), atol=1)
+    np.testing.assert_array_equal(studio.draw(styles, batch=16), drawn)
+    assert np.abs(drawn.astype(int) - directly(8, 1.0)).max() > 1
+
+    at(trainer, 0)
+    small = studio.draw(styles)
+    assert small.shape == (5, 8, 8, 3)
+    np.testing.assert_array_equal(small[:, ::2, ::2], small[:, 1::2, 1::2])
+    np.testing.assert_allclose(small[:, ::2, ::2].astype(int), directly(4, 1.0), atol=1)
+
+
+def test_studio_gives_the_seeds_every_class_in_turn(trainer):
+    config = tiny.config({"classes": 3})
+    average = Generator(config.generator)
+    conditional = SimpleNamespace(
+        config=config, networks=SimpleNamespace(average=average)
+    )
+    styles = reports.Studio(conditional).styles([7] * 7)
+    for i in range(7):
+        same = [np.allclose(styles[i], styles[j]) for j in range(3)]
+        assert same == [j == i % 3 for j in range(3)]
+
+
+def test_sheets_are_written_every_few_ticks(trainer, tmp_path):
+    sheets = reports.Sheets()
+    sheets.start(at(trainer, 0))
+    for nimg in (8, 16, 24, 32, 40, 48):
+        at(trainer, nimg).state.nimg = nimg * 1000  # names count thousands
+        trainer.total = 48000
+        sheets.tick(trainer, {})
+    written = sorted(p.name for p in tmp_path.iterdir())
+    fakes = [f"fakes-0000{n}.png" for n in ("00", "16", "32", "48")]
+    assert written == [*fakes, "reals.png"]
+    assert sheets.latest == tmp_path / "fakes-000048.png"
+
+    columns, rows, factor = figures.layout(8, 8)
+    reals = np.asarray(Image.open(tmp_path / "reals.png"))
+    cells = figures.enlarge(pipeline.first_images(trainer.data, 8, 24), factor)
+    np.testing.assert_array_equal(reals[: 8 * factor, : 8 * factor], cells[0])
+    size = Image.open(sheets.latest).size
+    assert size == (columns * 8 * factor, rows * 8 * factor)
+
+
+def test_sheets_of_a_resumed_run_add_to_those_there_are(trainer, tmp_path):
+    (tmp_path / "reals.png").write_text("kept")
+    sheets = reports.Sheets()
+    sheets.start(trainer)
+    assert [p.name for p in tmp_path.iterdir()] == ["reals.png"]
+    assert (tmp_path / "reals.png").read_text() == "kept"
+
+
+# ---------------------------------------------------------------------------
+# TensorBoard
+
+
+@pytest.fixture
+def board(trainer):
+    report = reports.TensorBoard()
+    report.start(at(trainer, 0))
+    for nimg in (8, 16):
+        report.tick(at(trainer, nimg), STATS)
+    report.end(trainer, "finished")
+    return report
+
+
+def events(folder) -> list:
+    """(step, tag, value) of everything in the event files."""
+    found = []
+    for path in folder.glob("events.*"):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            found += [(event.step, v.tag, v) for v in event.summary.value]
+    return found
+
+
+def test_event_file_has_every_number_and_the_settings(board, trainer):
+    found = events(trainer.run_dir)
+    for nimg in (8, 16):
+        scalars = {
+            tag: float(tf.make_ndarray(value.tensor))
+            for step, tag, value in found
+            if step == nimg and value.metadata.plugin_data.plugin_name == "scalars"
+        }
+        assert scalars == pytest.approx(STATS)
+    (text,) = [value for _, tag, value in found if tag == "config"]
+    written = tf.make_ndarray(text.tensor).item().decode().strip("`\n")
+    assert json.loads(written) == configs.to_dict(trainer.config)
+    (hparams,) = [v for _, tag, v in found if tag == "_hparams_/session_start_info"]
+    assert b"loss.r1_gamma" in hparams.metadata.plugin_data.content
+
+
+def test_event_file_has_the_panels(board, trainer):
+    panels = {}
+    for step, tag, value in events(trainer.run_dir):
+        if value.metadata.plugin_data.plugin_name == "images":
+            *_, png = tf.make_ndarray(value.tensor)
+            panels[step, tag] = np.asarray(Image.open(io.BytesIO(png)))
+    assert set(panels) == {
+        (0, "reals"),
+        (16, "samples"),  # every second tick
+        (16, "mixing"),
+        (16, "truncation"),
+    }
+    cells = {
+        tag: (p.shape[0] // 64, p.shape[1] // 64) for (_, tag), p in panels.items()
+    }
+    assert cells == {
+        "reals": (3, 8),
+        "samples": (4, 8),
+        "mixing": (5, 6),
+        "truncation": (4, 6),
+    }
+    first = pipeline.first_images(trainer.data, 8, 1)[0]
+    np.testing.assert_array_equal(panels[0, "reals"][:64:8, :64:8], first)
+    table = panels[16, "truncation"]
+    average = table[:64, 192:256]  # psi = 0
+    np.testing.assert_array_equal(average, table[64:128, 192:256])
+    assert np.any(table[:64, :64] != table[64:128, :64])
+
+
+def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
+    board = reports.TensorBoard()
+    board.studio = reports.Studio(trainer)
+    styles = board.studio.styles(list(range(9)))
+    rows, columns = styles[:4], styles[4:]
+    table = np.reshape(board._mixed(rows, columns), (5, 6, 4, 8))
+    np.testing.assert_array_equal(table[0, 1:], columns)
+    np.testing.assert_array_equal(table[1:, 0], rows)
+    np.testing.assert_array_equal(table[3, 4, :2], rows[2, :2])
+    np.testing.assert_array_equal(table[3, 4, 2:], columns[3, 2:])
+
+
+def test_truncation_row_goes_from_the_picture_to_its_opposite(trainer):
+    board = reports.TensorBoard()
+    board.studio = reports.Studio(trainer)
+    styles = board.studio.styles(list(range(4)))
+    table = np.reshape(board._truncated(styles), (4, 6, 4, 8))
+    np.testing.assert_array_equal(table[:, 0], styles)
+    w_avg = trainer.networks.average.w_avg.numpy()
+    np.testing.assert_allclose(table[2, 3, 1], w_avg, atol=1e-6)
+    np.testing.assert_allclose(table[2, 0] + table[2, 5], 2 * table[2, 3], atol=1e-5)
+
+
+# ---------------------------------------------------------------------------
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_bar_in_a_terminal(trainer, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    bar = reports.Progress()
+    bar.start(at(trainer, 0))
+    for nimg in (20, 48):
+        bar.step(at(trainer, nimg))
+        bar.bar.refresh()
+    bar.end(trainer, "finished")
+    text = terminal.getvalue()
+    assert "0.0/0.048 kimg" in text
+    assert "8x8 alpha 0.25" in text and "left" in text
+    assert "100%" in text
+
+
+def test_no_progress_bar_in_a_file(trainer, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", file := io.StringIO())
+    bar = reports.Progress()
+    bar.start(trainer)
+    bar.step(trainer)
+    bar.end(trainer, "finished")
+    assert file.getvalue() == ""
+
+
+def test_train_shows_all_of_them():
+    kinds = {type(report).__name__ for report in reports.default_reports()}
+    assert kinds == {"Log", "Sheets", "TensorBoard", "Progress"}

@@ -1,0 +1,314 @@
+"""trainer.py: a run killed and resumed is the run that was not; phases, ticks, signals.
+
+Most tests replace the compiled iteration by one that only writes down its arguments.
+"""
+
+import itertools
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from stylegan_tf.data import pipeline
+from stylegan_tf.training import trainer as trainer_module
+from stylegan_tf.training.reports import Report
+from stylegan_tf.training.step import METRICS
+from stylegan_tf.training.trainer import Trainer, _Tick, make_networks
+
+N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
+REAL_DATASET = Trainer._dataset
+
+
+class Watch(Report):
+    """Writes down what it is told; may do something of its own at each step."""
+
+    def __init__(self, at_step=lambda trainer: None):
+        self.at_step, self.said, self.stats = at_step, [], []
+
+    def start(self, trainer):
+        self.said.append("start")
+
+    def step(self, trainer):
+        self.said.append("step")
+        self.at_step(trainer)
+
+    def tick(self, trainer, stats):
+        self.said.append("tick")
+        self.stats.append({"nimg": trainer.state.nimg} | stats)
+
+    def end(self, trainer, reason):
+        self.said.append(reason)
+
+
+# ---------------------------------------------------------------------------
+# A real run
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory):
+    """A whole run, and a copy of its folder as it was after N images."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def copy(trainer):
+        if trainer.state.nimg == N + 4:  # the checkpoint of N is the newest
+            tiny.copy_run(trainer.run_dir, folder / "killed", N)
+
+    config = tiny.config({"snapshot_ticks": 1, "mirror": True})
+    watch = Watch(copy)
+    trainer = Trainer(config, pictures, folder / "whole", reports=[watch])
+    assert trainer.train() == "finished"
+    return trainer, watch, folder
+
+
+def test_a_killed_and_resumed_run_is_the_whole_run_bit_for_bit(whole, pictures):
+    trainer, watch, folder = whole
+    resumed_watch = Watch()
+    again = Trainer(
+        trainer.config, pictures, folder / "killed", reports=[resumed_watch]
+    )
+    assert again.restore()
+    assert again.state.nimg == N
+    assert again.phase.resolution == 4
+    assert again.train() == "finished"
+    assert again.phase.resolution == 8
+    assert again.state.nimg == trainer.state.nimg == 48
+    tiny.check_equal(tiny.state(trainer.networks), tiny.state(again.networks))
+    after = [s for s in watch.stats if s["nimg"] > N]
+    assert len(after) == len(resumed_watch.stats) == 5
+    for one, other in zip(after, resumed_watch.stats, strict=True):
+        assert {n: one[n] for n in METRICS} == {n: other[n] for n in METRICS}
+
+
+def test_one_trace_a_resolution(whole):
+    trainer, _, _ = whole
+    traces = {
+        key: function.experimental_get_tracing_count()
+        for key, function in trainer._functions.items()
+    }
+    assert traces == {(4, 4, True): 1, (8, 4, True): 1}
+
+
+def test_optimisers_start_anew_with_each_stage(whole):
+    nets = whole[0].networks
+    # The last fade ended at 32 images; four steps of four pictures since.
+    assert nets.g_optimizer.step.numpy() == nets.d_optimizer.step.numpy() == 4
+
+
+def test_a_tick_says_everything(whole):
+    _, watch, _ = whole
+    assert [s["nimg"] for s in watch.stats] == [8, 16, 24, 32, 40, 48]
+    assert watch.said[:4] == ["start", "step", "step", "tick"]
+    assert watch.said[-2:] == ["tick", "finished"]
+    fading = watch.stats[2]
+    for name, value in {
+        "progress/kimg": 0.024,
+        "progress/resolution": 8,
+        "progress/alpha": 0.25,
+        "progress/lod": 0.75,
+        "progress/batch": 4,
+        "progress/lr": 0.001,
+        "progress/skipped_steps": 0,
+    }.items():
+        assert fading[name] == pytest.approx(value), name
+    for name in ("images_per_second", "seconds_per_kimg", "total_seconds"):
+        assert fading[f"timing/{name}"] > 0
+    assert fading["memory/cpu_gb"] > 0.1
+    assert fading["grad_norm/g"] > 0 and fading["grad_norm/d"] > 0
+    assert fading["penalty/r1"] > 0
+
+
+def test_weights_of_all_stages_have_moved(whole):
+    trainer, _, _ = whole
+    kernel = trainer.networks.generator.synthesis.block8.conv1.kernel.numpy()
+    average = trainer.networks.average.synthesis.block8.conv1.kernel.numpy()
+    fresh = Trainer(trainer.config, trainer.data, trainer.run_dir / "fresh")
+    start = fresh.networks.generator.synthesis.block8.conv1.kernel.numpy()
+    assert 0 < np.abs(average - start).max() < np.abs(kernel - start).max()
+
+
+# ---------------------------------------------------------------------------
+# The loop alone
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return make_networks(tiny.config())
+
+
+@pytest.fixture
+def calls(monkeypatch, networks):
+    """What the compiled iteration would have been called with, step by step."""
+    seen = []
+
+    def function(self, phase, penalties):
+        def iterate(images, labels, clock):
+            moment = {k: v.numpy() for k, v in clock.items()}
+            moment |= {"images": images.numpy(), "labels": labels.numpy()}
+            seen.append(moment | {"penalties": penalties})
+            return tf.range(len(METRICS), dtype=tf.float32)
+
+        return iterate
+
+    def blank(self, phase):
+        images = tf.zeros([phase.batch, phase.resolution, phase.resolution, 3])
+        return itertools.repeat({"image": images, "label": tf.zeros([phase.batch, 0])})
+
+    monkeypatch.setattr(trainer_module, "make_networks", lambda config: networks)
+    monkeypatch.setattr(Trainer, "_function", function)
+    monkeypatch.setattr(Trainer, "_dataset", blank)
+    return seen
+
+
+def numbers(calls: list, key: str) -> list:
+    return [float(call[key]) for call in calls]
+
+
+def test_alpha_rate_and_images_seen_are_those_of_the_moment(calls, pictures, tmp_path):
+    changes = {"schedule.lr_at": {8: 0.004}, "schedule.batch_at": {8: 8}}
+    trainer = Trainer(tiny.config(changes), pictures, tmp_path)
+    trainer.train()
+    assert numbers(calls, "nimg") == [0, 4, 8, 12, 16, 20, 28, 36, 44]
+    assert numbers(calls, "alpha") == [1, 1, 1, 1, 1, 0.25, 0.75, 1, 1]
+    assert numbers(calls, "lr") == pytest.approx([0.001] * 5 + [0.004] * 4)
+    assert [len(c["images"]) for c in calls] == [4] * 5 + [8] * 4
+    assert [c["images"].shape[1] for c in calls] == [4] * 5 + [8] * 4
+    assert trainer.state.nimg == 52  # the first step at or past the end
+
+
+def test_pictures_come_in_the_order_of_their_numbers(
+    calls, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Trainer, "_dataset", REAL_DATASET)
+    config = tiny.config({"seed": 3, "mirror": True, "classes": 5, "labels": "auto"})
+    trainer = Trainer(config, pictures, tmp_path)
+    for _ in range(7):
+        trainer.step()
+    for call in (calls[0], calls[3], calls[6]):
+        r, nimg = call["images"].shape[1], int(call["nimg"])
+        data = pipeline.dataset(pictures, r, 4, start=nimg, seed=3, mirror=True)
+        expected = next(data.as_numpy_iterator())
+        np.testing.assert_array_equal(call["images"], expected["image"])
+        np.testing.assert_array_equal(call["labels"], expected["label"])
+
+
+def test_lazy_penalties_take_turns_with_none(calls, pictures, tmp_path):
+    trainer = Trainer(tiny.config({"loss.d_reg_interval": 3}), pictures, tmp_path)
+    for _ in range(7):
+        trainer.step()
+    assert [c["penalties"] for c in calls] == [True, False, False] * 2 + [True]
+    resumed = Trainer(trainer.config, pictures, tmp_path)
+    resumed.state.nimg = 28
+    for _ in range(2):
+        resumed.step()
+    assert [c["penalties"] for c in calls[-2:]] == [False, False]
+
+
+def test_a_finished_run_has_nothing_to_do(calls, pictures, tmp_path):
+    trainer = Trainer(tiny.config(), pictures, tmp_path)
+    trainer.train()
+    done = len(calls)
+    again = Trainer(trainer.config, pictures, tmp_path, reports=[watch := Watch()])
+    again.restore()
+    assert again.train() == "finished"
+    assert len(calls) == done
+    assert watch.said == ["start", "finished"]
+
+
+def test_steps_left_out_are_counted_and_kept(calls, pictures, tmp_path):
+    skipped = [i for i, name in enumerate(METRICS) if name.startswith("skipped")]
+    config = tiny.config({"snapshot_ticks": 1})
+    trainer = Trainer(config, pictures, tmp_path, reports=[watch := Watch()])
+    trainer.train()  # every "metric" is its own index
+    assert [s["progress/skipped_steps"] for s in watch.stats[:2]] == [
+        2 * sum(skipped),
+        4 * sum(skipped),
+    ]
+    again = Trainer(config, pictures, tmp_path)
+    again.restore()
+    assert again.state.skipped == 12 * sum(skipped)
+
+
+def test_snapshots_every_few_ticks_and_at_the_end(calls, pictures, tmp_path):
+    saved = []
+    config = tiny.config({"snapshot_ticks": 4})
+    trainer = Trainer(config, pictures, tmp_path)
+    trainer.state.save = lambda: saved.append(trainer.state.nimg)
+    trainer.train()
+    assert saved == [32, 48]
+
+
+# ---------------------------------------------------------------------------
+# Being told to stop
+
+
+def kill(name: str, at: int):
+    def at_step(trainer):
+        if trainer.state.nimg == at:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    return at_step
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_saves_and_ends_the_run(name, calls, pictures, tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    watch = Watch(kill(name, at=12))
+    trainer = Trainer(tiny.config(), pictures, tmp_path, reports=[watch])
+    assert trainer.train() == "interrupted"
+    assert trainer.stopping == name
+    assert watch.said[-1] == "interrupted"
+    assert before == (
+        signal.getsignal(signal.SIGTERM),
+        signal.getsignal(signal.SIGINT),
+    )
+    again = Trainer(tiny.config(), pictures, tmp_path)
+    assert again.restore()
+    assert again.state.nimg == 12
+    again.train()
+    assert numbers(calls, "nimg") == list(range(0, 48, 4))
+
+
+def test_a_second_signal_does_not_wait(calls, pictures, tmp_path):
+    def twice(trainer):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer = Trainer(tiny.config(), pictures, tmp_path, reports=[Watch(twice)])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert len(calls) == 1
+
+
+def test_trains_in_a_thread_that_cannot_have_signals(calls, pictures, tmp_path):
+    trainer = Trainer(tiny.config(), pictures, tmp_path)
+    reasons = []
+    thread = threading.Thread(target=lambda: reasons.append(trainer.train()))
+    thread.start()
+    thread.join()
+    assert reasons == ["finished"]
+
+
+# ---------------------------------------------------------------------------
+# Means of a tick
+
+
+def test_penalties_are_averaged_over_the_steps_that_had_them():
+    tick = _Tick(nimg=100)
+    values = {"loss/d": [1.0, 2.0, 6.0], "penalty/r1": [8.0, 0.0, 0.0]}
+    for step in range(3):
+        row = [values.get(name, [0.0] * 3)[step] for name in METRICS]
+        tick.add(tf.constant(row), penalties=step == 0)
+    means = tick.means()
+    assert means["loss/d"] == pytest.approx(3)
+    assert means["penalty/r1"] == pytest.approx(8)
+    assert list(means) == list(METRICS)
+
+
+def test_without_penalties_their_mean_is_zero():
+    tick = _Tick(nimg=0)
+    tick.add(tf.zeros(len(METRICS)), penalties=False)
+    assert tick.means()["penalty/r1"] == 0
