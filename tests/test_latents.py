@@ -1,0 +1,71 @@
+"""latents.py: the syntax of seeds, and what a seed stands for."""
+
+import numpy as np
+import pytest
+
+from stylegan_tf import latents
+from stylegan_tf.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("7", [7]),
+        ("0-3,100", [0, 1, 2, 3, 100]),
+        (" 5 - 6 , 2,2", [5, 6, 2, 2]),
+        ("4294967295", [2**32 - 1]),
+    ],
+)
+def test_numbers_and_ranges(text, numbers):
+    assert latents.parse_numbers(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' is neither a number nor a range"),
+        ("1,,2", "'' is neither"),
+        ("-3", "'-3' is neither"),
+        ("1.5", "'1.5' is neither"),
+        ("a-b", "'a-b' is neither"),
+        ("9-3", "the range 9-3 runs backwards"),
+        ("4294967296", "4294967296 is above 4294967295"),
+        ("0-4000000000", "too many at once"),
+    ],
+)
+def test_what_is_no_seed_is_said(text, words):
+    with pytest.raises(UserError, match=words):
+        latents.parse_numbers(text)
+
+
+def test_errors_name_what_was_asked_for():
+    with pytest.raises(UserError, match="classes '7': 7 is above 4"):
+        latents.parse_numbers("7", "classes", top=4)
+
+
+def test_z_is_that_of_the_official_releases():
+    z = latents.z_of([5, 888], 512)
+    assert (z.dtype, z.shape) == (np.float32, (2, 512))
+    # np.random.RandomState(5).randn(512), as every published seed is meant.
+    np.testing.assert_allclose(z[0, :3], [0.44122749, -0.33087015, 2.43077119], 1e-6)
+    np.testing.assert_array_equal(z[1:], latents.z_of([888], 512))
+    np.testing.assert_array_equal(z[1:, :8], latents.z_of([888], 8))
+
+
+def test_noise_is_a_function_of_the_seed():
+    shapes = [(4, 6), (8, 12)]
+    maps = latents.noise_of([3, 4], shapes)
+    assert [m.shape for m in maps] == [(2, 4, 6, 1), (2, 8, 12, 1)]
+    assert {m.dtype for m in maps} == {np.dtype(np.float32)}
+    alone = latents.noise_of([4], shapes)
+    for together, one in zip(maps, alone, strict=True):
+        np.testing.assert_array_equal(together[1:], one)
+        assert np.all(together[0] != together[1])
+    values = np.concatenate([m.ravel() for m in latents.noise_of(range(50), shapes)])
+    assert abs(values.mean()) < 0.05 and abs(values.std() - 1) < 0.05
+
+
+def test_one_hot():
+    found = latents.one_hot([2, 0], 3)
+    np.testing.assert_array_equal(found, [[0, 0, 1], [1, 0, 0]])
+    assert found.dtype == np.float32

@@ -1,0 +1,143 @@
+"""presets.py: every recipe builds, and is what the paper's table says."""
+
+import pytest
+
+from stylegan_tf import presets
+from stylegan_tf.config import TrainConfig, flat, from_dict, to_dict, update
+from stylegan_tf.errors import UserError
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.schedule import table
+
+EACH = pytest.mark.parametrize("name", presets.PRESETS)
+
+
+@EACH
+def test_builds_trains_on_paper_and_travels(name):
+    config = presets.make(name)
+    assert config.preset == name
+    assert config.generator.resolution == presets.PRESETS[name].resolution
+    assert "learning rate" in table(config)
+    assert from_dict(TrainConfig, to_dict(config)) == config
+    assert name in presets.table() and presets.PRESETS[name].summary
+
+
+@EACH
+def test_its_networks_can_be_made(name):
+    small = {f"{n}.fmap_max": 4 for n in presets.NETWORKS}
+    small |= {"generator.w_dim": 6, "generator.mapping_width": 6, "generator.z_dim": 6}
+    config = update(presets.make(name, 32), small)
+    assert Generator(config.generator).count_params() > 0
+    assert Discriminator(config.discriminator).count_params() > 0
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 64, 256, 1024])
+@EACH
+def test_any_resolution_can_be_asked_for(name, resolution):
+    config = presets.make(name, resolution)
+    assert config.generator.resolution == resolution
+    assert config.discriminator.resolution == resolution
+
+
+def test_an_unknown_preset_is_refused_with_the_list():
+    with pytest.raises(UserError, match="no preset 'F'; there are demo, small-data"):
+        presets.make("F")
+
+
+# ---------------------------------------------------------------------------
+# The paper's: appendix C, and the released script
+
+
+def test_the_papers_settings():
+    config = flat(presets.make("paper1024"))
+    for name, value in {
+        "generator.fmap_base": 8192,
+        "generator.fmap_max": 512,
+        "generator.mapping_layers": 8,
+        "generator.mapping_lrmul": 0.01,
+        "generator.style_mixing_prob": 0.9,
+        "generator.w_avg_beta": 0.995,
+        "loss.g_loss": "logistic_nonsaturating",
+        "loss.d_loss": "logistic",
+        "loss.r1_gamma": 10.0,
+        "loss.d_reg_interval": 1,
+        "schedule.initial_resolution": 8,
+        "schedule.stable_kimg": 600.0,
+        "schedule.fade_kimg": 600.0,
+        "schedule.total_kimg": 25000.0,
+        "schedule.lr": 0.001,
+        "adam_beta1": 0.0,
+        "adam_beta2": 0.99,
+        "adam_epsilon": 1e-8,
+        "ema_kimg": 10.0,
+        "mirror": True,
+    }.items():
+        assert config[name] == value, name
+
+
+@pytest.mark.parametrize(
+    ("devices", "base", "at_8", "at_64", "at_512"),
+    [
+        (1, 4, 128, 32, 4),
+        (2, 8, 256, 32, 8),
+        (4, 16, 256, 32, 16),
+        (8, 32, 256, 32, 32),
+    ],
+)
+def test_batches_grow_with_the_devices(devices, base, at_8, at_64, at_512):
+    s = presets.make("paper1024", devices=devices).schedule
+    assert s.batch == base
+    assert [s.batch_at.get(r, s.batch) for r in (8, 64, 512)] == [at_8, at_64, at_512]
+    assert s.lr_at == {128: 0.0015, 256: 0.002, 512: 0.003, 1024: 0.003}
+
+
+def test_another_number_of_devices_takes_the_next_smaller_table():
+    for devices, like in ((3, 2), (6, 4), (16, 8)):
+        assert presets.make("paper256", devices=devices) == presets.make(
+            "paper256", devices=like
+        )
+
+
+# ---------------------------------------------------------------------------
+# The ablation ladder: what each rung has of the full network (table 1)
+
+RUNGS = {
+    # styles, pixel norm, instance norm, mapping layers, constant, noise, mixing
+    "ladder-b": (False, True, False, 0, False, False, 0.0),
+    "ladder-c": (True, False, True, 8, False, False, 0.0),
+    "ladder-d": (True, False, True, 8, True, False, 0.0),
+    "ladder-e": (True, False, True, 8, True, True, 0.0),
+    "ladder-f": (True, False, True, 8, True, True, 0.9),
+}
+
+
+@pytest.mark.parametrize("name", RUNGS)
+def test_rungs_of_the_ladder(name):
+    g = presets.make(name).generator
+    assert RUNGS[name] == (
+        g.use_styles,
+        g.use_pixel_norm,
+        g.use_instance_norm,
+        g.mapping_layers,
+        g.const_input,
+        g.use_noise,
+        g.style_mixing_prob,
+    )
+
+
+def test_rungs_differ_in_the_generator_alone():
+    full = flat(presets.make("paper1024"))
+    for name in RUNGS:
+        rung = flat(presets.make(name))
+        others = {n for n in full if full[n] != rung[n] and n[:9] != "generator"}
+        assert others == {"preset"}
+    full["preset"] = "ladder-f"
+    assert flat(presets.make("ladder-f")) == full
+
+
+def test_the_table_is_aligned():
+    lines = presets.table().splitlines()
+    assert len(lines) == len(presets.PRESETS)
+    summaries = [p.summary for p in presets.PRESETS.values()]
+    columns = {line.index(s) for line, s in zip(lines, summaries, strict=True)}
+    assert len(columns) == 1
