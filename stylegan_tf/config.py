@@ -249,12 +249,22 @@ def split_shape(height: int, width: int) -> tuple[int, tuple[int, int]]:
     doublings = max(min(height, width).bit_length() - 3, 0)
     unit = 1 << doublings
     if min(height, width) < 8 or height % unit or width % unit:
-        near = tuple(max(round(side / unit), 4) * unit for side in (height, width))
+        near = _nearest(height, width)
         raise UserError(
             f"pictures of {height}x{width} cannot be built by doubling a small start "
             f"block; the nearest size that can is {near[0]}x{near[1]}."
         )
     return 4 * unit, (height // unit, width // unit)
+
+
+def _nearest(height: int, width: int) -> tuple[int, int]:
+    """The possible size that differs least."""
+    found = []
+    for unit in levels(MAX_RESOLUTION // 4, first=2):
+        h, w = (max(round(side / unit), 4) for side in (height, width))
+        if min(h, w) <= 7:
+            found.append((h * unit, w * unit))
+    return min(found, key=lambda s: abs(s[0] - height) + abs(s[1] - width))
 
 
 def parse_resolution(text: str) -> tuple[int, tuple[int, int]]:

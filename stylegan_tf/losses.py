@@ -122,7 +122,8 @@ def gradient_penalty(
     """
     between = real + (fake - real) * mix
     _, gradients = scores_and_gradients(score, between)
-    norm = tf.sqrt(_squared_norm(gradients, scale))
+    # The root of zero has no slope: a score that is flat somewhere counts as constant.
+    norm = tf.sqrt(tf.maximum(_squared_norm(gradients, scale), 1e-30))
     return tf.square(norm - target) / target**2, norm
 
 

@@ -1,0 +1,216 @@
+"""export.py: the files of a finished model, and everything that names one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+
+from stylegan_tf import config as configs
+from stylegan_tf import export, figures, latents
+from stylegan_tf.errors import UserError
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.training.devices import make_strategy
+from stylegan_tf.training.state import State
+from stylegan_tf.training.trainer import make_networks
+
+# A program of someone who has TensorFlow and nothing else.
+BARE = """
+import sys
+sys.modules["keras"] = sys.modules["stylegan_tf"] = None
+import numpy as np, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+z = np.load(sys.argv[2])
+generate, map_, synthesize = (model.signatures[n] for n in ("generate", "map", "synthesize"))
+out = {"served": model.signatures["serving_default"](z=z, psi=0.5)["images"]}
+out["one"] = generate(z=z[:1], psi=0.5)["images"]
+out["all"] = model.generate(z, 1.0)["images"]
+out["w"] = map_(z=z)["w"]
+out["floats"] = synthesize(ws=np.repeat(out["w"][:, None], 4, axis=1))["images"]
+np.savez(sys.argv[3], **out)
+"""
+
+
+def generator(changes=None, **options) -> Generator:
+    model = Generator(tiny.config(changes).generator, **options)
+    model.w_avg.assign(np.linspace(-1, 1, 8))
+    return model
+
+
+def check_same(a: Generator, b: Generator) -> None:
+    assert a.config == b.config
+    for x, y in zip(a.weights, b.weights, strict=True):
+        np.testing.assert_array_equal(x.numpy(), y.numpy(), x.path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    model = generator()
+    return model, export.save(model, tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run directory with checkpoints after 12 and 24 images, and its networks."""
+    path = tmp_path_factory.mktemp("runs") / "00000-demo-demo"
+    path.mkdir()
+    config = tiny.config()
+    configs.save(config, path / "config.json")
+    nets = make_networks(config)
+    state = State(nets, path)
+    for nimg in (12, 24):
+        for v in nets.average.weights:
+            v.assign(v + 1)  # so that it is not the generator
+        state.nimg = nimg
+        state.save()
+    return path, nets
+
+
+# ---------------------------------------------------------------------------
+# Files of ours
+
+
+def test_keras_file_comes_back_as_it_was(saved):
+    model, folder = saved
+    for path in (folder, folder / "generator.keras", str(folder)):
+        found = export.load(path)
+        check_same(found, model)
+        assert isinstance(found, Generator)
+        assert export.trained_resolution(path) is None
+
+
+def test_a_run_is_its_newest_moving_average(run):
+    path, nets = run
+    check_same(export.load(path), nets.average)
+    check_same(export.load(path / "checkpoints" / "ckpt-24"), nets.average)
+    older = export.load(path / "checkpoints" / "ckpt-12")
+    np.testing.assert_allclose(older.w_avg + 1, nets.average.w_avg)
+    assert export.trained_resolution(path) == 8
+    assert export.trained_resolution(path / "checkpoints" / "ckpt-12") == 4
+
+
+def test_a_copy_is_plain_float32():
+    with make_strategy("mirrored").scope():
+        model = generator(dtype="mixed_bfloat16")
+    copy = export.plain_copy(model)
+    check_same(copy, model)
+    assert copy.dtype_policy.name == "float32"
+    assert isinstance(copy.w_avg._value, tf.Variable)
+    assert not hasattr(copy.w_avg._value, "values")
+
+
+# ---------------------------------------------------------------------------
+# What is no model
+
+
+def test_where_there_is_no_model_it_says_what_to_give(tmp_path):
+    with pytest.raises(UserError, match="no model at .*run directory, a .keras file"):
+        export.load(tmp_path)
+    with pytest.raises(UserError, match="no model at"):
+        export.load(tmp_path / "nothing.keras")
+
+
+def test_a_run_without_a_checkpoint_has_no_model_yet(tmp_path):
+    configs.save(tiny.config(), tmp_path / "config.json")
+    with pytest.raises(UserError, match="neither a model nor a checkpoint yet"):
+        export.load(tmp_path)
+
+
+def test_a_checkpoint_needs_its_run(run, tmp_path):
+    path, _ = run
+    for file in path.glob("checkpoints/ckpt-24.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(UserError, match="is not in a run"):
+        export.load(tmp_path / "ckpt-24")
+
+
+def test_a_damaged_checkpoint_is_named(run, tmp_path):
+    path, _ = run
+    copy = tiny.copy_run(path, tmp_path / "copy", 24)
+    configs.save(tiny.config(), copy / "config.json")
+    data = copy / "checkpoints" / "ckpt-24.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:50])
+    with pytest.raises(UserError, match="ckpt-24 cannot be read"):
+        export.load(copy)
+
+
+def test_a_file_that_is_no_generator_is_named(tmp_path):
+    (tmp_path / "a.keras").write_bytes(b"PK")
+    with pytest.raises(UserError, match="a.keras cannot be read"):
+        export.load(tmp_path / "a.keras")
+    Discriminator(tiny.config().discriminator).save(tmp_path / "d.keras")
+    with pytest.raises(UserError, match="holds a Discriminator, not a Generator"):
+        export.load(tmp_path / "d.keras")
+
+
+# ---------------------------------------------------------------------------
+# The SavedModel
+
+
+def test_runs_where_there_is_nothing_but_tensorflow(saved, tmp_path):
+    model, folder = saved
+    z = latents.z_of([1, 2, 3], 8)
+    np.save(tmp_path / "z.npy", z)
+    files = [folder / "saved_model", tmp_path / "z.npy", tmp_path / "out.npz"]
+    command = [sys.executable, "-c", BARE, *map(str, files)]
+    elsewhere = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    out = np.load(tmp_path / "out.npz")
+
+    def pictures(psi):
+        return figures.to_uint8(model(z, psi=psi, noise="const")).astype(int)
+
+    for name, psi in (("served", 0.5), ("all", 1.0)):
+        assert out[name].dtype == np.uint8
+        np.testing.assert_allclose(out[name].astype(int), pictures(psi), atol=1)
+    np.testing.assert_allclose(out["one"].astype(int), pictures(0.5)[:1], atol=1)
+    np.testing.assert_allclose(out["w"], model.mapping(z), rtol=1e-4, atol=1e-6)
+    floats = model(z, noise="const").numpy()
+    np.testing.assert_allclose(out["floats"], floats, rtol=1e-3, atol=1e-4)
+
+
+def test_signatures_of_a_conditional_model_at_an_early_stage(tmp_path):
+    model = generator({"classes": 3})
+    export.save_saved_model(model, tmp_path / "early", resolution=4)
+    signatures = tf.saved_model.load(tmp_path / "early").signatures
+    found = {
+        name: {k: v.shape.as_list() for k, v in s.structured_input_signature[1].items()}
+        for name, s in signatures.items()
+    }
+    z, labels = {"z": [None, 8]}, {"labels": [None, 3]}
+    assert found == {
+        "serving_default": z | labels | {"psi": []},
+        "generate": z | labels | {"psi": []},
+        "map": z | labels,
+        "synthesize": {"ws": [None, 4, 8]},
+    }
+    z = latents.z_of([1, 2], 8)
+    labels = latents.one_hot([0, 2], 3)
+    drawn = signatures["generate"](
+        z=tf.constant(z), labels=tf.constant(labels), psi=tf.constant(0.3)
+    )["images"]
+    expected = model(z, labels, psi=0.3, noise="const", resolution=4)
+    assert drawn.shape == (2, 4, 4, 3)
+    np.testing.assert_allclose(
+        drawn.numpy().astype(int), figures.to_uint8(expected), atol=1
+    )
+
+
+def test_the_keras_file_says_what_made_it(saved):
+    """Plain JSON inside: readable without this package."""
+    import zipfile
+
+    with zipfile.ZipFile(saved[1] / "generator.keras") as archive:
+        content = json.loads(archive.read("config.json"))
+    assert content["registered_name"] == "stylegan_tf>Generator"
+    assert content["config"]["config"]["resolution"] == 8
+    assert Path(saved[1] / "saved_model" / "saved_model.pb").is_file()
+    assert keras.saving.get_registered_object("stylegan_tf>Generator") is Generator
