@@ -43,18 +43,18 @@ class Preset:
 
 def _demo(resolution: int, devices: int) -> dict:
     """A narrow network and a short schedule: faces in minutes, on a laptop's CPU."""
-    kimg = {8: 8, 16: 24, 32: 72, 64: 84, 128: 120, 256: 200}
+    kimg = {8: 6, 16: 24, 32: 72, 64: 48, 128: 80, 256: 120}
     both = {"fmap_base": max(8 * resolution, 256), "fmap_max": 64}
     changes = {f"{n}.{k}": v for n in NETWORKS for k, v in both.items()}
     return changes | {
         "generator.z_dim": 64,
         "generator.w_dim": 64,
         "generator.mapping_width": 64,
-        "loss.r1_gamma": 4.0,
+        "loss.r1_gamma": 4.0 * (resolution / 32) ** 2,
         "loss.d_reg_interval": 4,
-        "schedule.stable_kimg": 8.0,
+        "schedule.stable_kimg": 6.0,
         "schedule.fade_kimg": 4.0,
-        "schedule.total_kimg": float(kimg.get(resolution, 400)),
+        "schedule.total_kimg": float(kimg.get(resolution, 200)),
         "schedule.batch": 8,
         "schedule.lr": 0.003,
         "schedule.tick_kimg": 2.0,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -28,12 +29,12 @@ sys.modules["keras"] = sys.modules["stylegan_tf"] = None
 import numpy as np, tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
 z = np.load(sys.argv[2])
-generate, map_, synthesize = (model.signatures[n] for n in ("generate", "map", "synthesize"))
-out = {"served": model.signatures["serving_default"](z=z, psi=0.5)["images"]}
-out["one"] = generate(z=z[:1], psi=0.5)["images"]
+s = model.signatures
+out = {"served": s["serving_default"](z=z, psi=0.5)["images"]}
+out["one"] = s["generate"](z=z[:1], psi=0.5)["images"]
 out["all"] = model.generate(z, 1.0)["images"]
-out["w"] = map_(z=z)["w"]
-out["floats"] = synthesize(ws=np.repeat(out["w"][:, None], 4, axis=1))["images"]
+out["w"] = s["map"](z=z)["w"]
+out["floats"] = s["synthesize"](ws=np.repeat(out["w"][:, None], 4, axis=1))["images"]
 np.savez(sys.argv[3], **out)
 """
 
@@ -205,9 +206,6 @@ def test_signatures_of_a_conditional_model_at_an_early_stage(tmp_path):
 
 
 def test_the_keras_file_says_what_made_it(saved):
-    """Plain JSON inside: readable without this package."""
-    import zipfile
-
     with zipfile.ZipFile(saved[1] / "generator.keras") as archive:
         content = json.loads(archive.read("config.json"))
     assert content["registered_name"] == "stylegan_tf>Generator"

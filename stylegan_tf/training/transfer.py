@@ -61,7 +61,7 @@ def _take(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
     if theirs is None:
         return f"{name}: the model has none; starts from random weights"
     have = {_tail(v): v for v in theirs.weights}
-    taken, left = 0, []
+    taken, kernels, left = 0, 0, []
     for v in ours.weights:
         other = have.pop(_tail(v), None)
         if other is None:
@@ -71,7 +71,8 @@ def _take(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
         else:
             v.assign(other.numpy())
             taken += 1
-    if not taken:
+            kernels += v.trainable and len(v.shape) > 1
+    if not kernels:  # biases of the colours fit any model
         raise UserError(
             f"nothing of the {name} fits; is it a model of another width? "
             f"First difference: {left[0]}."
