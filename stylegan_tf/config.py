@@ -13,7 +13,6 @@ resolution 512 is a picture of 512 x 768.
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 
@@ -174,6 +173,9 @@ class ScheduleConfig:
         _check_power(self.initial_resolution, "initial_resolution", least=4)
         _check_range("batch", self.batch, 1, 1 << 20)
         _check_range("total_kimg", self.total_kimg, 0, float("inf"))
+        for name, values in (("lr", [self.lr]), ("lr_at", self.lr_at.values())):
+            for value in values:
+                _check_range(name, value, 0, 1)
         if self.stable_kimg < 0 or self.fade_kimg < 0:
             raise UserError("stable_kimg and fade_kimg cannot be negative.")
 
@@ -274,7 +276,7 @@ def parse_resolution(text: str) -> tuple[int, tuple[int, int]]:
         UserError: not a size, or one that no start block doubles to.
     """
     sides = str(text).lower().split("x")
-    if len(sides) > 2 or not all(s.strip().isdigit() for s in sides):
+    if len(sides) > 2 or not all(s.strip().isdecimal() for s in sides):
         raise UserError(f"resolution {text!r} is not N or HEIGHTxWIDTH, such as 64.")
     height, width = int(sides[0]), int(sides[-1])
     return split_shape(height, width)
@@ -306,7 +308,7 @@ def from_dict(cls, values: dict):
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise UserError(f"{cls.__name__} has no field {', '.join(unknown)}.")
-    return cls(**{k: _restore(hints[k], v) for k, v in values.items()})
+    return cls(**{k: _typed(hints[k], v, f"{k}={v!r}") for k, v in values.items()})
 
 
 def save(config: TrainConfig, path) -> None:
@@ -368,20 +370,35 @@ def _changed(config, head: str, parts: dict):
             )
         return update(getattr(config, head), parts)
     value = parts[""]
-    return _parse(hints[head], value, head) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _parse(hints[head], value, head)
+    return _typed(hints[head], value, f"{head}={value!r}")
 
 
 def _parse(hint, text: str, name: str):
+    """A value from a command line."""
     if hint is str:
         return text
     try:
         value = json.loads(text.lower() if hint is bool else text)
-        restored = _restore(hint, value)
-    except (ValueError, TypeError, AttributeError):
-        restored = None
+    except ValueError:
+        value = text
+    return _typed(hint, value, f"{name}={text!r}")
+
+
+def _typed(hint, value, shown: str):
+    """A plain value as the field of type `hint` that it shall become."""
     want = typing.get_origin(hint) or hint
-    if not isinstance(restored, want) or (want is int and isinstance(restored, bool)):
-        raise UserError(f"{name}={text!r} is not of type {want.__name__}.")
+    try:
+        restored = _restore(hint, value)
+    except (ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        restored = None
+    if not isinstance(restored, want) or (
+        isinstance(restored, bool) and want is not bool
+    ):
+        raise UserError(f"{shown} is not of type {want.__name__}.")
     return restored
 
 
@@ -395,8 +412,6 @@ def _restore(hint, value):
     if origin is dict:
         key, item = typing.get_args(hint)
         return {key(k): item(v) for k, v in value.items()}
-    if isinstance(hint, types.UnionType):
-        return value
     return float(value) if hint is float and type(value) is int else value
 
 

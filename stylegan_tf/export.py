@@ -171,15 +171,14 @@ def restore(path: Path, **parts: keras.Model) -> None:
 
 
 def trained_resolution(path: Path | str) -> int | None:
-    """The level a run in progress has come to; None where a model is finished."""
+    """The level that a run has faded in so far; None where a model is finished."""
     found = find(path)
     if found.kind == "keras":
         return None
     config = configs.load(found.run / "config.json")
     nimg = int(found.path.name.split("-")[-1])
     final = config.generator.resolution
-    now = schedule.phase_at(config.schedule, final, nimg)
-    return now.resolution
+    return schedule.phase_at(config.schedule, final, nimg).settled
 
 
 def _load_keras(path: Path) -> Generator:

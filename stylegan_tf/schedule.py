@@ -40,6 +40,11 @@ class Phase:
         """Changes whenever a resolution joins or has joined: optimisers start anew."""
         return math.floor(self.lod), math.ceil(self.lod)
 
+    @property
+    def settled(self) -> int:
+        """The highest level that has faded in: what finished pictures are drawn at."""
+        return self.resolution if self.alpha == 1 else self.resolution // 2
+
 
 def phase_at(
     config: ScheduleConfig, final_resolution: int, nimg: int, devices: int = 1

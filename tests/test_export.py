@@ -59,14 +59,14 @@ def saved(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run directory with checkpoints after 12 and 24 images, and its networks."""
+    """A run directory with checkpoints after 24 and 40 images, and its networks."""
     path = tmp_path_factory.mktemp("runs") / "00000-demo-demo"
     path.mkdir()
     config = tiny.config()
     configs.save(config, path / "config.json")
     nets = make_networks(config)
     state = State(nets, path)
-    for nimg in (12, 24):
+    for nimg in (24, 40):
         for v in nets.average.weights:
             v.assign(v + 1)  # so that it is not the generator
         state.nimg = nimg
@@ -90,11 +90,12 @@ def test_keras_file_comes_back_as_it_was(saved):
 def test_a_run_is_its_newest_moving_average(run):
     path, nets = run
     check_same(export.load(path), nets.average)
-    check_same(export.load(path / "checkpoints" / "ckpt-24"), nets.average)
-    older = export.load(path / "checkpoints" / "ckpt-12")
+    check_same(export.load(path / "checkpoints" / "ckpt-40"), nets.average)
+    older = export.load(path / "checkpoints" / "ckpt-24")
     np.testing.assert_allclose(older.w_avg + 1, nets.average.w_avg)
     assert export.trained_resolution(path) == 8
-    assert export.trained_resolution(path / "checkpoints" / "ckpt-12") == 4
+    half_faded_in = path / "checkpoints" / "ckpt-24"
+    assert export.trained_resolution(half_faded_in) == 4
 
 
 def test_a_copy_is_plain_float32():
@@ -126,19 +127,19 @@ def test_a_run_without_a_checkpoint_has_no_model_yet(tmp_path):
 
 def test_a_checkpoint_needs_its_run(run, tmp_path):
     path, _ = run
-    for file in path.glob("checkpoints/ckpt-24.*"):
+    for file in path.glob("checkpoints/ckpt-40.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(UserError, match="is not in a run"):
-        export.load(tmp_path / "ckpt-24")
+        export.load(tmp_path / "ckpt-40")
 
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
     path, _ = run
-    copy = tiny.copy_run(path, tmp_path / "copy", 24)
+    copy = tiny.copy_run(path, tmp_path / "copy", 40)
     configs.save(tiny.config(), copy / "config.json")
-    data = copy / "checkpoints" / "ckpt-24.data-00000-of-00001"
+    data = copy / "checkpoints" / "ckpt-40.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:50])
-    with pytest.raises(UserError, match="ckpt-24 cannot be read"):
+    with pytest.raises(UserError, match="ckpt-40 cannot be read"):
         export.load(copy)
 
 

@@ -15,23 +15,34 @@ GAMMA, LAMBDA, DRIFT = 10.0, 10.0, 0.001  # the official defaults
 
 
 # ---------------------------------------------------------------------------
-# Official numbers. `parts` holds what every loss is made of.
+# Official numbers. `parts` is what every loss is made of.
 
 
+def stage(case):
+    golden, resolution = load(case), generator(case).config.resolution
+    r, alpha = stage_of(resolution, float(golden["in/lod"]))
+    assert r == resolution  # so that the penalties' scale is 1
+    return r, alpha
+
+
+def generated(case):
+    golden, (r, alpha) = load(case), stage(case)
+    z, one_hot = golden["in/z"], labels(golden, "in/labels_G")
+    arguments = {"noise": "const", "resolution": r, "alpha": alpha}
+    return generator(case)(z, one_hot, **arguments)
+
+
+@functools.cache
 def parts_of(case):
-    """Scores and gradients of the two networks on the file's inputs."""
-    golden, g, d = load(case), generator(case), discriminator(case)
-    r, alpha = stage_of(g.config.resolution, float(golden["in/lod"]))
-    assert r == g.config.resolution  # so that the penalties' scale is 1
+    """The discriminator as a function of pictures, and the pictures."""
+    golden, d, (_, alpha) = load(case), discriminator(case), stage(case)
 
     def score(images):
         return d(images, labels(golden, "in/labels_D"), alpha=alpha)
 
-    z, one_hot = golden["in/z"], labels(golden, "in/labels_G")
-    fakes = g(z, one_hot, noise="const", resolution=r, alpha=alpha)
     reals = tf.constant(nhwc(golden["in/reals"]))
     mix = tf.constant(golden["in/mixing_factors"])
-    return {"score": score, "reals": reals, "fakes": fakes, "mix": mix}
+    return {"score": score, "reals": reals, "fakes": generated(case), "mix": mix}
 
 
 def r1(parts, images, gamma):
@@ -77,26 +88,28 @@ NAMES = [(case, name) for case in CASES for name in load(case).names("out/loss_m
 @functools.cache
 def evaluated(case, name):
     """Loss [N, 1], penalty [N or 1, 1], and gradients under the official names."""
-    network = generator(case) if name in G_LOSSES else discriminator(case)
-    with tf.GradientTape(persistent=True) as tape:
-        parts = parts_of(case)
-        fake = parts["score"](parts["fakes"])
-        if name in G_LOSSES:
-            loss, penalty = G_LOSSES[name](fake), none(parts)
+    parts = parts_of(case)
+    score, g_step = parts["score"], name in G_LOSSES
+    with tf.GradientTape() as tape:
+        if g_step:
+            loss, penalty = G_LOSSES[name](score(generated(case))), none(parts)
         else:
             base, extra = D_LOSSES[name]
-            loss, penalty = base(parts["score"](parts["reals"]), fake), extra(parts)
+            loss, penalty = (
+                base(score(parts["reals"]), score(parts["fakes"])),
+                extra(parts),
+            )
         mean = tf.reduce_mean(loss + penalty)
+    network = generator(case) if g_step else discriminator(case)
     return loss, penalty, gradients_of(case, tape, mean, network)
 
 
 def gradients_of(case, tape, mean, network):
     """Official name -> gradient, for the weights of the stage; None elsewhere."""
     golden = load(case)
-    lod = float(golden["in/lod"])
     fused = golden.meta.get("G_kwargs", {}).get("fused_scale", "auto")
-    r, _ = stage_of(network.config.resolution, lod)
-    used = network.stage_variables(r, fading=lod % 1 > 0)
+    r, alpha = stage(case)
+    used = network.stage_variables(r, fading=alpha < 1)
     gradients = tape.gradient(mean, [w.value for w in used])
     assert all(gradient is not None for gradient in gradients)
     found = dict(zip([w.path for w in used], gradients, strict=True))

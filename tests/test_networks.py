@@ -400,7 +400,7 @@ def test_every_resolution(resolution):
 def test_any_start_block_and_channels(start, channels):
     changes = {"start_shape": start, "channels": channels}
     g, d = small_generator(**changes), small_discriminator(**changes)
-    for r in (4, 8, 16):
+    for r in (4, 16):
         images = g(random(2, 6), resolution=r)
         height, width = start[0] * r // 4, start[1] * r // 4
         assert images.shape == (2, height, width, channels)

@@ -143,6 +143,12 @@ def test_a_stage_is_new_when_a_fade_starts_and_when_it_ends():
     assert stages == [(2, 2)] * 3 + [(1, 2)] * 2 + [(1, 1)] * 3 + [(0, 1)]
 
 
+def test_a_resolution_has_settled_when_it_has_faded_in():
+    moments = [0, 1000, 1001, 2999, 3000, 4000, 4001, 6000]
+    settled = [phase_at(SHORT, 16, n).settled for n in moments]
+    assert settled == [4, 4, 4, 4, 8, 8, 8, 16]
+
+
 def test_without_a_fade_each_resolution_starts_at_once():
     sharp = ScheduleConfig(initial_resolution=4, stable_kimg=1, fade_kimg=0)
     seen = [phase_at(sharp, 16, n) for n in (0, 999, 1000, 1999, 2000, 10**7)]

@@ -92,6 +92,16 @@ def test_one_trace_a_resolution(whole):
     assert traces == {(4, 4, True): 1, (8, 4, True): 1}
 
 
+def test_no_gradient_of_a_slice_of_feature_maps(whole):
+    """They are tens of times slower than the slice."""
+    function = whole[0]._functions[8, 4, True]
+    (traced,) = function._list_all_concrete_functions()
+    operations = traced.graph.get_operations()
+    slices = [op for op in operations if op.type == "StridedSliceGrad"]
+    assert len(operations) > 2000
+    assert not [op.name for op in slices if (op.outputs[0].shape.rank or 0) > 3]
+
+
 def test_optimisers_start_anew_with_each_stage(whole):
     nets = whole[0].networks
     # The last fade ended at 32 images; four steps of four pictures since.

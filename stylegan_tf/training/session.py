@@ -24,7 +24,8 @@ from stylegan_tf.training import devices, planning, rundir, transfer
 from stylegan_tf.training.reports import default_reports
 from stylegan_tf.training.trainer import Trainer
 
-SHEET_PSI = 0.7  # of the sheet a finished run leaves; the others are not truncated
+SHEET = "sheet.png"  # the last thing that a finished run leaves
+SHEET_PSI = 0.7  # the other sheets are not truncated
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def train(request: Request) -> int:
     run = _open_run(request, config, strategy)
     if run.config != config:
         config = _continued(run.config, config)
-    if run.nimg >= config.schedule.total_kimg * 1000:
+    if run.nimg >= config.schedule.total_kimg * 1000 and (run.path / SHEET).exists():
         _say_finished(run)
         return 0
     if config.deterministic:
@@ -78,8 +79,9 @@ def train(request: Request) -> int:
     trainer = Trainer(config, data, run.path, strategy, reports)
     if not trainer.restore() and config.init:
         report = transfer.start_from(config.init, trainer.networks)
-        (run.path / "init.txt").write_text(f"{config.init}\n{report}\n")
-        print(report)
+        if trainer.chief:
+            (run.path / "init.txt").write_text(f"{config.init}\n{report}\n")
+            print(report)
     if trainer.chief:
         _remember(run, config, data)
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
@@ -94,14 +96,14 @@ def train(request: Request) -> int:
 
 def _finish(trainer: Trainer) -> None:
     """Exports the model, and draws a last sheet with it as `generate` would."""
-    resolution, run = trainer.phase.resolution, trainer.run_dir
+    resolution, run = trainer.phase.settled, trainer.run_dir
     folder = export.save(trainer.networks.average, run / "model", resolution)
     model = export.load(folder)
     columns, rows, factor = figures.layout(*model.config.shape(resolution))
     seeds = list(range(columns * rows))
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, resolution=resolution)
     pictures = figures.enlarge(np.stack([p for _, p in drawn]), factor)
-    sheet = figures.save(run / "sheet.png", figures.grid(pictures, columns))
+    sheet = figures.save(run / SHEET, figures.grid(pictures, columns))
     print(f"model: {folder}")
     print(f"more pictures: python launch/generate.py --model={run}")
     print(f"TensorBoard: tensorboard --logdir {run.parent}")
@@ -268,7 +270,7 @@ def _remember(run: rundir.Run, config: TrainConfig, data: Path) -> None:
 
 def _say_finished(run: rundir.Run) -> None:
     kimg = run.nimg / 1000
-    sheets = [*sorted(run.path.glob("fakes-*.png")), *run.path.glob("sheet.png")]
+    sheets = [*sorted(run.path.glob("fakes-*.png")), *run.path.glob(SHEET)]
     print(f"{run.path} is finished: it has seen {kimg:g} thousand images.")
     if sheets:
         print(f"pictures: {sheets[-1]}")

@@ -1,0 +1,164 @@
+"""Who may import whom, what stays small, and which rooms have no TensorFlow in them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import stylegan_tf
+
+ROOT = Path(__file__).parents[1]
+PACKAGE, LAUNCH = ROOT / "stylegan_tf", ROOT / "launch"
+LONGEST = 60  # lines of a function
+
+# Room (a module or a folder of the package) -> the rooms it may enter; and its own.
+# A new room gets a row. Nothing lower here is imported by anything higher.
+ROOMS = {
+    "errors": "",
+    "config": "errors",
+    "schedule": "config errors",
+    "presets": "config errors",
+    "latents": "errors",
+    "figures": "",
+    "ops": "",
+    "losses": "",
+    "layers": "ops",
+    "networks": "config ops layers",
+    "official": "config errors networks",
+    "data": "config errors",
+    "export": "config errors schedule networks",
+    "sampling": "errors latents figures networks",
+    "training": "config errors schedule presets latents figures losses networks data "
+    "export sampling",
+}
+# Inside `training`: reports are handed to the trainer, which does not know them.
+TRAINING = {
+    "optimizer": "",
+    "planning": "",
+    "devices": "",
+    "rundir": "",
+    "step": "optimizer",
+    "state": "rundir step",
+    "trainer": "devices optimizer state step",
+    "reports": "planning",
+    "transfer": "rundir step",
+    "session": "devices planning reports rundir trainer transfer",
+}
+WITHOUT_TENSORFLOW = ("errors", "config", "schedule", "presets", "latents", "figures")
+WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
+WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
+
+FILES = sorted([*PACKAGE.rglob("*.py"), *LAUNCH.glob("*.py")])
+OURS = [path for path in FILES if PACKAGE in path.parents]
+
+
+def name_of(path: Path) -> str:
+    """`networks.generator` of stylegan_tf/networks/generator.py."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def imports(text: str) -> set[str]:
+    """Dotted names that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            head = "." * node.level + (node.module or "")
+            found |= {f"{head}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms(text: str) -> set[str]:
+    """The rooms of the package that a file imports from."""
+    ours = [n.split(".") for n in imports(text) if n.split(".")[0] == "stylegan_tf"]
+    return {parts[1] for parts in ours if len(parts) > 1}
+
+
+def training_modules(text: str) -> set[str]:
+    start = "stylegan_tf.training."
+    return {n[len(start) :].split(".")[0] for n in imports(text) if n.startswith(start)}
+
+
+def test_imports_are_seen_wherever_they_stand():
+    text = """
+import os.path, stylegan_tf.ops
+from stylegan_tf import config as c, data
+def f():
+    from stylegan_tf.training.step import Step
+    from . import here
+"""
+    assert imports(text) == {
+        "os.path",
+        "stylegan_tf.ops",
+        "stylegan_tf.config",
+        "stylegan_tf.data",
+        "stylegan_tf.training.step.Step",
+        "..here",
+    }
+    assert rooms(text) == {"ops", "config", "data", "training"}
+    assert training_modules(text) == {"step"}
+
+
+@pytest.mark.parametrize("path", OURS, ids=name_of)
+def test_data_flows_one_way(path):
+    text, room = path.read_text(), name_of(path).split(".")[0]
+    if room == "__init__":
+        assert not rooms(text)  # it names what is public, and imports it by name
+        return
+    assert room in ROOMS, f"{room} is new: give it a row in ROOMS"
+    assert rooms(text) <= {room, *ROOMS[room].split()}
+    outside = {name.split(".")[0] for name in imports(text)}
+    assert not outside & {"launch", "stylegan_tf_launch", "absl", ""}
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_training_knows_no_reports(name):
+    text = (PACKAGE / "training" / f"{name}.py").read_text()
+    assert training_modules(text) <= set(TRAINING[name].split())
+
+
+def test_every_module_of_training_has_a_row():
+    found = {p.stem for p in (PACKAGE / "training").glob("*.py")} - {"__init__"}
+    assert found == set(TRAINING)
+
+
+@pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
+def test_some_rooms_have_no_tensorflow(name):
+    path = PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
+    top = {n.split(".")[0] for n in imports(path.read_text())}
+    assert not top & {"tensorflow", "keras", "tensorboard", "tensorflow_datasets"}
+    reached = {r for r in rooms(path.read_text()) if r not in ("data", "training")}
+    assert reached <= set(WITHOUT_TENSORFLOW)
+
+
+@pytest.mark.parametrize(
+    "path", FILES, ids=lambda path: f"{path.parent.stem}.{path.stem}"
+)
+def test_modules_explain_themselves_and_functions_are_short(path):
+    assert path.name not in ("utils.py", "util.py", "helpers.py", "misc.py")
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree) or not path.read_text().strip()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            length = node.end_lineno - node.lineno + 1
+            assert length <= LONGEST, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("name", stylegan_tf.__all__)
+def test_public_names_are_there(name):
+    assert getattr(stylegan_tf, name).__doc__ or name == "PRESETS"
+    assert name in dir(stylegan_tf)
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        stylegan_tf.nothing  # noqa: B018
+
+
+def test_requirements_list_what_others_leave_out():
+    """TensorFlow needs tensorboard, and TFDS importlib_resources, without saying so."""
+    text = (ROOT / "requirements.txt").read_text()
+    names = {line.split("#")[0].split(">")[0].strip() for line in text.splitlines()}
+    assert {"tensorflow", "tensorboard"} <= names
+    assert {"tensorflow-datasets", "importlib_resources"} <= names

@@ -1,0 +1,352 @@
+"""The command line: manuals, refusals, and a run from its flags to its pictures."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from PIL import Image
+from stylegan_tf_launch import cli, generate, main, make_dataset, train
+
+from stylegan_tf import presets
+from stylegan_tf.errors import UserError
+from stylegan_tf.training import reports, rundir, session
+
+ROOT = Path(__file__).parents[1]
+VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
+NO_TENSORFLOW = """
+import runpy, sys
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    assert not {"tensorflow", "keras", "numpy"} & set(sys.modules)
+"""
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs a verb in this process: exit code, output, errors."""
+
+    def run(verb: str, *flags: str) -> tuple[int, str, str]:
+        module = VERBS[verb]
+        with pytest.raises(SystemExit) as exit:
+            cli.run(module.main, module.FLAGS, [f"{verb}.py", *flags])
+        said = capsys.readouterr()
+        return exit.value.code or 0, said.out, said.err
+
+    return run
+
+
+def flags_of(settings: dict, **flags) -> list[str]:
+    lines = [f"--set={k}={json.dumps(v)}" for k, v in settings.items()]
+    return lines + [f"--{k}={v}" for k, v in flags.items()]
+
+
+# 4 x 4 pixels are enough, and the classes of the faces.
+FLAGS = {"resolution": 8, "labels": "auto", "batch": 4, "gamma": 10.0}
+OTHERS = ("resolution", "batch", "total_kimg")  # have flags of their own
+SETTINGS = {k: v for k, v in tiny.SETTINGS.items() if k.split(".")[-1] not in OTHERS}
+SETTINGS |= {"schedule.stable_kimg": 1000.0, "schedule.tick_kimg": 0.04}
+
+
+def train_flags(pictures, out, **flags) -> list[str]:
+    return flags_of(SETTINGS, **FLAGS | {"data": pictures, "out": out} | flags)
+
+
+# ---------------------------------------------------------------------------
+# Manuals
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_a_manual_and_loads_nothing_large(verb):
+    script = ROOT / "launch" / f"{verb}.py"
+    code = f"import sys; sys.argv = [{str(script)!r}, '--help']{NO_TENSORFLOW}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"python launch/{verb}.py" in done.stdout
+    for name in cli._own(VERBS[verb].main, VERBS[verb].FLAGS):
+        assert f"\n--{name}=" in done.stdout or f"\n--[no]{name}\n" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_the_manual_of_train_lists_the_presets(call):
+    code, out, _ = call("train", "--help")
+    assert code == 0
+    assert all(name in out for name in presets.PRESETS)
+    assert "--[no]mirror" in out and "--batch=N" in out and "--gamma=X" in out
+    assert "--strategy=auto|one|mirrored|multiworker|tpu" in out
+    assert "{presets}" not in out
+
+
+def test_the_installed_command_has_every_verb(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stylegan-tf"])
+    main.main()
+    said = capsys.readouterr().out
+    assert all(verb in said for verb in main.VERBS)
+    monkeypatch.setattr(sys, "argv", ["stylegan-tf", "generate", "--seeds=x"])
+    with pytest.raises(SystemExit) as exit:
+        main.main()
+    assert exit.value.code == 1
+    assert "name a model" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["stylegan-tf", "paint"])
+    with pytest.raises(SystemExit) as exit:
+        main.main()
+    assert exit.value.code == 2
+    assert "no verb 'paint'; there are train" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------
+# Refusals: a line or two, and an exit code
+
+WRONG = [  # 2: the command line itself
+    ("train", ["--colour=red"], "no flag --colour; see --help"),
+    ("train", ["--bach=4"], "no flag --bach; did you mean --batch?"),
+    ("train", ["--batch=0"], "0"),
+    ("train", ["--batch=four"], "four"),
+    ("train", ["--preset=F"], "preset"),
+    ("train", ["demo"], "unexpected argument 'demo'; settings are given as --name"),
+    ("generate", ["--noise=some"], "noise"),
+    ("generate", ["--cutoff=-1"], "cutoff"),
+]
+IMPOSSIBLE = [  # 1: it cannot be done
+    ("train", ["--set=seed"], "--set=seed is not NAME=VALUE"),
+    ("train", ["--set=loss.gama=1"], "no setting 'gama'"),
+    ("train", ["--set=generator.z_dim=many"], "z_dim='many' is not of type int"),
+    ("train", ["--resolution=33"], "33x33 cannot be built.* nearest size"),
+    ("train", ["--resolution=big"], "'big' is not N or HEIGHTxWIDTH"),
+    ("train", ["--data=/nowhere/at/all"], "/nowhere/at/all"),
+    ("train", ["--resume=/nowhere"], "/nowhere is not a run directory"),
+    ("train", ["--resolution=32"], "--resolution=32"),
+    ("train", ["--init=/nowhere", "--resolution=8"], "no model at /nowhere"),
+    ("train", ["--accumulate=3", "--resolution=8"], "--accumulate=3 does not divide"),
+    ("train", ["--strategy=tpu"], "no TPU answered"),
+    ("generate", [], "name a model with --model"),
+    ("generate", ["--model=/nowhere"], "no model at /nowhere"),
+    ("generate", ["--model=x", "--seeds=3-1"], "runs backwards"),
+    ("make_dataset", ["--source=demo"], "--dest"),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "verb", "flags", "words"),
+    [(2, *case) for case in WRONG] + [(1, *case) for case in IMPOSSIBLE],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_what_cannot_be_is_said_in_a_line(
+    code, verb, flags, words, call, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    first = [f"--data={pictures}", f"--out={tmp_path}"] if verb == "train" else []
+    found, _, error = call(verb, *first, *flags)
+    assert found == code
+    assert error.startswith("error: ") and len(error.splitlines()) <= 3
+    assert re.search(words, error), error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("give a folder."), 1, "error: give a folder.\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted\n"),
+        (
+            FileNotFoundError(2, "No such file", "a.png"),
+            1,
+            "error: No such file: a.png\n",
+        ),
+    ],
+)
+def test_errors_become_exit_codes(error, code, said, capsys):
+    def fails(argv):
+        raise error
+
+    assert cli._guarded(fails, []) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_bug_is_not_hidden():
+    def fails(argv):
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        cli._guarded(fails, [])
+
+
+# ---------------------------------------------------------------------------
+# --dry_run
+
+
+def test_dry_run_says_what_would_be_and_does_nothing(call, pictures, tmp_path):
+    file = tmp_path / "flags"
+    lines = train_flags(pictures, tmp_path / "runs", kimg=3000, batch=6)
+    file.write_text("\n".join([*lines, "--dry_run"]))
+    code, out, _ = call("train", f"--flagfile={file}")
+    assert code == 0
+    for words in (
+        "24 pictures of 16x16",
+        "devices 1",
+        "0 - 1000 4x4 6 0.003",
+        "8x8 fades in",
+        "parameters",
+        "GB (weights",
+        "6x4x4x3",
+        "6x8x8x3",
+    ):
+        assert words in " ".join(out.split()), words
+    assert not (tmp_path / "runs").exists()
+
+
+# ---------------------------------------------------------------------------
+# A run, start to end
+
+
+def wait_for(condition, process, seconds=600) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def stopped(pictures, tmp_path_factory):
+    """A run in a process of its own that got a SIGTERM on its way."""
+    out = tmp_path_factory.mktemp("runs")
+    flags = train_flags(pictures, out, kimg=900)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "launch" / "train.py"), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    log = out / "00000-faces-demo" / "log.txt"
+    wait_for(lambda: log.exists() and log.read_text().count("loss G") > 1, process)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[0]
+    return out, process.returncode, said
+
+
+def test_sigterm_saves_and_says_so(stopped):
+    out, code, said = stopped
+    (run,) = rundir.runs_under(out)
+    assert code == 143
+    assert f"stopped by SIGTERM at {run.nimg / 1000:g} kimg; all is saved" in said
+    assert "Traceback" not in said
+    assert run.nimg >= 80
+    checkpoint = tf.train.latest_checkpoint(run.path / "checkpoints")
+    assert checkpoint == str(run.path / "checkpoints" / f"ckpt-{run.nimg}")
+    for name in ("command.txt", "environment.json", "stats.jsonl", "reals.png"):
+        assert (run.path / name).stat().st_size > 0, name
+
+
+@pytest.fixture(scope="module")
+def finished(stopped, pictures):
+    """The same command again, up to four more steps: the run and what was said."""
+    out, _, _ = stopped
+    (run,) = rundir.runs_under(out)
+    before = run.nimg
+    kimg = (before + 16) / 1000
+    flags = train_flags(pictures, out, kimg=kimg)
+    command = [sys.executable, str(ROOT / "launch" / "train.py"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return rundir.read(run.path), before, flags, done.stdout
+
+
+def test_the_same_command_goes_on_and_finishes(finished):
+    run, before, _, said = finished
+    assert f"continues at {before / 1000:g} kimg" in said
+    assert run.nimg == before + 16
+    assert run.config.schedule.total_kimg == run.nimg / 1000
+    assert run.config.generator.classes == 5
+    for name in ("model/generator.keras", "model/saved_model/saved_model.pb"):
+        assert (run.path / name).exists()
+    assert f"your new pictures: {run.path}/sheet.png" in said.splitlines()[-1]
+    nimgs = [
+        json.loads(line)["nimg"]
+        for line in (run.path / "stats.jsonl").read_text().splitlines()
+    ]
+    assert nimgs == sorted(set(nimgs)) and nimgs[-1] == run.nimg
+
+
+def test_a_finished_run_says_so_and_how_to_go_on(finished, call):
+    run, _, flags, _ = finished
+    code, out, _ = call("train", *flags)
+    assert code == 0
+    assert f"{run.path} is finished" in out
+    assert "--kimg=" in out and "--resume=never" in out
+    assert len(rundir.runs_under(run.path.parent)) == 1
+
+
+def test_a_setting_that_cannot_change_is_refused_by_its_flag(finished, call):
+    run, *_ = finished
+    code, _, error = call("train", f"--resume={run.path}", "--gamma=3", "--batch=8")
+    assert code == 1
+    assert "--gamma was 10.0 and is now 3.0" in error
+    assert "--batch was 4 and is now 8" in error
+    assert "--resume=never" in error
+
+
+def test_other_pictures_are_refused(finished, call, tmp_path):
+    run, *_ = finished
+    other = tmp_path / "other"
+    code, *_ = call(
+        "make_dataset", "--source=demo:30", f"--dest={other}", "--resolution=8"
+    )
+    assert code == 0
+    code, _, error = call(
+        "train", f"--resume={run.path}", f"--data={other}", "--kimg=9"
+    )
+    assert code == 1
+    assert "was trained on other pictures" in error and "--init=" in error
+
+
+def test_generate_draws_the_run(finished, call, tmp_path):
+    run, *_ = finished
+    files = tmp_path / "out"
+    flags = [f"--model={run.path}", "--psi=0.5"]
+    code, out, _ = call("generate", *flags, "--seeds=0-2,100", f"--out={files}")
+    assert code == 0 and f"4 pictures in {files}" in out
+    names = ["seed0000.png", "seed0001.png", "seed0002.png", "seed0100.png"]
+    assert sorted(p.name for p in files.iterdir()) == names
+
+    grid = tmp_path / "grid.png"
+    code, *_ = call("generate", *flags, "--seeds=2,1", f"--grid={grid}", "--columns=1")
+    assert code == 0
+    sheet = np.asarray(Image.open(grid))
+    assert sheet.shape == (8, 4, 3)  # the run is at 4 x 4; classes 0 and 1
+    code, *_ = call(
+        "generate", *flags, "--seeds=2", "--classes=0", f"--out={tmp_path / 'one'}"
+    )
+    one = np.asarray(Image.open(tmp_path / "one" / "seed0002.png"))
+    np.testing.assert_array_equal(sheet[:4], one)
+
+    code, _, error = call("generate", *flags, "--seeds=1", "--classes=9")
+    assert code == 1 and "class 9 was asked for; the model has 0 to 4" in error
+
+
+def test_ctrl_c_is_130(call, pictures, tmp_path, monkeypatch):
+    class Interrupt(reports.Report):
+        def step(self, trainer):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(
+        session, "default_reports", lambda: [reports.Log(), Interrupt()]
+    )
+    tf.config.run_functions_eagerly(True)
+    try:
+        code, out, _ = call("train", *train_flags(pictures, tmp_path, kimg=1))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert code == 130
+    assert "stopped by SIGINT at 0.004 kimg" in out
+    (run,) = rundir.runs_under(tmp_path)
+    assert run.nimg == 4
