@@ -40,9 +40,7 @@ np.savez(sys.argv[3], **out)
 
 
 def generator(changes=None, **options) -> Generator:
-    model = Generator(tiny.config(changes).generator, **options)
-    model.w_avg.assign(np.linspace(-1, 1, 8))
-    return model
+    return tiny.noisy(Generator(tiny.config(changes).generator, **options))
 
 
 def check_same(a: Generator, b: Generator) -> None:

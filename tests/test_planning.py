@@ -49,6 +49,9 @@ def test_penalties_cost_and_lazy_ones_less():
         return planning.iteration_macs(update(CONFIG, changes), 16)
 
     none = cost({"loss.r1_gamma": 0.0})
+    g = planning.generator_macs(CONFIG.generator, 16)
+    d = planning.discriminator_macs(CONFIG.discriminator, 16)
+    assert none == 4 * g + 8 * d
     r1 = cost({"loss.r1_gamma": 1.0})
     lazy = cost({"loss.r1_gamma": 1.0, "loss.d_reg_interval": 4})
     assert r1 - none == pytest.approx(4 * (lazy - none)) and lazy > none

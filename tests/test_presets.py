@@ -26,7 +26,7 @@ def test_builds_trains_on_paper_and_travels(name):
 def test_its_networks_can_be_made(name):
     small = {f"{n}.fmap_max": 4 for n in presets.NETWORKS}
     small |= {"generator.w_dim": 6, "generator.mapping_width": 6, "generator.z_dim": 6}
-    config = update(presets.make(name, 32), small)
+    config = update(presets.make(name, 8), small)
     assert Generator(config.generator).count_params() > 0
     assert Discriminator(config.discriminator).count_params() > 0
 

@@ -11,13 +11,7 @@ from stylegan_tf.networks.generator import Generator
 
 
 def generator(changes=None) -> Generator:
-    model = Generator(tiny.config(changes).generator)
-    model.w_avg.assign(np.linspace(-1, 1, 8))
-    for r in (4, 8):
-        for i in (0, 1):
-            noise = getattr(getattr(model.synthesis, f"block{r}"), f"epilogue{i}").noise
-            noise.weight.assign(np.ones(noise.weight.shape))
-    return model
+    return tiny.noisy(Generator(tiny.config(changes).generator))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import tiny
 
 from stylegan_tf import losses, official
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, update
+from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.optimizer import Adam
@@ -131,6 +132,21 @@ def iterate(step: Step, labels=None, **moment) -> dict[str, float]:
     labels = tf.zeros([step.batch, 0]) if labels is None else labels
     metrics = step(images, labels, clock(**moment))
     return dict(zip(METRICS, metrics.numpy().tolist(), strict=True))
+
+
+def test_an_iteration_is_average_then_discriminator_then_generator(nets):
+    start, moment = tiny.state(nets), clock(nimg=8)
+    step = make(nets)
+    step(reals(), tf.zeros([4, 0]), moment)
+    found = tiny.state(nets)
+    tiny.restore(nets, start)
+
+    alpha = moment["alpha"]
+    step.update_average()
+    d_draws = some(step, 8, 0, tf.zeros([4, 0]))
+    step.update_discriminator(process_reals(reals(), alpha), d_draws, alpha, moment)
+    step.update_generator(some(step, 8, 1), alpha, moment["lr"])
+    tiny.check_equal(found, tiny.state(nets))
 
 
 # ---------------------------------------------------------------------------

@@ -61,6 +61,7 @@ def test_the_trap_is_still_there(tmp_path):
     path = tf.train.Checkpoint(model=model).save(str(tmp_path / "ckpt"))
     saved = [name for name, _ in tf.train.list_variables(path) if "model" in name]
     assert len(model.weights) == 2 and not saved
+    assert layers_of(model) == [model]  # this is how such a list is found above
 
 
 @EACH

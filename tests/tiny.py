@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from stylegan_tf.config import TrainConfig, update
+from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.step import Networks
 
 SETTINGS = {
@@ -18,6 +19,9 @@ SETTINGS = {
     "generator.w_dim": 8,
     "generator.mapping_width": 8,
     "generator.mapping_layers": 2,
+    "loss.r1_gamma": 10.0,
+    "loss.d_reg_interval": 1,
+    "schedule.lr": 0.001,
     "schedule.initial_resolution": 4,
     "schedule.stable_kimg": 0.016,
     "schedule.fade_kimg": 0.016,
@@ -66,6 +70,15 @@ def shake(nets: Networks) -> None:
             if np.ptp(v.numpy()) == 0:
                 v.assign(v.numpy() + 0.3 * rng.normal(size=v.shape))
     nets.average.set_weights(nets.generator.get_weights())
+
+
+def noisy(generator: Generator) -> Generator:
+    """Lets noise and truncation show, which a new generator ignores."""
+    for v in generator.trainable_variables:
+        if v.path.endswith("noise/weight"):
+            v.assign(np.ones(v.shape))
+    generator.w_avg.assign(np.linspace(-1, 1, generator.config.w_dim))
+    return generator
 
 
 def check_close(start: dict, expected: dict, found: dict, tolerance: float) -> None:
