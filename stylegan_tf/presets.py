@@ -43,7 +43,7 @@ class Preset:
 
 def _demo(resolution: int, devices: int) -> dict:
     """A narrow network and a short schedule: faces in minutes, on a laptop's CPU."""
-    kimg = {8: 6, 16: 24, 32: 56, 64: 48, 128: 80, 256: 120}
+    kimg = {8: 6, 16: 24, 32: 48, 64: 48, 128: 80, 256: 120}
     both = {"fmap_base": max(8 * resolution, 256), "fmap_max": 64}
     changes = {f"{n}.{k}": v for n in NETWORKS for k, v in both.items()}
     return changes | {

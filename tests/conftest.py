@@ -17,9 +17,13 @@ tf.config.set_logical_device_configuration(
 
 
 def pytest_configure(config):
-    """Keras reads its own variables in a way that NumPy 2 frowns upon."""
-    text = "ignore:__array__ implementation:DeprecationWarning:keras"
-    config.addinivalue_line("filterwarnings", text)
+    """Keras reads its own variables in a way that NumPy 2 frowns upon; and tf.data
+    says that it stays compiled where a test runs the rest eagerly."""
+    for text in (
+        "ignore:__array__ implementation:DeprecationWarning:keras",
+        "ignore:Even though the:UserWarning:tensorflow",
+    ):
+        config.addinivalue_line("filterwarnings", text)
 
 
 @pytest.fixture(autouse=True)

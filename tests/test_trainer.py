@@ -14,6 +14,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf.data import pipeline
+from stylegan_tf.training import devices
 from stylegan_tf.training import trainer as trainer_module
 from stylegan_tf.training.reports import Report
 from stylegan_tf.training.step import METRICS
@@ -291,6 +292,28 @@ def test_a_second_signal_does_not_wait(calls, pictures, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     assert len(calls) == 1
+
+
+def test_workers_stop_at_the_step_that_all_have_heard_of(
+    calls, pictures, tmp_path, monkeypatch
+):
+    def talk(strategy, value):
+        if trainer.state.nimg == 8:  # the signal comes while they talk
+            os.kill(os.getpid(), signal.SIGTERM)
+        return value
+
+    monkeypatch.setattr(devices, "workers", lambda strategy: 2)
+    monkeypatch.setattr(devices, "total", talk)
+    trainer = Trainer(tiny.config(), pictures, tmp_path)
+    assert trainer.train() == "interrupted"
+    assert trainer.state.nimg == 12
+    assert trainer.stopping == "SIGTERM"
+
+    monkeypatch.setattr(devices, "total", lambda strategy, value: value + 1)
+    other = Trainer(tiny.config(), pictures, tmp_path)
+    assert other.train() == "interrupted"
+    assert other.state.nimg == 0
+    assert other.stopping == "a signal to another worker"
 
 
 def test_trains_in_a_thread_that_cannot_have_signals(calls, pictures, tmp_path):

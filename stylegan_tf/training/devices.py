@@ -4,6 +4,7 @@ Must be called before anything else touches TensorFlow's devices: a multi-worker
 strategy has to be made first.
 """
 
+import functools
 import json
 import os
 import resource
@@ -118,8 +119,17 @@ def workers(strategy: tf.distribute.Strategy) -> int:
 
 def total(strategy: tf.distribute.Strategy, value: float) -> float:
     """Sum of a number over all replicas; every worker must call it."""
-    per_replica = strategy.run(lambda: tf.constant(value))
-    return float(strategy.reduce("SUM", per_replica, axis=None))
+    return float(_summing(strategy)(tf.constant(value)))
+
+
+@functools.cache
+def _summing(strategy: tf.distribute.Strategy):
+    @tf.function(autograph=False)
+    def summing(value):
+        per_replica = strategy.run(tf.identity, args=(value,))
+        return strategy.reduce("SUM", per_replica, axis=None)
+
+    return summing
 
 
 def meet(strategy: tf.distribute.Strategy) -> None:

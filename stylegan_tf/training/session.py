@@ -87,6 +87,7 @@ def train(request: Request) -> int:
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
     if reason == "interrupted":
+        devices.meet(strategy)
         return 128 + 15 if trainer.stopping == "SIGTERM" else 130
     if trainer.chief:
         _finish(trainer)

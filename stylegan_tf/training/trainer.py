@@ -237,9 +237,11 @@ class Trainer:
     def _must_stop(self) -> bool:
         if devices.workers(self.strategy) == 1:
             return self.stopping is not None
-        if devices.total(self.strategy, float(self.stopping is not None)) > 0:
+        # A signal may come while the workers talk: what counts is what all have heard.
+        told = devices.total(self.strategy, float(self.stopping is not None)) > 0
+        if told:
             self.stopping = self.stopping or "a signal to another worker"
-        return self.stopping is not None
+        return told
 
 
 def make_networks(config: TrainConfig) -> Networks:
