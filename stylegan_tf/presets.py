@@ -125,14 +125,14 @@ PRESETS = {
         "a small network that shows faces in minutes, no GPU needed",
         32,
         64,
-        "12 minutes at 32x32 on two busy CPU cores, 34 at 64x64 on one; 1.1 to 1.3 GB",
+        "12 minutes at 32x32 on two busy CPU cores, 34 at 64x64 on one; 1.3 GB",
         _demo,
     ),
     "small-data": Preset(
         "a few thousand pictures and one GPU",
         256,
         256,
-        "not measured here; about a third of paper256's work an image",
+        "not measured here; a fifth of paper256's multiply-adds an image",
         _small_data,
     ),
     "paper256": Preset(
@@ -185,5 +185,8 @@ def make(name: str, resolution: int | None = None, devices: int = 1) -> TrainCon
 
 
 def table() -> str:
-    """The presets, a line each, for `--help`."""
-    return "\n".join(f"  {name:<11} {p.summary}" for name, p in PRESETS.items())
+    """The presets for `--help`: what each is for, and what to expect."""
+    lines = []
+    for name, preset in PRESETS.items():
+        lines += [f"  {name:<11} {preset.summary}", f"{'':14}({preset.expect})"]
+    return "\n".join(lines)

@@ -137,7 +137,8 @@ def test_rungs_differ_in_the_generator_alone():
 
 def test_the_table_is_aligned():
     lines = presets.table().splitlines()
-    assert len(lines) == len(presets.PRESETS)
-    summaries = [p.summary for p in presets.PRESETS.values()]
-    columns = {line.index(s) for line, s in zip(lines, summaries, strict=True)}
-    assert len(columns) == 1
+    assert len(lines) == 2 * len(presets.PRESETS)  # what it is for, what to expect
+    texts = [t for p in presets.PRESETS.values() for t in (p.summary, p.expect)]
+    columns = [line.index(t) for line, t in zip(lines, texts, strict=True)]
+    assert set(columns[::2]) == {14} and set(columns[1::2]) == {15}
+    assert max(map(len, lines)) <= 88
