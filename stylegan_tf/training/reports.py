@@ -51,7 +51,8 @@ class Progress(Report):
             disable=None,  # no bar where there is no terminal
             bar_format="{percentage:3.0f}% |{bar}| {n:.1f}/{total:g} kimg {postfix}",
         )
-        self.began, self.done = time.perf_counter(), 0.0
+        self.began = self.last = time.perf_counter()
+        self.done, self.speed = 0.0, 0.0
         self.macs = planning.remaining_macs(
             trainer.config, trainer.state.nimg, trainer.replicas
         )
@@ -60,13 +61,22 @@ class Progress(Report):
         if self.bar.disable:
             return
         p = trainer.phase
+        self._clock(p.batch)
         self.done += p.batch * planning.iteration_macs(trainer.config, p.resolution)
         self.bar.n = trainer.state.nimg / 1000
         height, width = trainer.config.generator.shape(p.resolution)
         self.bar.set_postfix_str(
-            f"{height}x{width} alpha {p.alpha:.2f}, {self._left()} left", refresh=False
+            f"{height}x{width} alpha {p.alpha:.2f}, {self.speed:.0f} img/s, "
+            f"{self._left()} left",
+            refresh=False,
         )
         self.bar.update(0)
+
+    def _clock(self, images: int) -> None:
+        """Speed in images a second, smoothed over about twenty steps."""
+        now = time.perf_counter()
+        speed = images / (now - self.last)
+        self.last, self.speed = now, self.speed + (speed - self.speed) * 0.05
 
     def _left(self) -> str:
         seconds = time.perf_counter() - self.began
