@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from stylegan_tf.networks.discriminator import (
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.synthesis import Synthesis, SynthesisBlock
+from stylegan_tf.training.devices import make_strategy
 
 ROOT = Path(__file__).parents[1]
 N = 4  # examples; a group of the minibatch statistic on each of two replicas is 2
@@ -270,7 +272,8 @@ def test_networks_load_in_a_fresh_process(tmp_path):
         np.savez(f"{path}.npz", a=a, b=b, y=y, noise=bool(options))
         paths.append(path)
     code = [sys.executable, "-c", LOAD, *paths]
-    out = subprocess.check_output(code, cwd=ROOT, text=True)
+    eager = {k: v for k, v in os.environ.items() if k != "STYLEGAN_TF_LAZY"}
+    out = subprocess.check_output(code, cwd=ROOT, text=True, env=eager)
     assert out.split() == ["same"] * len(NETWORKS)
 
 
@@ -323,7 +326,7 @@ def test_every_trainable_weight_has_a_finite_gradient(spec):
 
 @pytest.fixture(scope="module")
 def strategy():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return make_strategy("mirrored")
 
 
 @each()

@@ -62,6 +62,7 @@ def _one() -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")
 
 
+@functools.cache  # a second one would number its collectives like the first
 def _mirrored() -> tf.distribute.Strategy:
     _grow_memory()
     gpus = tf.config.list_logical_devices("GPU")
