@@ -4,7 +4,7 @@ Every batch that is computed has the same size (the last one is filled up), beca
 convolutions may round differently for another one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +19,7 @@ BATCH = 8
 
 def draw(
     model: Generator,
-    seeds: list[int],
+    seeds: Iterable[int],
     psi: float = 1.0,
     cutoff: int | None = None,
     noise: str = "const",
@@ -44,7 +44,7 @@ def draw(
     Raises:
         UserError: classes that the model does not have.
     """
-    c = model.config
+    c, seeds = model.config, list(seeds)
     labels = _labels(classes, len(seeds), c.classes)
     resolution = resolution or c.resolution
     shapes = [c.shape(4 << i // 2) for i in range(2 * (resolution.bit_length() - 2))]

@@ -25,7 +25,7 @@ def pictures(model, seeds, **options) -> dict[int, np.ndarray]:
 
 @pytest.mark.parametrize("noise", ["const", "random"])
 def test_a_seed_is_the_same_picture_in_every_batch(model, noise):
-    many = pictures(model, list(range(11)), psi=0.7, noise=noise)
+    many = pictures(model, range(11), psi=0.7, noise=noise)
     assert list(many) == list(range(11))
     for seeds in ([9], [10, 3, 9]):
         for seed, picture in pictures(model, seeds, psi=0.7, noise=noise).items():
