@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf import official
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import names
 
 FOLDER = Path(
     os.environ.get("STYLEGAN_TF_GOLDENS") or Path(__file__).parent / "goldens"
@@ -152,7 +152,7 @@ def generator(case: str) -> Generator:
     kwargs = kwargs_of(load(case), "G")
     g = Generator(GeneratorConfig(**ours(kwargs)))
     fused = kwargs.get("fused_scale", "auto")
-    assert official.assign(g, load(case).variables("G"), fused) == []
+    assert names.assign(g, load(case).variables("G"), fused) == []
     return g
 
 
@@ -160,7 +160,7 @@ def generator(case: str) -> Generator:
 def discriminator(case: str) -> Discriminator:
     kwargs = kwargs_of(load(case), "D")
     d = Discriminator(DiscriminatorConfig(**ours(kwargs)))
-    assert official.assign(d, load(case).variables("D")) == []
+    assert names.assign(d, load(case).variables("D")) == []
     return d
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from golden import cases, close, discriminator, generator, labels, load, nchw, nhwc
 from golden import stage as stage_of
 
-from stylegan_tf import losses, official
+from stylegan_tf import losses
+from stylegan_tf.official import names
 
 CASES = cases("v1_loss")
 GAMMA, LAMBDA, DRIFT = 10.0, 10.0, 0.001  # the official defaults
@@ -113,7 +114,7 @@ def gradients_of(case, tape, mean, network):
     gradients = tape.gradient(mean, [w.value for w in used])
     assert all(gradient is not None for gradient in gradients)
     found = dict(zip([w.path for w in used], gradients, strict=True))
-    slots = official.name_map(network, fused)
+    slots = names.name_map(network, fused)
     return {
         name: slot.to_official(found[slot.weight.path].numpy())
         if slot.weight.path in found

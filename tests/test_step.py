@@ -12,11 +12,12 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import losses, official
+from stylegan_tf import losses
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, update
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import names
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.step import METRICS, Draws, Networks, Step
 from stylegan_tf.training.trainer import make_networks
@@ -37,7 +38,7 @@ def official_networks(case) -> tuple[Networks, TrainConfig]:
     config = update(TrainConfig(g, d), changes)
     generator, discriminator, average = Generator(g), Discriminator(d), Generator(g)
     for name, net in (("G", generator), ("D", discriminator), ("Gs", average)):
-        official.assign(net, case.variables(name))
+        names.assign(net, case.variables(name))
     optimizers = [Adam(n.trainable_variables) for n in (generator, discriminator)]
     return Networks(generator, discriminator, average, *optimizers), config
 
@@ -45,7 +46,7 @@ def official_networks(case) -> tuple[Networks, TrainConfig]:
 def check_changes(case, k: int, name: str, network) -> None:
     """What the steps up to the k-th changed, weight by weight."""
     before = case.variables(name)
-    for weight, slot in official.name_map(network).items():
+    for weight, slot in names.name_map(network).items():
         if name == "Gs" and re.search(r"ToRGB_lod2|/noise\d", weight):
             continue  # seen by no picture any more; made as a copy, and never changed
         out = f"out/step{k}/{name}/{weight}"

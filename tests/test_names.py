@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from golden import cases, discriminator, generator, load
 
-from stylegan_tf import official
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import names
 
 SMALL = {"resolution": 16, "fmap_base": 64, "fmap_max": 8}
 SMALL_G = SMALL | {"z_dim": 6, "w_dim": 6, "mapping_width": 6}
@@ -42,7 +42,7 @@ def network(request):
 
 @pytest.mark.parametrize("fused", ["auto", True, False])
 def test_every_weight_has_exactly_one_name(network, fused):
-    slots = official.name_map(network, fused)
+    slots = names.name_map(network, fused)
     mapped = [slot.weight.path for slot in slots.values()]
     assert sorted(mapped) == sorted(w.path for w in network.weights)
     assert len(set(mapped)) == len(mapped)
@@ -51,7 +51,7 @@ def test_every_weight_has_exactly_one_name(network, fused):
 @pytest.mark.parametrize("fused", ["auto", True])
 def test_layouts_turn_both_ways(network, fused):
     rng = np.random.default_rng(0)
-    for name, slot in official.name_map(network, fused).items():
+    for name, slot in names.name_map(network, fused).items():
         ours = rng.normal(size=slot.weight.shape).astype("f4")
         there = slot.to_official(ours)
         np.testing.assert_array_equal(slot.to_ours(there), ours, err_msg=name)
@@ -64,7 +64,7 @@ def test_names_and_shapes_are_the_official_ones(case):
     net = case[3]
     ours = generator(case) if net == "G" else discriminator(case)
     there = {n: a.shape for n, a in load(case).variables(net).items()}
-    slots = official.name_map(ours)
+    slots = names.name_map(ours)
     assert set(slots) == set(there) - STAGE
     for name, slot in slots.items():
         turned = slot.to_official(np.zeros(slot.weight.shape, "f4"))
@@ -72,12 +72,12 @@ def test_names_and_shapes_are_the_official_ones(case):
 
 
 def test_assign_sets_every_weight(network):
-    slots, rng = official.name_map(network), np.random.default_rng(1)
+    slots, rng = names.name_map(network), np.random.default_rng(1)
     arrays = {
         name: slot.to_official(rng.normal(size=slot.weight.shape).astype("f4"))
         for name, slot in slots.items()
     }
-    assert official.assign(network, arrays) == []
+    assert names.assign(network, arrays) == []
     for name, slot in slots.items():
         np.testing.assert_array_equal(
             slot.to_official(slot.weight.numpy()), arrays[name], err_msg=name
@@ -86,19 +86,19 @@ def test_assign_sets_every_weight(network):
 
 def test_assign_names_what_is_missing_and_what_is_left():
     network = network_of("d")
-    slots = official.name_map(network)
+    slots = names.name_map(network)
     arrays = {n: s.to_official(s.weight.numpy()) for n, s in slots.items()}
     extra = arrays | {"lod": np.zeros([]), "G_synthesis/lod": 0.0, "strange": 1.0}
-    assert official.assign(network, extra) == ["strange"]
+    assert names.assign(network, extra) == ["strange"]
     del arrays["8x8/Conv0/bias"]
     with pytest.raises(KeyError, match="8x8/Conv0/bias"):
-        official.assign(network, arrays)
+        names.assign(network, arrays)
 
 
 def flipped(network, fused):
     """Names whose kernel is turned by 180 degrees."""
     found = set()
-    for name, slot in official.name_map(network, fused).items():
+    for name, slot in names.name_map(network, fused).items():
         ours = np.random.default_rng(0).normal(size=slot.weight.shape)
         turned = slot.to_official(ours)
         if name.endswith("weight") and turned.ndim == 4 and (turned != ours).any():
@@ -121,12 +121,12 @@ def test_dense_layers_turn_channels_first_into_channels_last():
     """Row c h w there is row h w c here; columns alike for the dense start."""
     d = network_of("d")
     rows = np.arange(8 * 16)[:, None] * np.ones([1, 8])
-    ours = official.name_map(d)["4x4/Dense0/weight"].to_ours(rows)
+    ours = names.name_map(d)["4x4/Dense0/weight"].to_ours(rows)
     places = np.arange(8 * 16).reshape(8, 4, 4).transpose(1, 2, 0).ravel()
     np.testing.assert_array_equal(ours[:, 0], places)
     g = network_of("g traditional")
     columns = np.ones([6, 1]) * np.arange(8 * 16)
-    ours = official.name_map(g)["G_synthesis/4x4/Dense/weight"].to_ours(columns)
+    ours = names.name_map(g)["G_synthesis/4x4/Dense/weight"].to_ours(columns)
     np.testing.assert_array_equal(ours[0], places)
 
 
@@ -134,6 +134,6 @@ def test_number_of_names_at_1024():
     """145 official variables of the generator at 1024, less its two `lod`; 57 - 1."""
     thin = {"fmap_base": 1024, "fmap_max": 2}
     g = GeneratorConfig(z_dim=4, w_dim=4, mapping_width=4, **thin)
-    assert len(official.name_map(Generator(g))) == 143
+    assert len(names.name_map(Generator(g))) == 143
     d = DiscriminatorConfig(**thin)
-    assert len(official.name_map(Discriminator(d))) == 56
+    assert len(names.name_map(Discriminator(d))) == 56

@@ -1,0 +1,1 @@
+"""NVIDIA's official networks: their variables' names, their pickles, ours of them."""
