@@ -28,6 +28,7 @@ _WHERE = {
     "PRESETS": "presets",
     "ScaledNoise": "layers",
     "ScheduleConfig": "config",
+    "AugmentConfig": "config",
     "Synthesis": "networks.synthesis",
     "TrainConfig": "config",
     "Trainer": "training.trainer",

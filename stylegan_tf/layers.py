@@ -2,8 +2,9 @@
 
 All of them are NHWC, keep their weights in float32 and compute in the precision of
 their dtype policy. Weights follow the equalised learning rate of Karras et al. 2018:
-stored as N(0, 1 / lrmul), multiplied when used by gain / sqrt(fan_in) * lrmul. In this
-network the gain sqrt(2) of the leaky ReLU stands in the weights.
+stored as N(0, 1 / lrmul), multiplied when used by gain / sqrt(fan_in) * lrmul. The
+gain sqrt(2) of the leaky ReLU stands in the weights; in StyleGAN2 (`networks/
+stylegan2.py`) behind the activation.
 """
 
 import keras
@@ -92,8 +93,9 @@ class EqualizedConv2D(_Equalized):
     Args:
         filters: int, output maps.
         kernel_size: int, odd.
-        resample: None, "up" (doubled first, nearest neighbour) or "down" (halved
-            afterwards, 2 x 2 means).
+        resample: None, "up" (doubled first) or "down" (halved afterwards).
+        taps: filter that goes with the resampling; empty = nearest neighbour up and
+            2 x 2 means down.
         gain, lrmul, use_bias: as in `EqualizedDense`.
 
     Call arguments:
@@ -103,21 +105,24 @@ class EqualizedConv2D(_Equalized):
         float [N, H', W', filters], H' = H, 2H or H/2.
     """
 
-    def __init__(self, filters, kernel_size=3, resample=None, **kwargs):
+    def __init__(self, filters, kernel_size=3, resample=None, taps=(), **kwargs):
         super().__init__(**kwargs)
         if resample not in (None, "up", "down"):
             raise ValueError(f"resample is {resample!r}; use None, 'up' or 'down'.")
         self.filters = filters
         self.kernel_size = kernel_size
         self.resample = resample
+        self.taps = tuple(taps)
 
     def build(self, input_shape):
         k = self.kernel_size
         self._add_weights((k, k, input_shape[-1], self.filters))
 
     def call(self, x):
-        conv = {"up": ops.upsample_conv, "down": ops.conv_downsample, None: ops.conv}
-        return self._with_bias(conv[self.resample](x, self._kernel()))
+        if self.resample is None:
+            return self._with_bias(ops.conv(x, self._kernel()))
+        conv = {"up": ops.upsample_conv, "down": ops.conv_downsample}[self.resample]
+        return self._with_bias(conv(x, self._kernel(), self.taps))
 
     def compute_output_shape(self, input_shape):
         n, h, w, _ = input_shape
@@ -129,7 +134,8 @@ class EqualizedConv2D(_Equalized):
 
     def get_config(self):
         own = {"filters": self.filters, "kernel_size": self.kernel_size}
-        return super().get_config() | own | {"resample": self.resample}
+        own |= {"resample": self.resample, "taps": self.taps}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -138,21 +144,24 @@ class LearnedConstant(keras.layers.Layer):
 
     Args:
         shape: (height, width, maps).
+        initializer: "ones", or "normal" in StyleGAN2.
 
     Call arguments:
         w: [N, ...], only its batch size is used.
 
     Returns:
-        float [N, height, width, maps]; ones before training.
+        float [N, height, width, maps].
     """
 
-    def __init__(self, shape, **kwargs):
+    def __init__(self, shape, initializer="ones", **kwargs):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
+        self.initializer = initializer
 
     def build(self, input_shape=None):
+        how = {"ones": "ones", "normal": keras.initializers.RandomNormal(stddev=1.0)}
         self.const = self.add_weight(
-            shape=(1, *self.shape), initializer="ones", name="const"
+            shape=(1, *self.shape), initializer=how[self.initializer], name="const"
         )
 
     def call(self, w):
@@ -162,7 +171,8 @@ class LearnedConstant(keras.layers.Layer):
         return (input_shape[0], *self.shape)
 
     def get_config(self):
-        return super().get_config() | {"shape": self.shape}
+        own = {"shape": self.shape, "initializer": self.initializer}
+        return super().get_config() | own
 
 
 class _PerChannel(keras.layers.Layer):
@@ -184,6 +194,9 @@ class _PerChannel(keras.layers.Layer):
 class ScaledNoise(_PerChannel):
     """Adds noise scaled by a learned weight per feature map (section 2; B in figure 1).
 
+    Args:
+        per_channel: bool, False scales all maps alike, as StyleGAN2 does.
+
     Call arguments:
         x: float [N, H, W, C].
         noise: float [N or 1, H, W, 1], one map shared by all channels.
@@ -192,11 +205,21 @@ class ScaledNoise(_PerChannel):
         float [N, H, W, C].
     """
 
+    def __init__(self, per_channel=True, **kwargs):
+        super().__init__(**kwargs)
+        self.per_channel = per_channel
+
+    def build(self, input_shape):
+        super().build(input_shape if self.per_channel else ())
+
     def call(self, x, noise):
         return x + tf.cast(noise, x.dtype) * tf.convert_to_tensor(self.weight)
 
     def compute_output_shape(self, x_shape, noise_shape=None):
         return x_shape
+
+    def get_config(self):
+        return super().get_config() | {"per_channel": self.per_channel}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -355,17 +378,20 @@ class FromRGB(EqualizedConv2D):
     Args:
         filters: int, output maps.
         activation: "lrelu" or "relu".
+        activation_gain: float, sqrt(2) in StyleGAN2.
     """
 
-    def __init__(self, filters, activation="lrelu", **kwargs):
+    def __init__(self, filters, activation="lrelu", activation_gain=1.0, **kwargs):
         super().__init__(filters=filters, **(kwargs | {"kernel_size": 1}))
         self.activation = activation
+        self.activation_gain = activation_gain
 
     def call(self, x):
-        return ops.ACTIVATIONS[self.activation](super().call(x))
+        return ops.activate(super().call(x), self.activation, self.activation_gain)
 
     def get_config(self):
-        return super().get_config() | {"activation": self.activation}
+        own = {"activation": self.activation, "activation_gain": self.activation_gain}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -1,4 +1,4 @@
-"""Stateless tensor maths of StyleGAN, NHWC (Karras et al. 2018 and 2019).
+"""Stateless tensor maths of StyleGAN and StyleGAN2, NHWC (Karras et al. 2018 to 2020).
 
 Every function here is differentiable twice (R1 differentiates a gradient) and is
 written with the stock operation whose first and second derivatives are cheapest on a
@@ -14,7 +14,9 @@ EPSILON = 1e-8
 
 
 # ---------------------------------------------------------------------------
-# Resampling
+# Resampling. Without `taps`, nearest neighbour up and 2 x 2 means down, as the growing
+# networks do; with `taps`, a low-pass filter (1, 3, 3, 1) goes with it, as in
+# StyleGAN2 (Karras et al. 2020, appendix B).
 
 
 def blur(x: tf.Tensor, taps: tuple[int, ...] = (1, 2, 1)) -> tf.Tensor:
@@ -31,31 +33,62 @@ def blur(x: tf.Tensor, taps: tuple[int, ...] = (1, 2, 1)) -> tf.Tensor:
     """
     if not taps:
         return x
-    kernel = np.outer(taps, taps).astype(np.float32) / np.sum(taps) ** 2
-    kernel = np.tile(kernel[:, :, None, None], [1, 1, x.shape[-1], 1])
-    kernel = tf.constant(kernel, x.dtype)  # [k, k, C, 1]
-    return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME")
+    if len(taps) % 2 and tuple(taps) == tuple(taps[::-1]):
+        return _depthwise(x, _outer(taps, x), "SAME")
+    return _fir(x, taps, len(taps) // 2, (len(taps) - 1) // 2)
 
 
-def upsample(x: tf.Tensor) -> tf.Tensor:
-    """Nearest neighbour, every pixel twice in each direction: [N, 2H, 2W, C]."""
+def upsample(x: tf.Tensor, taps: tuple[int, ...] = ()) -> tf.Tensor:
+    """Twice the size, [N, 2H, 2W, C]: every pixel twice, or zeros between, filtered."""
+    if not taps:
+        return _interleave(x)
+    n = len(taps)
+    x = _interleave(x, zeros=True)
+    return _fir(x, taps, (n - 1) // 2 + 1, (n - 2) // 2, gain=4)
+
+
+def downsample(x: tf.Tensor, taps: tuple[int, ...] = ()) -> tf.Tensor:
+    """Half the size, [N, H/2, W/2, C]: means of 2 x 2 cells, or filtered samples."""
+    if not taps:
+        return tf.nn.avg_pool2d(x, 2, 2, "VALID")
+    n = len(taps)
+    return _fir(x, taps, (n - 1) // 2, (n - 2) // 2, stride=2)
+
+
+def _interleave(x: tf.Tensor, zeros: bool = False) -> tf.Tensor:
+    """Every row and column twice, or followed by zeros: [N, 2H, 2W, C]."""
     n, h, w, c = _sizes(x)
-    x = tf.concat([x, x], axis=-1)  # [N, H, W, 2C]: columns doubled
+    x = tf.concat([x, tf.zeros_like(x) if zeros else x], axis=-1)  # columns
     x = tf.reshape(x, [n, h, 1, 2 * w * c])
-    x = tf.concat([x, x], axis=2)  # rows doubled
+    x = tf.concat([x, tf.zeros_like(x) if zeros else x], axis=2)  # rows
     return tf.reshape(x, [n, 2 * h, 2 * w, c])
 
 
-def downsample(x: tf.Tensor) -> tf.Tensor:
-    """Mean of 2 x 2 cells: [N, H/2, W/2, C]."""
-    return tf.nn.avg_pool2d(x, 2, 2, "VALID")
+def _fir(x, taps, before: int, after: int, gain: float = 1.0, stride: int = 1):
+    """Pads with zeros and convolves (the kernel turned round) with `taps`."""
+    pads = [before, after]
+    x = tf.pad(x, [[0, 0], pads, pads, [0, 0]])
+    kernel = _outer(taps[::-1], x) * tf.cast(gain, x.dtype)
+    return _depthwise(x, kernel, "VALID", stride)
+
+
+def _outer(taps, x: tf.Tensor) -> tf.Tensor:
+    """Normalised outer product of the taps, once a channel of x: [k, k, C, 1]."""
+    kernel = np.outer(taps, taps).astype(np.float32) / np.sum(taps) ** 2
+    kernel = np.tile(kernel[:, :, None, None], [1, 1, x.shape[-1], 1])
+    return tf.constant(kernel, x.dtype)
+
+
+def _depthwise(x: tf.Tensor, kernel: tf.Tensor, padding: str, stride: int = 1):
+    return tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], padding)
 
 
 # ---------------------------------------------------------------------------
 # Convolutions. Doubling followed by a 3 x 3 convolution is one transposed convolution
 # with a 4 x 4 kernel, and a 3 x 3 convolution followed by 2 x 2 means is one 4 x 4
 # convolution of stride 2: 16 taps on the small side where the two steps take 9 taps
-# on the large one, and exactly the same numbers, borders included.
+# on the large one, and exactly the same numbers, borders included. With `taps`, the
+# filter works where the maps are large, and the 3 x 3 kernel in steps of two.
 
 
 def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -63,18 +96,39 @@ def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def upsample_conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`conv(upsample(x), kernel)` in one step: [N, 2H, 2W, O]."""
+def upsample_conv(
+    x: tf.Tensor, kernel: tf.Tensor, taps: tuple[int, ...] = ()
+) -> tf.Tensor:
+    """`conv(upsample(x, taps), kernel)` in one step: [N, 2H, 2W, O]."""
     n, h, w, _ = _sizes(x)
-    kernel = _four_shifts(tf.reverse(kernel, [0, 1]))  # the adjoint turns it round
-    kernel = tf.transpose(kernel, [0, 1, 3, 2])  # [k+1, k+1, O, I]
-    shape = [n, 2 * h, 2 * w, kernel.shape[2]]
-    return tf.nn.conv2d_transpose(x, kernel, shape, 2, "SAME")
+    kernel = tf.reverse(kernel, [0, 1])  # the adjoint turns it round
+    kernel = tf.transpose(kernel, [0, 1, 3, 2])  # [k, k, O, I]
+    if not taps:
+        kernel = _four_shifts(kernel)
+        shape = [n, 2 * h, 2 * w, kernel.shape[2]]
+        return tf.nn.conv2d_transpose(x, kernel, shape, 2, "SAME")
+    k = kernel.shape[0]
+    # A 1 x 1 kernel leaves the last row and column of the doubled map zero.
+    shape = [n, 2 * h - 2 + max(k, 2), 2 * w - 2 + max(k, 2), kernel.shape[2]]
+    return _smooth(tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID"), taps, k)
 
 
-def conv_downsample(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`downsample(conv(x, kernel))` in one step: [N, H/2, W/2, O]."""
-    return tf.nn.conv2d(x, _four_shifts(kernel) * 0.25, 2, "SAME")
+def _smooth(x: tf.Tensor, taps, k: int) -> tf.Tensor:
+    """The filter behind a k x k convolution of maps with zeros between their pixels."""
+    spare = len(taps) - 2 - (k - 1)
+    after = spare // 2 + 1 - (k == 1)
+    return _fir(x, taps, (spare + 1) // 2 + 1, after, gain=4)
+
+
+def conv_downsample(
+    x: tf.Tensor, kernel: tf.Tensor, taps: tuple[int, ...] = ()
+) -> tf.Tensor:
+    """`downsample(conv(x, kernel), taps)` in one step: [N, H/2, W/2, O]."""
+    if not taps:
+        return tf.nn.conv2d(x, _four_shifts(kernel) * 0.25, 2, "SAME")
+    spare = len(taps) - 2 + (kernel.shape[0] - 1)
+    x = _fir(x, taps, (spare + 1) // 2, spare // 2)
+    return tf.nn.conv2d(x, kernel, 2, "VALID")
 
 
 def _four_shifts(kernel: tf.Tensor) -> tf.Tensor:
@@ -84,15 +138,94 @@ def _four_shifts(kernel: tf.Tensor) -> tf.Tensor:
 
 
 # ---------------------------------------------------------------------------
+# Modulated convolution (Karras et al. 2020, section 2.2): the kernel's input maps are
+# scaled by a style s, and its output maps brought back to unit variance,
+#
+#     w'[i,o] = s[i] w[i,o],    d[o] = 1 / sqrt(sum_i w'[i,o]^2 + epsilon),
+#
+# one kernel an example. The same sums in two orders: scale the maps that go in and
+# come out of one shared convolution, or build every example's kernel and convolve in
+# groups. Which is faster depends on the device: benchmarks/modulation.py.
+
+
+def modulated_conv(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    style: tf.Tensor,
+    demodulate: bool = True,
+    up: bool = False,
+    taps: tuple[int, ...] = (),
+    grouped: bool = False,
+) -> tf.Tensor:
+    """Convolution with the kernel modulated by a style.
+
+    Args:
+        x: float [N, H, W, I].
+        kernel: float [k, k, I, O].
+        style: float [N, I].
+        demodulate: bring the output maps back to unit variance.
+        up: double the size, filtered by `taps`.
+        grouped: one kernel an example, instead of scaling the maps.
+
+    Returns:
+        float [N, H', W', O].
+    """
+    if grouped:
+        return _grouped_conv(x, kernel, style, demodulate, up, taps)
+    x = x * style[:, None, None, :]
+    y = upsample_conv(x, kernel, taps) if up else conv(x, kernel)
+    if demodulate:
+        squares = tf.reduce_sum(_float(kernel) ** 2, axis=[0, 1])  # [I, O]
+        d = tf.math.rsqrt(tf.matmul(_float(style) ** 2, squares) + EPSILON)  # [N, O]
+        y *= tf.cast(d, y.dtype)[:, None, None, :]
+    return y
+
+
+def _grouped_conv(x, kernel, style, demodulate, up, taps):
+    """One kernel an example, as a product of matrices an example.
+
+    Grouped convolutions would do, but on CPUs some of their gradients do not exist.
+    """
+    k, c, out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
+    kernels = kernel[None] * style[:, None, None, :, None]  # [N, k, k, I, O]
+    if demodulate:
+        squares = tf.reduce_sum(_float(kernels) ** 2, axis=[1, 2, 3], keepdims=True)
+        kernels *= tf.cast(tf.math.rsqrt(squares + EPSILON), kernels.dtype)
+    before, after = k // 2, k // 2
+    if up:
+        x, before, after = _interleave(x, zeros=True), k - 1, max(k - 2, 0)
+    x = tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
+    n, h, w, _ = _sizes(x)
+    h, w = h - k + 1, w - k + 1
+    patches = [
+        tf.slice(x, [0, i, j, 0], [n, h, w, c]) for i in range(k) for j in range(k)
+    ]
+    rows = tf.reshape(tf.concat(patches, axis=-1), [n, h * w, k * k * c])
+    y = tf.matmul(rows, tf.reshape(kernels, [n, k * k * c, out]))
+    y = tf.reshape(y, [n, h, w, out])
+    return _smooth(y, taps, k) if up else y
+
+
+def _float(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float32)
+
+
+# ---------------------------------------------------------------------------
 # Activation and normalisation
 
 
 def lrelu(x: tf.Tensor) -> tf.Tensor:
-    """Leaky ReLU of slope 0.2; in v1 its gain sqrt(2) stands in the weights."""
+    """Leaky ReLU of slope 0.2."""
     return tf.nn.leaky_relu(x, 0.2)
 
 
 ACTIVATIONS = {"lrelu": lrelu, "relu": tf.nn.relu}
+
+
+def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
+    """An activation by name, times a gain: sqrt(2) in StyleGAN2."""
+    x = ACTIVATIONS[kind](x)
+    return x if gain == 1 else x * tf.cast(gain, x.dtype)
 
 
 def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:

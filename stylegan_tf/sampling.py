@@ -47,8 +47,8 @@ def draw(
     c, seeds = model.config, list(seeds)
     labels = _labels(classes, len(seeds), c.classes)
     resolution = resolution or c.resolution
-    shapes = [c.shape(4 << i // 2) for i in range(2 * (resolution.bit_length() - 2))]
-    random = noise == "random" and c.use_noise
+    shapes = c.noise_shapes(resolution)
+    random = noise == "random" and bool(shapes)
 
     @tf.function(autograph=False)
     def render(z, labels, maps):

@@ -1,9 +1,14 @@
-"""The discriminator (Karras et al. 2018, table 2; unchanged in 2019 but for the blur).
+"""The discriminator (Karras et al. 2018, table 2; Karras et al. 2020, figure 7).
 
 It mirrors the synthesis network: per resolution two convolutions, the second one
-preceded by a blur and fused with the halving. The last block looks at how much the
-examples of a group differ. While a resolution fades in, its features are blended with
-those of the halved picture.
+halving the picture behind a low-pass filter. The last block looks at how much the
+examples of a group differ. `architecture` says how the picture enters:
+
+    stylegan, revised   at the resolution under training; while that fades in, its
+                        features are blended with those of the halved picture
+    original            at the top
+    residual            at the top, and every block adds its input to its output
+    skip                at every resolution
 """
 
 import keras
@@ -11,6 +16,7 @@ import tensorflow as tf
 
 from stylegan_tf import config, ops
 from stylegan_tf.config import DiscriminatorConfig, levels
+from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.layers import (
     PACKAGE,
     EqualizedConv2D,
@@ -43,19 +49,31 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.resolution = resolution
 
     def build(self, input_shape=None):
-        c, r, dtype = self.config, self.resolution, self.dtype_policy
+        c, r = self.config, self.resolution
         shape = (None, *c.shape(r), c.fmaps(r))
-        self.conv0 = EqualizedConv2D(c.fmaps(r), name="conv0", dtype=dtype)
+        taps = c.resample_filter if c.architecture in STYLEGAN2 else ()
+        common = {"gain": c.gains[0], "dtype": self.dtype_policy}
+        self.conv0 = EqualizedConv2D(c.fmaps(r), name="conv0", **common)
         self.conv0.build(shape)
+        down = {"resample": "down", "taps": taps}
         self.conv1 = EqualizedConv2D(
-            c.fmaps(r // 2), resample="down", name="conv1_down", dtype=dtype
+            c.fmaps(r // 2), name="conv1_down", **down, **common
         )
         self.conv1.build(shape)
+        if c.architecture == "residual":
+            common["gain"] = 1.0
+            self.skip = EqualizedConv2D(
+                c.fmaps(r // 2), 1, name="skip", use_bias=False, **down, **common
+            )
+            self.skip.build(shape)
 
     def call(self, x):
-        act = ops.ACTIVATIONS[self.config.activation]
-        x = act(self.conv0(x))
-        return act(self.conv1(ops.blur(x, self.config.blur_filter)))
+        c = self.config
+        y = ops.activate(self.conv0(x), c.activation, c.gains[1])
+        if c.architecture == "stylegan":
+            y = ops.blur(y, c.blur_filter)
+        y = ops.activate(self.conv1(y), c.activation, c.gains[1])
+        return (y + self.skip(x)) / 2**0.5 if c.architecture == "residual" else y
 
     def compute_output_shape(self, input_shape):
         c, r = self.config, self.resolution // 2
@@ -70,14 +88,19 @@ class DiscriminatorBlock(keras.layers.Layer):
 class DiscriminatorHead(keras.layers.Layer):
     """The 4 x 4 block: minibatch statistic, convolution, two dense layers.
 
+    With labels there is one output a class, and the label picks its own; or, with
+    `conditioning="projection"` (Miyato & Koyama 2018, as in StyleGAN2-ADA), a vector
+    that is projected on the label's normalised embedding.
+
     Args:
         config: `DiscriminatorConfig` or its dict.
 
     Call arguments:
         x: float [N, h, w, C], (h, w) the start block.
+        labels: one-hot float [N, classes], or None.
 
     Returns:
-        float32 [N, max(classes, 1)].
+        float32 [N, 1].
     """
 
     def __init__(self, config, **kwargs):
@@ -93,23 +116,33 @@ class DiscriminatorHead(keras.layers.Layer):
                 c.mbstd_group, extra, name="stddev", dtype=dtype
             )
             self.stddev.build((None, h, w, maps))
-        self.conv = EqualizedConv2D(maps, name="conv", dtype=dtype)
+        gain, hidden = c.gains[0], c.fmaps(2)
+        self.conv = EqualizedConv2D(maps, name="conv", gain=gain, dtype=dtype)
         self.conv.build((None, h, w, maps + extra))
-        hidden = c.fmaps(2)
-        self.dense0 = EqualizedDense(hidden, name="dense0", dtype=dtype)
+        self.dense0 = EqualizedDense(hidden, name="dense0", gain=gain, dtype=dtype)
         self.dense0.build((None, h * w * maps))
-        self.dense1 = EqualizedDense(
-            max(c.classes, 1), gain=1.0, name="dense1", dtype="float32"
-        )
+        projects = c.classes and c.conditioning == "projection"
+        outputs = hidden if projects else max(c.classes, 1)
+        linear = {"gain": 1.0, "dtype": "float32"}
+        self.dense1 = EqualizedDense(outputs, name="dense1", **linear)
         self.dense1.build((None, hidden))
+        if projects:
+            self.embedding = EqualizedDense(hidden, name="embedding", **linear)
+            self.embedding.build((None, c.classes))
 
-    def call(self, x):
-        act = ops.ACTIVATIONS[self.config.activation]
-        if self.config.mbstd_group > 1:
+    def call(self, x, labels=None):
+        c = self.config
+        if c.mbstd_group > 1:
             x = self.stddev(x)
-        x = act(self.conv(x))
+        x = ops.activate(self.conv(x), c.activation, c.gains[1])
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
-        return self.dense1(act(self.dense0(x)))
+        x = self.dense1(ops.activate(self.dense0(x), c.activation, c.gains[1]))
+        if not c.classes:
+            return x
+        labels = tf.zeros([tf.shape(x)[0], c.classes]) if labels is None else labels
+        if c.conditioning == "projection":
+            labels = ops.pixel_norm(self.embedding(labels)) / x.shape[1] ** 0.5
+        return tf.reduce_sum(x * labels, axis=1, keepdims=True)
 
     def get_config(self):
         return super().get_config() | {"config": config.to_dict(self.config)}
@@ -124,7 +157,7 @@ class Discriminator(keras.Model):
 
     Call arguments:
         images: float [N, H, W, channels]; its size says which resolution runs.
-        labels: one-hot float [N, classes]; with classes, each label picks its output.
+        labels: one-hot float [N, classes], or None.
         alpha: float or scalar tensor in [0, 1], how far this resolution has faded in.
 
     Returns:
@@ -142,9 +175,15 @@ class Discriminator(keras.Model):
 
     def build(self, input_shape=None):
         c, dtype = self.config, self.dtype_policy
-        for r in levels(c.resolution):
+        weight_gain, gain = c.gains
+        for r in self._entrances():
             from_rgb = FromRGB(
-                c.fmaps(r), c.activation, name=f"from_rgb{r}", dtype=dtype
+                c.fmaps(r),
+                c.activation,
+                gain,
+                name=f"from_rgb{r}",
+                gain=weight_gain,
+                dtype=dtype,
             )
             setattr(self, f"from_rgb{r}", from_rgb)
             from_rgb.build((None, *c.shape(r), c.channels))
@@ -156,24 +195,30 @@ class Discriminator(keras.Model):
         self.head.build()
         self.built = True
 
-    def call(self, images, labels=None, alpha=1.0):
+    def _entrances(self) -> list[int]:
+        """The resolutions at which pictures come in."""
+        c = self.config
+        single = c.architecture in ("original", "residual")
+        return [c.resolution] if single else levels(c.resolution)
+
+    def call(self, images, labels=None, alpha=1.0, training=False):
         final = self.resolution_of(images)
         x = getattr(self, f"from_rgb{final}")(images)
         for r in reversed(levels(final, first=8)):
             x = getattr(self, f"block{r}")(x)
-            if r == final and not fully_faded(alpha):
+            if self.config.architecture == "skip":
+                images = ops.downsample(images, self.config.resample_filter)
+                x += getattr(self, f"from_rgb{r // 2}")(images)
+            elif r == final and not fully_faded(alpha):
                 old = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
                 x = ops.lerp(old, x, alpha)
-        scores = self.head(x)
-        if self.config.classes:
-            labels = tf.zeros_like(scores) if labels is None else labels
-            scores = tf.reduce_sum(scores * labels, axis=1, keepdims=True)
-        return scores
+        return self.head(x, labels)
 
     def resolution_of(self, images: tf.Tensor) -> int:
         """The level whose pictures have this size."""
         c = self.config
-        sizes = {c.shape(r): r for r in levels(c.resolution)}
+        grown = levels(c.resolution) if c.architecture in GROWING else [c.resolution]
+        sizes = {c.shape(r): r for r in grown}
         if tuple(images.shape[1:3]) not in sizes:
             raise ValueError(
                 f"pictures of {tuple(images.shape[1:3])} pixels; this network takes "
@@ -187,6 +232,8 @@ class Discriminator(keras.Model):
         With `fading` this includes the entrance of the resolution below.
         """
         last = (resolution // 2, resolution) if fading else (resolution,)
+        if self.config.architecture not in GROWING:
+            last = self._entrances()
         parts = [getattr(self, f"from_rgb{r}") for r in last if r >= 4]
         blocks = levels(resolution, first=8)
         parts += [getattr(self, f"block{r}") for r in blocks] + [self.head]

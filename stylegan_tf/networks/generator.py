@@ -1,4 +1,4 @@
-"""The generator: mapping, truncation, mixing and synthesis (Karras et al. 2019).
+"""The generator: mapping, truncation, mixing and synthesis (Karras et al. 2019, 2020).
 
     z --mapping--> w --broadcast--> ws --truncate--> ws --synthesis--> pictures
 
@@ -12,7 +12,14 @@ import tensorflow as tf
 from stylegan_tf import config
 from stylegan_tf.layers import PACKAGE, ZEROS
 from stylegan_tf.networks.mapping import Mapping, as_config
+from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
 from stylegan_tf.networks.synthesis import Synthesis
+
+
+def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
+    """The synthesis network of an architecture."""
+    kinds = {"stylegan": Synthesis}
+    return kinds.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -38,7 +45,7 @@ class Generator(keras.Model):
         super().__init__(**(kwargs | {"autocast": False}))
         self.config = as_config(config)
         self.mapping = Mapping(self.config)
-        self.synthesis = Synthesis(self.config, dtype=self.dtype_policy)
+        self.synthesis = synthesis_of(self.config, self.dtype_policy)
         self.build()
 
     def build(self, input_shape=None):
@@ -63,11 +70,17 @@ class Generator(keras.Model):
         resolution=None,
         alpha=1.0,
         seed=None,
+        training=False,
     ):
         ws = self.broadcast(self.mapping(z, labels))
         ws = self.truncate(ws, psi, cutoff)
         return self.synthesis(
-            ws, noise=noise, resolution=resolution, alpha=alpha, seed=seed
+            ws,
+            noise=noise,
+            resolution=resolution,
+            alpha=alpha,
+            seed=seed,
+            training=training,
         )
 
     def broadcast(self, w: tf.Tensor) -> tf.Tensor:

@@ -42,7 +42,11 @@ class Mapping(keras.layers.Layer):
         for i in range(c.mapping_layers):
             units = c.w_dim if i == c.mapping_layers - 1 else c.mapping_width
             dense = EqualizedDense(
-                units, lrmul=c.mapping_lrmul, name=f"dense{i}", dtype="float32"
+                units,
+                gain=c.gains[0],
+                lrmul=c.mapping_lrmul,
+                name=f"dense{i}",
+                dtype="float32",
             )
             setattr(self, f"dense{i}", dense)
             dense.build((None, width))
@@ -58,7 +62,7 @@ class Mapping(keras.layers.Layer):
             x = ops.pixel_norm(x)
         for i in range(c.mapping_layers):
             dense = getattr(self, f"dense{i}")
-            x = ops.ACTIVATIONS[c.activation](dense(x))
+            x = ops.activate(dense(x), c.activation, c.gains[1])
         return x
 
     def compute_output_shape(self, z_shape, labels_shape=None):

@@ -144,7 +144,6 @@ class Synthesis(keras.layers.Layer):
 
     def build(self, input_shape=None, *_):
         c = self.config
-        normal = keras.initializers.RandomNormal(stddev=1.0)
         for r in levels(c.resolution):
             block = SynthesisBlock(c, r, name=f"block{r}", dtype=self.dtype_policy)
             setattr(self, f"block{r}", block)
@@ -152,20 +151,24 @@ class Synthesis(keras.layers.Layer):
             to_rgb = ToRGB(c.channels, name=f"to_rgb{r}")
             setattr(self, f"to_rgb{r}", to_rgb)
             to_rgb.build((None, *c.shape(r), c.fmaps(r)))
-        for i in range(c.num_layers if c.use_noise else 0):
-            shape = (1, *c.shape(4 << i // 2), 1)
-            noise = self.add_weight(
-                shape=shape, initializer=normal, trainable=False, name=f"noise{i}"
-            )
-            setattr(self, f"noise{i}", noise)
+        add_noise_weights(self)
 
-    def call(self, ws, noise="random", resolution=None, alpha=1.0, seed=None):
+    def call(
+        self,
+        ws,
+        noise="random",
+        resolution=None,
+        alpha=1.0,
+        seed=None,
+        training=False,
+    ):
         c = self.config
         final = resolution or c.resolution
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         if not c.use_styles:
             styles *= c.num_layers
-        maps = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
+        maps = noise_maps(self, noise, final, tf.shape(ws)[0], seed)
+        maps = maps or [None] * c.num_layers
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
             pair = slice(2 * i, 2 * i + 2)
@@ -174,33 +177,6 @@ class Synthesis(keras.layers.Layer):
                 rgb = getattr(self, f"to_rgb{r}")(x)
         new = getattr(self, f"to_rgb{final}")(x)
         return new if rgb is None else ops.lerp(ops.upsample(rgb), new, alpha)
-
-    def noise_maps(self, noise, resolution: int, n, seed=None) -> list:
-        """The noise of every layer up to `resolution`, as `call` describes it."""
-        c = self.config
-        layers = 2 * len(levels(resolution))
-        if not c.use_noise or (isinstance(noise, str) and noise == "none"):
-            return [None] * layers
-        if not isinstance(noise, str):
-            if len(noise) < layers:
-                raise ValueError(
-                    f"noise has {len(noise)} maps; resolution {resolution} uses "
-                    f"{layers}, two for each of its {layers // 2} blocks."
-                )
-            return list(noise)
-        if noise == "const":
-            return [getattr(self, f"noise{i}") for i in range(layers)]
-        if noise != "random":
-            raise ValueError(
-                f"noise is {noise!r}; use {', '.join(NOISE_MODES)} or a list of maps."
-            )
-        shapes = [(n, *c.shape(4 << i // 2), 1) for i in range(layers)]
-        if seed is None:
-            return [tf.random.normal(s) for s in shapes]
-        fold = tf.random.fold_in
-        return [
-            tf.random.stateless_normal(s, fold(seed, i)) for i, s in enumerate(shapes)
-        ]
 
     def stage_variables(self, resolution: int, fading: bool = True) -> list:
         """The trainable weights that a picture at `resolution` depends on.
@@ -214,6 +190,51 @@ class Synthesis(keras.layers.Layer):
 
     def get_config(self):
         return {"config": config.to_dict(self.config), "dtype": self.dtype_policy}
+
+
+# ---------------------------------------------------------------------------
+# Noise inputs, the same for every synthesis network
+
+
+def add_noise_weights(layer: keras.layers.Layer) -> None:
+    """Gives a synthesis network the stored maps of its layers, `noise0` and so on."""
+    normal = keras.initializers.RandomNormal(stddev=1.0)
+    c = layer.config
+    for i, shape in enumerate(c.noise_shapes(c.resolution)):
+        noise = layer.add_weight(
+            shape=(1, *shape, 1), initializer=normal, trainable=False, name=f"noise{i}"
+        )
+        setattr(layer, f"noise{i}", noise)
+
+
+def noise_maps(layer, noise, resolution: int, n, seed=None) -> list:
+    """The noise of every layer up to `resolution`, as `Synthesis` describes it.
+
+    Returns:
+        One [n or 1, H, W, 1] a layer; none at all where there is no noise.
+    """
+    shapes = layer.config.noise_shapes(resolution)
+    if isinstance(noise, str) and noise == "none":
+        return []
+    if not isinstance(noise, str):
+        if len(noise) < len(shapes):
+            raise ValueError(
+                f"noise has {len(noise)} maps; resolution {resolution} uses "
+                f"{len(shapes)}, one a layer."
+            )
+        return list(noise)
+    if noise == "const":
+        return [getattr(layer, f"noise{i}") for i in range(len(shapes))]
+    if noise != "random":
+        raise ValueError(
+            f"noise is {noise!r}; use {', '.join(NOISE_MODES)} or a list of maps."
+        )
+    if seed is None:
+        return [tf.random.normal((n, *s, 1)) for s in shapes]
+    return [
+        tf.random.stateless_normal((n, *s, 1), tf.random.fold_in(seed, i))
+        for i, s in enumerate(shapes)
+    ]
 
 
 def fully_faded(alpha) -> bool:

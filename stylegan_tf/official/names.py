@@ -1,4 +1,4 @@
-"""The names and layouts of the official StyleGAN (2018) networks, mapped to ours.
+"""The names and layouts of the official StyleGAN and StyleGAN2 networks, and ours.
 
 `name_map(network)` lists, for every official variable of a generator or discriminator,
 the weight of ours that holds it and how its array is laid out on either side: NCHW
@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from stylegan_tf.config import levels
+from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 
@@ -120,15 +121,58 @@ def _generator(g: Generator, fused_scale) -> dict[str, Slot]:
     for i in range(c.mapping_layers):
         dense = getattr(g.mapping, f"dense{i}")
         slots |= _with_bias(f"G_mapping/Dense{i}", dense)
-    for i in range(c.num_layers if c.use_noise else 0):
+    for i in range(len(c.noise_shapes(c.resolution))):
         noise = getattr(synthesis, f"noise{i}")
         slots[f"G_synthesis/noise{i}"] = Slot(noise, **_nchw())
     for r in levels(c.resolution):
-        slots |= _synthesis_block(c, getattr(synthesis, f"block{r}"), fused_scale)
-        lod = (c.resolution // r).bit_length() - 1
-        to_rgb = getattr(synthesis, f"to_rgb{r}")
-        slots |= _with_bias(f"G_synthesis/ToRGB_lod{lod}", to_rgb)
+        block = getattr(synthesis, f"block{r}")
+        to_rgb = getattr(synthesis, f"to_rgb{r}", None)
+        if c.architecture in STYLEGAN2:
+            slots |= _stylegan2_block(block)
+            slots |= _to_rgb(c, r, to_rgb) if to_rgb else {}
+        else:
+            slots |= _synthesis_block(c, block, fused_scale)
+            slots |= _with_bias(f"G_synthesis/ToRGB_lod{_lod(c, r)}", to_rgb)
     return slots
+
+
+def _lod(c, resolution: int) -> int:
+    return (c.resolution // resolution).bit_length() - 1
+
+
+def _stylegan2_block(block) -> dict[str, Slot]:
+    r = block.resolution
+    scope = f"G_synthesis/{r}x{r}"
+    if r == 4:
+        slots = {f"{scope}/Const/const": Slot(block.const.const, **_nchw())}
+        return slots | _styled(f"{scope}/Conv", block.conv1)
+    slots = _styled(f"{scope}/Conv0_up", block.conv0)
+    if block.config.architecture == "residual":
+        slots[f"{scope}/Skip/weight"] = Slot(block.skip.kernel)
+    return slots | _styled(f"{scope}/Conv1", block.conv1)
+
+
+def _styled(scope: str, layer) -> dict[str, Slot]:
+    slots = _modulated(scope, layer.conv)
+    if layer.config.use_noise:
+        slots[f"{scope}/noise_strength"] = Slot(layer.noise.weight)
+    return slots | {f"{scope}/bias": Slot(layer.bias.weight)}
+
+
+def _to_rgb(c, r: int, to_rgb) -> dict[str, Slot]:
+    scope = f"G_synthesis/{r}x{r}/ToRGB"
+    if c.architecture == "revised":
+        scope = f"G_synthesis/ToRGB_lod{_lod(c, r)}"
+    bias = {f"{scope}/bias": Slot(to_rgb.rgb_bias.weight)}
+    return _modulated(scope, to_rgb) | bias
+
+
+def _modulated(scope: str, conv) -> dict[str, Slot]:
+    return {
+        f"{scope}/weight": Slot(conv.kernel),
+        f"{scope}/mod_weight": Slot(conv.affine.kernel),
+        f"{scope}/mod_bias": Slot(conv.affine.bias),
+    }
 
 
 def _synthesis_block(c, block, fused_scale) -> dict[str, Slot]:
@@ -163,16 +207,24 @@ def _epilogue(scope: str, tail) -> dict[str, Slot]:
 def _discriminator(d: Discriminator) -> dict[str, Slot]:
     c, slots = d.config, {}
     for r in levels(c.resolution):
-        lod = (c.resolution // r).bit_length() - 1
-        slots |= _with_bias(f"FromRGB_lod{lod}", getattr(d, f"from_rgb{r}"))
+        scope = f"{r}x{r}/FromRGB"
+        if c.architecture in GROWING:
+            scope = f"FromRGB_lod{_lod(c, r)}"
+        if hasattr(d, f"from_rgb{r}"):
+            slots |= _with_bias(scope, getattr(d, f"from_rgb{r}"))
     for r in levels(c.resolution, first=8):
         block = getattr(d, f"block{r}")
         slots |= _with_bias(f"{r}x{r}/Conv0", block.conv0)
         slots |= _with_bias(f"{r}x{r}/Conv1_down", block.conv1)
+        if c.architecture == "residual":
+            slots[f"{r}x{r}/Skip/weight"] = Slot(block.skip.kernel)
     slots |= _with_bias("4x4/Conv", d.head.conv)
     layout = _flattened_rows(*c.start_shape, c.fmaps(4))
     slots |= _with_bias("4x4/Dense0", d.head.dense0, **layout)
-    return slots | _with_bias("4x4/Dense1", d.head.dense1)
+    if c.classes and c.conditioning == "projection":
+        slots |= _with_bias("LabelEmbed", d.head.embedding)
+    last = "Output" if c.architecture in STYLEGAN2 else "4x4/Dense1"
+    return slots | _with_bias(last, d.head.dense1)
 
 
 def _with_bias(scope: str, layer, **layout) -> dict[str, Slot]:

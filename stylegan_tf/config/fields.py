@@ -1,0 +1,130 @@
+"""Configs as JSON, and changed field by field by dotted names."""
+
+import dataclasses
+import json
+import typing
+
+from stylegan_tf.config.run import TrainConfig
+from stylegan_tf.errors import UserError
+
+
+def to_dict(config) -> dict:
+    """A config as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(cls, values: dict):
+    """The config of class `cls` that `to_dict` wrote.
+
+    Raises:
+        UserError: a field that `cls` does not have.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UserError(f"{cls.__name__} has no field {', '.join(unknown)}.")
+    return cls(**{k: _typed(hints[k], v, f"{k}={v!r}") for k, v in values.items()})
+
+
+def save(config: TrainConfig, path) -> None:
+    """Writes a config as readable JSON."""
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(to_dict(config), f, indent=2)
+        f.write("\n")
+
+
+def load(path, cls=TrainConfig):
+    """Reads what `save` wrote."""
+    with open(path, encoding="utf-8") as f:
+        return from_dict(cls, json.load(f))
+
+
+def flat(config) -> dict[str, object]:
+    """Every field by its dotted name: `{"generator.z_dim": 512, ...}`."""
+    out = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            out |= {f"{f.name}.{k}": v for k, v in flat(value).items()}
+        else:
+            out[f.name] = value
+    return out
+
+
+def update(config, changes: dict[str, object]):
+    """A config with some fields, named by their dotted names, changed.
+
+    Values may be text, as on a command line. `resolution`, `start_shape`, `channels`
+    and `classes` belong to both networks: the bare name changes both at once.
+
+    Raises:
+        UserError: no such field, or a value of another type.
+    """
+    tree: dict = {}
+    shared = ("resolution", "start_shape", "channels", "classes")
+    for name, value in changes.items():
+        both = name in shared and isinstance(config, TrainConfig)
+        names = (
+            [f"{n}.{name}" for n in ("generator", "discriminator")] if both else [name]
+        )
+        for dotted in names:
+            head, _, rest = dotted.partition(".")
+            tree.setdefault(head, {})[rest] = value
+    replaced = {head: _changed(config, head, parts) for head, parts in tree.items()}
+    return dataclasses.replace(config, **replaced)
+
+
+def _changed(config, head: str, parts: dict):
+    hints = typing.get_type_hints(type(config))
+    if head not in hints:
+        raise UserError(f"there is no setting {head!r}; there are: {', '.join(hints)}.")
+    if "" not in parts:
+        if not dataclasses.is_dataclass(hints[head]):
+            raise UserError(
+                f"{head!r} is one value; it has no field {next(iter(parts))!r}."
+            )
+        return update(getattr(config, head), parts)
+    value = parts[""]
+    if isinstance(value, str):
+        return _parse(hints[head], value, head)
+    return _typed(hints[head], value, f"{head}={value!r}")
+
+
+def _parse(hint, text: str, name: str):
+    """A value from a command line."""
+    if hint is str:
+        return text
+    try:
+        value = json.loads(text.lower() if hint is bool else text)
+    except ValueError:
+        value = text
+    return _typed(hint, value, f"{name}={text!r}")
+
+
+def _typed(hint, value, shown: str):
+    """A plain value as the field of type `hint` that it shall become."""
+    want = typing.get_origin(hint) or hint
+    try:
+        restored = _restore(hint, value)
+    except (ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        restored = None
+    if not isinstance(restored, want) or (
+        isinstance(restored, bool) and want is not bool
+    ):
+        raise UserError(f"{shown} is not of type {want.__name__}.")
+    return restored
+
+
+def _restore(hint, value):
+    """JSON's lists and string keys back to tuples and numbers."""
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    if origin is tuple:
+        return tuple(value)
+    if origin is dict:
+        key, item = typing.get_args(hint)
+        return {key(k): item(v) for k, v in value.items()}
+    return float(value) if hint is float and type(value) is int else value
