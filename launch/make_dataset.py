@@ -4,6 +4,7 @@
     python launch/make_dataset.py --source=photos.zip --dest=data/photos --labels=none
     python launch/make_dataset.py --source=tfds:cifar10 --dest=data/cifar10 --download
     python launch/make_dataset.py --dest=data/photos --check
+    python launch/make_dataset.py --source=photos/ --dest=data/photos --layout=official
 
 A data set is one folder: TFRecords of the pictures at every resolution from 4 up, and
 a manifest. Pictures may be of any size and kind; each is turned upright, cropped,
@@ -11,12 +12,17 @@ resized and converted as asked. Those that cannot be used are left out and liste
 the reason in skipped.csv. All cores work. An interrupted conversion leaves nothing
 that looks finished; the same command takes it up again.
 
+--layout=official writes the files of the official tools instead, for programs that
+want those: NAME-r02.tfrecords, NAME-r03.tfrecords, ... and NAME-rxx.labels, where NAME
+is the folder's name. Pictures are then squares of a power of two. Training reads both.
+
 Labels come from dataset.json ({"labels": [["file.png", 0], ...]}), labels.csv (columns
 file,label) or the names of sub-folders, whichever is there first.
 """
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 from stylegan_tf_launch import cli
@@ -61,10 +67,25 @@ flags.DEFINE_string(
     "auto, none, or the path of a CSV or JSON file.",
     flag_values=FLAGS,
 )
+flags.DEFINE_enum(
+    "layout",
+    "records",
+    ["records", "official"],
+    "How the pictures are laid out in files: records is this package's own, official "
+    "that of the official tools.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "shuffle",
+    True,
+    "Store the pictures in a fixed random order, not in the order of their names. "
+    "Training shuffles either way.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer(
     "max_images",
     None,
-    "Take only so many pictures, chosen at random.",
+    "Take only so many pictures, chosen at random; with --noshuffle the first.",
     lower_bound=1,
     flag_values=FLAGS,
 )
@@ -87,7 +108,7 @@ flags.DEFINE_integer(
 flags.DEFINE_boolean(
     "check",
     False,
-    "Read the data set in --dest from end to end instead.",
+    "Read the data set in --dest from end to end instead, in whichever layout it is.",
     flag_values=FLAGS,
 )
 
@@ -124,6 +145,8 @@ def _make() -> int:
             strict=FLAGS.strict,
             max_images=FLAGS.max_images,
             workers=FLAGS.workers,
+            layout=FLAGS.layout,
+            shuffle=FLAGS.shuffle,
         )
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.")
@@ -152,10 +175,12 @@ def _report(made) -> None:
 
 
 def _check(dest: str) -> int:
-    from stylegan_tf.data import records
+    from stylegan_tf.data import records, stored
     from stylegan_tf.data.manifest import Manifest
 
-    found = Manifest.load(dest)
+    official = stored.is_official(Path(dest))
+    if not official:
+        Manifest.load(dest)  # says so where there is no data set
     cli.load_tensorflow()
     problems = records.check(dest)
     for problem in problems:
@@ -163,7 +188,8 @@ def _check(dest: str) -> int:
     if problems:
         print(f"{dest} has {len(problems)} problems; convert it again.")
         return 1
-    print(f"{dest} is as it was written: {found}")
+    good = "whole, in the official layout" if official else "as it was written"
+    print(f"{dest} is {good}: {records.load(dest)}")
     return 0
 
 

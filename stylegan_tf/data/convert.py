@@ -51,7 +51,7 @@ class Layout:
     start_shape: tuple[int, int]
     channels: int
     crop: str
-    encodings: dict[int, str]  # level -> "png" or "raw"
+    encodings: dict[int, str]  # level -> an encoding of `pictures.encode`
 
     @property
     def levels(self) -> list[int]:
@@ -73,6 +73,7 @@ def choose(
     resolution: str | int = "auto",
     crop: str = "center",
     channels: str | int = "auto",
+    encoding: str = "auto",
 ) -> Layout:
     """Settles how the pictures of a source are stored.
 
@@ -83,6 +84,7 @@ def choose(
             with crop "none" it is the most frequent size.
         crop: "center", "pad" or "none", see `pictures.fit`.
         channels: 1, 3 or 4. "auto" is 1 where all pictures are grey, else 3.
+        encoding: of every level. "auto" is PNG where it pays, else raw pixels.
 
     Raises:
         UserError: no picture can be read, or the settings do not fit.
@@ -96,7 +98,11 @@ def choose(
     if str(channels) == "auto":
         channels = 1 if all(h.gray for h in headers) else 3
     layout = Layout(level, start_shape, int(channels), crop, {})
-    return Layout(level, start_shape, int(channels), crop, _encodings(source, layout))
+    if encoding == "auto":
+        encodings = _encodings(source, layout)
+    else:
+        encodings = dict.fromkeys(layout.levels, encoding)
+    return Layout(level, start_shape, int(channels), crop, encodings)
 
 
 def chunk_size(layout: Layout) -> int:

@@ -234,9 +234,16 @@ def pyramid(pixels: np.ndarray, count: int) -> list[np.ndarray]:
 
 
 def encode(pixels: np.ndarray, encoding: str) -> bytes:
-    """The bytes that a data set stores for uint8 [h, w, c]: "raw" pixels or a "png"."""
+    """The bytes that a data set stores for uint8 [h, w, c].
+
+    Args:
+        pixels: uint8 [h, w, c].
+        encoding: "raw" pixels, a "png", or "planes": raw pixels in c, h, w order.
+    """
     if encoding == "raw":
         return pixels.tobytes()
+    if encoding == "planes":
+        return pixels.transpose(2, 0, 1).tobytes()
     file = io.BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(file, "PNG", compress_level=PNG_EFFORT)

@@ -8,6 +8,10 @@ The layout on disk is described in `manifest.py`. A conversion works in a hidden
 beside its destination, shard by shard, and renames it into place when everything is
 there: what is killed half-way never passes for a data set, and the same command takes
 up again after the last finished shard. All cores convert; this process writes.
+
+Two modules know how the pictures are laid out in files: `shards` and, for programs that
+want the files of the official tools, `official`. Both offer `choose`, `write_shard`,
+`read_receipts` and `finish`.
 """
 
 import contextlib
@@ -21,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
@@ -30,13 +35,14 @@ try:
 except ImportError:  # Windows: two conversions to one place are the user's affair
     fcntl = None
 
-from stylegan_tf.data import convert, manifest, shards, sources
+from stylegan_tf.data import convert, manifest, official, shards, sources, stored
 from stylegan_tf.data.convert import Converted, Layout, Skipped
-from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.sources import Source
 from stylegan_tf.data.workers import cores, run_tasks
 from stylegan_tf.errors import UserError
 
+LAYOUTS = {"records": shards, "official": official}
 ORDER_SEED = 123
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
@@ -55,6 +61,8 @@ def write(
     strict: bool = False,
     max_images: int | None = None,
     workers: int | None = None,
+    layout: str = "records",
+    shuffle: bool = True,
 ) -> Manifest:
     """Converts a source into a data set on disk, or takes up where it was stopped.
 
@@ -65,8 +73,10 @@ def write(
         crop: "center", "pad" or "none", see `pictures.fit`.
         channels: 1, 3, 4 or "auto".
         strict: fail if any picture cannot be used, instead of listing it.
-        max_images: take only so many, chosen at random.
+        max_images: take only so many, chosen at random; the first, without shuffle.
         workers: processes to use; one a core by default.
+        layout: "records", described in `manifest.py`, or "official", in `official.py`.
+        shuffle: store the pictures in a fixed random order, not in the source's.
 
     Returns:
         The manifest. If `dest` already holds exactly this, nothing is done.
@@ -76,25 +86,28 @@ def write(
             `strict`, some cannot.
     """
     dest = Path(dest)
-    plan = _plan(source, resolution, crop, channels, max_images)
+    plan = _plan(source, resolution, crop, channels, max_images, layout, shuffle)
     if finished := _finished(dest, plan):
         return finished
-    layout = convert.choose(source, resolution, crop, channels)
+    store = LAYOUTS[layout]
+    form = store.choose(source, resolution, crop, channels)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with _working_folder(dest, plan) as work:
         if finished := _finished(dest, plan):  # by another process, while this waited
             _discard(work)
             return finished
-        parts = _parts(len(source), max_images, layout)
-        receipts = _convert(source, layout, parts, work, workers)
-        made = _manifest(source, layout, plan, receipts, dest)
+        parts = _parts(len(source), max_images, form, shuffle)
+        receipts = _convert(store, source, form, parts, work, workers)
         skipped = [
             Skipped(*item) for receipt in receipts for item in receipt["skipped"]
         ]
-        if not made.count or (strict and skipped):
+        usable = sum(receipt["count"] for receipt in receipts)
+        if not usable or (strict and skipped):
             _discard(work)
-            raise UserError(_complaint(skipped, made.count))
-        _finish(work, dest, made, skipped)
+            raise UserError(_complaint(skipped, usable))
+        _list(work, skipped)
+        made = store.finish(work, dest, source, form, plan, receipts)
+        _move(work, dest)
         return made
 
 
@@ -116,7 +129,7 @@ def prepare(
         labels: "auto", "none" or a file, see `open_source`.
         download: let TFDS download.
         log: told in a line what is being done.
-        **settings: what `write` takes after `dest`.
+        **settings: what `write` takes after `dest`, but for `layout`.
 
     Returns:
         The folder of a data set.
@@ -147,13 +160,26 @@ def cache_folder(given: str | os.PathLike | None = None) -> Path:
     return Path(given or os.environ.get(CACHE_VARIABLE) or home).expanduser()
 
 
+def load(dest: str | os.PathLike) -> Manifest:
+    """What a data set on disk holds, in whichever layout it is.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    if stored.is_official(Path(dest)):
+        return official.load(Path(dest))
+    return Manifest.load(dest)
+
+
 def check(dest: str | os.PathLike) -> list[str]:
-    """Reads a data set from end to end.
+    """Reads a data set from end to end, in whichever layout it is.
 
     Returns:
         A sentence for each problem: files missing or changed, records that cannot be
         decoded, wrong sizes, counts or labels. Empty if all is well.
     """
+    if stored.is_official(Path(dest)):
+        return official.check(Path(dest))
     from stylegan_tf.data import verify  # it needs TensorFlow from the start
 
     return verify.check(dest)
@@ -169,10 +195,16 @@ def _plan(
     crop: str = "center",
     channels: str | int = "auto",
     max_images: int | None = None,
+    layout: str = "records",
+    shuffle: bool = True,
     **_,
 ) -> str:
     """A hash that changes when `write` would make another data set."""
+    if layout not in LAYOUTS:
+        raise UserError(f"layout is {layout!r}; choose one of {', '.join(LAYOUTS)}.")
     settings = [str(resolution), crop, str(channels), max_images]
+    if (layout, shuffle) != ("records", True):  # what is kept from before stays valid
+        settings += [layout, shuffle]
     parts = [
         manifest.FORMAT,
         manifest.VERSION,
@@ -191,21 +223,25 @@ def _finished(dest: Path, plan: str) -> Manifest | None:
     """
     if not dest.exists() or (dest.is_dir() and not any(dest.iterdir())):
         return None
-    if (dest / manifest.FILE).exists():
-        found = Manifest.load(dest)
-        if found.plan == plan:
-            return found
-        raise UserError(
-            f"{dest} already holds another data set ({found}); delete it or give "
-            f"another --dest."
-        )
-    raise UserError(f"{dest} exists and is no data set; give another --dest.")
+    if not (dest / manifest.FILE).exists() and not stored.is_official(dest):
+        raise UserError(f"{dest} exists and is no data set; give another --dest.")
+    found = load(dest)
+    if found.plan == plan:
+        return found
+    raise UserError(
+        f"{dest} already holds another data set ({found}); delete it or give "
+        f"another --dest."
+    )
 
 
-def _parts(count: int, max_images: int | None, layout: Layout) -> list[list[int]]:
+def _parts(
+    count: int, max_images: int | None, layout: Layout, shuffle: bool
+) -> list[list[int]]:
     """The indices of every shard, in the order in which they are stored."""
-    # RandomState's stream is frozen, so the order survives NumPy's next version.
-    order = np.random.RandomState(ORDER_SEED).permutation(count)[:max_images].tolist()
+    order = np.arange(count)
+    if shuffle:  # RandomState's stream is frozen: the order survives the next NumPy
+        np.random.RandomState(ORDER_SEED).shuffle(order)
+    order = order[:max_images].tolist()
     size = convert.shard_size(layout, len(order))
     return [order[i : i + size] for i in range(0, len(order), size)]
 
@@ -275,6 +311,7 @@ def _read_json(path: Path):
 
 
 def _convert(
+    store: ModuleType,
     source: Source,
     layout: Layout,
     parts: list[list[int]],
@@ -282,7 +319,7 @@ def _convert(
     jobs: int | None,
 ) -> list[dict]:
     """Makes the shards that are not there yet; returns the receipts of all."""
-    receipts = [shards.read_receipt(work, s, layout) for s in range(len(parts))]
+    receipts = store.read_receipts(work, len(parts), layout)
     missing = [s for s, receipt in enumerate(receipts) if receipt is None]
     size = convert.chunk_size(layout)
     chunks = [
@@ -299,7 +336,7 @@ def _convert(
                 chunk = next(results)
                 done += chunk
                 bar.update(len(chunk))
-            receipts[s] = shards.write_shard(work, s, layout, done)
+            receipts[s] = store.write_shard(work, s, layout, done)
     return receipts
 
 
@@ -311,8 +348,8 @@ def _progress(parts: list[list[int]], missing: list[int]) -> tqdm:
     return tqdm(total=total, initial=started, unit="picture", mininterval=often)
 
 
-def _finish(work: Path, dest: Path, made: Manifest, skipped: list[Skipped]) -> None:
-    """Completes the working folder and moves it into place."""
+def _list(work: Path, skipped: list[Skipped]) -> None:
+    """Lists the pictures that were left out, if there are any."""
     if skipped:
         path = work / manifest.SKIPPED
         with open(
@@ -321,42 +358,14 @@ def _finish(work: Path, dest: Path, made: Manifest, skipped: list[Skipped]) -> N
             rows = csv.writer(f)
             rows.writerow(Skipped._fields)
             rows.writerows(skipped)
-    made.save(work)
+
+
+def _move(work: Path, dest: Path) -> None:
+    """Moves a finished working folder into place."""
     shards.remove_receipts(work)
     (work / _PLAN).unlink()
     os.replace(work, dest)
     (dest / _LOCK).unlink()  # not before: who waits must not take an unlocked folder
-
-
-def _manifest(
-    source: Source, layout: Layout, plan: str, receipts: list[dict], folder: Path
-) -> Manifest:
-    full = {s: receipt for s, receipt in enumerate(receipts) if receipt["count"]}
-    levels = {}
-    for i, level in enumerate(layout.levels):
-        levels[level] = Level(
-            *layout.shape(level),
-            encoding=layout.encodings[level],
-            files=[shards.file_name(level, s) for s in full],
-            sizes=[receipt["sizes"][i] for receipt in full.values()],
-            crc32=[receipt["crc32"][i] for receipt in full.values()],
-        )
-    counts = [receipt["count"] for receipt in full.values()]
-    return Manifest(
-        name=source.name,
-        count=sum(counts),
-        resolution=layout.resolution,
-        start_shape=layout.start_shape,
-        channels=layout.channels,
-        crop=layout.crop,
-        class_names=source.class_names,
-        label_size=source.label_size,
-        shard_counts=counts,
-        skipped=sum(len(receipt["skipped"]) for receipt in receipts),
-        plan=plan,
-        levels=levels,
-        folder=folder,
-    )
 
 
 def _complaint(skipped: list[Skipped], usable: int) -> str:

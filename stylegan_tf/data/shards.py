@@ -13,10 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegan_tf.data import convert
 from stylegan_tf.data.convert import Converted, Layout, Skipped
+from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.data.sources import Source
 from stylegan_tf.errors import UserError
 
 _RECEIPT = "shard-{:05d}.json"
+
+choose = convert.choose  # every size and number of channels can be stored
 
 
 def file_name(level: int, shard: int) -> str:
@@ -38,7 +43,7 @@ def write_shard(
     for i, level in enumerate(layout.levels if kept else ()):
         path = folder / file_name(level, shard)
         path.parent.mkdir(exist_ok=True)
-        _write_file(path, (_example(item, i, level, layout) for item in kept))
+        write_file(path, (_example(item, i, level, layout) for item in kept))
         sizes.append(path.stat().st_size)
         crcs.append(crc32(path))
     receipt = {
@@ -47,17 +52,86 @@ def write_shard(
         "crc32": crcs,
         "skipped": [item for item in done if isinstance(item, Skipped)],
     }
-    draft = folder / "receipt"
-    draft.write_text(json.dumps(receipt), encoding="utf-8")
-    os.replace(draft, folder / _RECEIPT.format(shard))
+    save_receipt(folder, shard, receipt)
     return receipt
 
 
-def read_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
-    """The receipt of a finished shard; None if the shard has to be made (again)."""
+def read_receipts(folder: Path, count: int, layout: Layout) -> list[dict | None]:
+    """The receipts of `count` shards; None for one that has to be made (again)."""
+    return [_valid_receipt(folder, shard, layout) for shard in range(count)]
+
+
+def finish(
+    folder: Path,
+    dest: Path,
+    source: Source,
+    layout: Layout,
+    plan: str,
+    receipts: list[dict],
+) -> Manifest:
+    """Writes the manifest of shards that are all there.
+
+    Args:
+        folder: where the shards are.
+        dest: where they will be.
+        source: what they were made of.
+        layout: how they were stored.
+        plan: hash of the source's listing and the settings.
+        receipts: of all shards.
+    """
+    full = {s: receipt for s, receipt in enumerate(receipts) if receipt["count"]}
+    levels = {}
+    for i, level in enumerate(layout.levels):
+        levels[level] = Level(
+            *layout.shape(level),
+            encoding=layout.encodings[level],
+            files=[file_name(level, s) for s in full],
+            sizes=[receipt["sizes"][i] for receipt in full.values()],
+            crc32=[receipt["crc32"][i] for receipt in full.values()],
+        )
+    counts = [receipt["count"] for receipt in full.values()]
+    made = Manifest(
+        name=source.name,
+        count=sum(counts),
+        resolution=layout.resolution,
+        start_shape=layout.start_shape,
+        channels=layout.channels,
+        crop=layout.crop,
+        class_names=source.class_names,
+        label_size=source.label_size,
+        shard_counts=counts,
+        skipped=sum(len(receipt["skipped"]) for receipt in receipts),
+        plan=plan,
+        levels=levels,
+        folder=dest,
+    )
+    made.save(folder)
+    return made
+
+
+# ---------------------------------------------------------------------------
+# Receipts
+
+
+def save_receipt(folder: Path, shard: int, receipt: dict) -> None:
+    """Writes the receipt of a shard, whole or not at all."""
+    draft = folder / "receipt"
+    draft.write_text(json.dumps(receipt), encoding="utf-8")
+    os.replace(draft, folder / _RECEIPT.format(shard))
+
+
+def load_receipt(folder: Path, shard: int) -> dict | None:
+    """The receipt of a shard, None if there is none."""
     try:
-        receipt = json.loads((folder / _RECEIPT.format(shard)).read_text("utf-8"))
+        return json.loads((folder / _RECEIPT.format(shard)).read_text("utf-8"))
     except (OSError, ValueError):
+        return None
+
+
+def _valid_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
+    """The receipt of a shard whose files are as it says."""
+    receipt = load_receipt(folder, shard)
+    if receipt is None:
         return None
     files = [folder / file_name(level, shard) for level in layout.levels]
     for path, size in zip(files, receipt["sizes"], strict=False):
@@ -72,6 +146,10 @@ def remove_receipts(folder: Path) -> None:
         path.unlink()
 
 
+# ---------------------------------------------------------------------------
+# Files
+
+
 def crc32(path: Path) -> int:
     """The CRC32 of a file."""
     value = 0
@@ -81,7 +159,12 @@ def crc32(path: Path) -> int:
     return value
 
 
-def _write_file(path: Path, examples: Iterable[bytes]) -> None:
+def write_file(path: Path, examples: Iterable[bytes]) -> None:
+    """Writes a TFRecord file.
+
+    Raises:
+        UserError: it cannot be written; the disk is full, for example.
+    """
     import tensorflow as tf  # seconds to import: not before there is something to write
 
     try:

@@ -7,7 +7,7 @@ up which files, features and splits a data set has.
 
 An official set is a folder of NAME-r02.tfrecords, NAME-r03.tfrecords, ..., one file a
 level, each record holding `shape` [C, H, W] and the raw uint8 `data`; labels lie beside
-them in NAME-rxx.labels, a NumPy array. The highest level is read.
+them in NAME-rxx.labels, a NumPy array. Read is the lowest level that is large enough.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ from stylegan_tf.data.sources import Source
 from stylegan_tf.errors import UserError
 
 _HEAD, _TAIL = 12, 4  # a TFRecord: length and its CRC, the data, the data's CRC
+FRAME = _HEAD + _TAIL  # bytes of a TFRecord that are not data
 _ARRAY = ".array_record"
 _OFFICIAL = re.compile(r"(?P<name>.+)-r(?P<level>\d\d)\.tfrecords")
 
@@ -173,28 +174,46 @@ class RecordSource(Source):
 
 
 def is_official(path: Path) -> bool:
-    """Whether a folder holds NAME-rNN.tfrecords files."""
-    return any(_OFFICIAL.fullmatch(file.name) for file in path.iterdir())
+    """Whether a path is a folder with NAME-rNN.tfrecords files."""
+    return path.is_dir() and any(_OFFICIAL.fullmatch(f.name) for f in path.iterdir())
+
+
+def official_levels(path: Path) -> dict[int, Path]:
+    """The files of an official set by the side of their pictures, from the lowest up.
+
+    Raises:
+        UserError: the folder holds several sets.
+    """
+    matches = [m for f in path.iterdir() if (m := _OFFICIAL.fullmatch(f.name))]
+    names = sorted({m["name"] for m in matches})
+    if len(names) > 1:
+        raise UserError(
+            f"{path} holds several sets ({', '.join(names)}); "
+            f"move each into a folder of its own."
+        )
+    matches.sort(key=lambda m: m["level"])
+    return {1 << int(m["level"]): path / m[0] for m in matches}
 
 
 class OfficialSource(RecordSource):
-    """The highest level of an official TFRecord directory."""
+    """An official TFRecord directory.
+
+    A picture that is wanted smaller than the highest level is read from the lowest
+    level that is large enough, as the official code reads it.
+    """
 
     def __init__(self, path: Path, choice: str = "auto"):
-        matches = [m for f in path.iterdir() if (m := _OFFICIAL.fullmatch(f.name))]
-        top = max(m["level"] for m in matches)
-        highest = sorted(m[0] for m in matches if m["level"] == top)
-        if len(highest) > 1:
-            raise UserError(
-                f"{path} holds several sets ({', '.join(highest)}); "
-                f"move each into a folder of its own."
-            )
-        super().__init__(path.resolve().name, [path / highest[0]])
+        self.levels = official_levels(path)
+        self.top = max(self.levels)
+        super().__init__(path.resolve().name, [self.levels[self.top]])
+        self._offsets = {self.top: self.offsets}
         self.labels = self._find_labels(path, choice)
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
     def fingerprint(self) -> str:
-        return f"{super().fingerprint()} {self.labels.fingerprint()}"
+        stats = [file.stat() for file in self.levels.values()]
+        lower = [(stat.st_size, stat.st_mtime_ns) for stat in stats[:-1]]
+        return f"{super().fingerprint()} {self.labels.fingerprint()} {lower}"
 
     def _find_labels(self, path: Path, choice: str) -> labels.Labels:
         files = sorted(path.glob("*.labels"))
@@ -218,17 +237,35 @@ class OfficialSource(RecordSource):
         return labels.from_rows(rows[: len(self)])
 
     def peek(self, i: int) -> Header:
-        channels, height, width = self.record(i)["shape"]
-        return Header(height, width, channels == 1)
-
-    def read(self, i: int, size: int) -> tuple[np.ndarray, int | np.ndarray]:
         record = self.record(i)
         with pictures.reasons():
-            flat = np.frombuffer(record["data"][0], np.uint8)
-            pixels = flat.reshape(record["shape"]).transpose(
-                1, 2, 0
-            )  # stored as [C, H, W]
-            return np.ascontiguousarray(pixels), self.labels[i]
+            channels, height, width = record["shape"]
+            return Header(height, width, channels == 1)
+
+    def read(self, i: int, size: int) -> tuple[np.ndarray, int | np.ndarray]:
+        side = min((n for n in self.levels if n >= size), default=self.top)
+        at = int(self._offsets_of(side)[i])
+        with pictures.reasons():
+            pixels = official_pixels(read_at(self.levels[side], at))
+            return np.ascontiguousarray(pixels.transpose(1, 2, 0)), self.labels[i]
+
+    def _offsets_of(self, side: int) -> np.ndarray:
+        """Where the records of a level begin, looked up when it is first read."""
+        if side not in self._offsets:
+            found = scan(self.levels[side])
+            if len(found) != len(self):
+                raise UserError(
+                    f"{self.levels[side]} has {len(found)} records and the highest "
+                    f"level {len(self)}; copy or download the set again."
+                )
+            self._offsets[side] = found
+        return self._offsets[side]
+
+
+def official_pixels(data: bytes) -> np.ndarray:
+    """The picture in a record of an official set: uint8 [channels, height, width]."""
+    record = parse_example(data)
+    return np.frombuffer(record["data"][0], np.uint8).reshape(record["shape"])
 
 
 # ---------------------------------------------------------------------------
