@@ -4,7 +4,8 @@ Every loss is per example: float32 [N, 1] scores in, [N, 1] out; the caller aver
 Penalties differentiate the score with respect to the pictures and return [N, 1].
 
 Sources: logistic, Goodfellow et al. 2014; R1 and R2, Mescheder et al. 2018; WGAN-GP,
-Gulrajani et al. 2017, with the drift of Karras et al. 2018; hinge, Lim & Ye 2017.
+Gulrajani et al. 2017, with the drift of Karras et al. 2018; hinge, Lim & Ye 2017; path
+length, Karras et al. 2020.
 """
 
 from collections.abc import Callable
@@ -125,6 +126,32 @@ def gradient_penalty(
     # The root of zero has no slope: a score that is flat somewhere counts as constant.
     norm = tf.sqrt(tf.maximum(_squared_norm(gradients, scale), 1e-30))
     return tf.square(norm - target) / target**2, norm
+
+
+def path_lengths(
+    synthesize: Callable, ws: tf.Tensor, direction: Callable
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """|J_w^T y|, how far a step in w moves the picture along a random direction y.
+
+    Karras et al. 2020, section 3.2; y is normal noise divided by the root of the number
+    of pixels. Under an outer tape, the lengths can be differentiated.
+
+    Args:
+        synthesize: styles -> float [N, H, W, C].
+        ws: float [N, num_styles, w_dim].
+        direction: shape -> normal numbers.
+
+    Returns:
+        The pictures, and the lengths [N, 1]: the root of the mean over styles.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(ws)
+        images = synthesize(ws)
+        pixels = images.shape[1] * images.shape[2]
+        y = direction(tf.shape(images)) / pixels**0.5
+        total = tf.reduce_sum(images * y)
+    squares = tf.reduce_sum(tf.square(tape.gradient(total, ws)), axis=2)
+    return images, tf.sqrt(tf.reduce_mean(squares, axis=1, keepdims=True))
 
 
 def _squared_norm(gradients: tf.Tensor, scale: float) -> tf.Tensor:

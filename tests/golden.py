@@ -4,6 +4,7 @@ With `STYLEGAN_TF_GOLDENS` naming a folder of the full files, those are read ins
 the same tests then look at every value.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -15,6 +16,8 @@ from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
+from stylegan_tf.official.arguments import discriminator_config, generator_config
+from stylegan_tf.official.pickles import NetworkState
 
 FOLDER = Path(
     os.environ.get("STYLEGAN_TF_GOLDENS") or Path(__file__).parent / "goldens"
@@ -25,6 +28,7 @@ class Golden:
     """One file: named arrays, in the official layouts, some of them thinned out."""
 
     def __init__(self, path: Path):
+        self.name = path.stem
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
         if "index" not in arrays:
@@ -120,18 +124,6 @@ def stage(resolution: int, lod: float) -> tuple[int, float]:
 # ---------------------------------------------------------------------------
 # The networks that the numbers belong to
 
-SAME = {"resolution", "fmap_base", "fmap_max", "mapping_layers", "use_styles"}
-SAME |= {"use_noise", "use_pixel_norm", "use_instance_norm", "style_mixing_prob"}
-RENAMED = {
-    "num_channels": "channels",
-    "label_size": "classes",
-    "latent_size": "z_dim",
-    "dlatent_size": "w_dim",
-    "mapping_fmaps": "mapping_width",
-    "const_input_layer": "const_input",
-    "mbstd_group_size": "mbstd_group",
-}
-
 
 def kwargs_of(golden: Golden, net: str) -> dict:
     """The arguments that the official network was built with."""
@@ -140,26 +132,31 @@ def kwargs_of(golden: Golden, net: str) -> dict:
     return meta.get("static_kwargs") or meta["net_kwargs"] | own
 
 
-def ours(kwargs: dict) -> dict:
-    """Official arguments under our names."""
-    out = {k: v for k, v in kwargs.items() if k in SAME}
-    out |= {RENAMED[k]: v for k, v in kwargs.items() if k in RENAMED}
-    return out | ({"blur_filter": ()} if "blur_filter" in kwargs else {})
+def config_of(golden: Golden, net: str) -> GeneratorConfig | DiscriminatorConfig:
+    """The network's config under our names, by way of the importer of pickles."""
+    kwargs, version = kwargs_of(golden, net), 4 if golden.name.startswith("v2") else 3
+    default = {"G3": "G_style", "D3": "D_basic", "G4": "G_main", "D4": "D_stylegan2"}
+    function = golden.meta.get("func", "").split(".")[-1] or default[f"{net}{version}"]
+    state = NetworkState(version, net, kwargs, function, {})
+    if net == "D":
+        return discriminator_config(state)
+    built = kwargs.get("synthesis_func", "G_synthesis_stylegan2")
+    state.components = {"synthesis": NetworkState(version, "S", kwargs, built, {})}
+    return generator_config(state)
 
 
 @functools.cache
-def generator(case: str) -> Generator:
-    kwargs = kwargs_of(load(case), "G")
-    g = Generator(GeneratorConfig(**ours(kwargs)))
-    fused = kwargs.get("fused_scale", "auto")
-    assert names.assign(g, load(case).variables("G"), fused) == []
+def generator(case: str, **changes) -> Generator:
+    golden = load(case)
+    g = Generator(dataclasses.replace(config_of(golden, "G"), **changes))
+    fused = kwargs_of(golden, "G").get("fused_scale", "auto")
+    assert names.assign(g, golden.variables("G"), fused) == []
     return g
 
 
 @functools.cache
 def discriminator(case: str) -> Discriminator:
-    kwargs = kwargs_of(load(case), "D")
-    d = Discriminator(DiscriminatorConfig(**ours(kwargs)))
+    d = Discriminator(config_of(load(case), "D"))
     assert names.assign(d, load(case).variables("D")) == []
     return d
 

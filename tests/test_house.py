@@ -21,15 +21,16 @@ ROOMS = {
     "latents": "errors",
     "figures": "",
     "ops": "",
+    "augment": "errors",
     "losses": "",
     "layers": "ops",
     "networks": "config ops layers",
     "official": "config errors networks",
     "data": "config errors",
-    "export": "config errors schedule networks",
+    "export": "config errors schedule networks official",
     "sampling": "errors latents figures networks",
-    "training": "config errors schedule presets latents figures losses networks data "
-    "export sampling",
+    "training": "config errors schedule presets latents figures losses augment "
+    "networks data export sampling official",
 }
 # Inside `training`: reports are handed to the trainer, which does not know them.
 TRAINING = {
@@ -37,14 +38,18 @@ TRAINING = {
     "planning": "",
     "devices": "",
     "rundir": "",
-    "step": "optimizer",
+    "draws": "",
+    "step": "draws optimizer",
     "state": "rundir step",
     "trainer": "devices optimizer state step",
     "reports": "planning",
     "transfer": "rundir step",
     "session": "devices planning reports rundir trainer transfer",
 }
-WITHOUT_TENSORFLOW = ("errors", "config", "schedule", "presets", "latents", "figures")
+WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures")
+WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
+WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
+WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
 WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
 WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
 
@@ -128,7 +133,8 @@ def test_some_rooms_have_no_tensorflow(name):
     path = PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
     top = {n.split(".")[0] for n in imports(path.read_text())}
     assert not top & {"tensorflow", "keras", "tensorboard", "tensorflow_datasets"}
-    reached = {r for r in rooms(path.read_text()) if r not in ("data", "training")}
+    checked = ("data", "training", "config", "official")  # module by module
+    reached = {r for r in rooms(path.read_text()) if r not in checked}
     assert reached <= set(WITHOUT_TENSORFLOW)
 
 

@@ -17,7 +17,7 @@ from stylegan_tf.data import pipeline
 from stylegan_tf.training import devices
 from stylegan_tf.training import trainer as trainer_module
 from stylegan_tf.training.reports import Report
-from stylegan_tf.training.step import METRICS
+from stylegan_tf.training.step import METRICS, Due
 from stylegan_tf.training.trainer import Trainer, _Tick, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
@@ -90,12 +90,12 @@ def test_one_trace_a_resolution(whole):
         key: function.experimental_get_tracing_count()
         for key, function in trainer._functions.items()
     }
-    assert traces == {(4, 4, True): 1, (8, 4, True): 1}
+    assert traces == {(4, 4, Due(True, False)): 1, (8, 4, Due(True, False)): 1}
 
 
 def test_no_gradient_of_a_slice_of_feature_maps(whole):
     """They are tens of times slower than the slice."""
-    function = whole[0]._functions[8, 4, True]
+    function = whole[0]._functions[8, 4, Due(True, False)]
     (traced,) = function._list_all_concrete_functions()
     operations = traced.graph.get_operations()
     slices = [op for op in operations if op.type == "StridedSliceGrad"]
@@ -155,11 +155,11 @@ def calls(monkeypatch, networks):
     """What the compiled iteration would have been called with, step by step."""
     seen = []
 
-    def function(self, phase, penalties):
+    def function(self, phase, due):
         def iterate(images, labels, clock):
             moment = {k: v.numpy() for k, v in clock.items()}
             moment |= {"images": images.numpy(), "labels": labels.numpy()}
-            seen.append(moment | {"penalties": penalties})
+            seen.append(moment | {"due": due})
             return tf.range(len(METRICS), dtype=tf.float32)
 
         return iterate
@@ -210,12 +210,12 @@ def test_lazy_penalties_take_turns_with_none(calls, pictures, tmp_path):
     trainer = Trainer(tiny.config({"loss.d_reg_interval": 3}), pictures, tmp_path)
     for _ in range(7):
         trainer.step()
-    assert [c["penalties"] for c in calls] == [True, False, False] * 2 + [True]
+    assert [c["due"].d_reg for c in calls] == [True, False, False] * 2 + [True]
     resumed = Trainer(trainer.config, pictures, tmp_path)
     resumed.state.nimg = 28
     for _ in range(2):
         resumed.step()
-    assert [c["penalties"] for c in calls[-2:]] == [False, False]
+    assert [c["due"].d_reg for c in calls[-2:]] == [False, False]
 
 
 def test_a_finished_run_has_nothing_to_do(calls, pictures, tmp_path):
@@ -334,7 +334,7 @@ def test_penalties_are_averaged_over_the_steps_that_had_them():
     values = {"loss/d": [1.0, 2.0, 6.0], "penalty/r1": [8.0, 0.0, 0.0]}
     for step in range(3):
         row = [values.get(name, [0.0] * 3)[step] for name in METRICS]
-        tick.add(tf.constant(row), penalties=step == 0)
+        tick.add(tf.constant(row), Due(step == 0, False))
     means = tick.means()
     assert means["loss/d"] == pytest.approx(3)
     assert means["penalty/r1"] == pytest.approx(8)
@@ -343,5 +343,5 @@ def test_penalties_are_averaged_over_the_steps_that_had_them():
 
 def test_without_penalties_their_mean_is_zero():
     tick = _Tick(nimg=0)
-    tick.add(tf.zeros(len(METRICS)), penalties=False)
+    tick.add(tf.zeros(len(METRICS)), Due(False, False))
     assert tick.means()["penalty/r1"] == 0

@@ -42,6 +42,23 @@ class LossConfig:
             check_range(name, getattr(self, name), 0, float("inf"))
         check_range("pl_decay", self.pl_decay, 0, 1)
 
+        if self.pl_weight and not self.lazy:
+            raise UserError(
+                f"loss.pl_weight={self.pl_weight:g} works in steps of its own; set "
+                f"loss.lazy=true."
+            )
+
+    @property
+    def lazy_rates(self) -> tuple[float, float]:
+        """What Adam's rates of G and D are corrected by: k / (k + 1), k the interval.
+
+        A network that makes k + 1 steps where it made k learns that much slower, and
+        its betas are raised to that power (Karras et al. 2020, appendix B).
+        """
+        g = self.g_reg_interval if self.lazy and self.pl_weight else 0
+        d = self.d_reg_interval if self.lazy and self.has_penalty else 0
+        return tuple(k / (k + 1) if k else 1.0 for k in (g, d))
+
     @property
     def has_penalty(self) -> bool:
         """Whether the discriminator pays any penalty on its gradient."""

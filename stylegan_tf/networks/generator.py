@@ -109,6 +109,11 @@ class Generator(keras.Model):
         below = tf.range(self.config.num_styles) < cutoff
         return tf.where(below[None, :, None], ws, other)
 
+    @property
+    def running_means(self) -> list:
+        """Weights that are averages over training already."""
+        return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
+
     def stage_variables(self, resolution: int, fading: bool = True) -> list:
         """As `Synthesis.stage_variables`, and the mapping's."""
         own = self.mapping.trainable_variables

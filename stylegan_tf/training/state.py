@@ -1,8 +1,9 @@
 """Everything a run needs to go on, saved and restored as one.
 
 Weights of G, D and the moving average (w_avg and the noise maps are weights), both
-optimisers, images seen, stage, best metric. The data position and every random draw
-are functions of the seed and the images seen, so nothing else is state.
+optimisers, the running path length, the augmentation's controller, images seen, stage,
+best metric. The data position and every random draw are functions of the seed and the
+images seen, so nothing else is state.
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from stylegan_tf.augment.controller import Controller
 from stylegan_tf.errors import UserError
 from stylegan_tf.training.rundir import write_atomically
 from stylegan_tf.training.step import Networks
@@ -24,6 +26,7 @@ class State:
         networks: all built, so that restoring finds every variable.
         path: run directory.
         writes: False on the workers that must not write.
+        augment: the controller of the augmentation, where there is one.
 
     Attributes:
         nimg: images seen.
@@ -32,16 +35,25 @@ class State:
         best: best value of the metric that picks a model; infinity before the first.
     """
 
-    def __init__(self, networks: Networks, path: Path, writes: bool = True):
+    def __init__(
+        self,
+        networks: Networks,
+        path: Path,
+        writes: bool = True,
+        augment: Controller | None = None,
+    ):
         self.nimg, self.skipped, self.seconds, self.best = 0, 0, 0.0, float("inf")
         self.stage = (-1, -1)
         self.path, self.writes = path, writes
         self.networks = networks
         self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
         self._values = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
-        self.checkpoint = tf.train.Checkpoint(
-            **vars(networks), counts=self._counts, values=self._values
-        )
+        self.augment, parts = augment, {"counts": self._counts, "values": self._values}
+        parts |= {k: v for k, v in vars(networks).items() if v is not None}
+        if augment:
+            zeros = tf.zeros([len(augment.state())], tf.float64)
+            parts["augment"] = tf.Variable(zeros, trainable=False)
+        self.checkpoint = tf.train.Checkpoint(**parts)
         self.manager = tf.train.CheckpointManager(
             self.checkpoint, str(path / "checkpoints"), max_to_keep=KEEP
         )
@@ -50,6 +62,8 @@ class State:
         """Writes a checkpoint, then `progress.json`; older checkpoints go."""
         self._counts.assign([self.nimg, self.skipped, *self.stage])
         self._values.assign([self.seconds, self.best])
+        if self.augment:
+            self.checkpoint.augment.assign(self.augment.state())
         if not self.writes:
             return
         self.manager.save(self.nimg, check_interval=False)
@@ -78,4 +92,6 @@ class State:
         self.nimg, self.skipped = int(counts[0]), int(counts[1])
         self.stage = (int(counts[2]), int(counts[3]))
         self.seconds, self.best = (float(v) for v in self._values.numpy())
+        if self.augment:
+            self.augment.restore(self.checkpoint.augment.numpy().tolist())
         return True

@@ -1,26 +1,28 @@
 """One iteration of training: moving average, discriminator, generator.
 
 Follows the order of Karras et al. 2019's released training loop: the average takes in
-the generator of the iteration before, then D steps, then G. The step runs in replica
-context, once a device, on that device's share of the batch.
-
-Nothing that is drawn depends on how many devices share the work. Latents, labels and
-the mixing cut-off are drawn for the whole batch from (seed, images seen) on every
-device; device r of R takes examples r, r + R, r + 2R, ..., and so do the rounds of an
-accumulated step. The strided groups of the minibatch statistic then hold the same
-examples however the batch is split. Only noise maps are drawn by each device alone.
+the generator of the iteration before, then D steps, then G. StyleGAN2 (Karras et al.
+2020, appendix B) regularises both in steps of their own every so many iterations: D's
+after D's, G's after G's. The step runs in replica context, once a device, on that
+device's share of the batch (`draws.py`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from stylegan_tf import losses
+from stylegan_tf.augment.ada import ada
+from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
+from stylegan_tf.config.run import LossConfig
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.training import draws as drawing
+from stylegan_tf.training.draws import Draws, part_of
 from stylegan_tf.training.optimizer import Adam
 
 METRICS = (
@@ -33,11 +35,34 @@ METRICS = (
     "penalty/r1",
     "penalty/r2",
     "penalty/gp",
+    "penalty/path_length",
+    "path_length/mean",
     "grad_norm/g",
     "grad_norm/d",
     "skipped/g",
     "skipped/d",
 )
+
+
+class Due(NamedTuple):
+    """Which regularisations an iteration has."""
+
+    d_reg: bool
+    g_reg: bool
+
+    @classmethod
+    def at(cls, config: LossConfig, iteration: int) -> "Due":
+        """Those of one iteration, counted from 0."""
+        return cls(
+            config.has_penalty and iteration % config.d_reg_interval == 0,
+            config.pl_weight > 0 and iteration % config.g_reg_interval == 0,
+        )
+
+    def has(self, metric: str) -> bool:
+        """Whether a metric is measured in such an iteration."""
+        if metric.startswith(("penalty/path", "path_length/")):
+            return self.g_reg
+        return self.d_reg or not metric.startswith("penalty/")
 
 
 @dataclass
@@ -49,27 +74,7 @@ class Networks:
     average: Generator  # moving average of the generator's weights
     g_optimizer: Adam
     d_optimizer: Adam
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The random part of one forward pass of the generator.
-
-    Attributes:
-        z: float [N, z_dim].
-        z_mix: float [N, z_dim], the latents of the layers from `cutoff` on.
-        cutoff: int scalar; at least the number of styles = no mixing.
-        labels: float [N, classes].
-        noise: a noise mode or list of maps, as `Synthesis` takes it.
-        seed: int [2] for random noise.
-    """
-
-    z: tf.Tensor
-    z_mix: tf.Tensor
-    cutoff: tf.Tensor
-    labels: tf.Tensor
-    noise: object = "random"
-    seed: tf.Tensor | None = None
+    path_length: tf.Variable | None = None  # running mean, where it is regularised
 
 
 class Step:
@@ -81,7 +86,7 @@ class Step:
         resolution: level trained.
         batch: images over all devices.
         label_table: float [rows, classes], labels the generator's step draws from.
-        penalties: False leaves the gradient penalties out (lazy regularisation).
+        due: the regularisations that it has; None = all that the run has.
     """
 
     def __init__(
@@ -91,18 +96,19 @@ class Step:
         resolution: int,
         batch: int,
         label_table: tf.Tensor | None = None,
-        penalties: bool = True,
+        due: Due | None = None,
     ):
         self.nets = networks
         self.config = config
         self.resolution = resolution
         self.batch = batch
         self.label_table = label_table
-        self.penalties = penalties
+        self.due = due or Due.at(config.loss, 0)
         self.fading = resolution > config.schedule.initial_resolution
         # Official penalties are taken on pictures enlarged to the final size.
         self.gradient_scale = resolution / config.generator.resolution
-        self.half_life = 0.5 ** (batch / max(config.ema_kimg * 1000, 1e-8))
+        g_rate, d_rate = config.loss.lazy_rates
+        self.g_rate, self.d_rate = g_rate, d_rate
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, clock: dict) -> tf.Tensor:
         """Runs the iteration.
@@ -117,28 +123,44 @@ class Step:
         """
         alpha = clock["alpha"] if self.fading else 1.0
         reals = process_reals(images, alpha)
-        self.update_average()
-        d_draws = self.draw(clock["nimg"], 0, labels)
-        d_stats = self.update_discriminator(reals, d_draws, alpha, clock)
-        g_draws = self.draw(clock["nimg"], 1, None)
-        g_stats = self.update_generator(g_draws, alpha, clock["lr"])
-        stats = d_stats | g_stats
+        nimg, lazy = clock["nimg"], self.config.loss.lazy
+        stats = dict.fromkeys(METRICS, tf.zeros([]))
+        self.update_average(nimg)
+        d_draws = self.draw(nimg, drawing.D_STEP, labels)
+        stats |= self.update_discriminator(reals, d_draws, alpha, clock)
+        if lazy and self.due.d_reg:
+            stats |= self.regularize_discriminator(reals, d_draws, alpha, clock)
+        g_draws = self.draw(nimg, drawing.G_STEP)
+        stats |= self.update_generator(g_draws, alpha, clock)
+        if self.due.g_reg:
+            stats |= self.regularize_generator(self.path_draws(nimg), alpha, clock)
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
 
     # -----------------------------------------------------------------------
     # Exponential moving average of the generator, half-life in images (Karras et al.
-    # 2018, section on inference). w_avg is an average already: copied.
+    # 2018, section on inference). What is an average already, such as w_avg, is copied.
 
-    def update_average(self) -> None:
+    def update_average(self, nimg: tf.Tensor | int = 0) -> None:
         """average <- generator + (average - generator) beta."""
+        average, generator = self.nets.average, self.nets.generator
+        beta = self._beta(nimg)
         pairs = zip(
-            self.nets.average.stage_variables(self.resolution),
-            self.nets.generator.stage_variables(self.resolution),
+            average.stage_variables(self.resolution),
+            generator.stage_variables(self.resolution),
             strict=True,
         )
-        for average, v in pairs:
-            average.assign(v + (average - v) * self.half_life)
-        self.nets.average.w_avg.assign(self.nets.generator.w_avg)
+        for mean, v in pairs:
+            mean.assign(v + (mean - v) * beta)
+        pairs = zip(average.running_means, generator.running_means, strict=True)
+        for mean, v in pairs:
+            mean.assign(v)
+
+    def _beta(self, nimg: tf.Tensor | int) -> float | tf.Tensor:
+        half_life, rampup = self.config.ema_kimg * 1000, self.config.ema_rampup
+        if not rampup:
+            return 0.5 ** (self.batch / max(half_life, 1e-8))
+        half_life = tf.minimum(half_life, tf.cast(nimg, tf.float32) * rampup)
+        return 0.5 ** (self.batch / tf.maximum(half_life, 1e-8))
 
     # -----------------------------------------------------------------------
 
@@ -146,155 +168,242 @@ class Step:
         self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
     ) -> dict[str, tf.Tensor]:
         """One step of D on real pictures [N, H, W, C] and as many generated ones."""
-        variables = self.nets.discriminator.stage_variables(
-            self.resolution, self.fading
-        )
-        seed = self._seed(clock["nimg"], 7)
+        variables = self._d_variables()
+        seed = drawing.seed_of(self.config, clock["nimg"], 7)
 
         def one_round(k, reals, draws):
             fakes, w_mean = self.generate(draws, alpha, k)
             with tf.GradientTape() as tape:
                 loss, stats = self.discriminator_loss(
-                    reals, fakes, draws.labels, alpha, tf.random.fold_in(seed, k)
+                    reals, fakes, draws, alpha, tf.random.fold_in(seed, k), clock
                 )
             return _gradients(tape, loss, variables), w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
         self._update_w_avg(w_mean)
-        norm, skipped = self.nets.d_optimizer.apply(gradients, variables, clock["lr"])
+        lr = clock["lr"] * self.d_rate
+        norm, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
         return stats | {"grad_norm/d": norm, "skipped/d": skipped}
 
+    def regularize_discriminator(
+        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
+    ) -> dict[str, tf.Tensor]:
+        """A step of D on the penalties alone."""
+        variables, c = self._d_variables(), self.config.loss
+        seed = drawing.seed_of(self.config, clock["nimg"], 7)
+
+        def one_round(k, reals, draws):
+            fakes = None
+            if c.r2_gamma or c.gp_weight:
+                fakes, _ = self.generate(draws, alpha, k)
+            scores = self._scores(draws, alpha, clock)
+            with tf.GradientTape() as tape:
+                seed_k = tf.random.fold_in(seed, k)
+                _, penalty, stats = self._penalties(scores, reals, fakes, seed_k)
+                loss = tf.reduce_mean(penalty)
+            return _gradients(tape, loss, variables), stats
+
+        gradients, stats = self._rounds(one_round, reals, draws)
+        lr = clock["lr"] * self.d_rate
+        _, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
+        return stats | {"skipped/d": skipped}
+
     def discriminator_loss(
-        self, reals: tf.Tensor, fakes: tf.Tensor, labels: tf.Tensor, alpha, seed
+        self, reals, fakes, draws: Draws, alpha, seed: tf.Tensor, clock: dict
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Loss and penalties, averaged over the examples; and what they were."""
-        c, d = self.config.loss, self.nets.discriminator
-
-        def score(x):
-            return d(x, labels, alpha=alpha)
-
-        r1 = r2 = gp = tf.zeros([])
-        if self.penalties and c.r1_gamma:
-            real, gradient = losses.scores_and_gradients(score, reals)
-            r1 = losses.zero_centered(gradient, self.gradient_scale)
-        else:
-            real = score(reals)
-        if self.penalties and c.r2_gamma:
-            fake, gradient = losses.scores_and_gradients(score, fakes)
-            r2 = losses.zero_centered(gradient, self.gradient_scale)
-        else:
-            fake = score(fakes)
-        if self.penalties and c.gp_weight:
-            mix = tf.random.stateless_uniform([tf.shape(reals)[0], 1, 1, 1], seed)
-            gp, _ = losses.gradient_penalty(
-                score, reals, fakes, mix, c.gp_target, self.gradient_scale
-            )
+        c = self.config.loss
+        scores = self._scores(draws, alpha, clock)
+        known, penalty, stats = {}, 0.0, {}
+        if self.due.d_reg and not c.lazy:
+            known, penalty, stats = self._penalties(scores, reals, fakes, seed)
+        real = known["real"] if "real" in known else scores["real"](reals)
+        fake = known["fake"] if "fake" in known else scores["fake"](fakes)
         loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
         if c.drift:
             loss += c.drift * losses.drift(real)
-        penalty = c.r1_gamma * r1 + c.r2_gamma * r2 + c.gp_weight * gp
-        stats = {
+        means = {
             "loss/d": loss,
             "scores/real": real,
             "scores/fake": fake,
             "signs/real": tf.sign(real),
             "signs/fake": tf.sign(fake),
-            "penalty/r1": r1,
-            "penalty/r2": r2,
-            "penalty/gp": gp,
         }
-        total = tf.reduce_mean(loss + penalty * c.d_reg_interval)
-        return total, {k: tf.reduce_mean(v) for k, v in stats.items()}
+        stats |= {k: tf.reduce_mean(v) for k, v in means.items()}
+        return tf.reduce_mean(loss + penalty), stats
+
+    def _penalties(self, scores: dict, reals, fakes, seed):
+        """Penalties on D's gradient, weighted for how often they are left out.
+
+        Returns:
+            Scores [N, 1] that came with them, by "real" and "fake"; their sum [N, 1];
+            and what they were.
+        """
+        c, known, zero = self.config.loss, {}, tf.zeros([])
+        r1 = r2 = gp = zero
+        if c.r1_gamma:
+            known["real"], slope = losses.scores_and_gradients(scores["real"], reals)
+            r1 = losses.zero_centered(slope, self.gradient_scale)
+        if c.r2_gamma:
+            known["fake"], slope = losses.scores_and_gradients(scores["fake"], fakes)
+            r2 = losses.zero_centered(slope, self.gradient_scale)
+        if c.gp_weight:
+            mix = tf.random.stateless_uniform([tf.shape(reals)[0], 1, 1, 1], seed)
+            gp, _ = losses.gradient_penalty(
+                scores["real"], reals, fakes, mix, c.gp_target, self.gradient_scale
+            )
+        total = c.r1_gamma * r1 + c.r2_gamma * r2 + c.gp_weight * gp
+        stats = {"penalty/r1": r1, "penalty/r2": r2, "penalty/gp": gp}
+        stats = {k: tf.reduce_mean(v) for k, v in stats.items()}
+        return known, total * c.d_reg_interval, stats
 
     # -----------------------------------------------------------------------
 
     def update_generator(
-        self, draws: Draws, alpha, lr: tf.Tensor
+        self, draws: Draws, alpha, clock: dict
     ) -> dict[str, tf.Tensor]:
         """One step of G."""
-        variables = self.nets.generator.stage_variables(self.resolution, self.fading)
+        variables = self._g_variables()
         loss_of = losses.GENERATOR[self.config.loss.g_loss]
 
         def one_round(k, draws):
+            score = self._scores(draws, alpha, clock)["fake"]
             with tf.GradientTape() as tape:
                 fakes, w_mean = self.generate(draws, alpha, k)
-                scores = self.nets.discriminator(fakes, draws.labels, alpha=alpha)
-                loss = tf.reduce_mean(loss_of(scores))
+                loss = tf.reduce_mean(loss_of(score(fakes)))
             return _gradients(tape, loss, variables), w_mean, {"loss/g": loss}
 
         gradients, w_mean, stats = self._rounds(one_round, draws)
         self._update_w_avg(w_mean)
+        lr = clock["lr"] * self.g_rate
         norm, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
         return stats | {"grad_norm/g": norm, "skipped/g": skipped}
 
+    # -----------------------------------------------------------------------
+    # Path length regularisation (Karras et al. 2020, section 3.2): a step in w should
+    # change the picture by the same amount everywhere, and in every direction.
+
+    def regularize_generator(
+        self, draws: Draws, alpha, clock: dict, direction: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """A step of G on the spread of its path lengths alone.
+
+        Args:
+            draws: of a batch of its own, `path_draws`.
+            alpha: how far the resolution has faded in.
+            clock: as in `__call__`.
+            direction: float [N, H, W, C] normal numbers; None = drawn.
+        """
+        variables, c = self._g_variables(), self.config.loss
+        seed = drawing.seed_of(self.config, clock["nimg"], 8)
+        before = tf.convert_to_tensor(self.nets.path_length)
+
+        def one_round(k, draws):
+            with tf.GradientTape() as tape:
+                ws, w_mean = self.styles(draws)
+                images, lengths = losses.path_lengths(
+                    lambda ws: self.synthesize(ws, draws, alpha, k),
+                    ws,
+                    lambda shape: self._direction(shape, seed, k, direction),
+                )
+                # The running mean takes these lengths in first; its slope counts.
+                mean = before + c.pl_decay * (tf.reduce_mean(lengths) - before)
+                penalty = tf.reduce_mean(tf.square(lengths - mean))
+                loss = penalty * (c.pl_weight * c.g_reg_interval)
+            stats = {"penalty/path_length": penalty, "path_length/mean": mean}
+            return _gradients(tape, loss, variables), w_mean, stats
+
+        gradients, w_mean, stats = self._rounds(one_round, draws)
+        self._update_w_avg(w_mean)
+        mean = _over_replicas(stats["path_length/mean"])
+        self.nets.path_length.assign(mean)
+        lr = clock["lr"] * self.g_rate
+        _, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
+        return stats | {"path_length/mean": mean, "skipped/g": skipped}
+
+    @staticmethod
+    def _direction(shape, seed, k, given: tf.Tensor | None) -> tf.Tensor:
+        if given is not None:
+            return given
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = tf.random.fold_in(tf.random.fold_in(seed, k), replica)
+        return tf.random.stateless_normal(shape, seed)
+
+    # -----------------------------------------------------------------------
+
     def generate(self, draws: Draws, alpha, k=0) -> tuple[tf.Tensor, tf.Tensor]:
         """Pictures in training: mixed, not truncated; and the batch mean of w."""
+        ws, w_mean = self.styles(draws)
+        return self.synthesize(ws, draws, alpha, k), w_mean
+
+    def styles(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mixed styles [N, num_styles, w_dim], and the batch mean of w."""
         g = self.nets.generator
         labels = draws.labels if g.config.classes else None
         w = g.mapping(draws.z, labels)
         ws = g.broadcast(w)
-        if g.config.style_mixing_prob > 0 and g.config.use_styles:
+        if g.config.style_mixing_prob > 0 and g.config.has_styles:
             other = g.broadcast(g.mapping(draws.z_mix, labels))
             ws = g.mix(ws, other, draws.cutoff)
+        return ws, tf.reduce_mean(w, axis=0)
+
+    def synthesize(self, ws: tf.Tensor, draws: Draws, alpha, k=0) -> tf.Tensor:
+        """Pictures of styles, with the noise of round k."""
         seed = None if draws.seed is None else tf.random.fold_in(draws.seed, k)
-        images = g.synthesis(
-            ws, noise=draws.noise, resolution=self.resolution, alpha=alpha, seed=seed
+        return self.nets.generator.synthesis(
+            ws,
+            noise=draws.noise,
+            resolution=self.resolution,
+            alpha=alpha,
+            seed=seed,
+            training=True,
         )
-        return images, tf.reduce_mean(w, axis=0)
+
+    def _scores(self, draws: Draws, alpha, clock: dict) -> dict[str, Callable]:
+        """D behind the augmentation, for "real" and for "fake" pictures."""
+
+        def score(luck):
+            def of(x):
+                x = self._augment(x, luck, clock)
+                d, labels = self.nets.discriminator, draws.labels
+                return d(x, labels, alpha=alpha, training=True)
+
+            return of
+
+        return {"real": score(draws.luck_real), "fake": score(draws.luck)}
+
+    def _augment(self, x: tf.Tensor, luck, clock: dict) -> tf.Tensor:
+        c = self.config.augment
+        if c.kind == "diffaugment":
+            return diffaugment(x, luck, c.policy)
+        return ada(x, luck, clock["p"], c.groups) if c.kind == "ada" else x
+
+    def _g_variables(self) -> list:
+        return self.nets.generator.stage_variables(self.resolution, self.fading)
+
+    def _d_variables(self) -> list:
+        return self.nets.discriminator.stage_variables(self.resolution, self.fading)
 
     def _update_w_avg(self, w_mean: tf.Tensor) -> None:
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            w_mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, w_mean)
+        w_mean = _over_replicas(w_mean)
         g = self.nets.generator
         g.w_avg.assign(w_mean + (g.w_avg - w_mean) * g.config.w_avg_beta)
 
-    # -----------------------------------------------------------------------
-    # What is drawn, and who gets which part of it
-
-    def draw(self, nimg: tf.Tensor, which: int, labels: tf.Tensor | None) -> Draws:
-        """Latents, cut-off and labels of one forward pass, this device's share.
-
-        Args:
-            nimg: int64 scalar, images seen.
-            which: 0 for D's step, 1 for G's.
-            labels: those of the real pictures, or None to draw from the label table.
-        """
-        g, n = self.config.generator, self.batch
-        z, z_mix, cut, coin, rows, noise = (
-            self._seed(nimg, 10 * which + i) for i in range(20, 26)
-        )
-        layers = 2 * (self.resolution.bit_length() - 2)  # those now active
-        cutoff = tf.random.stateless_uniform([], cut, 1, layers, tf.int32)
-        mixes = tf.random.stateless_uniform([], coin) < g.style_mixing_prob
-        if labels is None:
-            labels = tf.zeros([n, 0])
-            if g.classes:
-                top = len(self.label_table)
-                pick = tf.random.stateless_uniform([n], rows, 0, top, tf.int32)
-                labels = tf.gather(self.label_table, pick)
-            labels = self._share(labels)
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return Draws(
-            z=self._share(tf.random.stateless_normal([n, g.z_dim], z)),
-            z_mix=self._share(tf.random.stateless_normal([n, g.z_dim], z_mix)),
-            cutoff=tf.where(mixes, cutoff, g.num_layers),
-            labels=labels,
-            seed=tf.random.fold_in(noise, replica),
+    def draw(
+        self, nimg: tf.Tensor, which: int, labels: tf.Tensor | None = None, n=None
+    ) -> Draws:
+        """This device's share of the draws of one forward pass, see `draws.draw`."""
+        n = n or self.batch
+        return drawing.draw(
+            self.config, self.resolution, n, nimg, which, labels, self.label_table
         )
 
-    def _seed(self, nimg: tf.Tensor, salt: int) -> tf.Tensor:
-        seed = tf.constant([self.config.seed, salt], tf.int64)
-        return tf.random.fold_in(seed, nimg)
-
-    def _share(self, x: tf.Tensor) -> tf.Tensor:
-        """Examples r, r + R, r + 2R, ... of a whole batch, on device r of R."""
-        context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync
-        if replicas == 1:
-            return x
-        x = tf.reshape(x, [-1, replicas, *x.shape[1:]])
-        return tf.gather(x, context.replica_id_in_sync_group, axis=1)
+    def path_draws(self, nimg: tf.Tensor) -> Draws:
+        """Draws of the smaller batch that path lengths are measured on."""
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        least = replicas * self.config.accumulate
+        n = max(self.batch // self.config.loss.pl_shrink // least, 1) * least
+        return self.draw(nimg, drawing.PATH_LENGTH, n=n)
 
     # -----------------------------------------------------------------------
     # Gradient accumulation: the device's share in `accumulate` rounds, one after the
@@ -307,13 +416,9 @@ class Step:
             return one_round(0, *shares)
 
         def part(share, k):
-            def take(x):
-                return tf.gather(tf.reshape(x, [-1, a, *x.shape[1:]]), k, axis=1)
-
             if isinstance(share, Draws):
-                named = {n: take(getattr(share, n)) for n in ("z", "z_mix", "labels")}
-                return Draws(**(vars(share) | named))
-            return take(share)
+                return share.part(k, a)
+            return part_of(share, k, a)
 
         def body(k, total):
             result = one_round(k, *(part(s, k) for s in shares))
@@ -332,3 +437,11 @@ def _gradients(tape: tf.GradientTape, loss: tf.Tensor, variables: list) -> list:
     """Gradients of the loss; zero for a weight that it does not depend on."""
     zero = tf.UnconnectedGradients.ZERO
     return tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
+
+
+def _over_replicas(x: tf.Tensor) -> tf.Tensor:
+    """Mean over all devices."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return x
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf.config import TrainConfig
+from stylegan_tf.augment.controller import Controller
+from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.data import pipeline
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
@@ -28,7 +29,7 @@ from stylegan_tf.schedule import Phase, phase_at
 from stylegan_tf.training import devices
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.state import State
-from stylegan_tf.training.step import METRICS, Networks, Step
+from stylegan_tf.training.step import METRICS, Due, Networks, Step
 
 
 class Trainer:
@@ -66,9 +67,11 @@ class Trainer:
         self._functions: dict[tuple, Callable] = {}
         self._iterator, self._reading = None, None
         self._tick: _Tick | None = None
+        self.augment = _controller(config.augment)
         with self.strategy.scope():
             self.networks = make_networks(config)
-            self.state = State(self.networks, self.run_dir, writes=self.chief)
+            kept = self.augment if config.augment.kind == "ada" else None
+            self.state = State(self.networks, self.run_dir, self.chief, kept)
         self.phase = self._phase()
 
     def _phase(self) -> Phase:
@@ -114,19 +117,22 @@ class Trainer:
         """One iteration of D and G; returns the step's metrics as in `METRICS`."""
         self.phase = phase = self._phase()
         self._enter(phase)
-        interval = self.config.loss.d_reg_interval
-        penalties = (self.state.nimg // phase.batch) % interval == 0
+        due = Due.at(self.config.loss, self.state.nimg // phase.batch)
         batch = next(self._iterator)
         clock = {
             "nimg": tf.constant(self.state.nimg, tf.int64),
             "alpha": tf.constant(phase.alpha, tf.float32),
             "lr": tf.constant(phase.lr, tf.float32),
+            "p": tf.constant(self.augment.p, tf.float32),
         }
-        function = self._function(phase, penalties)
+        function = self._function(phase, due)
         metrics = function(batch["image"], batch["label"], clock)
         self.state.nimg += phase.batch
+        if self.config.augment.kind == "ada":
+            sign = float(metrics[METRICS.index("signs/real")])
+            self.augment.update(sign, phase.batch)
         if self._tick:
-            self._tick.add(metrics, penalties)
+            self._tick.add(metrics, due)
         return metrics
 
     def _enter(self, phase: Phase) -> None:
@@ -154,9 +160,9 @@ class Trainer:
 
         return self.strategy.distribute_datasets_from_function(of_worker)
 
-    def _function(self, phase: Phase, penalties: bool) -> Callable:
+    def _function(self, phase: Phase, due: Due) -> Callable:
         """The compiled iteration of a resolution, traced once."""
-        key = (phase.resolution, phase.batch, penalties)
+        key = (phase.resolution, phase.batch, due)
         if key not in self._functions:
             step = Step(
                 self.networks,
@@ -164,7 +170,7 @@ class Trainer:
                 phase.resolution,
                 phase.batch,
                 self._labels,
-                penalties,
+                due,
             )
 
             @tf.function(autograph=False)
@@ -196,6 +202,8 @@ class Trainer:
             "timing/seconds_per_kimg": 1000 * seconds / images,
             "timing/total_seconds": state.seconds,
         }
+        if self.config.augment.kind == "ada":
+            stats["augment/p"] = self.augment.p
         stats |= devices.memory_gb()
         began = time.perf_counter()
         number = tick.number + 1
@@ -252,14 +260,27 @@ def make_networks(config: TrainConfig) -> Networks:
     discriminator = Discriminator(config.discriminator, dtype=policy)
     average = Generator(config.generator, dtype=policy, name="average")
     average.set_weights(generator.get_weights())
-    adam = (config.adam_beta1, config.adam_beta2, config.adam_epsilon)
+    g_rate, d_rate = config.loss.lazy_rates
+    mean = tf.Variable(0.0, trainable=False) if config.loss.pl_weight else None
     return Networks(
         generator,
         discriminator,
         average,
-        Adam(generator.trainable_variables, *adam, name="g_adam"),
-        Adam(discriminator.trainable_variables, *adam, name="d_adam"),
+        _adam(config, generator.trainable_variables, g_rate, "g_adam"),
+        _adam(config, discriminator.trainable_variables, d_rate, "d_adam"),
+        mean,
     )
+
+
+def _adam(config: TrainConfig, variables: list, rate: float, name: str) -> Adam:
+    """Adam, its betas corrected for the steps that regularisation adds."""
+    betas = config.adam_beta1**rate, config.adam_beta2**rate
+    return Adam(variables, *betas, config.adam_epsilon, name=name)
+
+
+def _controller(c: AugmentConfig) -> Controller:
+    kind = "ada" if c.adapt else "fixed"
+    return Controller(c.p, kind, c.target, c.kimg, c.interval)
 
 
 class _Tick:
@@ -268,12 +289,12 @@ class _Tick:
     def __init__(self, nimg: int, number: int = 0):
         self.start, self.number, self.steps = nimg, number, 0
         self.began = time.perf_counter()
-        self._sums: dict[bool, list] = {True: [0, 0.0], False: [0, 0.0]}
+        self._sums: dict[Due, tuple[int, tf.Tensor]] = {}
 
-    def add(self, metrics: tf.Tensor, penalties: bool) -> None:
+    def add(self, metrics: tf.Tensor, due: Due) -> None:
         self.steps += 1
-        self._sums[penalties][0] += 1
-        self._sums[penalties][1] += metrics
+        n, total = self._sums.get(due, (0, 0.0))
+        self._sums[due] = (n + 1, total + metrics)
 
     def due(self, nimg: int, phase: Phase) -> bool:
         return nimg >= self.start + phase.tick_kimg * 1000
@@ -283,12 +304,10 @@ class _Tick:
 
     def means(self) -> dict[str, float]:
         """Means over the tick; of penalties, over the steps that had them."""
-        sums = {k: (n, np.asarray(s)) for k, (n, s) in self._sums.items() if n}
-        every = sum(s for _, s in sums.values()) / self.steps
-        out = dict(zip(METRICS, every.tolist(), strict=True))
-        if True in sums:
-            n, with_penalties = sums[True]
-            for name, value in zip(METRICS, with_penalties / n, strict=True):
-                if name.startswith("penalty/"):
-                    out[name] = float(value)
+        sums = [(due, n, np.asarray(s)) for due, (n, s) in self._sums.items()]
+        out = {}
+        for i, name in enumerate(METRICS):
+            values = [(n, s[i]) for due, n, s in sums if due.has(name)]
+            steps = sum(n for n, _ in values)
+            out[name] = float(sum(v for _, v in values)) / steps if steps else 0.0
         return out

@@ -1,0 +1,1 @@
+"""What the discriminator sees of a small data set: DiffAugment, ADA, its controller."""

@@ -1,0 +1,138 @@
+"""The pipeline of adaptive discriminator augmentation.
+
+Karras et al. 2020, "Training generative adversarial networks with limited data",
+appendix B. Real and generated pictures pass through it on their way to the
+discriminator. Each transform is applied to each example with probability p, which
+`controller` adapts; as long as p stays below about 0.8 the generator does not learn to
+draw augmented pictures (section 2).
+"""
+
+import tensorflow as tf
+
+from stylegan_tf.augment import color, geometry, matrices, wavelets
+from stylegan_tf.augment.luck import gated, normal, power_of_two
+from stylegan_tf.errors import UserError
+
+# In the order in which they are applied; names of the paper's section 3.
+SINGLE = ("blit", "geom", "color", "filter", "noise", "cutout")
+GROUPS = {name: (name,) for name in SINGLE} | {
+    "bg": SINGLE[:2],
+    "bgc": SINGLE[:3],
+    "bgcf": SINGLE[:4],
+    "bgcfn": SINGLE[:5],
+    "bgcfnc": SINGLE,
+}
+BAND_GAIN = 1.0  # standard deviation, octaves
+BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # of natural pictures, lowest first
+NOISE = 0.1  # standard deviation of the noise's standard deviation
+CUTOUT = 0.5  # of the picture's size
+
+
+def ada(images: tf.Tensor, luck: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor:
+    """Pictures as the discriminator gets to see them.
+
+    Differentiable twice with respect to the pictures. An example that no transform of
+    a stage was applied to leaves the stage bit by bit as it was; p = 0 is the identity.
+
+    Args:
+        images: float [N, H, W, C] in [-1, 1], H, W and C static.
+        luck: float32 [N, LUCK] from `luck.draw`, a row an example.
+        p: float or scalar tensor, probability of each transform; 1 and more = always.
+        groups: a name of `GROUPS`.
+
+    Returns:
+        [N, H, W, C] in the precision of `images`; not clipped.
+
+    Raises:
+        UserError: unknown name, or colours of neither 1, 3 nor 4 channels.
+    """
+    if groups not in GROUPS:
+        raise UserError(
+            f"Unknown augmentation {groups!r}; there are {', '.join(GROUPS)}."
+        )
+    wanted, x = GROUPS[groups], tf.cast(images, tf.float32)
+    if "blit" in wanted or "geom" in wanted:
+        x = _geometry(x, luck, p, wanted)
+    for name, stage in STAGES.items():
+        x = stage(x, luck, p) if name in wanted else x
+    return tf.cast(x, images.dtype)
+
+
+def _only(touched, new, old) -> tf.Tensor:
+    """The new picture where touched, bool [N], the old one elsewhere."""
+    return tf.where(touched[:, None, None, None], new, old)
+
+
+# ---------------------------------------------------------------------------
+
+
+def _geometry(x, luck, p, groups):
+    inverse = geometry.inverse_matrix(luck, p, *x.shape[1:3], groups)
+    return _only(matrices.changed(inverse), geometry.resample(x, inverse), x)
+
+
+def _color(x, luck, p):
+    x, *alpha = color.split_alpha(x)
+    matrix = color.color_matrix(luck, p, x.shape[-1])
+    x = _only(matrices.changed(matrix), color.recolor(x, matrix), x)
+    return tf.concat([x, *alpha], axis=-1)
+
+
+# ---------------------------------------------------------------------------
+# Image-space filtering: four bands of the spectrum, made stronger or weaker
+
+
+def _filter(x, luck, p):
+    gains = band_gains(luck, p)
+    rows, columns = (
+        tf.tensordot(gains, wavelets.bands(size), 1)  # [N, size, size]
+        for size in x.shape[1:3]
+    )
+    y = tf.einsum("njw,nhwc->nhjc", columns, tf.einsum("nih,nhwc->niwc", rows, x))
+    return _only(tf.reduce_any(gains != 1, axis=1), y, x)
+
+
+def band_gains(luck: tf.Tensor, p) -> tf.Tensor:
+    """Gain of each band, float32 [N, 4].
+
+    Band by band a gain t is drawn and all four are divided by
+    sqrt(sum_k power_k t_k^2), t_k = 1 for the others, which keeps a natural picture's
+    power.
+    """
+    gains = tf.ones([tf.shape(luck)[0], wavelets.BANDS])
+    for band, power in enumerate(BAND_POWER):
+        on, u = gated(luck, f"band{band}", p)
+        t = tf.where(on, power_of_two(u, BAND_GAIN), 1.0)[:, None]
+        one = 1 + (t - 1) * tf.one_hot(band, wavelets.BANDS)
+        gains *= one / tf.sqrt(1 + power * (t * t - 1))
+    return gains
+
+
+# ---------------------------------------------------------------------------
+# Corruptions
+
+
+def _noise(x, luck, p):
+    """Independent normal noise a pixel and channel, of strength |N(0, 0.1^2)|."""
+    on, u, *pair = gated(luck, "noise", p)
+    seeds = tf.cast(tf.stack(pair, axis=1) * 2**23, tf.int32)  # [N, 2], 46 random bits
+    noise = tf.map_fn(
+        lambda seed: tf.random.stateless_normal(x.shape[1:], seed),
+        seeds,
+        fn_output_signature=tf.TensorSpec(x.shape[1:]),
+    )
+    return _only(on, x + noise * tf.abs(normal(u, NOISE))[:, None, None, None], x)
+
+
+def _cutout(x, luck, p):
+    """A rectangle of half the size set to zero, its centre anywhere in the picture."""
+    on, u, v = gated(luck, "cutout", p)
+    inside = []
+    for centre, size in ((u, x.shape[2]), (v, x.shape[1])):
+        pixels = (tf.range(size, dtype=tf.float32) + 0.5) / size
+        inside.append(tf.abs(pixels - centre[:, None]) < CUTOUT / 2)  # [N, size]
+    hole = inside[1][:, :, None] & inside[0][:, None] & on[:, None, None]
+    return tf.where(hole[..., None], 0.0, x)
+
+
+STAGES = {"color": _color, "filter": _filter, "noise": _noise, "cutout": _cutout}

@@ -1,0 +1,194 @@
+"""The official build functions' arguments, as our configs, and back.
+
+A pickle names the function that builds each network and the arguments that were given;
+what was not given has the function's default. The functions differ by release:
+
+    G_style, D_basic                      StyleGAN (Karras et al. 2019)
+    G_main, D_stylegan2                   StyleGAN2, skip / resnet / orig
+    G_main with G_synthesis_stylegan_revised, D_stylegan      StyleGAN2's growing ones
+    G_paper, D_paper                      progressive GAN (Karras et al. 2018)
+"""
+
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config.networks import STYLEGAN2
+from stylegan_tf.errors import UserError
+from stylegan_tf.official.pickles import NetworkState
+
+# Official argument -> our field.
+GENERATOR = {
+    "num_channels": "channels",
+    "resolution": "resolution",
+    "label_size": "classes",
+    "fmap_base": "fmap_base",
+    "fmap_decay": "fmap_decay",
+    "fmap_max": "fmap_max",
+    "latent_size": "z_dim",
+    "dlatent_size": "w_dim",
+    "mapping_layers": "mapping_layers",
+    "mapping_fmaps": "mapping_width",
+    "mapping_lrmul": "mapping_lrmul",
+    "normalize_latents": "normalize_z",
+    "use_styles": "use_styles",
+    "const_input_layer": "const_input",
+    "use_noise": "use_noise",
+    "use_pixel_norm": "use_pixel_norm",
+    "use_instance_norm": "use_instance_norm",
+    "blur_filter": "blur_filter",
+    "resample_kernel": "resample_filter",
+    "nonlinearity": "activation",
+    "style_mixing_prob": "style_mixing_prob",
+    "dlatent_avg_beta": "w_avg_beta",
+}
+DISCRIMINATOR = {
+    name: ours
+    for name, ours in GENERATOR.items()
+    if ours in DiscriminatorConfig.__dataclass_fields__
+} | {"mbstd_group_size": "mbstd_group", "mbstd_num_features": "mbstd_features"}
+
+ARCHITECTURES = {"skip": "skip", "resnet": "residual", "orig": "original"}
+# Those of progressive GAN: ladder B without the blur, from z straight to pictures.
+PROGAN = {
+    "use_styles": False,
+    "const_input": False,
+    "use_noise": False,
+    "use_pixel_norm": True,
+    "use_instance_norm": False,
+    "mapping_layers": 0,
+    "style_mixing_prob": 0.0,
+    "blur_filter": (),
+}
+# Arguments that must have one value, because we have no other.
+FIXED = {"use_wscale": True, "fmap_min": 1, "use_pixelnorm": True}
+FIXED |= {"mapping_nonlinearity": "lrelu", "mapping_use_wscale": True}
+
+
+def generator_config(state: NetworkState) -> GeneratorConfig:
+    """The config of an official generator.
+
+    Raises:
+        UserError: it is of a kind that we do not have.
+    """
+    kind = _generator_kind(state)
+    fields = _fields(state, GENERATOR)
+    if kind == "progan":
+        if fields.get("classes"):
+            raise UserError(f"{state.name} is a progressive GAN with labels; not read.")
+        fields = PROGAN | fields
+        width = min(fields.get("fmap_base", 8192), fields.get("fmap_max", 512))
+        fields.setdefault("z_dim", width)
+        return GeneratorConfig(**fields | {"w_dim": fields["z_dim"]})
+    if kind != "stylegan":
+        fields = {"fmap_base": 16384, "use_styles": True} | fields
+    return GeneratorConfig(**fields | {"architecture": kind})
+
+
+def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
+    """The config of an official discriminator.
+
+    Raises:
+        UserError: it is of a kind that we do not have.
+    """
+    fields, given = _fields(state, DISCRIMINATOR), state.static_kwargs
+    name = state.build_func_name
+    if name == "D_paper":
+        return DiscriminatorConfig(**fields | {"blur_filter": ()})
+    if name == "D_basic":
+        return DiscriminatorConfig(**fields)
+    if name == "D_stylegan":
+        kind = "revised"
+    elif name == "D_stylegan2":
+        kind = _architecture(given.get("architecture", "resnet"))
+    else:
+        raise UserError(f"{state.name} is built by {name!r}; {_KNOWN}")
+    return DiscriminatorConfig(**{"fmap_base": 16384} | fields | {"architecture": kind})
+
+
+_KNOWN = (
+    "known are G_style and D_basic (StyleGAN), G_main, D_stylegan and D_stylegan2 "
+    "(StyleGAN2), G_paper and D_paper (progressive GAN)."
+)
+
+
+def _generator_kind(state: NetworkState) -> str:
+    name = state.build_func_name
+    if name in ("G_style", "G_paper"):
+        return {"G_style": "stylegan", "G_paper": "progan"}[name]
+    if name != "G_main":
+        raise UserError(f"{state.name} is built by {name!r}; {_KNOWN}")
+    synthesis = state.components.get("synthesis")
+    built = synthesis.build_func_name if synthesis else ""
+    if built == "G_synthesis_stylegan_revised":
+        return "revised"
+    if built == "G_synthesis_stylegan2":
+        return _architecture(state.static_kwargs.get("architecture", "skip"))
+    raise UserError(f"{state.name} has a synthesis network {built!r}; {_KNOWN}")
+
+
+def _architecture(name) -> str:
+    if name not in ARCHITECTURES:
+        raise UserError(
+            f"architecture is {name!r}; known are {', '.join(ARCHITECTURES)}."
+        )
+    return ARCHITECTURES[name]
+
+
+def _fields(state: NetworkState, names: dict[str, str]) -> dict:
+    """Our fields for the arguments that were given."""
+    given = state.static_kwargs
+    for name, value in FIXED.items():
+        if given.get(name, value) != value:
+            raise UserError(
+                f"{state.name} was built with {name}={given[name]!r}; only {value!r} "
+                f"is read."
+            )
+    fields = {ours: given[name] for name, ours in names.items() if name in given}
+    for ours in ("blur_filter", "resample_filter"):
+        if ours in fields:
+            fields[ours] = tuple(fields[ours] or ())
+    missing = [name for name, value in fields.items() if value is None]
+    return {k: v for k, v in fields.items() if k not in missing}
+
+
+# ---------------------------------------------------------------------------
+# And back
+
+
+def official_arguments(c: GeneratorConfig | DiscriminatorConfig) -> tuple[str, dict]:
+    """Build function and arguments of the official network that `c` describes.
+
+    Raises:
+        UserError: there is none.
+    """
+    generator = isinstance(c, GeneratorConfig)
+    _check_official(c)
+    names = GENERATOR if generator else DISCRIMINATOR
+    skip = ["resample_filter"] if c.architecture == "stylegan" else ["blur_filter"]
+    if generator and c.architecture != "stylegan":
+        skip += ["use_styles", "const_input", "use_pixel_norm", "use_instance_norm"]
+    arguments = {
+        name: getattr(c, ours) for name, ours in names.items() if ours not in skip
+    }
+    for name in ("blur_filter", "resample_kernel"):
+        if name in arguments:
+            arguments[name] = list(arguments[name]) or None
+    if c.architecture == "stylegan":
+        return ("G_style" if generator else "D_basic"), arguments
+    if c.architecture == "revised":
+        extra = {"synthesis_func": "G_synthesis_stylegan_revised"} if generator else {}
+        return ("G_main" if generator else "D_stylegan"), arguments | extra
+    back = {ours: name for name, ours in ARCHITECTURES.items()}
+    arguments["architecture"] = back[c.architecture]
+    return ("G_main" if generator else "D_stylegan2"), arguments
+
+
+def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
+    reasons = {
+        f"architecture={c.architecture}": c.architecture
+        not in ("stylegan", *STYLEGAN2),
+        "pictures that are not square or no power of two": c.start_shape != (4, 4),
+        "noise after AdaIN": getattr(c, "noise_position", "") == "after_adain",
+        "a projection on the label": getattr(c, "conditioning", "") == "projection",
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found:
+        raise UserError(f"the official networks do not know {found[0]}.")

@@ -1,0 +1,336 @@
+"""A stack machine that reads pickles of plain data, and does nothing else.
+
+A pickle is a program, and Python's own machine lets it call whatever it names. This one
+knows only the operations that data needs. A name in the file gives an inert `Symbol`,
+if it is one of the few that networks need; what calling it means stands in a table of
+our own functions. Arrays are views of the bytes that are in the file, so that no number
+in it decides how much memory is taken.
+"""
+
+import math
+import pickletools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+MAX_STEPS = 100_000  # operations in a file, and values in it; real ones: 20,000
+DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
+PLAIN = (type(None), bool, int, float, str, bytes)
+ONLY = "only TensorFlow pickles of StyleGAN and StyleGAN2 are read."
+AGAIN = "download or copy it again."
+
+
+class Refused(Exception):
+    """Why a file is not read; its message goes on from the file's name."""
+
+
+def need(condition, reason: str) -> None:
+    if not condition:
+        raise Refused(reason)
+
+
+def shown(value) -> str:
+    """A value of the file, short and on one line."""
+    if not isinstance(value, (str, int, float, Symbol)):
+        return type(value).__name__
+    text = str(value)
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+
+
+# ---------------------------------------------------------------------------
+# The machine, and what stands in for the objects of a pickle
+
+
+class Allowance:
+    """An amount that bounds how much a file may unfold to."""
+
+    def __init__(self, amount: int):
+        self.left = amount
+
+    def spend(self, amount: int = 1) -> None:
+        self.left -= amount
+        need(self.left >= 0, "unfolds to far more than networks need; it is not read.")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """The name of a class or function, and nothing more."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class NetworkNode:
+    """A network whose state comes later."""
+
+    state: dict | None = None
+
+    def build(self, machine: "Machine", state) -> None:
+        fits = self.state is None and type(state) is dict
+        need(fits, "gives a network something else than its state.")
+        self.state = state
+
+
+class DTypeNode:
+    """A type of numbers whose byte order comes later."""
+
+    order: str | None = None
+
+    def __init__(self, code):
+        fits = type(code) is str and code in DTYPES
+        need(fits, f"holds an array of type {shown(code)}; only numbers are read.")
+        self.code = code
+
+    def build(self, machine: "Machine", state) -> None:
+        fits = self.order is None and type(state) is tuple and len(state) in (8, 9)
+        fits = fits and state[1] in ("<", ">", "|") and state[2:5] == (None,) * 3
+        need(fits, "describes a type of array that networks do not have.")
+        self.order = state[1]
+
+
+class ArrayNode:
+    """An array whose shape and values come later."""
+
+    value: np.ndarray | None = None
+
+    def build(self, machine: "Machine", state) -> None:
+        fits = self.value is None and type(state) is tuple and len(state) == 5
+        fits = fits and type(state[3]) in (bool, int)
+        need(fits, "describes an array in a way that NumPy does not.")
+        _, shape, dtype, fortran, data = state
+        self.value = machine.array(data, dtype, shape, "F" if fortran else "C")
+
+
+def _operations(data: bytes) -> Iterator[tuple[str, object]]:
+    """(name, argument) of every operation of a pickle."""
+    found = pickletools.genops(data)
+    for _ in range(MAX_STEPS):
+        try:
+            operation, argument, _ = next(found)
+        except Exception as e:  # whatever a broken argument leads to
+            raise Refused(f"is cut short, damaged or no pickle; {AGAIN}") from e
+        yield operation.name, argument
+    raise Refused(f"has more than {MAX_STEPS} operations; networks need fewer.")
+
+
+class Machine:
+    """Runs the operations of one pickle on plain data.
+
+    Args:
+        size: of the file, in bytes. What is made of them (bytes out of strings, numbers
+            turned to our byte order) may take twice as much and no more.
+    """
+
+    def __init__(self, size: int):
+        self.bytes, self.values = Allowance(2 * size), Allowance(MAX_STEPS)
+        self.stack: list = []
+        self.below: list[list] = []  # the stacks under each mark
+        self.memo: dict[int, object] = {}
+
+    def run(self, data: bytes):
+        """The value that the pickle ends with."""
+        for name, argument in _operations(data):
+            if name == "STOP":
+                return self.stack.pop()
+            need(name not in ("PERSID", "BINPERSID"), f"is a PyTorch pickle; {ONLY}")
+            need(name in _STEPS, f"uses {name}, which no pickle of networks needs.")
+            _STEPS[name](self, argument)
+        raise AssertionError("unreachable: the operations end in STOP or a refusal")
+
+    def push(self, value) -> None:
+        huge = isinstance(value, int) and value.bit_length() > 64
+        need(not huge, "holds a number of more than 64 bits.")
+        self.stack.append(value)
+
+    def pop(self, count: int) -> list:
+        """Takes the topmost values, the last one last."""
+        need(count <= len(self.stack), "is damaged: it takes what is not there.")
+        values = self.stack[-count:]
+        del self.stack[-count:]
+        return values
+
+    def mark(self) -> None:
+        self.below.append(self.stack)
+        self.stack = []
+
+    def marked(self) -> list:
+        """Takes the values since the last mark."""
+        values, self.stack = self.stack, self.below.pop()
+        return values
+
+    def fill(self, kind: type, values: list) -> None:
+        """Puts values into the list, dict or set that is topmost."""
+        target = self.stack[-1]
+        fits = type(target) is kind
+        need(fits, f"is damaged: it fills something that is no {kind.__name__}.")
+        if kind is list:
+            target.extend(values)
+        else:
+            target.update(_pairs(values) if kind is dict else hashable(values))
+
+    def symbol(self, module, name) -> None:
+        """Puts a name on the stack, if it is one of those that networks need."""
+        texts = type(module) is str and type(name) is str
+        need(texts, "asks for something by what is no name.")
+        asked = f"{module}.{name}"
+        torch = module.split(".", 1)[0] in ("torch", "torch_utils")
+        need(not torch, f"is a PyTorch pickle (it has {shown(asked)}); {ONLY}")
+        found = asked in _CALLS or asked in _MAKES or asked == "numpy.ndarray"
+        need(found, f"asks for {shown(asked)}, which no network needs; not run.")
+        self.push(Symbol(asked))
+
+    def call(self, table: dict[str, Callable]) -> None:
+        """Replaces a name and its arguments by what our table makes of them."""
+        symbol, arguments = self.pop(2)
+        fits = type(symbol) is Symbol and symbol.name in table
+        need(fits, f"calls {shown(symbol)}, which no network needs; not run.")
+        need(type(arguments) is tuple, "is damaged: a call's arguments are no tuple.")
+        self.push(table[symbol.name](self, *arguments))
+
+    def build(self) -> None:
+        """Gives an object its state; a dict, once an EasyDict, has none but its items.
+
+        Names have no state: nothing in a file reaches a class or function.
+        """
+        (state,), thing = self.pop(1), self.stack[-1]
+        if type(thing) in (NetworkNode, DTypeNode, ArrayNode):
+            thing.build(self, state)
+        else:
+            empty = type(thing) is dict and type(state) is dict and not state
+            need(empty, f"sets the state of {shown(thing)}; it is not read.")
+
+    def raw(self, data) -> bytes | bytearray:
+        """Bytes, which Python 2 wrote as a string."""
+        if type(data) is str:
+            self.bytes.spend(len(data))
+            return data.encode("latin-1")
+        fits = type(data) in (bytes, bytearray)
+        need(fits, f"has an array made of {shown(data)}; only numbers are read.")
+        return data
+
+    def array(self, data, dtype, shape, order: str) -> np.ndarray:
+        """The array [*shape] that these bytes are: a view, if they are in our order."""
+        fits = type(dtype) is DTypeNode and type(shape) is tuple and len(shape) <= 32
+        fits = fits and all(type(n) is int and n >= 0 for n in shape)
+        need(fits, "has an array of a type or shape that cannot be.")
+        data, kind = self.raw(data), np.dtype((dtype.order or "=") + dtype.code)
+        full = math.prod(shape) * kind.itemsize == len(data)
+        need(full, "is damaged: the bytes of an array do not fill its shape.")
+        found = np.ndarray(shape, kind, data, order=order)
+        if not kind.isnative:
+            self.bytes.spend(len(data))
+            found = found.astype(kind.newbyteorder("="))
+        found.flags.writeable = False
+        return found
+
+
+def hashable(values: list, kinds: tuple = PLAIN) -> list:
+    """Members of a set or keys of a dict; nested ones could take for ever to hash."""
+    fits = all(type(value) in kinds for value in values)
+    need(fits, "has a key that is neither a name nor a number.")
+    return values
+
+
+def _pairs(items: list) -> dict:
+    """[key, value, key, value, ...] as a dict."""
+    return dict(zip(hashable(items[::2], (str, int)), items[1::2], strict=True))
+
+
+_ARGUMENTS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
+_ARGUMENTS += ("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING")
+_ARGUMENTS += ("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+_ARGUMENTS += ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
+_STEPS: dict[str, Callable] = {
+    "PROTO": lambda m, _: None,
+    "FRAME": lambda m, _: None,
+    "MARK": lambda m, _: m.mark(),
+    "POP": lambda m, _: m.pop(1) if m.stack else m.marked(),
+    "POP_MARK": lambda m, _: m.marked(),
+    "DUP": lambda m, _: m.push(m.stack[-1]),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_SET": lambda m, _: m.push(set()),
+    "TUPLE1": lambda m, _: m.push(tuple(m.pop(1))),
+    "TUPLE2": lambda m, _: m.push(tuple(m.pop(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.pop(3))),
+    "TUPLE": lambda m, _: m.push(tuple(m.marked())),
+    "LIST": lambda m, _: m.push(m.marked()),
+    "DICT": lambda m, _: m.push(_pairs(m.marked())),
+    "FROZENSET": lambda m, _: m.push(frozenset(hashable(m.marked()))),
+    "APPEND": lambda m, _: m.fill(list, m.pop(1)),
+    "APPENDS": lambda m, _: m.fill(list, m.marked()),
+    "SETITEM": lambda m, _: m.fill(dict, m.pop(2)),
+    "SETITEMS": lambda m, _: m.fill(dict, m.marked()),
+    "ADDITEMS": lambda m, _: m.fill(set, m.marked()),
+    "MEMOIZE": lambda m, _: m.memo.update({len(m.memo): m.stack[-1]}),
+    "GLOBAL": lambda m, asked: m.symbol(*asked.split(" ", 1)),
+    "STACK_GLOBAL": lambda m, _: m.symbol(*m.pop(2)),
+    "REDUCE": lambda m, _: m.call(_CALLS),
+    "NEWOBJ": lambda m, _: m.call(_MAKES),
+    "BUILD": lambda m, _: m.build(),
+}
+_STEPS |= dict.fromkeys(_ARGUMENTS, lambda m, value: m.push(value))
+for _size in ("", "BIN", "LONG_BIN"):
+    _STEPS[f"{_size}PUT"] = lambda m, at: m.memo.update({at: m.stack[-1]})
+    _STEPS[f"{_size}GET"] = lambda m, at: m.push(m.memo[at])
+
+
+# ---------------------------------------------------------------------------
+# What the names in a pickle stand for; "numpy.ndarray" is only ever an argument
+
+
+def _dict(machine: Machine, pairs=()) -> dict:
+    """An OrderedDict or EasyDict, as a dict."""
+    machine.values.spend(len(pairs))
+    fits = type(pairs) in (tuple, list)
+    fits = fits and all(type(p) in (tuple, list) and len(p) == 2 for p in pairs)
+    need(fits, "makes a dict of something else than keys and values.")
+    return _pairs([part for pair in pairs for part in pair])
+
+
+def _reconstruct(machine: Machine, kind, shape, code) -> ArrayNode:
+    fits = kind == Symbol("numpy.ndarray")
+    need(fits, f"makes an array of {shown(kind)}; only numbers are read.")
+    return ArrayNode()
+
+
+def _scalar(machine: Machine, dtype, data) -> np.generic:
+    return machine.array(data, dtype, (), "C")[()]
+
+
+def _frombuffer(machine: Machine, data, dtype, shape, order, axes=None) -> ArrayNode:
+    array = ArrayNode()
+    array.value = machine.array(data, dtype, shape, "F" if order == "F" else "C")
+    if order == "K" and axes is not None:
+        array.value = array.value.transpose(axes)
+    return array
+
+
+def _encode(machine: Machine, text, encoding) -> bytes | bytearray:
+    need(encoding == "latin1", "holds bytes in another encoding than latin1.")
+    return machine.raw(text)
+
+
+_CALLS: dict[str, Callable] = {
+    "collections.OrderedDict": _dict,
+    "dnnlib.util.EasyDict": _dict,
+    "numpy.dtype": lambda machine, code, align, copy: DTypeNode(code),
+    "_codecs.encode": _encode,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _CALLS[f"{_core}.multiarray._reconstruct"] = _reconstruct
+    _CALLS[f"{_core}.multiarray.scalar"] = _scalar
+    _CALLS[f"{_core}.numeric._frombuffer"] = _frombuffer
+_MAKES: dict[str, Callable] = {
+    "dnnlib.tflib.network.Network": lambda machine: NetworkNode(),
+    "tfutil.Network": lambda machine: NetworkNode(),
+    "dnnlib.util.EasyDict": _dict,
+    "collections.OrderedDict": _dict,
+}
