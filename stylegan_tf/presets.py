@@ -4,6 +4,7 @@ A recipe is a function of the resolution that returns the changes it makes to
 `TrainConfig`, by dotted name.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ PAPER_BATCH = {
     4: (16, {4: 512, 8: 256, 16: 128, 32: 64, 64: 32, 128: 16}),
     8: (32, {4: 512, 8: 256, 16: 128, 32: 64, 64: 32}),
 }
+PAPER2_BATCH = {8: 256, 16: 128, 32: 64, 64: 32}
 PAPER_TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30}
 
 
@@ -41,12 +43,19 @@ class Preset:
     changes: Callable[[int, int], dict]
 
 
+NETWORKS = ("generator", "discriminator")
+
+
+def both(name: str, value) -> dict:
+    """The same change to both networks."""
+    return {f"{network}.{name}": value for network in NETWORKS}
+
+
 def _demo(resolution: int, devices: int) -> dict:
     """A narrow network and a short schedule: faces in minutes, on a laptop's CPU."""
     kimg = {8: 6, 16: 24, 32: 48, 64: 48, 128: 80, 256: 120}
-    both = {"fmap_base": max(8 * resolution, 256), "fmap_max": 64}
-    changes = {f"{n}.{k}": v for n in NETWORKS for k, v in both.items()}
-    return changes | {
+    width = both("fmap_base", max(8 * resolution, 256)) | both("fmap_max", 64)
+    return width | {
         "generator.z_dim": 64,
         "generator.w_dim": 64,
         "generator.mapping_width": 64,
@@ -77,16 +86,16 @@ def _paper(resolution: int, devices: int) -> dict:
 
 
 def _small_data(resolution: int, devices: int) -> dict:
-    """A few thousand pictures on one GPU: half the width, shorter phases, more R1."""
-    both = {"fmap_base": 4096, "fmap_max": 256}
-    changes = {f"{n}.{k}": v for n in NETWORKS for k, v in both.items()}
+    """A few thousand pictures on one GPU: half the width, shorter phases, ADA."""
     return (
         _paper(resolution, devices)
-        | changes
+        | both("fmap_base", 4096)
+        | both("fmap_max", 256)
         | {
             "generator.mapping_layers": 4,
             "loss.d_reg_interval": 4,
             "loss.r1_gamma": 20.0,
+            "augment.kind": "ada",
             "schedule.stable_kimg": 150.0,
             "schedule.fade_kimg": 150.0,
             "schedule.total_kimg": 3000.0,
@@ -94,8 +103,83 @@ def _small_data(resolution: int, devices: int) -> dict:
     )
 
 
+# StyleGAN2 (Karras et al. 2020, table 1; released training script): each row adds one
+# idea to the one before, from B, the modulated convolutions under StyleGAN's growing
+# and losses, to F, the full network.
+_LAZY = {"loss.lazy": True, "loss.d_reg_interval": 16}
+_PATHS = {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4}
+STYLEGAN2 = {
+    "b": "with growing: modulated convolutions in place of AdaIN",
+    "c": "B, lazy regularisation",
+    "d": "C, path length regularisation",
+    "e": "D, no growing: skip generator, residual discriminator",
+    "f": "E, large networks: the paper's",
+}
+
+
+def _stylegan2(letter: str, resolution: int, devices: int) -> dict:
+    changes = _paper(resolution, devices) | both("architecture", "revised")
+    changes |= {"schedule.batch": 32, "schedule.batch_at": PAPER2_BATCH}
+    changes |= _LAZY if letter >= "c" else {}
+    changes |= _PATHS if letter >= "d" else {}
+    if letter < "e":
+        return changes
+    share = 32 // min(max(devices, 1), 32)
+    return (
+        changes
+        | both("fmap_base", 16384 if letter == "f" else 8192)
+        | {
+            "generator.architecture": "skip",
+            "discriminator.architecture": "residual",
+            "loss.r1_gamma": 10.0 if letter == "f" else 100.0,
+            "schedule.initial_resolution": resolution,
+            "schedule.batch_at": {},
+            "schedule.lr": 0.002,
+            "schedule.lr_at": {},
+            "accumulate": max(share // 4, 1) if resolution > 256 else 1,
+        }
+    )
+
+
+def _demo_stylegan2(resolution: int, devices: int) -> dict:
+    """StyleGAN2 as narrow as `demo`, without growing."""
+    changes = _stylegan2("f", resolution, devices) | _demo(resolution, devices)
+    return changes | {
+        "schedule.batch": 16,
+        "schedule.lr": 0.003,
+        "loss.d_reg_interval": 16,
+        "mirror": False,
+    }
+
+
+def _dcgan(resolution: int, devices: int) -> dict:
+    """Radford et al. 2016, at half its width; the usual loss and Adam."""
+    return (
+        both("architecture", "dcgan")
+        | both("fmap_base", 16 * resolution)
+        | both("fmap_max", 512)
+        | {
+            "generator.z_dim": 100,
+            "generator.w_dim": 100,
+            "generator.mapping_layers": 0,
+            "generator.normalize_z": False,
+            "generator.style_mixing_prob": 0.0,
+            "loss.r1_gamma": 0.0,
+            "schedule.initial_resolution": resolution,
+            "schedule.total_kimg": 200.0,
+            "schedule.batch": 64,
+            "schedule.lr": 0.0002,
+            "schedule.tick_kimg": 10.0,
+            "adam_beta1": 0.5,
+            "adam_beta2": 0.999,
+            "ema_kimg": 1.0,
+            "snapshot_ticks": 4,
+        }
+    )
+
+
 # The ablation ladder of Karras et al. 2019, table 1: each row adds one idea to the one
-# before; F is the full network. (A, the progressive GAN, is another loss and schedule.)
+# before, from A, the progressive GAN (Karras et al. 2018), to F, the full network.
 _B = {
     "generator.use_styles": False,
     "generator.use_pixel_norm": True,
@@ -109,15 +193,29 @@ _C = {n: _B[n] for n in _B if n.split(".")[1] in ("const_input", "use_noise")}
 _C["generator.style_mixing_prob"] = 0.0
 _D = {n: v for n, v in _C.items() if n != "generator.const_input"}
 _E = {"generator.style_mixing_prob": 0.0}
-LADDER = {"b": _B, "c": _C, "d": _D, "e": _E, "f": {}}
+_A = (
+    _B
+    | both("blur_filter", ())
+    | {
+        "loss.g_loss": "wasserstein",
+        "loss.d_loss": "wasserstein",
+        "loss.r1_gamma": 0.0,
+        "loss.gp_weight": 10.0,
+        "loss.drift": 0.001,
+    }
+)
+LADDER = {"a": _A, "b": _B, "c": _C, "d": _D, "e": _E, "f": {}}
+# Hyper-parameters of the progressive GAN's own training; B to F have the later ones.
+_A_SCHEDULE = {"schedule.initial_resolution": 4, "schedule.total_kimg": 12000.0}
+_A_SCHEDULE |= {"schedule.lr_at": {1024: 0.0015}}
 _IDEAS = {
+    "a": "progressive GAN: WGAN-GP, z enters at the first block, no blur",
     "b": "tuned progressive GAN: z enters at the first block, pixel norm",
     "c": "B with the mapping network and styles (AdaIN)",
     "d": "C with the learned constant in place of the input layer",
     "e": "D with noise inputs",
     "f": "E with style mixing: the paper's StyleGAN",
 }
-NETWORKS = ("generator", "discriminator")
 _PAPER_TIME = "the authors report {} on 8 V100 GPUs; not measured here"
 
 PRESETS = {
@@ -127,6 +225,20 @@ PRESETS = {
         64,
         "12 minutes at 32x32 on two busy CPU cores, 34 at 64x64 on one; 1.3 GB",
         _demo,
+    ),
+    "demo-stylegan2": Preset(
+        "StyleGAN2 as small as demo",
+        32,
+        64,
+        "EXPECT-S2",
+        _demo_stylegan2,
+    ),
+    "dcgan": Preset(
+        "the baseline of 2016; with --labels a conditional GAN",
+        32,
+        64,
+        "EXPECT-DC",
+        _dcgan,
     ),
     "small-data": Preset(
         "a few thousand pictures and one GPU",
@@ -157,11 +269,25 @@ def _rung(letter: str) -> Preset:
         _IDEAS[letter],
         1024,
         1024,
-        _PAPER_TIME.format("6 d 14 h"),
-        lambda resolution, devices: _paper(resolution, devices) | LADDER[letter],
+        _PAPER_TIME.format("6 d 14 h") if letter == "f" else "not measured here",
+        lambda resolution, devices: (
+            _paper(resolution, devices)
+            | LADDER[letter]
+            | (_A_SCHEDULE if letter == "a" else {})
+        ),
     )
 
 
+def _rung2(letter: str) -> Preset:
+    times = {"e": "5 d 6 h", "f": "9 d 18 h"}
+    known = (
+        _PAPER_TIME.format(times[letter]) if letter in times else "not measured here"
+    )
+    changes = functools.partial(_stylegan2, letter)
+    return Preset(f"StyleGAN2 {STYLEGAN2[letter]}", 1024, 1024, known, changes)
+
+
+PRESETS |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
 PRESETS |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
 
 
@@ -188,5 +314,5 @@ def table() -> str:
     """The presets for `--help`: what each is for, and what to expect."""
     lines = []
     for name, preset in PRESETS.items():
-        lines += [f"  {name:<11} {preset.summary}", f"{'':14}({preset.expect})"]
+        lines += [f"  {name:<14} {preset.summary}", f"{'':17}({preset.expect})"]
     return "\n".join(lines)

@@ -81,4 +81,4 @@ def power_of_two(u: tf.Tensor, deviation: float) -> tf.Tensor:
 
 def choice(u: tf.Tensor, count: int) -> tf.Tensor:
     """One of 0.0, 1.0, ..., count - 1."""
-    return tf.minimum(tf.floor(u * count), count - 1)  # u count may round up to count
+    return tf.floor(u * count)  # u < 1 by half a step of float32: never rounds to count

@@ -1,18 +1,23 @@
 """Small matrices in homogeneous coordinates, one an example: [N, 3, 3] and [N, 4, 4].
 
-Arguments are numbers or tensors [N]; what is neutral gives the identity exactly.
+Arguments are tensors [N], or 0 or 1; what is neutral gives the identity exactly.
 """
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 
 def matrix(*rows) -> tf.Tensor:
-    """Rows of numbers and tensors [N], at least one of them a tensor: [N, k, k]."""
-    n = next(tf.shape(e)[0] for row in rows for e in row if tf.is_tensor(e))
-    full = [[tf.broadcast_to(tf.cast(e, tf.float32), [n]) for e in row] for row in rows]
-    return tf.stack([tf.stack(row, axis=-1) for row in full], axis=-2)
+    """Rows of 0, 1 and tensors [N], at least one of them a tensor: [N, k, k]."""
+    entries = [e for row in rows for e in row]
+    tensors = [e for e in entries if tf.is_tensor(e)]
+    zero = tf.zeros_like(tensors[0])
+    values = tf.stack([zero, zero + 1, *tensors], axis=1)
+    places = iter(range(2, 2 + len(tensors)))
+    index = [next(places) if tf.is_tensor(e) else int(e) for e in entries]
+    return tf.gather(values, np.reshape(index, [len(rows), -1]), axis=1)
 
 
 def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

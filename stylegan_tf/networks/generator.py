@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from stylegan_tf import config
 from stylegan_tf.layers import PACKAGE, ZEROS
+from stylegan_tf.networks.baselines import DCGANSynthesis
 from stylegan_tf.networks.mapping import Mapping, as_config
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
 from stylegan_tf.networks.synthesis import Synthesis
@@ -18,7 +19,7 @@ from stylegan_tf.networks.synthesis import Synthesis
 
 def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
     """The synthesis network of an architecture."""
-    kinds = {"stylegan": Synthesis}
+    kinds = {"stylegan": Synthesis, "dcgan": DCGANSynthesis}
     return kinds.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
 
 

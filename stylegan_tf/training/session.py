@@ -18,7 +18,7 @@ from stylegan_tf.config import TrainConfig
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
-from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import devices, planning, rundir, transfer
 from stylegan_tf.training.reports import default_reports
@@ -139,6 +139,8 @@ def settle(
     shape = {"resolution": level, "start_shape": tuple(start_shape)}
     shape |= {"channels": manifest.channels, "labels": labels, "data": spec}
     shape["classes"] = manifest.label_size if labels != "none" else 0
+    if not base.generator.mapping_layers:  # w is what goes into the mapping
+        shape["generator.w_dim"] = base.generator.z_dim * (2 if shape["classes"] else 1)
     preset = {"preset": request.preset} if request.preset else {}
     config = configs.update(base, shape | preset | request.changes)
     _check_batches(config, strategy.num_replicas_in_sync)
@@ -289,7 +291,7 @@ def describe(request: Request) -> str:
     replicas = strategy.num_replicas_in_sync
     parameters = {
         "generator": Generator(config.generator).count_params(),
-        "discriminator": Discriminator(config.discriminator).count_params(),
+        "discriminator": discriminator_of(config.discriminator).count_params(),
     }
     lines = [f"data        {Manifest.load(data)}", f"devices     {replicas}", ""]
     lines += [schedule.table(config, replicas), ""]

@@ -23,7 +23,7 @@ import tensorflow as tf
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.data import pipeline
-from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.schedule import Phase, phase_at
 from stylegan_tf.training import devices
@@ -257,7 +257,7 @@ def make_networks(config: TrainConfig) -> Networks:
     policy = devices.dtype_policy(config.precision)
     tf.keras.utils.set_random_seed(config.seed)
     generator = Generator(config.generator, dtype=policy)
-    discriminator = Discriminator(config.discriminator, dtype=policy)
+    discriminator = discriminator_of(config.discriminator, dtype=policy)
     average = Generator(config.generator, dtype=policy, name="average")
     average.set_weights(generator.get_weights())
     g_rate, d_rate = config.loss.lazy_rates

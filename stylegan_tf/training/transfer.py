@@ -10,6 +10,7 @@ import keras
 
 from stylegan_tf import export
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import rundir
@@ -50,7 +51,7 @@ def start_from(path: Path | str, networks: Networks) -> str:
 def _from_checkpoint(found) -> tuple[Generator, Discriminator, Generator]:
     config = rundir.read(found.run).config
     generator, average = Generator(config.generator), Generator(config.generator)
-    discriminator = Discriminator(config.discriminator)
+    discriminator = discriminator_of(config.discriminator)
     export.restore(
         found.path, generator=generator, discriminator=discriminator, average=average
     )
