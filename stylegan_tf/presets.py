@@ -201,6 +201,7 @@ _A = (
         "loss.d_loss": "wasserstein",
         "loss.r1_gamma": 0.0,
         "loss.gp_weight": 10.0,
+        "loss.d_reg_interval": 1,
         "loss.drift": 0.001,
     }
 )
