@@ -174,6 +174,9 @@ def _describe(flag: flags.Flag, width: int) -> str:
     text = " ".join((flag.help or "").split())
     choices = "|".join(getattr(flag.parser, "enum_values", ()))
     text = text.removeprefix(f"<{choices}>: ")  # absl puts it there
+    if len(choices) > width // 2:
+        text += f" One of {choices.replace('|', ', ')}."
+        choices = "NAME"
     name = f"--{flag.name}={choices or _kind(flag)}"
     if flag.boolean:
         name = f"--[no]{flag.name}"

@@ -6,6 +6,7 @@
     python launch/train.py --data=photos/ --labels=auto      sub-folders are classes
     python launch/train.py --resume=runs/00003-photos-demo --kimg=200
     python launch/train.py --data=cats/ --init=runs/00003-photos-demo
+    python launch/train.py --data=cats/ --init=stylegan2-ffhq-config-f.pkl
     python launch/train.py --data=photos/ --preset=paper1024 --dry_run
 
 The same command again continues the newest run in --out with the same settings; only
@@ -111,8 +112,10 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "init",
     None,
-    "Start the weights from this model (a run's folder, a .keras file or a "
-    "checkpoint); its size and labels may differ.",
+    "Start from this model: a run's folder, a .keras file, a checkpoint, or an "
+    "official .pkl. The networks become like its own, whatever the preset says, and "
+    "start at the resolution that it has learned; --set changes either. Its size and "
+    "labels may differ.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("seed", None, "Of weights, data and latents.", flag_values=FLAGS)

@@ -15,6 +15,8 @@ maps, so that the same input is the same picture. `serving_default` is `generate
 
 import contextlib
 import io
+import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from stylegan_tf import config as configs
 from stylegan_tf import schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 
@@ -90,7 +93,7 @@ class Found:
     """Where a model is.
 
     Attributes:
-        kind: "keras" (a file of ours) or "checkpoint".
+        kind: "keras" (a file of ours), "checkpoint" or "pickle" (an official file).
         path: the file, or the checkpoint's prefix.
         run: the run directory of a checkpoint.
     """
@@ -111,6 +114,8 @@ def find(path: Path | str) -> Found:
     path = Path(path).expanduser()
     if path.suffix == ".keras" and path.is_file():
         return Found("keras", path)
+    if path.suffix == ".pkl" and path.is_file():
+        return Found("pickle", path)
     if (path / KERAS_FILE).is_file():
         return Found("keras", path / KERAS_FILE)
     if (path / "config.json").is_file():
@@ -124,18 +129,19 @@ def find(path: Path | str) -> Found:
             raise UserError(f"{path} is not in a run: {run} has no config.json.")
         return Found("checkpoint", path, run)
     raise UserError(
-        f"no model at {path}: give a run directory, a .keras file, or a checkpoint "
-        f"such as RUN/checkpoints/ckpt-1000."
+        f"no model at {path}: give a run directory, a .keras file, a checkpoint such "
+        f"as RUN/checkpoints/ckpt-1000, or an official .pkl."
     )
 
 
 def load(path: Path | str) -> Generator:
-    """Opens a model: a run directory, a `.keras` file, or a checkpoint of a run.
+    """Opens a model: of a run, a `.keras` file, or an official `.pkl`.
 
     Args:
         path: a run directory (its newest checkpoint's moving average), a folder with
-            `generator.keras`, a `.keras` file, or a checkpoint's prefix such as
-            `runs/00000-demo-demo/checkpoints/ckpt-12000`.
+            `generator.keras`, a `.keras` file, a checkpoint's prefix such as
+            `runs/00000-demo-demo/checkpoints/ckpt-12000`, or one of NVIDIA's pickles
+            (its Gs, or else its G).
 
     Returns:
         The generator, float32.
@@ -146,6 +152,8 @@ def load(path: Path | str) -> Generator:
     found = find(path)
     if found.kind == "keras":
         return _load_keras(found.path)
+    if found.kind == "pickle":
+        return official.load_generator(found.path)
     generator = Generator(configs.load(found.run / "config.json").generator)
     restore(found.path, average=generator)
     return generator
@@ -171,14 +179,42 @@ def restore(path: Path, **parts: keras.Model) -> None:
 
 
 def trained_resolution(path: Path | str) -> int | None:
-    """The level that a run has faded in so far; None where a model is finished."""
+    """The level that a model has faded in so far; None where it is finished."""
     found = find(path)
     if found.kind == "keras":
         return None
+    if found.kind == "pickle":
+        return official.trained_resolution(found.path)
     config = configs.load(found.run / "config.json")
     nimg = int(found.path.name.split("-")[-1])
     final = config.generator.resolution
     return schedule.phase_at(config.schedule, final, nimg).settled
+
+
+def config_of(path: Path | str) -> configs.GeneratorConfig:
+    """The settings of a model's generator, without making it.
+
+    Raises:
+        UserError: as `load`.
+    """
+    found = find(path)
+    if found.kind == "pickle":
+        return official.configs_of(found.path)[0]
+    if found.kind == "checkpoint":
+        return configs.load(found.run / "config.json").generator
+    try:
+        with zipfile.ZipFile(found.path) as archive:
+            content = json.loads(archive.read("config.json"))
+        kind, values = content["class_name"], content["config"].get("config")
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise UserError(f"{found.path} cannot be read: {error}") from error
+    if kind != Generator.__name__:
+        raise _no_generator(found.path, kind)
+    return configs.from_dict(configs.GeneratorConfig, values)
+
+
+def _no_generator(path: Path, kind: str) -> UserError:
+    return UserError(f"{path} holds a {kind}, not a Generator.")
 
 
 def _load_keras(path: Path) -> Generator:
@@ -189,5 +225,5 @@ def _load_keras(path: Path) -> Generator:
             f"{path} cannot be read: {str(error).splitlines()[0]}"
         ) from error
     if not isinstance(model, Generator):
-        raise UserError(f"{path} holds a {type(model).__name__}, not a Generator.")
+        raise _no_generator(path, type(model).__name__)
     return model

@@ -18,6 +18,7 @@ from stylegan_tf import export, figures, latents
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import networks as official
 from stylegan_tf.training.devices import make_strategy
 from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
@@ -96,6 +97,31 @@ def test_a_run_is_its_newest_moving_average(run):
     assert export.trained_resolution(half_faded_in) == 4
 
 
+def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
+    model, folder = saved
+    monkeypatch.setattr(export, "Generator", type("Generator", (), {}))
+    assert export.config_of(folder) == model.config
+    assert export.config_of(folder / "generator.keras") == model.config
+    path, nets = run
+    assert export.config_of(path) == nets.average.config
+
+
+def test_an_official_pickle_is_a_model(tmp_path):
+    model, other = generator(), generator({"seed": 3})
+    d = Discriminator(tiny.config().discriminator)
+    path = tmp_path / "all.pkl"
+    official.save(path, other, d, model)
+    assert export.find(path) == export.Found("pickle", path)
+    check_same(export.load(str(path)), model)
+    assert export.config_of(path) == model.config
+    assert export.trained_resolution(path) is None
+    official.save(path, gs=model, resolution=4)
+    assert export.trained_resolution(path) == 4
+    official.save(path, d=d)
+    with pytest.raises(UserError, match="all.pkl has a discriminator only"):
+        export.load(path)
+
+
 def test_a_copy_is_plain_float32():
     with make_strategy("mirrored").scope():
         model = generator(dtype="mixed_bfloat16")
@@ -115,6 +141,8 @@ def test_where_there_is_no_model_it_says_what_to_give(tmp_path):
         export.load(tmp_path)
     with pytest.raises(UserError, match="no model at"):
         export.load(tmp_path / "nothing.keras")
+    with pytest.raises(UserError, match="no model at .*nothing.pkl.* an official .pkl"):
+        export.load(tmp_path / "nothing.pkl")
 
 
 def test_a_run_without_a_checkpoint_has_no_model_yet(tmp_path):
@@ -143,11 +171,15 @@ def test_a_damaged_checkpoint_is_named(run, tmp_path):
 
 def test_a_file_that_is_no_generator_is_named(tmp_path):
     (tmp_path / "a.keras").write_bytes(b"PK")
-    with pytest.raises(UserError, match="a.keras cannot be read"):
-        export.load(tmp_path / "a.keras")
+    (tmp_path / "a.pkl").write_bytes(b"PK\3\4")
     Discriminator(tiny.config().discriminator).save(tmp_path / "d.keras")
-    with pytest.raises(UserError, match="holds a Discriminator, not a Generator"):
-        export.load(tmp_path / "d.keras")
+    for read in (export.load, export.config_of):
+        with pytest.raises(UserError, match="a.keras cannot be read"):
+            read(tmp_path / "a.keras")
+        with pytest.raises(UserError, match="a.pkl is a zip file"):
+            read(tmp_path / "a.pkl")
+        with pytest.raises(UserError, match="holds a Discriminator, not a Generator"):
+            read(tmp_path / "d.keras")
 
 
 # ---------------------------------------------------------------------------
@@ -211,3 +243,23 @@ def test_the_keras_file_says_what_made_it(saved):
     assert content["config"]["config"]["resolution"] == 8
     assert Path(saved[1] / "saved_model" / "saved_model.pb").is_file()
     assert keras.saving.get_registered_object("stylegan_tf>Generator") is Generator
+
+
+def test_labels_keep_working_in_both_files(tmp_path):
+    model = generator({"classes": 3})
+    folder = export.save(model, tmp_path / "model")
+    z = latents.z_of([1, 1, 1], 8)
+    labels = latents.one_hot([0, 1, 2], 3)
+    w = model.mapping(z, labels).numpy()
+    assert min(np.abs(w[i] - w[i - 1]).max() for i in range(3)) > 1e-3
+    opened = export.load(folder)
+    check_same(opened, model)
+    np.testing.assert_array_equal(opened.mapping(z, labels), w)
+    signatures = tf.saved_model.load(folder / "saved_model").signatures
+    mapped = signatures["map"](z=tf.constant(z), labels=tf.constant(labels))["w"]
+    np.testing.assert_allclose(mapped, w, rtol=1e-4, atol=1e-6)
+    drawn = signatures["generate"](
+        z=tf.constant(z), labels=tf.constant(labels), psi=tf.constant(1.0)
+    )["images"]
+    expected = figures.to_uint8(opened(z, labels, noise="const"))
+    np.testing.assert_allclose(drawn.numpy().astype(int), expected, atol=1)

@@ -16,14 +16,18 @@ import pytest
 import tensorflow as tf
 import tiny
 from PIL import Image
-from stylegan_tf_launch import cli, generate, main, make_dataset, train
+from stylegan_tf_launch import cli, convert, generate, main, make_dataset, train
 
-from stylegan_tf import presets
+from stylegan_tf import export, presets
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import networks as official
 from stylegan_tf.training import reports, rundir, session
 
 ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
+VERBS |= {"convert": convert}
 NO_TENSORFLOW = """
 import runpy, sys
 try:
@@ -132,6 +136,14 @@ IMPOSSIBLE = [  # 1: it cannot be done
     ("generate", ["--model=/nowhere"], "no model at /nowhere"),
     ("generate", ["--model=x", "--seeds=3-1"], "runs backwards"),
     ("make_dataset", ["--source=demo"], "--dest"),
+    ("convert", [], "nothing was given; use --pickle=x.pkl --out=FOLDER to read"),
+    ("convert", ["--pickle=a", "--model=b"], "both --pickle and --model were given"),
+    ("convert", ["--pickle=a.pkl"], "name the folder to fill with --out"),
+    ("convert", ["--model=a.keras"], "name the .pkl file to write with --out"),
+    ("convert", ["--pickle=a.pkl", "--out=b.pkl"], "--out=b.pkl is a file; --pickle"),
+    ("convert", ["--model=runs/0", "--out=b.keras"], "--out=b.keras is no .pkl file"),
+    ("convert", ["--model=/nowhere", "--out=b.pkl"], "no model at /nowhere"),
+    ("convert", ["--pickle=/nowhere", "--out=b"], "/nowhere does not exist"),
 ]
 
 
@@ -314,7 +326,8 @@ def test_generate_draws_the_run(finished, tmp_path):
     flags = [f"--model={run.path}", "--psi=0.5"]
     code, out, _ = call("generate", *flags, "--seeds=0-2,100", f"--out={files}")
     assert code == 0 and f"4 pictures in {files}" in out
-    names = ["seed0000.png", "seed0001.png", "seed0002.png", "seed0100.png"]
+    turns = [(0, 0), (1, 1), (2, 2), (100, 3)]
+    names = [f"seed{seed:04d}-class{k}.png" for seed, k in turns]
     assert sorted(p.name for p in files.iterdir()) == names
 
     grid = tmp_path / "grid.png"
@@ -330,6 +343,101 @@ def test_generate_draws_the_run(finished, tmp_path):
 
     code, _, error = call("generate", *flags, "--seeds=1", "--classes=9")
     assert code == 1 and "class 9 was asked for; the model has 0 to 4" in error
+
+
+# ---------------------------------------------------------------------------
+# Official pickles
+
+
+@pytest.fixture(scope="module")
+def pickle(tmp_path_factory):
+    """An official pickle that had grown up to 4 x 4, and its networks."""
+    path, c = tmp_path_factory.mktemp("pickles") / "x.pkl", tiny.config()
+    g, d = tiny.noisy(Generator(c.generator)), Discriminator(c.discriminator)
+    official.save(path, Generator(c.generator), d, g, resolution=4)
+    return path, g, d
+
+
+def check_same(a, b) -> None:
+    for x, y in zip(a.weights, b.weights, strict=True):
+        np.testing.assert_array_equal(x.numpy(), y.numpy(), x.path)
+
+
+def test_convert_makes_our_files_of_a_pickle(pickle, tmp_path):
+    path, g, d = pickle
+    out = tmp_path / "new" / "model"
+    code, said, error = call("convert", f"--pickle={path}", f"--out={out}")
+    assert code == 0, error
+    for name in ("G (G_style)", "D (D_basic)", "Gs (G_style)"):
+        assert f"{name}: " in said
+    assert "grown up to lod 1" in said and "generate.py --model=" in said
+    assert "block8" not in said and "block8" in (out / "report.txt").read_text()
+    check_same(export.load(out), g)
+    check_same(tf.keras.models.load_model(out / "discriminator.keras"), d)
+    drawn = tf.saved_model.load(out / "saved_model").signatures["generate"]
+    z = np.zeros([1, 8], "f4")
+    assert drawn(z=tf.constant(z), psi=tf.constant(0.5))["images"].shape[1] == 4
+    code, said, _ = call("convert", f"--pickle={path}", f"--out={out}", "--report")
+    assert code == 0 and "block8" in said
+
+
+def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
+    path, g, _ = pickle
+    run, *_ = finished
+    out = tmp_path / "new" / "y.pkl"
+    code, said, error = call("convert", f"--model={run.path}", f"--out={out}")
+    assert code == 0, error
+    assert said == f"{out}: G, D, Gs\n"
+    check_same(official.load_generator(out), export.load(run.path))
+    assert official.trained_resolution(out) == 4
+    model = export.save(g, tmp_path / "model")
+    code, said, _ = call("convert", f"--model={model}", f"--out={out}")
+    assert code == 0 and said == f"{out}: Gs\n"
+    check_same(official.load_generator(out), g)
+    code, said, _ = call("convert", f"--model={path}", f"--out={out}")
+    assert code == 0 and said == f"{out}: G, D, Gs\n"
+    assert out.read_bytes() == path.read_bytes()
+
+
+def test_convert_refuses_what_has_no_counterpart(tmp_path):
+    c = tiny.config({"start_shape": (4, 6)}).generator
+    Generator(c).save(tmp_path / "wide.keras")
+    out = tmp_path / "x.pkl"
+    code, _, error = call("convert", f"--model={tmp_path}/wide.keras", f"--out={out}")
+    assert code == 1 and "do not know pictures that are not square" in error
+    assert not out.exists()
+
+
+def test_convert_takes_a_discriminator_alone(pickle, tmp_path):
+    official.save(tmp_path / "d.pkl", d=pickle[2])
+    out = tmp_path / "model"
+    code, _, error = call("convert", f"--pickle={tmp_path}/d.pkl", f"--out={out}")
+    assert code == 0, error
+    names = sorted(p.name for p in out.iterdir())
+    assert names == ["discriminator.keras", "report.txt"]
+
+
+def test_generate_draws_a_pickle(pickle, tmp_path):
+    path, _, _ = pickle
+    made = tmp_path / "model"
+    call("convert", f"--pickle={path}", f"--out={made}")
+    for model, out in ((path, "a"), (made, "b")):
+        flags = [f"--model={model}", "--seeds=0-1", f"--out={tmp_path / out}"]
+        code, _, error = call("generate", *flags)
+        assert code == 0, error
+    small = np.asarray(Image.open(tmp_path / "a" / "seed0001.png"))
+    assert small.shape == (4, 4, 3)  # what it had learned
+    assert Image.open(tmp_path / "b" / "seed0001.png").size == (8, 8)
+
+
+def test_dry_run_shows_where_a_pickle_goes_on(pickle, pictures, tmp_path):
+    path, _, _ = pickle
+    flags = [f"--data={pictures}", f"--out={tmp_path}", f"--init={path}", "--dry_run"]
+    code, said, error = call("train", *flags)
+    assert code == 0, error
+    assert "16x16 fades in" in said and "4x4" in said.split("fades in")[0]
+    count = Generator(tiny.config({"resolution": 16}).generator).count_params()
+    assert f"generator {count:,} parameters" in " ".join(said.split())
 
 
 def test_ctrl_c_is_130(pictures, tmp_path, monkeypatch):
@@ -349,3 +457,80 @@ def test_ctrl_c_is_130(pictures, tmp_path, monkeypatch):
     assert "stopped by SIGINT at 0.004 kimg" in out
     (run,) = rundir.runs_under(tmp_path)
     assert run.nimg == 4
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Models with 3 classes, with 101, and without any."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, classes in (("three", 3), ("none", 0), ("many", 101)):
+        config = tiny.config({"classes": classes}).generator
+        tiny.noisy(Generator(config)).save(folder / f"{name}.keras")
+    return folder
+
+
+def sheet_of(model, file, *flags) -> np.ndarray:
+    code, _, error = call("generate", f"--model={model}", f"--grid={file}", *flags)
+    assert code == 0, error
+    return np.asarray(Image.open(file))
+
+
+def test_a_sheet_of_classes_has_a_row_each(models, tmp_path):
+    model, seeds = models / "three.keras", "--seeds=7,5"
+    sheet = sheet_of(model, tmp_path / "a.png", seeds)
+    assert sheet.shape == (24, 16, 3)
+    one = sheet_of(model, tmp_path / "b.png", seeds, "--classes=2")
+    assert one.shape == (8, 16, 3)
+    np.testing.assert_array_equal(sheet[16:], one)
+    some = sheet_of(model, tmp_path / "c.png", seeds, "--classes=2,0")
+    np.testing.assert_array_equal(some, np.concatenate([sheet[16:], sheet[:8]]))
+    turns = sheet_of(model, tmp_path / "d.png", seeds, "--columns=2")
+    np.testing.assert_array_equal(turns[:, :8], sheet[:8, :8])
+    np.testing.assert_array_equal(turns[:, 8:], sheet[8:16, 8:])
+    every = ("--columns=3", "--each_class")
+    assert sheet_of(model, tmp_path / "e.png", seeds, *every).shape == (16, 24, 3)
+    plain = sheet_of(models / "none.keras", tmp_path / "f.png", "--seeds=0-2")
+    assert plain.shape == (8, 24, 3)
+
+
+def test_files_say_their_class(models, tmp_path):
+    flags = [f"--model={models / 'three.keras'}", f"--out={tmp_path}", "--seeds=4,9"]
+    code, out, _ = call("generate", *flags, "--classes=2,0", "--each_class")
+    assert code == 0 and "4 pictures" in out
+    names = {f"seed000{seed}-class{k}.png" for seed in (4, 9) for k in (0, 2)}
+    assert {p.name for p in tmp_path.iterdir()} == names
+    each = {name: np.asarray(Image.open(tmp_path / name)) for name in names}
+    code, *_ = call("generate", *flags, "--classes=2")
+    assert code == 0
+    alone = np.asarray(Image.open(tmp_path / "seed0009.png"))
+    np.testing.assert_array_equal(alone, each["seed0009-class2.png"])
+
+
+def test_psi_center_is_the_class_unless_said_otherwise(models, tmp_path):
+    model, flags = models / "three.keras", ("--psi=0", "--seeds=3")
+    sheets = [
+        sheet_of(model, tmp_path / f"{i}.png", *flags, *more).reshape(3, -1)
+        for i, more in enumerate(
+            [(), ("--psi_center=class",), ("--psi_center=global",)]
+        )
+    ]
+    np.testing.assert_array_equal(sheets[0], sheets[1])
+    assert [len(np.unique(sheet, axis=0)) for sheet in sheets] == [3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "flags", "words"),
+    [
+        ("none", ["--psi_center=class"], "no classes.*use --psi_center=global"),
+        ("none", ["--each_class"], "no classes; leave --each_class out"),
+        ("none", ["--classes=0"], "no classes; leave --classes out"),
+        ("many", ["--grid=a.png"], "101 classes are too many rows.*--classes=0-9"),
+    ],
+)
+def test_what_a_model_has_no_classes_for(models, model, flags, words, tmp_path):
+    code, _, error = call(
+        "generate", f"--model={models / model}.keras", f"--out={tmp_path}", *flags
+    )
+    assert code == 1 and len(error.splitlines()) == 1
+    assert re.search(words, error), error
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""metrics: moments in parts, the Frechet distance in closed form, the random network."""
+"""metrics: moments in parts, the Frechet distance in closed form, random features."""
 
 import numpy as np
 import pytest

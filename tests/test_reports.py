@@ -170,6 +170,78 @@ def test_studio_gives_the_seeds_every_class_in_turn(trainer):
         assert same == [j == i % 3 for j in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("classes", "seeds", "turns"),
+    [
+        (0, [0, 1, 2, 3, 4, 5], []),
+        (1, [0, 1, 2, 3, 4, 5], [0] * 6),
+        (2, [0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1]),
+        (3, [0, 1, 2, 3, 4, 5], [0, 1, 2, 0, 1, 2]),
+    ],
+)
+def test_a_class_has_a_row_if_all_of_them_fit(classes, seeds, turns):
+    assert reports.cells(classes, columns=3, rows=2) == (seeds, turns)
+
+
+def test_real_pictures_stand_in_the_row_of_their_class(trainer):
+    stored = pipeline.first_images(trainer.data, 8, 24)
+    kinds = pipeline.labels(trainer.data).argmax(axis=1)
+    table = reports.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
+    assert (table.shape, table.dtype) == ((20, 8, 8, 3), np.uint8)
+    white = 0
+    for k, row in enumerate(table.reshape(5, 4, 8, 8, 3)):
+        own = stored[kinds == k][:4]
+        np.testing.assert_array_equal(row[: len(own)], own)
+        assert (row[len(own) :] == 255).all()
+        white += 4 - len(own)
+    assert white > 0  # else the fixture does not show what it should
+
+
+@pytest.mark.parametrize("classes", [0, 3, 7])
+def test_real_pictures_without_such_rows_keep_their_order(trainer, classes):
+    table = reports.real_cells(trainer.data, 8, classes, columns=4, rows=6)
+    np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
+
+
+def test_real_pictures_without_labels_keep_their_order(trainer, monkeypatch):
+    for labels in (np.zeros((24, 0)), np.ones((24, 5)), np.full((24, 5), 0.2)):
+        monkeypatch.setattr(pipeline, "labels", lambda data, found=labels: found)
+        table = reports.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
+        np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
+
+
+@pytest.fixture(scope="module")
+def conditional_networks():
+    nets = make_networks(tiny.config({"classes": 5}))
+    tiny.shake(nets)
+    return nets
+
+
+@pytest.fixture
+def conditional(trainer, conditional_networks):
+    trainer.config = tiny.config({"image_ticks": 1, "classes": 5})
+    trainer.networks = conditional_networks
+    return trainer
+
+
+def test_sheets_of_a_conditional_model_have_a_row_a_class(
+    conditional, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(figures, "layout", lambda h, w: (4, 9, 1))
+    sheets = reports.Sheets()
+    sheets.start(at(conditional, 0))
+    sheets.tick(at(conditional, 48), {})
+    reals = np.asarray(Image.open(tmp_path / "reals.png"))
+    table = reports.real_cells(conditional.data, 8, 5, 4, 9)
+    np.testing.assert_array_equal(reals, figures.grid(table, 4))
+    fakes = np.asarray(Image.open(sheets.latest))
+    z = latents.z_of([0, 1, 2, 3] * 5, 8)
+    labels = latents.one_hot(np.repeat(range(5), 4).tolist(), 5)
+    drawn = conditional.networks.average(z, labels, noise="const")
+    expected = figures.grid(figures.to_uint8(drawn), 4)
+    np.testing.assert_allclose(fakes.astype(int), expected, atol=1)
+
+
 def test_sheets_are_written_every_few_ticks(trainer, tmp_path, monkeypatch):
     columns, rows, factor = 4, 2, 3
     monkeypatch.setattr(figures, "layout", lambda h, w: (columns, rows, factor))
@@ -203,14 +275,18 @@ def test_sheets_of_a_resumed_run_add_to_those_there_are(trainer, tmp_path):
 # TensorBoard
 
 
-@pytest.fixture
-def board(trainer):
+def run_board(trainer):
     report = reports.TensorBoard()
     report.start(at(trainer, 0))
     for nimg in (8, 16):
         report.tick(at(trainer, nimg), STATS)
     report.end(trainer, "finished")
     return report
+
+
+@pytest.fixture
+def board(trainer):
+    return run_board(trainer)
 
 
 def events(folder) -> list:
@@ -239,12 +315,17 @@ def test_event_file_has_every_number_and_the_settings(board, trainer):
     assert b"loss.r1_gamma" in hparams.metadata.plugin_data.content
 
 
-def test_event_file_has_the_panels(board, trainer):
+def panels_of(folder) -> dict[tuple[int, str], np.ndarray]:
     panels = {}
-    for step, tag, value in events(trainer.run_dir):
+    for step, tag, value in events(folder):
         if value.metadata.plugin_data.plugin_name == "images":
             *_, png = tf.make_ndarray(value.tensor)
             panels[step, tag] = np.asarray(Image.open(io.BytesIO(png)))
+    return panels
+
+
+def test_event_file_has_the_panels(board, trainer):
+    panels = panels_of(trainer.run_dir)
     assert set(panels) == {
         (0, "reals"),
         (16, "samples"),  # every second tick
@@ -266,6 +347,21 @@ def test_event_file_has_the_panels(board, trainer):
     average = table[:64, 192:256]  # psi = 0
     np.testing.assert_array_equal(average, table[64:128, 192:256])
     assert np.any(table[:64, :64] != table[64:128, :64])
+
+
+def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
+    run_board(conditional)
+    panels = panels_of(conditional.run_dir)
+    reals = reports.real_cells(conditional.data, 8, 5, 8, 5)
+    np.testing.assert_array_equal(panels[0, "reals"][::8, ::8], figures.grid(reals, 8))
+    cells = {
+        tag: (p.shape[0] // 64, p.shape[1] // 64) for (_, tag), p in panels.items()
+    }
+    rows = {"reals": (5, 8), "samples": (5, 8), "mixing": (5, 6), "truncation": (5, 6)}
+    assert cells == rows
+    middle = panels[16, "truncation"][:, 192:256]  # psi = 0: the mean of each class
+    kinds = {middle[i : i + 64].tobytes() for i in range(0, 320, 64)}
+    assert len(kinds) == 5
 
 
 def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):

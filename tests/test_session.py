@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import pytest
 import tiny
 
+from stylegan_tf import config as configs
 from stylegan_tf.config import flat
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import networks as official
 from stylegan_tf.training import devices, rundir, session
 from stylegan_tf.training.session import Request
 from stylegan_tf.training.state import State
@@ -83,6 +87,116 @@ def test_a_share_that_the_rounds_do_not_divide_is_refused(pictures):
 
 
 # ---------------------------------------------------------------------------
+# Settings of a run that starts from a model
+
+
+def save_run(path, changes=None, nimg=48):
+    """A run directory with a checkpoint, of networks unlike the presets'."""
+    config = tiny.config(changes)
+    path.mkdir(parents=True, exist_ok=True)
+    configs.save(config, path / "config.json")
+    state = State(make_networks(config), path)
+    state.nimg = nimg
+    state.save()
+    return config
+
+
+def networks_of(config) -> dict:
+    names = ("generator.", "discriminator.")
+    decided = ("resolution", "start_shape", "channels", "classes", "modulation")
+    found = {k: v for k, v in flat(config).items() if k.startswith(names)}
+    return {k: v for k, v in found.items() if k.split(".")[1] not in decided}
+
+
+def test_networks_become_those_of_the_model(pictures, tmp_path):
+    theirs = {"generator.use_pixel_norm": True, "discriminator.mbstd_group": 2}
+    model = save_run(tmp_path / "old", theirs)
+    given = {"init": str(tmp_path / "old")}
+    for preset in (None, "paper256", "stylegan2-f"):
+        config = settle(pictures, given, preset=preset)
+        assert networks_of(config) == networks_of(model)
+        assert config.generator.resolution == 16
+        assert config.schedule.initial_resolution == 8
+        assert config.preset == (preset or "demo")
+    preset = settle(pictures, preset="paper256")
+    assert settle(pictures, given, preset="paper256").schedule.lr_at == (
+        preset.schedule.lr_at
+    )
+    own = {"generator.fmap_max": "6", "schedule.initial_resolution": "4"}
+    config = settle(pictures, given | own)
+    assert config.generator.fmap_max == 6 and config.discriminator.fmap_max == 8
+    assert config.schedule.initial_resolution == 4
+    config = settle(pictures, given | {"labels": "auto"}, resolution="8")
+    assert config.generator.classes == config.discriminator.classes == 5
+    assert networks_of(config) == networks_of(model)
+
+
+def test_growing_starts_where_the_model_stopped(pictures, tmp_path):
+    def start(path, **request):
+        config = settle(pictures, {"init": str(path)}, **request)
+        return config.schedule.initial_resolution
+
+    save_run(tmp_path / "early", nimg=20)  # 8 x 8 is fading in
+    assert start(tmp_path / "early") == 4
+    large = tiny.config({"resolution": 32})
+    Generator(large.generator).save(tmp_path / "g.keras")
+    assert start(tmp_path / "g.keras") == 16
+    assert start(tmp_path / "g.keras", resolution="8") == 8
+    official.save(tmp_path / "g.pkl", gs=Generator(large.generator), resolution=8)
+    assert start(tmp_path / "g.pkl") == 8
+
+
+def test_an_official_pickle_that_does_not_grow(pictures, tmp_path):
+    changes = {"generator.architecture": "skip", "generator.mapping_lrmul": 0.1}
+    changes |= {"discriminator.architecture": "residual"}
+    model = tiny.config(changes | tiny.FIXED)
+    networks = Generator(model.generator), Discriminator(model.discriminator)
+    official.save(tmp_path / "x.pkl", *networks)
+    given = {"init": str(tmp_path / "x.pkl")}
+    config = settle(pictures, given)
+    assert networks_of(config) == networks_of(model)
+    assert config.schedule.initial_resolution == 16
+    with pytest.raises(UserError, match="skip does not grow; set"):
+        settle(pictures, given | {"schedule.initial_resolution": 8})
+
+
+def test_a_model_without_a_mapping_may_get_classes(pictures, tmp_path):
+    changes = {"generator.mapping_layers": 0, "generator.use_styles": False}
+    g = Generator(tiny.config(changes).generator)
+    official.save(tmp_path / "x.pkl", gs=g)
+    config = settle(pictures, {"init": str(tmp_path / "x.pkl"), "labels": "auto"})
+    assert config.generator.z_dim == 8 and config.generator.w_dim == 16
+
+
+def test_a_run_from_a_model_is_found_though_the_model_went_on(pictures, tmp_path):
+    strategy, old = devices.make_strategy("one"), tmp_path / "old"
+    save_run(old, nimg=20)
+
+    def opened(resume="auto", **changes):
+        changes |= {"data": str(pictures), "init": str(old)}
+        request = Request(changes=changes, out=str(tmp_path / "runs"), resume=resume)
+        config, _ = session.settle(request, strategy)
+        return session._open_run(request, config, strategy)
+
+    first = opened()
+    assert first.path.name == "00000-faces-demo"
+    assert first.config.schedule.initial_resolution == 4
+    save_run(old, nimg=48)
+    assert opened() == first
+    other = opened(seed=3)
+    assert other.path.name == "00001-faces-demo"
+    assert other.config.schedule.initial_resolution == 8
+    assert opened("never").config.schedule.initial_resolution == 8
+    opened("never", **{"generator.fmap_max": 4})
+    assert opened().path.name == "00002-faces-demo"
+    old.rename(tmp_path / "away")
+    assert opened().path.name == "00002-faces-demo"
+    assert opened(seed=3) == other
+    with pytest.raises(UserError, match="no model at"):
+        opened(seed=4)
+
+
+# ---------------------------------------------------------------------------
 # Runs
 
 
@@ -141,3 +255,27 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     assert session.train(request) == 0
     assert ends == [48]
     assert f"{run.path} is finished" in capsys.readouterr().out
+
+
+def test_a_stylegan2_run_keeps_the_form_that_was_faster_at_its_start(
+    pictures, tmp_path, monkeypatch
+):
+    said = iter(["kernels", "maps"])
+    monkeypatch.setattr(session.modulation, "faster", lambda *_: next(said))
+    changes = {"generator.architecture": "revised", "data": str(pictures)}
+    request = Request(changes=changes, out=str(tmp_path))
+    strategy = devices.make_strategy("one")
+    config, _ = session.settle(request, strategy)
+    assert config.generator.modulation == "auto"
+    for resume in ("never", "auto"):
+        run = session._choose_run(Request(resume=resume, **vars_of(request)), config)
+        assert run.config.generator.modulation == "kernels"
+    kept = session._continued(run.config, config)
+    assert kept.generator.modulation == "kernels"
+    changes |= {"deterministic": True}
+    config, _ = session.settle(Request(changes=changes), strategy)
+    assert session._timed(config).generator.modulation == "maps"
+
+
+def vars_of(request: Request) -> dict:
+    return {"changes": request.changes, "out": request.out}

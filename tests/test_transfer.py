@@ -6,6 +6,8 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import networks as official
 from stylegan_tf.training import transfer
 from stylegan_tf.training.state import State
 from stylegan_tf.training.step import Networks
@@ -118,7 +120,90 @@ def test_where_nothing_fits_it_is_refused(tmp_path):
         transfer.start_from(tmp_path / "wide", ours)
 
 
-def test_checking_first_makes_nothing(old, tmp_path):
-    transfer.check(old[0])
+# ---------------------------------------------------------------------------
+# Official pickles
+
+
+def test_a_pickle_brings_what_it_has(old, tmp_path):
+    theirs, path = old[1], tmp_path / "x.pkl"
+    given = (theirs.generator, theirs.discriminator, theirs.average)
+    official.save(path, *given)
+    ours = make_networks(tiny.config())
+    report = transfer.start_from(path, ours)
+    for name in MODELS:
+        mine = getattr(ours, name)
+        check_taken(mine, getattr(theirs, name))
+        n = len(mine.weights)
+        assert f"{name}: {n} of {n} weights taken" in report
+    assert np.any(tails(ours.generator)["w_avg"] != tails(ours.average)["w_avg"])
+
+    official.save(path, g=theirs.generator)
+    ours = make_networks(tiny.config())
+    before = tails(ours.discriminator)
+    report = transfer.start_from(path, ours)
+    for model in (ours.generator, ours.average):
+        check_taken(model, theirs.generator)
+    tiny.check_equal(before, tails(ours.discriminator))
+    assert "discriminator: the model has none; starts from random weights" in report
+
+
+def test_a_pickle_without_a_generator_starts_nothing(old, tmp_path):
+    official.save(tmp_path / "d.pkl", d=old[1].discriminator)
+    with pytest.raises(UserError, match="d.pkl has a discriminator only"):
+        transfer.origin(tmp_path / "d.pkl")
+
+
+# ---------------------------------------------------------------------------
+# What the run's networks become
+
+
+def settings_of(config) -> dict:
+    """The networks' settings, without those that the data decide."""
+    return {
+        name: value
+        for name, value in configs.flat(config).items()
+        if name.split(".")[0] in ("generator", "discriminator")
+        and name.split(".")[1] not in transfer.OF_THE_DATA
+        and name not in configs.SETTLED
+    }
+
+
+def test_settings_are_the_models(old, tmp_path):
+    path, theirs = old
+    config = tiny.config()
+    found = transfer.origin(path)
+    assert found.settings == settings_of(config)
+    assert found.resolution == 8
+    official.save(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
+    assert transfer.origin(tmp_path / "x.pkl") == found
+    official.save(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
+    assert transfer.origin(tmp_path / "x.pkl").resolution == 4
+
+
+def test_a_generator_alone_gets_a_discriminator_that_fits(tmp_path):
+    kinds = {"stylegan": "stylegan", "skip": "residual", "original": "original"}
+    for kind, other in kinds.items():
+        changes = {"generator.architecture": kind, "generator.activation": "relu"}
+        c = tiny.config(changes | tiny.FIXED).generator
+        Generator(c).save(tmp_path / "g.keras")
+        found = transfer.origin(tmp_path / "g.keras").settings
+        assert found["generator.architecture"] == kind
+        assert found["discriminator.architecture"] == other
+        assert found["discriminator.fmap_base"] == 64
+        assert found["discriminator.activation"] == "relu"
+        assert "discriminator.mbstd_group" not in found
+        assert not {"generator.resolution", "discriminator.classes"} & set(found)
+
+
+def test_what_the_model_was_is_kept(old, tmp_path):
+    found = transfer.origin(old[0])
+    assert transfer.remembered(tmp_path) is None
+    transfer.remember(tmp_path, found)
+    again = transfer.remembered(tmp_path)
+    assert again.resolution == found.resolution
+    changed = tiny.config({"generator.blur_filter": (), "discriminator.fmap_max": 4})
+    assert configs.update(changed, again.settings) == tiny.config()
+    (tmp_path / transfer.FILE).write_text("{")
+    assert transfer.remembered(tmp_path) is None
     with pytest.raises(UserError, match="no model at"):
-        transfer.check(tmp_path / "nowhere")
+        transfer.origin(tmp_path / "nowhere")

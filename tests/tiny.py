@@ -45,6 +45,8 @@ def variables(nets: Networks) -> dict:
     for optimizer in (nets.g_optimizer, nets.d_optimizer):
         slots = enumerate(optimizer.variables)
         found |= {f"{optimizer.name}/{i}/{v.name}": v for i, v in slots}
+    if nets.path_length is not None:
+        found["path_length"] = nets.path_length
     return found
 
 

@@ -10,6 +10,7 @@ from stylegan_tf.config.fields import flat, from_dict, load, save, to_dict, upda
 from stylegan_tf.config.networks import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.config.run import (
     RESUMABLE,
+    SETTLED,
     AugmentConfig,
     LossConfig,
     ScheduleConfig,
@@ -26,6 +27,7 @@ from stylegan_tf.config.sizes import (
 __all__ = [
     "MAX_RESOLUTION",
     "RESUMABLE",
+    "SETTLED",
     "AugmentConfig",
     "DiscriminatorConfig",
     "GeneratorConfig",

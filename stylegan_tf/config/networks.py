@@ -45,7 +45,7 @@ class GeneratorConfig:
     use_instance_norm: bool = True
     blur_filter: tuple[int, ...] = (1, 2, 1)  # () = no blur
     resample_filter: tuple[int, ...] = (1, 3, 3, 1)  # StyleGAN2's
-    modulation: str = "maps"  # StyleGAN2's: scale the maps, or build "kernels"
+    modulation: str = "auto"  # StyleGAN2's: scale "maps", build "kernels"; auto: timed
     activation: str = "lrelu"
     style_mixing_prob: float = 0.9  # ladder F
     w_avg_beta: float = 0.995
@@ -53,7 +53,7 @@ class GeneratorConfig:
     def __post_init__(self):
         _check_sizes(self)
         check_choice("noise_position", self.noise_position, NOISE_POSITIONS)
-        check_choice("modulation", self.modulation, MODULATIONS)
+        check_choice("modulation", self.modulation, ("auto", *MODULATIONS))
         check_range("style_mixing_prob", self.style_mixing_prob, 0, 1)
         check_range("w_avg_beta", self.w_avg_beta, 0, 1)
         check_range("mapping_layers", self.mapping_layers, 0, 64)

@@ -175,3 +175,5 @@ class TrainConfig:
 
 # What may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
+# What a run settles by itself at its start and then keeps, so that it may differ too.
+SETTLED = ("generator.modulation",)

@@ -93,12 +93,21 @@ class Generator(keras.Model):
     # on the first `cutoff` layers only, so that coarse structure becomes typical
     # while fine detail keeps its variety.
 
-    def truncate(self, ws: tf.Tensor, psi=1.0, cutoff: int | None = None) -> tf.Tensor:
-        """Pulls the styles of the first `cutoff` layers (None = all) towards w_avg."""
+    def truncate(
+        self, ws: tf.Tensor, psi=1.0, cutoff: int | None = None, center=None
+    ) -> tf.Tensor:
+        """Pulls the styles of the first `cutoff` layers (None = all) towards a centre.
+
+        Args:
+            ws: float [N, num_styles, w_dim].
+            psi, cutoff: as of the call.
+            center: float [N, 1, w_dim], such as each example's of
+                `sampling.class_centers`; None = w_avg, of all classes together.
+        """
         if isinstance(psi, int | float) and psi == 1:
             return ws
-        w_avg = tf.convert_to_tensor(self.w_avg)
-        truncated = w_avg + (ws - w_avg) * tf.cast(psi, ws.dtype)
+        center = tf.convert_to_tensor(self.w_avg if center is None else center)
+        truncated = center + (ws - center) * tf.cast(psi, ws.dtype)
         return truncated if cutoff is None else self.mix(truncated, ws, cutoff)
 
     # -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ what was not given has the function's default. The functions differ by release:
     G_paper, D_paper                      progressive GAN (Karras et al. 2018)
 """
 
-from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
 from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.official.pickles import NetworkState
@@ -60,6 +60,9 @@ PROGAN = {
 # Arguments that must have one value, because we have no other.
 FIXED = {"use_wscale": True, "fmap_min": 1, "use_pixelnorm": True}
 FIXED |= {"mapping_nonlinearity": "lrelu", "mapping_use_wscale": True}
+FIXED |= {"use_leakyrelu": True}
+OFF = {"style_mixing_prob": 0.0, "w_avg_beta": 1.0}  # what None means for these
+MAX_TAPS = 64
 
 
 def generator_config(state: NetworkState) -> GeneratorConfig:
@@ -76,10 +79,10 @@ def generator_config(state: NetworkState) -> GeneratorConfig:
         fields = PROGAN | fields
         width = min(fields.get("fmap_base", 8192), fields.get("fmap_max", 512))
         fields.setdefault("z_dim", width)
-        return GeneratorConfig(**fields | {"w_dim": fields["z_dim"]})
+        return from_dict(GeneratorConfig, fields | {"w_dim": fields["z_dim"]})
     if kind != "stylegan":
-        fields = {"fmap_base": 16384, "use_styles": True} | fields
-    return GeneratorConfig(**fields | {"architecture": kind})
+        fields = {"fmap_base": 16384} | fields | {"use_styles": True}
+    return from_dict(GeneratorConfig, fields | {"architecture": kind})
 
 
 def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
@@ -91,16 +94,19 @@ def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
     fields, given = _fields(state, DISCRIMINATOR), state.static_kwargs
     name = state.build_func_name
     if name == "D_paper":
-        return DiscriminatorConfig(**fields | {"blur_filter": ()})
+        if fields.get("classes"):
+            raise UserError(f"{state.name} is a progressive GAN with labels; not read.")
+        return from_dict(DiscriminatorConfig, fields | {"blur_filter": ()})
     if name == "D_basic":
-        return DiscriminatorConfig(**fields)
+        return from_dict(DiscriminatorConfig, fields)
     if name == "D_stylegan":
         kind = "revised"
     elif name == "D_stylegan2":
         kind = _architecture(given.get("architecture", "resnet"))
     else:
         raise UserError(f"{state.name} is built by {name!r}; {_KNOWN}")
-    return DiscriminatorConfig(**{"fmap_base": 16384} | fields | {"architecture": kind})
+    fields = {"fmap_base": 16384} | fields | {"architecture": kind}
+    return from_dict(DiscriminatorConfig, fields)
 
 
 _KNOWN = (
@@ -144,9 +150,19 @@ def _fields(state: NetworkState, names: dict[str, str]) -> dict:
     fields = {ours: given[name] for name, ours in names.items() if name in given}
     for ours in ("blur_filter", "resample_filter"):
         if ours in fields:
-            fields[ours] = tuple(fields[ours] or ())
-    missing = [name for name, value in fields.items() if value is None]
-    return {k: v for k, v in fields.items() if k not in missing}
+            fields[ours] = _taps(state, fields[ours])
+    fields |= {k: v for k, v in OFF.items() if k in fields and fields[k] is None}
+    return {k: v for k, v in fields.items() if v is not None}
+
+
+def _taps(state: NetworkState, value) -> tuple[int | float, ...]:
+    """A filter; None is none."""
+    taps = tuple(value) if value is not None else ()
+    if len(taps) > MAX_TAPS or any(type(v) not in (int, float) for v in taps):
+        raise UserError(
+            f"{state.name} has a filter that is no list of up to {MAX_TAPS} numbers."
+        )
+    return taps
 
 
 # ---------------------------------------------------------------------------
@@ -187,8 +203,11 @@ def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
         not in ("stylegan", *STYLEGAN2),
         "pictures that are not square or no power of two": c.start_shape != (4, 4),
         "noise after AdaIN": getattr(c, "noise_position", "") == "after_adain",
-        "a projection on the label": getattr(c, "conditioning", "") == "projection",
+        "a projection on the label": c.classes
+        and getattr(c, "conditioning", "") == "projection",
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if found:
-        raise UserError(f"the official networks do not know {found[0]}.")
+        raise UserError(
+            f"the official networks do not know {found[0]}; keep the model as .keras."
+        )

@@ -5,12 +5,16 @@
 Weights are the stored values on both sides, so that training goes on where it was.
 """
 
+import contextlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.config import levels
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels
+from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
@@ -70,7 +74,7 @@ class Loaded:
     reports: list[Report]
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> Generator | None:
         """The one to draw with: the moving average, if the file has it."""
         return self.networks["Gs"] or self.networks["G"]
 
@@ -96,10 +100,8 @@ def load(path: Path | str) -> Loaded:
     for name, state in pickles.read(path).items():
         networks[name] = None
         if state is not None:
-            try:
+            with _errors_of(path):
                 networks[name], report = from_state(name, state)
-            except (UserError, TypeError, ValueError) as error:
-                raise UserError(f"{path}: {error}") from error
             reports.append(report)
     return Loaded(networks, reports)
 
@@ -110,28 +112,92 @@ def load_generator(path: Path | str) -> Generator:
     Raises:
         UserError: as `load_networks`, or the file has no generator.
     """
-    found = load(path).generator
-    if found is None:
-        raise UserError(f"{path} has a discriminator only, no generator.")
-    return found
+    name, state = _generator_state(path, pickles.read(path))
+    with _errors_of(path):
+        return from_state(name, state)[0]
+
+
+def configs_of(
+    path: Path | str,
+) -> tuple[GeneratorConfig, DiscriminatorConfig | None]:
+    """The settings of a file's generator, and of its discriminator if it has one.
+
+    Raises:
+        UserError: as `load_generator`.
+    """
+    states = pickles.read(path)
+    name, state = _generator_state(path, states)
+    with _errors_of(path):
+        generator = describe(name, state)[0]
+        d = states["D"]
+        return generator, d and describe("D", d)[0]
+
+
+def trained_resolution(path: Path | str) -> int | None:
+    """The level that a file's generator had faded in; None if it was the final one.
+
+    Raises:
+        UserError: as `load_generator`.
+    """
+    name, state = _generator_state(path, pickles.read(path))
+    with _errors_of(path):
+        c, arrays = describe(name, state)
+        lod = _lod(c, arrays)
+    return c.resolution >> math.ceil(lod) if lod else None
+
+
+def _generator_state(path, states: dict) -> tuple[str, NetworkState]:
+    name = "Gs" if states["Gs"] else "G"
+    if not states[name]:
+        raise UserError(
+            f"{path} has a discriminator only, no generator; give a file that has one."
+        )
+    return name, states[name]
+
+
+@contextlib.contextmanager
+def _errors_of(path) -> Iterator[None]:
+    """Names the file where something in it does not fit."""
+    wrong = (UserError, TypeError, ValueError, LookupError, ArithmeticError)
+    try:
+        yield
+    except wrong as error:
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: {text}") from error
+
+
+# ---------------------------------------------------------------------------
+
+
+def describe(
+    name: str, state: NetworkState
+) -> tuple[GeneratorConfig | DiscriminatorConfig, dict[str, np.ndarray]]:
+    """The settings of an official network, and its variables by StyleGAN's names.
+
+    A file may claim any size: what it claims agrees with the arrays that are in it, so
+    that a network of these settings is about as large as the file.
+    """
+    arrays = _old_names(state)
+    c = discriminator_config(state) if name == "D" else generator_config(state)
+    wanted = _discriminator_shapes(c) if name == "D" else _generator_shapes(c)
+    for variable, shape in wanted.items():
+        found = arrays[variable].shape if variable in arrays else None
+        if found != shape:
+            has = "missing" if found is None else list(found)
+            raise UserError(
+                f"{name}'s {variable} is {has}; by the file's arguments it is "
+                f"{list(shape)}. The file is damaged, or of a network not known here."
+            )
+    return c, arrays
 
 
 def from_state(
     name: str, state: NetworkState
 ) -> tuple[Generator | Discriminator, Report]:
     """One official network as ours."""
-    arrays = _old_names(state)
-    report = Report(name, state.build_func_name)
-    report.lod = float(arrays.get("lod", 0))
-    if name == "D":
-        c = discriminator_config(state)
-        _check_size(c, arrays, "{r}x{r}/Conv0/weight")
-        network = Discriminator(c)
-    else:
-        c = generator_config(state)
-        _check_size(c, arrays, "G_synthesis/{r}x{r}/Conv1/weight")
-        _check_mapping(c, arrays)
-        network = Generator(c)
+    c, arrays = describe(name, state)
+    report = Report(name, state.build_func_name, lod=_lod(c, arrays))
+    network = Discriminator(c) if name == "D" else Generator(c)
     slots = name_map(network, _fused_scale(state))
     for official, slot in slots.items():
         if official in arrays:
@@ -142,13 +208,24 @@ def from_state(
     report.left = [n for n in arrays if n not in slots and n not in LODS]
     missing = [n for n in report.absent if slots[n].weight.trainable]
     if missing:
-        raise UserError(f"{name} lacks {missing[0]} and {len(missing) - 1} others.")
+        more = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise UserError(f"{name} lacks {missing[0]}{more}; the file is damaged.")
     return network, report
 
 
-def _fused_scale(state: NetworkState):
+def _fused_scale(state: NetworkState) -> str | bool:
     default = True if state.build_func_name.endswith("_paper") else "auto"
-    return state.static_kwargs.get("fused_scale", default)
+    given = state.static_kwargs.get("fused_scale", default)
+    if given is not True and given is not False and given != "auto":
+        raise UserError(f"fused_scale is {given!r}; known are True, False and 'auto'.")
+    return given
+
+
+def _lod(c: GeneratorConfig | DiscriminatorConfig, arrays: dict) -> float:
+    """Doublings that a growing network is short of its full resolution."""
+    if c.architecture not in GROWING or "lod" not in arrays:
+        return 0.0
+    return min(max(float(arrays["lod"]), 0.0), math.log2(c.resolution) - 2)
 
 
 def _old_names(state: NetworkState) -> dict[str, np.ndarray]:
@@ -176,37 +253,51 @@ def _assign(name: str, slot: Slot, array: np.ndarray) -> None:
 
 
 # ---------------------------------------------------------------------------
-# A file may claim any size. What it claims has to agree with the arrays that are in
-# it before networks of that size are made.
+# The shapes, by official name, that pin down how large a network is
 
 
-def _check_size(c, arrays: dict, pattern: str) -> None:
-    for r in levels(c.resolution, first=8):
-        width = c.fmaps(r)
-        _expect(arrays, pattern.format(r=r), (3, 3, width, width))
-    first = pattern.format(r=4).replace("Conv1", "Conv").replace("Conv0", "Conv")
-    _expect(arrays, first, (3, 3, None, c.fmaps(4)))
+def _generator_shapes(c: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+    shapes = _mapping_shapes(c)
+    for r in levels(c.resolution):
+        scope = f"G_synthesis/{r}x{r}/" + ("Conv" if r == 4 else "Conv1")
+        maps = c.fmaps(r)
+        shapes[f"{scope}/weight"] = (3, 3, maps, maps)
+        if c.architecture in STYLEGAN2:
+            shapes[f"{scope}/mod_weight"] = (c.w_dim, maps)
+        elif c.use_styles:
+            shapes[f"{scope}/StyleMod/weight"] = (c.w_dim, 2 * maps)
+    if c.architecture in STYLEGAN2:
+        return shapes
+    if not c.const_input:
+        shapes["G_synthesis/4x4/Dense/weight"] = (c.w_dim, 16 * c.fmaps(4))
+    elif not c.use_styles:  # nothing else takes w
+        shapes["dlatent_avg"] = (c.w_dim,)
+    return shapes
 
 
-def _check_mapping(c, arrays: dict) -> None:
-    width = c.mapping_input_dim
+def _mapping_shapes(c: GeneratorConfig) -> dict[str, tuple[int, ...]]:
+    shapes, width = {}, c.mapping_input_dim
+    if c.classes:
+        shapes["G_mapping/LabelConcat/weight"] = (c.classes, c.z_dim)
     for i in range(c.mapping_layers):
         units = c.w_dim if i == c.mapping_layers - 1 else c.mapping_width
-        _expect(arrays, f"G_mapping/Dense{i}/weight", (width, units))
+        shapes[f"G_mapping/Dense{i}/weight"] = (width, units)
         width = units
-    if c.classes:
-        _expect(arrays, "G_mapping/LabelConcat/weight", (c.classes, c.z_dim))
-    if not c.mapping_layers:
-        _expect(arrays, "G_synthesis/4x4/Dense/weight", (c.w_dim, None))
+    return shapes
 
 
-def _expect(arrays: dict, name: str, shape: tuple) -> None:
-    found = arrays[name].shape if name in arrays else None
-    wrong = found is None or len(found) != len(shape)
-    if wrong or any(s not in (None, f) for s, f in zip(shape, found, strict=True)):
-        shown = ["any" if s is None else s for s in shape]
-        has = "missing" if found is None else list(found)
-        raise UserError(f"{name} is {has}; by the file's arguments it is {shown}.")
+def _discriminator_shapes(c: DiscriminatorConfig) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for r in levels(c.resolution, first=8):
+        shapes[f"{r}x{r}/Conv0/weight"] = (3, 3, c.fmaps(r), c.fmaps(r))
+    maps, hidden = c.fmaps(4), c.fmaps(2)
+    extra = c.mbstd_features if c.mbstd_group > 1 else 0
+    last = "Output" if c.architecture in STYLEGAN2 else "4x4/Dense1"
+    return shapes | {
+        "4x4/Conv/weight": (3, 3, maps + extra, maps),
+        "4x4/Dense0/weight": (16 * maps, hidden),
+        f"{last}/weight": (hidden, max(c.classes, 1)),
+    }
 
 
 # ---------------------------------------------------------------------------
@@ -217,6 +308,7 @@ def save(
     g: Generator | None = None,
     d: Discriminator | None = None,
     gs: Generator | None = None,
+    resolution: int | None = None,
 ) -> None:
     """Writes networks as an official pickle: (G, D, Gs), or the only one given.
 
@@ -224,43 +316,50 @@ def save(
     where the official files carry source text: tools that read the variables can use
     it, the official code, which compiles that text, cannot.
 
+    Args:
+        path: where to; a file that is there is replaced.
+        g, d, gs: the networks.
+        resolution: the level that growing ones have faded in; None = the final one.
+
     Raises:
         UserError: a network that has no official counterpart.
     """
     given = {"G": g, "D": d, "Gs": gs}
-    states = {k: v and to_state(k, v) for k, v in given.items()}
+    states = {k: v and to_state(k, v, resolution) for k, v in given.items()}
     writing.write(path, states)
 
 
-def to_state(name: str, network: Generator | Discriminator) -> NetworkState:
-    """One of our networks as the official one of that name."""
-    function, arguments = official_arguments(network.config)
+def to_state(
+    name: str, network: Generator | Discriminator, resolution: int | None = None
+) -> NetworkState:
+    """One of our networks as the official one of that name; arguments as in `save`."""
+    c = network.config
+    function, arguments = official_arguments(c)
     arrays = {n: _official(slot) for n, slot in name_map(network).items()}
-    lod = np.zeros([], np.float32)
-    architecture = network.config.architecture
-    version = 3 if architecture == "stylegan" else 4
-    grows = architecture in ("stylegan", "revised")
+    grows = c.architecture in GROWING
+    version = 3 if c.architecture == "stylegan" else 4
+    doublings = math.log2(c.resolution // (resolution or c.resolution)) * grows
+    lod = {"lod": np.asarray(doublings, np.float32)}
+    growing = lod if grows else {}
     if isinstance(network, Discriminator):
-        own = ({"lod": lod} if grows else {}) | arrays
-        return NetworkState(version, name, arguments, function, own)
+        return NetworkState(version, name, arguments, function, growing | arrays)
 
-    def below(prefix: str, start: dict) -> dict:
+    def part(of: str, built: str, extra: dict, start: dict) -> NetworkState:
+        prefix = f"{of}/"
         found = {n: a for n, a in arrays.items() if n.startswith(prefix)}
-        return start | {n[len(prefix) :]: a for n, a in found.items()}
+        own = start | {n[len(prefix) :]: a for n, a in found.items()}
+        return NetworkState(version, of, extra | arguments, built, own)
 
     builds = {"stylegan": "", "revised": "_stylegan_revised"}
-    built = "G_synthesis" + builds.get(architecture, "_stylegan2")
-    mapping = {"dlatent_broadcast": network.config.num_styles} | arguments
-    own = {"lod": lod, "dlatent_avg": arrays["dlatent_avg"]}
-    synthesis = below("G_synthesis/", {"lod": lod} if grows else {})
+    built = "G_synthesis" + builds.get(c.architecture, "_stylegan2")
+    styles = {"dlatent_broadcast": c.num_styles}
     components = {
-        "synthesis": NetworkState(version, "G_synthesis", arguments, built, synthesis),
-        "mapping": NetworkState(
-            version, "G_mapping", mapping, "G_mapping", below("G_mapping/", {})
-        ),
+        "synthesis": part("G_synthesis", built, {}, growing),
+        "mapping": part("G_mapping", "G_mapping", styles, {}),
     }
+    own = lod | {"dlatent_avg": arrays["dlatent_avg"]}
     return NetworkState(version, name, arguments, function, own, components)
 
 
 def _official(slot: Slot) -> np.ndarray:
-    return np.ascontiguousarray(slot.to_official(slot.weight.numpy()))
+    return np.asarray(slot.to_official(slot.weight.numpy()), order="C")

@@ -14,11 +14,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from stylegan_tf import config as configs
-from stylegan_tf import figures, latents
+from stylegan_tf import figures, latents, sampling
 from stylegan_tf.data import pipeline
 from stylegan_tf.training import planning
 
 SHEET_SEED = 0
+PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
+PANEL_LATENTS = 1000  # behind a class's mean w there
 
 
 class Report:
@@ -175,6 +177,63 @@ def clock(seconds: float) -> str:
 # ---------------------------------------------------------------------------
 
 
+def cells(classes: int, columns: int, rows: int) -> tuple[list[int], list[int]]:
+    """Seeds and classes of a sheet's pictures, row by row.
+
+    If the classes fit, each has one row, and all rows have the same seeds. Else there
+    is another seed in every place, and the classes, if any, take turns.
+    """
+    if _fit(classes, rows):
+        seeds = list(range(SHEET_SEED, SHEET_SEED + columns))
+        return seeds * classes, [k for k in range(classes) for _ in seeds]
+    n = columns * rows
+    turns = [i % classes for i in range(n)] if classes else []
+    return list(range(SHEET_SEED, SHEET_SEED + n)), turns
+
+
+def _fit(classes: int, rows: int) -> bool:
+    return 1 < classes <= rows
+
+
+def real_cells(data, resolution: int, classes: int, columns: int, rows: int):
+    """Real pictures in the places of `cells`, the first ones in stored order.
+
+    Args:
+        data: a data set's folder or its manifest.
+
+    Returns:
+        uint8 [N, H, W, C]; white where a class has too few pictures.
+    """
+    labels = pipeline.labels(data) if _fit(classes, rows) else np.zeros((0, 0))
+    one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
+    if not len(labels) or labels.shape[1] != classes or not one_hot:
+        return pipeline.first_images(data, resolution, columns * rows)
+    shape = pipeline.first_images(data, resolution, 1).shape[1:]
+    table = np.full((classes, columns, *shape), 255, np.uint8)
+    for k in range(classes):
+        places = np.flatnonzero(labels[:, k])[:columns]
+        for i, picture in enumerate(_stored(data, resolution, places)):
+            table[k, i] = picture
+    return table.reshape(-1, *shape)
+
+
+def _stored(data, resolution: int, places: np.ndarray, batch: int = 64):
+    """The pictures at these places of the stored order, ascending: uint8 [H, W, C]."""
+    if not len(places):
+        return
+    first = int(places[0])
+    stream = pipeline.dataset(
+        data, resolution, batch, start=first, shuffle=False, repeat=False
+    )
+    for element in stream.as_numpy_iterator():
+        for picture in element["image"]:
+            if first in places:
+                yield picture
+            first += 1
+        if first > places[-1]:
+            return
+
+
 class Studio:
     """Draws with the moving average: fixed latents and noise, the current stage.
 
@@ -187,12 +246,12 @@ class Studio:
         self.config = trainer.config.generator
         self._compiled: dict[int, tf.types.experimental.PolymorphicFunction] = {}
 
-    def styles(self, seeds: list[int]) -> tf.Tensor:
-        """ws [N, num_styles, w_dim] of these seeds; labels run through the classes."""
+    def styles(self, seeds: list[int], classes: list[int] | None = None) -> tf.Tensor:
+        """ws [N, num_styles, w_dim] of these seeds and classes; None = all in turn."""
         average = self.trainer.networks.average
         labels = None
         if self.config.classes:
-            turn = [i % self.config.classes for i in range(len(seeds))]
+            turn = classes or [i % self.config.classes for i in range(len(seeds))]
             labels = tf.constant(latents.one_hot(turn, self.config.classes))
         z = tf.constant(latents.z_of(seeds, self.config.z_dim))
         return average.broadcast(average.mapping(z, labels))
@@ -222,20 +281,23 @@ class Studio:
 
 
 class Sheets(Report):
-    """`reals.png` once, `fakes-000123.png` (thousands of images) every few ticks."""
+    """`reals.png` once, `fakes-000123.png` (thousands of images) every few ticks.
+
+    Those of a conditional model have one row a class, if the classes fit.
+    """
 
     def __init__(self):
         self.ticks, self.latest = 0, None
 
     def start(self, trainer):
         g = trainer.config.generator
-        self.columns, self.rows, self.factor = figures.layout(*g.shape(g.resolution))
-        self.seeds = list(range(SHEET_SEED, SHEET_SEED + self.columns * self.rows))
+        self.columns, rows, self.factor = figures.layout(*g.shape(g.resolution))
+        self.seeds, self.classes = cells(g.classes, self.columns, rows)
         self.studio = Studio(trainer)
         reals = trainer.run_dir / "reals.png"
         if not reals.exists():
-            pictures = pipeline.first_images(
-                trainer.data, g.resolution, len(self.seeds)
+            pictures = real_cells(
+                trainer.data, g.resolution, g.classes, self.columns, rows
             )
             self._save(reals, pictures)
         if trainer.state.nimg == 0:
@@ -249,7 +311,8 @@ class Sheets(Report):
 
     def _fakes(self, trainer):
         kimg = trainer.state.nimg // 1000
-        pictures = self.studio.draw(self.studio.styles(self.seeds))
+        styles = self.studio.styles(self.seeds, self.classes)
+        pictures = self.studio.draw(styles)
         path = trainer.run_dir / f"fakes-{kimg:06d}.png"
         self.latest = self._save(path, pictures)
 
@@ -266,7 +329,7 @@ class TensorBoard(Report):
 
     Panels: `samples` (the moving average, fixed latents), `mixing` (style mixing, the
     row's coarse layers with the column's fine ones), `truncation` (psi from 1 to -1)
-    and `reals`.
+    and `reals`. Up to ten classes have a row each, except in `mixing`.
     """
 
     PSIS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
@@ -282,8 +345,8 @@ class TensorBoard(Report):
             text = json.dumps(configs.to_dict(trainer.config), indent=2)
             tf.summary.text("config", f"```\n{text}\n```")
             self._hparams(trainer)
-            reals = pipeline.first_images(trainer.data, g.resolution, 32)
-            self._panel("reals", reals, 8)
+            table = g.classes, 8, self._rows()
+            self._panel("reals", real_cells(trainer.data, g.resolution, *table), 8)
         self.writer.flush()
 
     @staticmethod
@@ -305,11 +368,29 @@ class TensorBoard(Report):
                 self._pictures()
         self.writer.flush()
 
+    def _rows(self) -> int:
+        classes = self.studio.config.classes
+        return classes if _fit(classes, PANEL_ROWS) else 4
+
     def _pictures(self):
-        styles = self.studio.styles(list(range(32)))
-        self._panel("samples", self.studio.draw(styles), 8)
-        self._panel("mixing", self.studio.draw(self._mixed(styles[:4], styles[4:9])), 6)
-        self._panel("truncation", self.studio.draw(self._truncated(styles[:4])), 6)
+        studio, rows = self.studio, self._rows()
+        styles = studio.styles(*cells(studio.config.classes, 8, rows))
+        self._panel("samples", studio.draw(styles), 8)
+        few = studio.styles(list(range(9)))
+        self._panel("mixing", studio.draw(self._mixed(few[:4], few[4:])), 6)
+        self._panel("truncation", studio.draw(self._truncated(*self._lines(rows))), 6)
+
+    def _lines(self, rows: int) -> tuple[tf.Tensor, np.ndarray | None]:
+        """The styles that truncation starts from, one a row, and where it leads to."""
+        average, classes = (
+            self.studio.trainer.networks.average,
+            self.studio.config.classes,
+        )
+        styles = self.studio.styles(list(range(rows)))
+        if not classes:
+            return styles, None
+        turn = [i % classes for i in range(rows)]
+        return styles, sampling.class_centers(average, turn, PANEL_LATENTS)
 
     def _mixed(self, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
         """A table of ws: the row's below the middle layer, the column's from there."""
@@ -321,12 +402,15 @@ class TensorBoard(Report):
             out += [row[None], mixed]
         return tf.concat(out, axis=0)
 
-    def _truncated(self, styles: tf.Tensor) -> tf.Tensor:
+    def _truncated(self, styles: tf.Tensor, centers=None) -> tf.Tensor:
+        """A row of every psi for each of the styles."""
         average = self.studio.trainer.networks.average
-        rows = [
-            average.truncate(styles[i : i + 1], p) for i in range(4) for p in self.PSIS
-        ]
-        return tf.concat(rows, axis=0)
+        table = []
+        for i in range(len(styles)):
+            center = None if centers is None else centers[i, None, None]
+            row = styles[i : i + 1]
+            table += [average.truncate(row, p, center=center) for p in self.PSIS]
+        return tf.concat(table, axis=0)
 
     @staticmethod
     def _panel(name: str, pictures: np.ndarray, columns: int) -> None:

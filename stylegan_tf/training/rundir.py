@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from stylegan_tf import config as configs
-from stylegan_tf.config import RESUMABLE, TrainConfig
+from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
 from stylegan_tf.errors import UserError
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
@@ -75,7 +75,8 @@ def find(out: Path | str, config: TrainConfig) -> Run | None:
 def differences(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
     """Dotted names of the settings that differ and cannot change during a run."""
     a, b = configs.flat(saved), configs.flat(wanted)
-    return [name for name in a if a[name] != b[name] and name not in RESUMABLE]
+    free = (*RESUMABLE, *SETTLED)
+    return [name for name in a if a[name] != b[name] and name not in free]
 
 
 def check_resumable(run: Run, wanted: TrainConfig, flags: dict[str, str]) -> None:

@@ -15,14 +15,17 @@ import tensorflow as tf
 from stylegan_tf import config as configs
 from stylegan_tf import export, figures, presets, sampling, schedule
 from stylegan_tf.config import TrainConfig
+from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks import modulation
 from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import devices, planning, rundir, transfer
 from stylegan_tf.training.reports import default_reports
 from stylegan_tf.training.trainer import Trainer
+from stylegan_tf.training.transfer import Origin
 
 SHEET = "sheet.png"  # the last thing that a finished run leaves
 SHEET_PSI = 0.7  # the other sheets are not truncated
@@ -112,7 +115,8 @@ def _finish(trainer: Trainer) -> None:
 
 
 # ---------------------------------------------------------------------------
-# Settings: the preset, then what the data says, then what the user says
+# Settings: the preset, then the model that is started from, then what the data says,
+# then what the user says
 
 
 def settle(
@@ -139,12 +143,54 @@ def settle(
     shape = {"resolution": level, "start_shape": tuple(start_shape)}
     shape |= {"channels": manifest.channels, "labels": labels, "data": spec}
     shape["classes"] = manifest.label_size if labels != "none" else 0
-    if not base.generator.mapping_layers:  # w is what goes into the mapping
-        shape["generator.w_dim"] = base.generator.z_dim * (2 if shape["classes"] else 1)
-    preset = {"preset": request.preset} if request.preset else {}
-    config = configs.update(base, shape | preset | request.changes)
+    if request.preset:
+        shape["preset"] = request.preset
+    init = request.changes.get("init", base.init)
+    if init and not saved:
+        config = _from_model(request, init, base, shape)
+    else:
+        config = _combined(request, base, shape)
     _check_batches(config, strategy.num_replicas_in_sync)
     return config, folder
+
+
+def _combined(
+    request: Request, base: TrainConfig, shape: dict, origin: Origin | None = None
+) -> TrainConfig:
+    """The preset, then the model that is started from, the data, and the user."""
+    brought = _brought(request, origin, shape["resolution"]) if origin else {}
+    flat = configs.flat(base) | brought
+    if not flat["generator.mapping_layers"]:  # w is what goes into the mapping
+        twice = 2 if shape["classes"] else 1
+        brought["generator.w_dim"] = flat["generator.z_dim"] * twice
+    return configs.update(base, brought | shape | request.changes)
+
+
+def _brought(request: Request, origin: Origin, level: int) -> dict:
+    """The model's networks, which go on growing from the level that it has learned."""
+    start = min(origin.resolution, level)
+    kinds = [f"{network}.architecture" for network in presets.NETWORKS]
+    if any((origin.settings | request.changes)[kind] not in GROWING for kind in kinds):
+        start = level
+    return origin.settings | {"schedule.initial_resolution": start}
+
+
+def _from_model(
+    request: Request, init: str, base: TrainConfig, shape: dict
+) -> TrainConfig:
+    """The settings of a run that starts from a model.
+
+    A run that has begun is settled with what the model was then, so that the same
+    command finds it, though the model may have been trained on since, or be gone.
+    """
+    runs = rundir.runs_under(request.out) if request.resume == "auto" else []
+    for run in reversed([run for run in runs if run.config.init == init]):
+        origin = transfer.remembered(run.path)
+        if origin:
+            config = _combined(request, base, shape, origin)
+            if not rundir.differences(run.config, config):
+                return config
+    return _combined(request, base, shape, transfer.origin(init))
 
 
 def _resolution(request: Request, saved, spec: str, labels: str) -> str:
@@ -204,6 +250,12 @@ def _fitting(manifest: Manifest, wanted: str) -> tuple[int, tuple[int, int]]:
 
 
 def _check_batches(config: TrainConfig, replicas: int) -> None:
+    architectures = config.generator.architecture, config.discriminator.architecture
+    if "dcgan" in architectures and config.accumulate > 1 and replicas > 1:
+        raise UserError(
+            f"DCGAN's batch statistics are over all {replicas} devices at once, which "
+            f"rounds do not allow; use --accumulate=1."
+        )
     for row in schedule.rows(config, replicas):
         share = row.phase.batch // replicas
         if share % config.accumulate:
@@ -246,9 +298,22 @@ def _choose_run(request: Request, config: TrainConfig) -> rundir.Run:
         found = rundir.find(request.out, config)
         if found:
             return found
-    if config.init:
-        transfer.check(config.init)  # before a directory is made for it
-    return rundir.create(request.out, config, request.command)
+    origin = transfer.origin(config.init) if config.init else None  # or no directory
+    run = rundir.create(request.out, _timed(config), request.command)
+    if origin:
+        transfer.remember(run.path, origin)
+    return run
+
+
+def _timed(config: TrainConfig) -> TrainConfig:
+    """The form of StyleGAN2's convolutions that is faster here, if none is named."""
+    g = config.generator
+    if g.architecture not in STYLEGAN2 or g.modulation != "auto":
+        return config
+    form = "maps"  # times are not repeatable
+    if not config.deterministic:
+        form = modulation.faster(g, config.schedule.batch // config.accumulate)
+    return configs.update(config, {"generator.modulation": form})
 
 
 def _continued(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:

@@ -1,48 +1,136 @@
 """Starting a run from another model: what fits is taken, the rest is said.
 
 Weights are matched by name. Blocks are named by their resolution, so a model of another
-final size brings all the blocks that both have.
+final size brings all the blocks that both have. The run's networks are made like the
+model's, and begin to grow where it stopped.
 """
 
+import dataclasses
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
+from stylegan_tf import config as configs
 from stylegan_tf import export
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.official import networks as official
 from stylegan_tf.training import rundir
 from stylegan_tf.training.step import Networks
 
+FILE = "init.json"  # in the run directory
+OF_THE_DATA = ("resolution", "start_shape", "channels", "classes")
 
-def check(path: Path | str) -> None:
-    """Raises `UserError` unless `path` names a model."""
-    export.find(path)
+
+# ---------------------------------------------------------------------------
+# Settings
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run takes over from the model that it starts from, besides weights.
+
+    Attributes:
+        settings: dotted network setting -> value, without those that the data decide.
+        resolution: the highest level that the model has learned.
+    """
+
+    settings: dict
+    resolution: int
+
+
+def origin(path: Path | str) -> Origin:
+    """The networks' settings of a model, read without its weights.
+
+    Where the model has no discriminator, its counterpart of the same widths.
+
+    Raises:
+        UserError: there is no model at `path`, or it cannot be read.
+    """
+    found, d = export.find(path), None
+    if found.kind == "pickle":
+        g, d = official.configs_of(found.path)
+    elif found.kind == "checkpoint":
+        config = rundir.read(found.run).config
+        g, d = config.generator, config.discriminator
+    else:
+        g = export.config_of(path)
+    settings = _named("generator", configs.flat(g))
+    settings |= _named("discriminator", configs.flat(d) if d else _counterpart(g))
+    return Origin(settings, export.trained_resolution(path) or g.resolution)
+
+
+def _named(network: str, values: dict) -> dict:
+    kept = {f"{network}.{k}": v for k, v in values.items() if k not in OF_THE_DATA}
+    return {name: v for name, v in kept.items() if name not in configs.SETTLED}
+
+
+def _counterpart(g: GeneratorConfig) -> dict:
+    """Settings of the discriminator that goes with a generator."""
+    both = set(DiscriminatorConfig.__dataclass_fields__)
+    found = {name: value for name, value in configs.flat(g).items() if name in both}
+    kind = g.architecture  # a skip generator goes with a residual discriminator
+    return found | {"architecture": "residual" if kind == "skip" else kind}
+
+
+def remember(run: Path, origin: Origin) -> None:
+    """Keeps what the model was when the run began: it may change, or go."""
+    text = json.dumps(dataclasses.asdict(origin), indent=2)
+    rundir.write_atomically(run / FILE, text + "\n")
+
+
+def remembered(run: Path) -> Origin | None:
+    """What `remember` kept; None if there is nothing."""
+    try:
+        return Origin(**json.loads((run / FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+# ---------------------------------------------------------------------------
+# Weights
+
+
+def load_networks(
+    path: Path | str,
+) -> tuple[Generator | None, Discriminator | None, Generator | None]:
+    """A model's generator in training, discriminator and moving average.
+
+    Args:
+        path: what `export.load` takes. A run has all three; an official file has what
+            it has; any other model is a moving average alone.
+
+    Raises:
+        UserError: there is no model at `path`, or it cannot be read.
+    """
+    found = export.find(path)
+    if found.kind == "checkpoint":
+        return _from_checkpoint(found)
+    if found.kind == "pickle":
+        return official.load_networks(found.path)
+    return None, None, export.load(path)
 
 
 def start_from(path: Path | str, networks: Networks) -> str:
     """Copies what fits of a model into freshly made networks.
 
     Args:
-        path: what `export.load` takes. A run directory with a checkpoint brings the
-            discriminator and the training generator too; any other model brings its
-            generator alone.
+        path: as in `load_networks`. A generator that the model has only one of
+            becomes both.
         networks: of the new run, built.
 
     Returns:
         A report: for each network what was taken and what was not, and why.
     """
-    found = export.find(path)
-    if found.kind == "checkpoint":
-        generator, discriminator, average = _from_checkpoint(found)
-    else:
-        generator = average = export.load(path)
-        discriminator = None
+    generator, discriminator, average = load_networks(path)
     parts = [
-        ("generator", networks.generator, generator),
-        ("average", networks.average, average),
+        ("generator", networks.generator, generator or average),
+        ("average", networks.average, average or generator),
         ("discriminator", networks.discriminator, discriminator),
     ]
     return "\n".join(_take(name, ours, theirs) for name, ours, theirs in parts)

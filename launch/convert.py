@@ -1,0 +1,133 @@
+"""Turns NVIDIA's official network pickles into models of this package, and back.
+
+    python launch/convert.py --pickle=network-snapshot-010000.pkl --out=ffhq
+    python launch/convert.py --pickle=stylegan2-ffhq-config-f.pkl --out=ffhq2 --report
+    python launch/convert.py --model=runs/00003-photos-paper256 --out=photos.pkl
+    python launch/convert.py --model=generator.keras --out=generator.pkl
+
+From a pickle, the folder gets
+
+    generator.keras       the moving average Gs, or G where the file has no Gs
+    saved_model           the same for any TensorFlow program, without this package
+    discriminator.keras   D, where the file has it
+    report.txt            every variable of the file and where it went
+
+Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
+progressive GAN, for TensorFlow. Nothing in a pickle is run. The pickles of
+StyleGAN2-ADA, StyleGAN3 and anything in PyTorch are not read.
+
+Converting is not needed to use a pickle: every script takes one as it is, as in
+generate.py --model=x.pkl, and train.py --init=x.pkl takes G, D and Gs out of it. It is
+for opening a model faster, and for taking it elsewhere.
+
+To a pickle, a run gives its G, D and Gs, an official pickle what it has, and any other
+model its generator as Gs. The official networks are square, of 3 x 3 convolutions on a
+4 x 4 start, with labels summed in the discriminator's output; what has no counterpart
+among them, such as a DCGAN, is refused. The file has every variable under its official
+name and in its official layout. This package reads it, and so do converters that look
+at the variables. NVIDIA's own code does not: it compiles the program text that its
+pickles carry, which ours leave out.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "pickle",
+    None,
+    "An official network pickle to convert into a folder.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "model",
+    None,
+    "A model to write as an official pickle: a run's folder, a .keras file, a "
+    "checkpoint such as RUN/checkpoints/ckpt-1000, or an official .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "out",
+    None,
+    "With --pickle a folder, with --model a file that ends in .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
+    "report",
+    False,
+    "With --pickle: print every variable and where it went, not only how many.",
+    flag_values=FLAGS,
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Converts as the flags say; returns the exit code."""
+    from stylegan_tf.errors import UserError
+
+    if bool(FLAGS.pickle) == bool(FLAGS.model):
+        given = "both --pickle and --model were" if FLAGS.pickle else "nothing was"
+        raise UserError(
+            f"{given} given; use --pickle=x.pkl --out=FOLDER to read an official "
+            f"pickle, or --model=... --out=x.pkl to write one."
+        )
+    if not FLAGS.out:
+        what = "the folder to fill" if FLAGS.pickle else "the .pkl file to write"
+        raise UserError(f"name {what} with --out=...")
+    out = Path(FLAGS.out).expanduser()
+    return _read(FLAGS.pickle, out) if FLAGS.pickle else _write(FLAGS.model, out)
+
+
+def _read(pickle: str, out: Path) -> int:
+    """An official pickle as files of ours."""
+    from stylegan_tf.errors import UserError
+
+    if out.suffix in (".pkl", ".keras") or out.is_file():
+        raise UserError(f"--out={out} is a file; --pickle fills a folder, name one.")
+    cli.load_tensorflow()
+    from stylegan_tf import export
+    from stylegan_tf.official import networks
+
+    path = Path(pickle).expanduser()
+    found = networks.load(path)
+    tables = [report.table() for report in found.reports]
+    shown = tables if FLAGS.report else [str(report) for report in found.reports]
+    print("\n".join(shown))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.txt").write_text("\n".join([str(path), *tables]) + "\n")
+    if found.networks["D"]:
+        found.networks["D"].save(out / "discriminator.keras")
+        print(f"discriminator: {out / 'discriminator.keras'}")
+    if found.generator:
+        export.save(found.generator, out, networks.trained_resolution(path))
+        print(f"generator: {out / export.KERAS_FILE}, {out / export.SAVED_MODEL}")
+        print(f"pictures: python launch/generate.py --model={out}")
+    return 0
+
+
+def _write(model: str, out: Path) -> int:
+    """A model of ours, or of an official pickle, as an official pickle."""
+    from stylegan_tf.errors import UserError
+
+    if out.suffix != ".pkl":
+        raise UserError(
+            f"--out={out} is no .pkl file; --model is written as one, name it x.pkl."
+        )
+    cli.load_tensorflow()
+    from stylegan_tf import export
+    from stylegan_tf.official import networks
+    from stylegan_tf.training import transfer
+
+    resolution = export.trained_resolution(model)
+    g, d, gs = transfer.load_networks(model)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    networks.save(out, g, d, gs, resolution)
+    named = {"G": g, "D": d, "Gs": gs}
+    print(f"{out}: {', '.join(name for name, network in named.items() if network)}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
