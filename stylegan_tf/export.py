@@ -9,8 +9,9 @@ The SavedModel answers to
     map         z, labels                                  ->  w float32 [N, w_dim]
     synthesize  ws [N, num_styles, w_dim]                  ->  images float32
 
-Images are [N, H, W, C]; `labels` only for a conditional model. Noise is the stored
-maps, so that the same input is the same picture. `serving_default` is `generate`.
+Images are [N, H, W, C]; `labels` only for a conditional model, where psi pulls every
+picture towards the mean w of its class. Noise is the stored maps, so that the same
+input is the same picture. `serving_default` is `generate`.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import schedule
+from stylegan_tf import sampling, schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
@@ -67,10 +68,12 @@ def save_saved_model(generator: Generator, path: Path | str, resolution=None) ->
     def synthesis(ws):
         return generator.synthesis(ws, noise="const", resolution=resolution)
 
+    center = _center(generator)
+
     def generate(z, *rest):
         *label, psi = rest
         styles = generator.broadcast(generator.mapping(z, *label))
-        images = synthesis(generator.truncate(styles, psi))
+        images = synthesis(generator.truncate(styles, psi, center=center(*label)))
         pixels = tf.clip_by_value(tf.floor(images * 127.5 + 128), 0, 255)
         return {"images": tf.cast(pixels, tf.uint8)}
 
@@ -83,6 +86,22 @@ def save_saved_model(generator: Generator, path: Path | str, resolution=None) ->
     archive.add_endpoint("synthesize", lambda ws: {"images": synthesis(ws)}, [ws])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras prints every signature
         archive.write_out(str(path), verbose=False)
+
+
+def _center(generator: Generator):
+    """What truncation pulls pictures of some labels towards, [N, 1, w_dim]."""
+    classes = generator.config.classes
+    if not classes:
+        return lambda: None
+    # As many latents as `sampling.draw` takes, but for very many classes.
+    count = min(sampling.CENTER_LATENTS, max(1_000_000 // classes, 1000))
+    centers = tf.constant(sampling.class_centers(generator, count=count))
+
+    def center(labels):
+        share = labels / tf.maximum(tf.reduce_sum(labels, 1, keepdims=True), 1e-6)
+        return tf.matmul(share, centers)[:, None]
+
+    return center
 
 
 # ---------------------------------------------------------------------------

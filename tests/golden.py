@@ -4,8 +4,10 @@ With `STYLEGAN_TF_GOLDENS` naming a folder of the full files, those are read ins
 the same tests then look at every value.
 """
 
+import csv
 import dataclasses
 import functools
+import gzip
 import json
 import os
 from pathlib import Path
@@ -106,6 +108,14 @@ def cases(prefix: str) -> list[str]:
 @functools.cache
 def load(case: str) -> Golden:
     return Golden(FOLDER / f"{case}.npz")
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """The rows of NAME.csv.gz, or of NAME.csv."""
+    path = FOLDER / f"{name}.csv.gz"
+    path, opened = (path, gzip.open) if path.exists() else (path.with_suffix(""), open)
+    with opened(path, "rt") as file:
+        return list(csv.DictReader(file))
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:

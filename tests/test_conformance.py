@@ -24,6 +24,8 @@ from golden import close
 
 from stylegan_tf import layers, networks
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config.networks import MODULATIONS, STYLEGAN2
+from stylegan_tf.networks.baselines import DCGANDiscriminator, DCGANSynthesis
 from stylegan_tf.networks.discriminator import (
     Discriminator,
     DiscriminatorBlock,
@@ -31,6 +33,13 @@ from stylegan_tf.networks.discriminator import (
 )
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.mapping import Mapping
+from stylegan_tf.networks.stylegan2 import (
+    ModulatedConv2D,
+    ModulatedToRGB,
+    StyledConv2D,
+    StyleGAN2Block,
+    StyleGAN2Synthesis,
+)
 from stylegan_tf.networks.synthesis import Synthesis, SynthesisBlock
 from stylegan_tf.training.devices import make_strategy
 
@@ -50,6 +59,14 @@ PLAIN = dataclasses.replace(
 X, W, NOISE = (N, 8, 8, 4), (N, 6), (N, 8, 8, 1)
 FADING = {"alpha": 0.5}  # so that no weight is idle
 CONST = {"noise": "const"}
+
+
+def g_of(architecture, **changes):
+    return dataclasses.replace(G, architecture=architecture, **changes)
+
+
+def d_of(architecture, **changes):
+    return dataclasses.replace(D, architecture=architecture, **changes)
 
 
 @dataclass(eq=False)
@@ -118,9 +135,71 @@ SPECS = [
         variant="traditional",
     ),
     Spec(DiscriminatorBlock, [X], {"config": D, "resolution": 8}),
-    Spec(DiscriminatorHead, [(N, 4, 4, 4)], {"config": D}, float32=True),
+    Spec(DiscriminatorHead, [(N, 4, 4, 4), (N, 3)], {"config": D}, float32=True),
     Spec(Discriminator, [(N, 8, 8, 3), (N, 3)], {"config": D}, FADING, float32=True),
 ]
+
+
+def more(cls, inputs, variant="", options=None, **kwargs):
+    """As `Spec`, shorter."""
+    return Spec(cls, inputs, kwargs, options or {}, cls in FLOAT32, variant)
+
+
+FIR = (1, 3, 3, 1)
+FLOAT32 = (ModulatedToRGB, StyleGAN2Synthesis, DCGANSynthesis)
+FLOAT32 += (Generator, Discriminator, DCGANDiscriminator)
+SKIP, DCGAN = g_of("skip"), g_of("dcgan", mapping_layers=0, w_dim=12)
+Z, FACES, LABELS, WS = (N, 6), (N, 8, 8, 3), (N, 3), (N, 4, 6)
+Y, WIDE_NOISE = (N, 4, 4, 4), (N, 16, 16, 1)
+
+SPECS += [
+    more(layers.EqualizedConv2D, [X], "taps", filters=5, resample="up", taps=FIR),
+    more(
+        layers.EqualizedConv2D,
+        [X],
+        "down taps",
+        filters=5,
+        kernel_size=1,
+        resample="down",
+        taps=FIR,
+        use_bias=False,
+    ),
+    more(layers.LearnedConstant, [W], "normal", shape=(4, 6, 3), initializer="normal"),
+    more(layers.ScaledNoise, [X, NOISE], "one weight", per_channel=False),
+    more(ModulatedConv2D, [X, W], "plain", filters=5, demodulate=False),
+    more(ModulatedToRGB, [X, W], channels=3),
+    more(StyledConv2D, [X, W, NOISE], config=SKIP, filters=5),
+    more(StyledConv2D, [X, W, WIDE_NOISE], "up", config=SKIP, filters=5, resample="up"),
+    more(StyleGAN2Block, [Z, [W], [(N, 4, 4, 1)]], "4", config=SKIP, resolution=4),
+    more(DCGANSynthesis, [(N, 1, 12)], config=DCGAN),
+    more(Generator, [Z, LABELS], "dcgan", config=DCGAN),
+    more(DCGANDiscriminator, [FACES, LABELS], config=d_of("dcgan")),
+    more(DCGANDiscriminator, [FACES], "no labels", config=d_of("dcgan", classes=0)),
+    more(
+        Discriminator,
+        [FACES, LABELS],
+        "projection",
+        FADING,
+        config=d_of("stylegan", conditioning="projection"),
+    ),
+]
+for way in MODULATIONS:
+    changed = {"filters": 5, "modulation": way}
+    SPECS += [
+        more(ModulatedConv2D, [X, W], way, **changed),
+        more(ModulatedConv2D, [X, W], f"up {way}", resample="up", taps=FIR, **changed),
+    ]
+for kind in STYLEGAN2:
+    grows = FADING if kind == "revised" else {}
+    g, d = g_of(kind), d_of(kind)
+    inputs = [Y, [W, W], [NOISE] * 2]
+    SPECS += [
+        more(StyleGAN2Block, inputs, f"8 {kind}", config=g, resolution=8),
+        more(StyleGAN2Synthesis, [WS], kind, CONST | grows, config=g),
+        more(Generator, [Z, LABELS], kind, CONST | grows, config=g),
+        more(DiscriminatorBlock, [X], f"8 {kind}", config=d, resolution=8),
+        more(Discriminator, [FACES, LABELS], kind, grows, config=d),
+    ]
 NETWORKS = [s for s in SPECS if issubclass(s.cls, keras.Model)]
 
 
@@ -254,7 +333,8 @@ import stylegan_tf
 for i, path in enumerate(sys.argv[1:]):
     data = np.load(path + ".npz")
     model = keras.saving.load_model(path + ".keras")
-    y = model(data["a"], data["b"], **({"noise": "const"} if data["noise"] else {}))
+    inputs = [data[name] for name in ("a", "b") if name in data]
+    y = model(*inputs, **({"noise": "const"} if data["noise"] else {}))
     assert np.array_equal(y, data["y"]), path
     print("same")
 """
@@ -264,12 +344,13 @@ def test_networks_load_in_a_fresh_process(tmp_path):
     """Which does nothing but import the package."""
     paths = []
     for i, spec in enumerate(NETWORKS):
-        model, (a, b) = layer_of(spec), tensors(spec)
+        model, inputs = layer_of(spec), tensors(spec)
         options = {k: v for k, v in spec.options.items() if k == "noise"}
         path = str(tmp_path / f"{i}")
         model.save(f"{path}.keras")
-        y = model(a, b, **options)
-        np.savez(f"{path}.npz", a=a, b=b, y=y, noise=bool(options))
+        y = model(*inputs, **options)
+        named = dict(zip("ab", inputs, strict=False))
+        np.savez(f"{path}.npz", **named, y=y, noise=bool(options))
         paths.append(path)
     code = [sys.executable, "-c", LOAD, *paths]
     eager = {k: v for k, v in os.environ.items() if k != "STYLEGAN_TF_LAZY"}

@@ -19,7 +19,8 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.training import devices, rundir, transfer
+from stylegan_tf.training import devices, rundir, session, transfer
+from stylegan_tf.training.session import Request
 from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import Trainer
 
@@ -86,6 +87,50 @@ def test_what_two_replicas_saved_goes_on_on_one_device(mirrored, pictures):
     assert alone.restore()
     assert alone.state.nimg == trainer.state.nimg == 8 * STEPS
     tiny.check_equal(tiny.state(trainer.networks), tiny.state(alone.networks))
+
+
+DCGAN = SAME | {
+    "generator.architecture": "dcgan",
+    "discriminator.architecture": "dcgan",
+    "generator.mapping_layers": 0,
+    "generator.style_mixing_prob": 0.0,
+    "loss.r1_gamma": 0.0,
+    "schedule.initial_resolution": 8,
+}
+
+
+def test_batch_norm_is_over_all_replicas(pictures, tmp_path):
+    """DCGAN's statistics, and the averages of them that pictures are drawn with."""
+    config = tiny.config(DCGAN)
+    trainer = Trainer(config, pictures, tmp_path, devices.make_strategy("mirrored"))
+    start = tiny.state(trainer.networks)
+    metrics = [trainer.step().numpy() for _ in range(STEPS - 1)]
+    drawn_with = tiny.state(trainer.networks)
+    metrics.append(trainer.step().numpy())
+    found = tiny.state(trainer.networks)
+    alone = Trainer(config, pictures, tmp_path)
+    tiny.restore(alone.networks, start)
+    for expected in metrics:
+        np.testing.assert_allclose(alone.step(), expected, rtol=1e-3, atol=1e-5)
+    tiny.check_close(start, tiny.state(alone.networks), found, 1e-2)
+    for name, variable in tiny.variables(trainer.networks).items():
+        np.testing.assert_array_equal(*tiny.on_each(variable), name)
+    means = [n for n in found if "/moving_" in n and n.startswith("average")]
+    assert len(means) == 2
+    for name in means:
+        own = drawn_with[name.replace("average", "generator", 1)]
+        np.testing.assert_array_equal(found[name], own)
+        assert np.any(found[name] != start[name])
+
+
+def test_batch_norm_over_replicas_allows_no_rounds(pictures):
+    """Collectives inside a loop are not possible: said before anything starts."""
+    changes = {"data": str(pictures), "accumulate": 2}
+    request = Request("dcgan", changes)
+    with pytest.raises(UserError, match="all 2 devices .* use --accumulate=1"):
+        session.settle(request, devices.make_strategy("mirrored"))
+    config, _ = session.settle(request, devices.make_strategy("one"))
+    assert config.accumulate == 2
 
 
 def test_replicas_share_one_set_of_draws_and_make_their_own_noise():

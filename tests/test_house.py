@@ -27,7 +27,7 @@ ROOMS = {
     "networks": "config ops layers",
     "official": "config errors networks",
     "data": "config errors",
-    "export": "config errors schedule networks official",
+    "export": "config errors schedule networks official sampling",
     "metrics": "",
     "sampling": "errors latents figures networks",
     "training": "config errors schedule presets latents figures losses augment "

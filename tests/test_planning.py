@@ -1,10 +1,14 @@
 """planning.py: operations and memory counted from the configuration alone."""
 
+import dataclasses
+
 import pytest
 import tiny
 
 from stylegan_tf import presets
 from stylegan_tf.config import levels, update
+from stylegan_tf.config.networks import STYLEGAN2
+from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import planning
@@ -42,6 +46,61 @@ def test_discriminator_macs_are_those_of_its_convolutions():
         total += 9 * macs(block.conv0.kernel, h, w)
         total += 16 * macs(block.conv1.kernel, h // 2, w // 2)
     assert planning.discriminator_macs(CONFIG.discriminator, 16) == total
+
+
+@pytest.mark.parametrize("kind", STYLEGAN2)
+def test_stylegan2_macs_are_those_of_its_convolutions(kind):
+    """Steps of two have nine taps on the smaller side, a residual block's skip one."""
+    g = dataclasses.replace(CONFIG.generator, architecture=kind)
+    d = dataclasses.replace(CONFIG.discriminator, architecture=kind)
+    g_net, d_net = Generator(g).synthesis, Discriminator(d)
+    g_total, (h, w) = 9 * macs(g_net.block4.conv1.conv.kernel, *g.shape(4)), d.shape(4)
+    d_total = 9 * macs(d_net.head.conv.kernel, h, w) - 9 * h * w * 8
+    d_total += macs(d_net.head.dense0.kernel, 1, 1)
+    for r in levels(16, first=8):
+        block, (h, w) = getattr(g_net, f"block{r}"), g.shape(r)
+        g_total += 9 * macs(block.conv1.conv.kernel, h, w)
+        g_total += 9 * macs(block.conv0.conv.kernel, h // 2, w // 2)
+        other = getattr(d_net, f"block{r}")
+        d_total += 9 * macs(other.conv0.kernel, h, w)
+        d_total += 9 * macs(other.conv1.kernel, h // 2, w // 2)
+        if kind == "residual":
+            g_total += macs(block.skip.kernel, h // 2, w // 2)
+            d_total += macs(other.skip.kernel, h // 2, w // 2)
+    assert planning.generator_macs(g, 16) == g_total
+    assert planning.discriminator_macs(d, 16) == d_total
+
+
+def test_dcgan_macs_are_those_of_its_convolutions():
+    changes = {"architecture": "dcgan", "classes": 3}
+    changes_g = changes | {"mapping_layers": 0, "w_dim": 16}
+    g = dataclasses.replace(CONFIG.generator, **changes_g)
+    d = dataclasses.replace(CONFIG.discriminator, **changes)
+    g_net, d_net = Generator(g).synthesis, discriminator_of(d)
+    g_total = macs(g_net.project.kernel, 1, 1)
+    d_total = macs(d_net.score.kernel, 1, 1)
+    for r in levels(16, first=8):
+        h, w = g.shape(r // 2)
+        g_total += 25 * macs(getattr(g_net, f"conv{r}").kernel, h, w)
+        d_total += 25 * macs(getattr(d_net, f"conv{r}").kernel, h, w)
+    assert planning.generator_macs(g, 16) == g_total
+    assert planning.discriminator_macs(d, 16) == d_total
+
+
+def test_steps_of_their_own_cost_a_pass_more():
+    def cost(changes):
+        changes = {"loss.r1_gamma": 0.0, "loss.lazy": True} | changes
+        return planning.iteration_macs(update(CONFIG, changes), 16)
+
+    g = planning.generator_macs(CONFIG.generator, 16)
+    d = planning.discriminator_macs(CONFIG.discriminator, 16)
+    none = cost({})
+    r1 = {"loss.r1_gamma": 1.0, "loss.d_reg_interval": 16}
+    assert cost(r1) - none == pytest.approx(6 * d / 16)
+    r2 = {"loss.r2_gamma": 1.0, "loss.d_reg_interval": 16}
+    assert cost(r2) - none == pytest.approx((6 * d + g) / 16)
+    paths = {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4, "loss.pl_shrink": 2}
+    assert cost(paths) - none == pytest.approx(6 * g / 2 / 4)
 
 
 def test_penalties_cost_and_lazy_ones_less():
@@ -92,3 +151,27 @@ def test_the_papers_network_fits_what_it_was_made_for():
     millions = {"generator": 26_200_000, "discriminator": 23_100_000}
     total = sum(planning.memory_bytes(config, millions, 1024).values())
     assert 4e9 < total < 16e9
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("e", 8.6, 17), ("f", 13.3, 32)])
+def test_stylegan2_fits_the_devices_it_was_made_for(name, least, most):
+    """Its authors report 8.6 and 13.3 GB with fused operations, on 32 GB devices."""
+    config = presets.make(f"stylegan2-{name}", devices=8)
+    millions = {"generator": 30_400_000, "discriminator": 29_000_000}
+    total = sum(planning.memory_bytes(config, millions, 1024, 8).values())
+    assert least * 1e9 < total < most * 1e9
+
+
+def test_memory_of_the_architectures():
+    def activations(name, **changes):
+        config = update(presets.make(name, 64), changes)
+        return planning.memory_bytes(config, COUNTS, 64)["activations"]
+
+    batch = {"schedule.batch": 8, "schedule.batch_at": {}}
+    assert activations("dcgan", **batch) < activations("stylegan2-f", **batch) / 4
+    lazy, full = (
+        activations("stylegan2-c", **batch),
+        activations("stylegan2-b", **batch),
+    )
+    assert lazy < full  # R1 with one batch, not with two
+    assert activations("stylegan2-d", **batch) >= lazy

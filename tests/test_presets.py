@@ -5,9 +5,9 @@ import pytest
 from stylegan_tf import presets
 from stylegan_tf.config import TrainConfig, flat, from_dict, to_dict, update
 from stylegan_tf.errors import UserError
-from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.schedule import table
+from stylegan_tf.schedule import rows, table
 
 EACH = pytest.mark.parametrize("name", presets.PRESETS)
 
@@ -28,10 +28,10 @@ def test_its_networks_can_be_made(name):
     small |= {"generator.w_dim": 6, "generator.mapping_width": 6, "generator.z_dim": 6}
     config = update(presets.make(name, 8), small)
     assert Generator(config.generator).count_params() > 0
-    assert Discriminator(config.discriminator).count_params() > 0
+    assert discriminator_of(config.discriminator).count_params() > 0
 
 
-@pytest.mark.parametrize("resolution", [8, 16, 64, 256, 1024])
+@pytest.mark.parametrize("resolution", [8, 16, 32, 64, 256, 1024])
 @EACH
 def test_any_resolution_can_be_asked_for(name, resolution):
     config = presets.make(name, resolution)
@@ -39,8 +39,18 @@ def test_any_resolution_can_be_asked_for(name, resolution):
     assert config.discriminator.resolution == resolution
 
 
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_a_run_is_heard_of_at_least_ten_times(name):
+    config = presets.make(name)
+    assert all(
+        row.phase.tick_kimg <= config.schedule.total_kimg / 10 for row in rows(config)
+    )
+
+
 def test_an_unknown_preset_is_refused_with_the_list():
-    with pytest.raises(UserError, match="no preset 'F'; there are demo, small-data"):
+    with pytest.raises(
+        UserError, match="no preset 'F'; there are demo, demo-stylegan2"
+    ):
         presets.make("F")
 
 
@@ -135,10 +145,130 @@ def test_rungs_differ_in_the_generator_alone():
     assert flat(presets.make("ladder-f")) == full
 
 
+def test_the_progressive_gan():
+    """Karras et al. 2018, with the hyper-parameters of its own."""
+    config, b = flat(presets.make("ladder-a")), flat(presets.make("ladder-b"))
+    changed = {
+        "generator.blur_filter": (),
+        "discriminator.blur_filter": (),
+        "loss.g_loss": "wasserstein",
+        "loss.d_loss": "wasserstein",
+        "loss.r1_gamma": 0.0,
+        "loss.gp_weight": 10.0,
+        "loss.drift": 0.001,
+        "schedule.initial_resolution": 4,
+        "schedule.total_kimg": 12000.0,
+        "schedule.lr_at": {1024: 0.0015},
+    }
+    assert {n: v for n, v in config.items() if v != b[n]} == changed | {
+        "preset": "ladder-a"
+    }
+    assert config["loss.gp_target"] == 1 and config["schedule.lr"] == 0.001
+    assert config["schedule.stable_kimg"] == config["schedule.fade_kimg"] == 600
+
+
+# ---------------------------------------------------------------------------
+# StyleGAN2: what each row of its table 1 has
+
+ROWS = {
+    # G, D, fmap_base, gamma, lazy, R1 every, path length, every, starts at, lr
+    "b": ("revised", "revised", 8192, 10, False, 1, 0, 1, 8, 0.001),
+    "c": ("revised", "revised", 8192, 10, True, 16, 0, 1, 8, 0.001),
+    "d": ("revised", "revised", 8192, 10, True, 16, 2, 4, 8, 0.001),
+    "e": ("skip", "residual", 8192, 100, True, 16, 2, 4, 1024, 0.002),
+    "f": ("skip", "residual", 16384, 10, True, 16, 2, 4, 1024, 0.002),
+}
+
+
+@pytest.mark.parametrize("letter", ROWS)
+def test_rows_of_stylegan2(letter):
+    config = presets.make(f"stylegan2-{letter}")
+    g, d, c, s = config.generator, config.discriminator, config.loss, config.schedule
+    assert g.fmap_base == d.fmap_base and g.fmap_max == d.fmap_max == 512
+    assert ROWS[letter] == (
+        g.architecture,
+        d.architecture,
+        g.fmap_base,
+        c.r1_gamma,
+        c.lazy,
+        c.d_reg_interval,
+        c.pl_weight,
+        c.g_reg_interval,
+        s.initial_resolution,
+        s.lr,
+    )
+
+
+def test_what_all_of_stylegan2_has():
+    for letter in ROWS:
+        config = flat(presets.make(f"stylegan2-{letter}"))
+        for name, value in {
+            "generator.mapping_layers": 8,
+            "generator.mapping_lrmul": 0.01,
+            "generator.style_mixing_prob": 0.9,
+            "generator.w_avg_beta": 0.995,
+            "generator.resample_filter": (1, 3, 3, 1),
+            "discriminator.mbstd_group": 4,
+            "loss.g_loss": "logistic_nonsaturating",
+            "loss.d_loss": "logistic",
+            "loss.pl_decay": 0.01,
+            "loss.pl_shrink": 2,
+            "schedule.total_kimg": 25000.0,
+            "schedule.batch": 32,
+            "adam_beta1": 0.0,
+            "adam_beta2": 0.99,
+            "adam_epsilon": 1e-8,
+            "ema_kimg": 10.0,
+        }.items():
+            assert config[name] == value, name
+
+
+def test_the_small_stylegan2_is_the_large_one():
+    """Narrower and shorter; the ideas are all there."""
+    small, demo = presets.make("demo-stylegan2"), presets.make("demo")
+    assert small.generator.architecture == "skip"
+    assert small.discriminator.architecture == "residual"
+    assert small.loss.lazy_rates == (4 / 5, 16 / 17)
+    assert small.schedule.initial_resolution == 32
+    for name in ("z_dim", "w_dim", "mapping_width", "fmap_base", "fmap_max"):
+        assert getattr(small.generator, name) == getattr(demo.generator, name)
+
+
+# ---------------------------------------------------------------------------
+# The others
+
+
+def test_dcgan_is_trained_as_its_paper_says():
+    config = flat(presets.make("dcgan"))
+    for name, value in {
+        "generator.architecture": "dcgan",
+        "discriminator.architecture": "dcgan",
+        "generator.z_dim": 100,
+        "generator.w_dim": 100,
+        "generator.normalize_z": False,
+        "loss.g_loss": "logistic_nonsaturating",
+        "loss.d_loss": "logistic",
+        "loss.r1_gamma": 0.0,
+        "schedule.lr": 0.0002,
+        "adam_beta1": 0.5,
+        "adam_beta2": 0.999,
+    }.items():
+        assert config[name] == value, name
+    assert not presets.make("dcgan").loss.has_penalty
+    g = presets.make("dcgan", 64).generator
+    assert [g.fmaps(r) for r in (4, 8, 16, 32)] == [512, 256, 128, 64]
+
+
+def test_small_data_is_augmented_as_its_paper_says():
+    config = presets.make("small-data").augment
+    assert (config.kind, config.groups, config.adapt) == ("ada", "bgc", True)
+    assert (config.p, config.target, config.kimg, config.interval) == (0, 0.6, 500, 4)
+
+
 def test_the_table_is_aligned():
     lines = presets.table().splitlines()
     assert len(lines) == 2 * len(presets.PRESETS)  # what it is for, what to expect
     texts = [t for p in presets.PRESETS.values() for t in (p.summary, p.expect)]
     columns = [line.index(t) for line, t in zip(lines, texts, strict=True)]
-    assert set(columns[::2]) == {14} and set(columns[1::2]) == {15}
+    assert set(columns[::2]) == {17} and set(columns[1::2]) == {18}
     assert max(map(len, lines)) <= 88

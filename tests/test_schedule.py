@@ -1,17 +1,17 @@
 """schedule.py: the official table at 1, 2, 4 and 8 devices, and its edges.
 
 `goldens/v1_schedule.csv.gz` is the official schedule evaluated at 361 moments of six
-runs, `v1_schedule_args.json` what it was called with.
+runs, `v1_schedule_args.json` what it was called with; `v2_schedule.csv.gz` is that of
+StyleGAN2's growing configurations at 301 moments.
 """
 
-import csv
-import gzip
+import dataclasses
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import golden
 import pytest
 
 from stylegan_tf import presets
@@ -19,7 +19,6 @@ from stylegan_tf.config import ScheduleConfig, TrainConfig, update
 from stylegan_tf.errors import UserError
 from stylegan_tf.schedule import phase_at, rows, table
 
-GOLDENS = Path(__file__).parent / "goldens"
 TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
 SHORT = ScheduleConfig(
     initial_resolution=4, stable_kimg=1, fade_kimg=2, total_kimg=20, batch=8
@@ -29,10 +28,9 @@ SHORT = ScheduleConfig(
 def official() -> dict:
     """(name, devices, final resolution) -> rows of the official table."""
     found = {}
-    with gzip.open(GOLDENS / "v1_schedule.csv.gz", "rt") as f:
-        for row in csv.DictReader(f):
-            key = row["config"], int(row["num_gpus"]), int(row["final_resolution"])
-            found.setdefault(key, []).append(row)
+    for row in golden.table("v1_schedule"):
+        key = row["config"], int(row["num_gpus"]), int(row["final_resolution"])
+        found.setdefault(key, []).append(row)
     return found
 
 
@@ -41,7 +39,7 @@ OFFICIAL = official()
 
 def of_arguments(name: str) -> ScheduleConfig:
     """The schedule that the official function's keyword arguments describe."""
-    a = json.loads((GOLDENS / "v1_schedule_args.json").read_text())[name]
+    a = json.loads((golden.FOLDER / "v1_schedule_args.json").read_text())[name]
 
     def table_of(key):
         return {int(k): v for k, v in a.get(key, {}).items()}
@@ -84,6 +82,54 @@ def test_the_official_table(key):
 def test_the_paper_preset_is_that_table(key):
     _, devices, final = key
     check(presets.make("paper1024", final, devices).schedule, key)
+
+
+# ---------------------------------------------------------------------------
+# StyleGAN2's: configurations up to D grow, E and F do not
+
+OFFICIAL2 = golden.table("v2_schedule")
+LR2 = {128: 0.0015, 256: 0.002, 512: 0.003, 1024: 0.003}
+TICKS2 = {8: 28, 16: 24, 32: 20, 64: 16, 128: 12, 256: 8, 512: 6, 1024: 4}
+GROWN = ScheduleConfig(
+    batch=32,
+    batch_at={8: 256, 16: 128, 32: 64, 64: 32},
+    lr_at=LR2,
+    tick_kimg=4.0,
+    tick_kimg_at=TICKS2,
+)
+
+
+@pytest.mark.parametrize("name", ["official", *(f"stylegan2-{x}" for x in "bcd")])
+def test_the_official_table_of_stylegan2(name):
+    """How often a line is logged apart, which presets may choose."""
+    config, ticks = GROWN, {"tick_kimg": 4.0, "tick_kimg_at": TICKS2}
+    if name != "official":
+        preset = presets.make(name, 256, 8).schedule
+        config = dataclasses.replace(preset, **ticks)
+        assert preset.total_kimg == 25000
+    assert len(OFFICIAL2) == 301
+    for row in OFFICIAL2:
+        assert row["final_resolution"] == "256"
+        p = phase_at(config, 256, int(row["cur_nimg"]), devices=8)
+        assert p.lod == pytest.approx(float(row["lod"]), abs=1e-12)
+        assert p.resolution == int(row["resolution"])
+        assert p.batch == int(row["minibatch_size"])
+        assert p.batch == 8 * int(row["minibatch_gpu"])  # of 8 devices: one round
+        assert p.lr == pytest.approx(float(row["G_lrate"]), rel=1e-12)
+        assert row["G_lrate"] == row["D_lrate"]
+        assert p.tick_kimg == float(row["tick_kimg"])
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", ["stylegan2-e", "stylegan2-f"])
+def test_stylegan2_at_full_size_has_one_phase(name, devices):
+    config = presets.make(name, devices=devices)
+    for nimg in (0, 600_000, 1_000_000, 24_999_968):
+        p = phase_at(config.schedule, 1024, nimg, devices)
+        assert (p.lod, p.resolution, p.alpha) == (0, 1024, 1)
+        assert (p.batch, p.lr) == (32, 0.002)
+    assert 32 // devices // config.accumulate == 4  # pictures of a device at a time
+    assert len(rows(config, devices)) == 1
 
 
 # ---------------------------------------------------------------------------

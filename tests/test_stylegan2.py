@@ -68,6 +68,17 @@ def test_every_operation_is_looked_at():
     assert {n.split("/")[0] for n in operations()} == set(RESAMPLING)
 
 
+@pytest.mark.parametrize("kind", ops.ACTIVATIONS)
+def test_official_bias_and_activation(kind):
+    case, gain = golden.load("v2_ops"), GeneratorConfig(architecture="skip").gains[1]
+    bias = tf.constant(case["in/b"])
+
+    def function(x):
+        return ops.activate(tf.nn.bias_add(x, bias), kind, gain)
+
+    check_operation(f"fused_bias_act/{kind}", function)
+
+
 @pytest.mark.parametrize("grouped", [False, True], ids=MODULATIONS)
 @pytest.mark.parametrize("demodulate", [0, 1])
 @pytest.mark.parametrize("up", [0, 1])
@@ -200,46 +211,103 @@ def test_a_network_that_does_not_grow_draws_at_one_size():
 
 
 # ---------------------------------------------------------------------------
-# Losses
+# Losses: there, what an iteration has anyhow is "loss", what it may leave out is "reg"
+
+CASE_OF_LOSSES = "v2_loss_r16"
+
+
+def r1(score, images, gamma):
+    return gamma * losses.zero_centered(losses.scores_and_gradients(score, images)[1])
+
+
+def gradient_penalty(score, reals, fakes):
+    mix = tf.constant(golden.load(CASE_OF_LOSSES)["in/mixing_factors"])
+    return 10.0 * losses.gradient_penalty(score, reals, fakes, mix)[0]
+
+
+def wasserstein(real, fake):
+    return losses.wasserstein(real, fake) + 0.001 * losses.drift(real)
+
+
+# Official name -> loss of two scores, penalty on D, real and generated pictures.
+D_LOSSES = {
+    "D_logistic_r1": (losses.logistic, lambda d, reals, fakes: r1(d, reals, 10.0)),
+    "D_logistic_r2": (losses.logistic, lambda d, reals, fakes: r1(d, fakes, 4.0)),
+    "D_wgan_gp": (wasserstein, gradient_penalty),
+}
+
+
+def check_weight_gradients(prefix, tape, values, network):
+    """The gradient of the values' mean, weight by weight."""
+    case, weights = golden.load(CASE_OF_LOSSES), network.trainable_variables
+    zero = tf.UnconnectedGradients.ZERO
+    sources = [w.value for w in weights]
+    found = tape.gradient(values, sources, unconnected_gradients=zero)
+    found = dict(zip([w.path for w in weights], found, strict=True))
+    slots = names.name_map(network)
+    kept = case.names(prefix)
+    assert set(kept) == {n for n, slot in slots.items() if slot.weight.trainable}
+    for name in kept:
+        gradient = slots[name].to_official(found[slots[name].weight.path].numpy())
+        case.check_gradient(f"{prefix}{name}", gradient)
+
+
+@pytest.mark.parametrize("name", D_LOSSES)
+def test_official_discriminator_losses(name):
+    case, (loss_of, penalty_of) = golden.load(CASE_OF_LOSSES), D_LOSSES[name]
+    g, d = golden.generator(CASE_OF_LOSSES), golden.discriminator(CASE_OF_LOSSES)
+    reals = tf.constant(golden.nhwc(case["in/reals"]))
+    fakes = g(case["in/z"], noise="const")
+    with tf.GradientTape(persistent=True) as tape:
+        loss, penalty = loss_of(d(reals), d(fakes)), penalty_of(d, reals, fakes)
+        means = tf.reduce_mean(loss), tf.reduce_mean(penalty)
+    for kind, value, mean in zip(("loss", "reg"), (loss, penalty), means, strict=True):
+        _, shape, _ = case.flat[f"out/{kind}_raw/{name}"]
+        case.check(f"out/{kind}_raw/{name}", tf.reshape(value, shape))
+        case.check(f"out/{kind}_mean/{name}", mean)
+        check_weight_gradients(f"out/grad_{kind}/{name}/", tape, mean, d)
+
+
+def test_official_generator_loss():
+    case, name = golden.load(CASE_OF_LOSSES), "G_logistic_ns"
+    g, d = golden.generator(CASE_OF_LOSSES), golden.discriminator(CASE_OF_LOSSES)
+    with tf.GradientTape() as tape:
+        loss = losses.logistic_nonsaturating(d(g(case["in/z"], noise="const")))
+        mean = tf.reduce_mean(loss)
+    case.check(f"out/loss_raw/{name}", loss)
+    check_weight_gradients(f"out/grad_loss/{name}/", tape, mean, g)
+
+
+def test_every_official_loss_is_there():
+    found = golden.load(CASE_OF_LOSSES).names("out/reg_mean/")
+    paths = {f"G_logistic_ns_pathreg{end}" for end in ("", "_shrink1")}
+    assert set(found) == set(D_LOSSES) | paths
 
 
 def path_penalty(case, g, z, noise, decay):
-    """As the step does it, without the step."""
-    with tf.GradientTape() as tape:
-        ws = g.broadcast(g.mapping(z))
-        _, lengths = losses.path_lengths(
-            lambda ws: g.synthesis(ws, noise="const"), ws, lambda _: noise
-        )
-        mean = case["in/pl_mean"] + decay * (
-            tf.reduce_mean(lengths) - case["in/pl_mean"]
-        )
-        penalty = tf.square(lengths - mean)
-        total = tf.reduce_mean(penalty)
-    weights = g.trainable_variables
-    gradients = tape.gradient(
-        total,
-        [w.value for w in weights],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    """As the step does it, without the step: penalty [N, 1], running mean."""
+    ws, before = g.broadcast(g.mapping(z)), case["in/pl_mean"]
+    _, lengths = losses.path_lengths(
+        lambda ws: g.synthesis(ws, noise="const"), ws, lambda _: noise
     )
-    return penalty, mean, dict(zip([w.path for w in weights], gradients, strict=True))
+    mean = before + decay * (tf.reduce_mean(lengths) - before)
+    return tf.square(lengths - mean), mean
 
 
 @pytest.mark.parametrize(
     "name, weight, decay", [("", 2.0, 0.01), ("_shrink1", 1.5, 0.05)]
 )
 def test_official_path_length(name, weight, decay):
-    case, g = golden.load("v2_loss_r16"), golden.generator("v2_loss_r16")
+    case, g = golden.load(CASE_OF_LOSSES), golden.generator(CASE_OF_LOSSES)
     z = case["in/z" if name else "in/z_pl"]
     noise = golden.nhwc(case["in/pl_noise"])[: len(z)]
-    penalty, mean, gradients = path_penalty(case, g, z, noise, decay)
+    with tf.GradientTape() as tape:
+        penalty, mean = path_penalty(case, g, z, noise, decay)
+        total = weight * tf.reduce_mean(penalty)
     name = f"G_logistic_ns_pathreg{name}"
     case.check(f"out/reg_raw/{name}", weight * penalty[:, 0])
     case.check(f"out/pl_mean_after/{name}", mean)
-    for official, slot in names.name_map(g).items():
-        path = f"out/grad_reg/{name}/{official}"
-        if path in case.flat and case.flat[path][0] is not None:
-            gradient = slot.to_official(gradients[slot.weight.path].numpy())
-            case.check_gradient(path, weight * gradient)
+    check_weight_gradients(f"out/grad_reg/{name}/", tape, total, g)
 
 
 # ---------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from stylegan_tf.networks import modulation
 from stylegan_tf.networks.baselines import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import devices, planning, rundir, transfer
-from stylegan_tf.training.reports import default_reports
+from stylegan_tf.training.reports import cells, default_reports
 from stylegan_tf.training.trainer import Trainer
 from stylegan_tf.training.transfer import Origin
 
@@ -104,8 +104,9 @@ def _finish(trainer: Trainer) -> None:
     folder = export.save(trainer.networks.average, run / "model", resolution)
     model = export.load(folder)
     columns, rows, factor = figures.layout(*model.config.shape(resolution))
-    seeds = list(range(columns * rows))
-    drawn = sampling.draw(model, seeds, psi=SHEET_PSI, resolution=resolution)
+    seeds, classes = cells(model.config.classes, columns, rows)
+    how = {"psi": SHEET_PSI, "classes": classes, "resolution": resolution}
+    drawn = sampling.draw(model, seeds, **how)
     pictures = figures.enlarge(np.stack([p for _, p in drawn]), factor)
     sheet = figures.save(run / SHEET, figures.grid(pictures, columns))
     print(f"model: {folder}")
