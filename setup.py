@@ -27,7 +27,7 @@ setup(
     install_requires=requirements(),
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["pytest>=8", "ruff>=0.14"],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
     },
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[

@@ -33,9 +33,7 @@ def blur(x: tf.Tensor, taps: tuple[int, ...] = (1, 2, 1)) -> tf.Tensor:
     """
     if not taps:
         return x
-    if len(taps) % 2 and tuple(taps) == tuple(taps[::-1]):
-        return _depthwise(x, _outer(taps, x), "SAME")
-    return _fir(x, taps, len(taps) // 2, (len(taps) - 1) // 2)
+    return _depthwise(x, _outer(taps, x), "SAME")
 
 
 def upsample(x: tf.Tensor, taps: tuple[int, ...] = ()) -> tf.Tensor:

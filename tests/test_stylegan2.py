@@ -30,7 +30,9 @@ TAPS["kasym"] = (1, 2, 4, 8)
 RESAMPLING = {
     "upsample_2d": ops.upsample,
     "downsample_2d": ops.downsample,
-    "filter_2d": ops.blur,
+    "filter_2d": lambda x, taps: ops._fir(
+        x, taps, len(taps) // 2, (len(taps) - 1) // 2
+    ),
     "upsample_conv_2d": ops.upsample_conv,
     "conv_downsample_2d": ops.conv_downsample,
 }
