@@ -24,7 +24,7 @@ flags.DEFINE_integer("repeats", 5, "Timings of each.", flag_values=FLAGS)
 def main(argv: Sequence[str]) -> int:
     """Times and prints the table."""
     cli.load_tensorflow()
-    from stylegan_tf.networks import modulation
+    from stylegan_tf.training import modulation
 
     print("| layer | derivative | maps, ms | kernels, ms | kernels / maps |")
     print("|---|---|---|---|---|")

@@ -110,7 +110,6 @@ def main(argv: Sequence[str]) -> int:
         cutoff=FLAGS.cutoff,
         noise=FLAGS.noise,
         classes=plan.classes,
-        resolution=export.trained_resolution(FLAGS.model),
         progress=True,
         psi_center=FLAGS.psi_center,
     )

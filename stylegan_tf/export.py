@@ -52,6 +52,8 @@ def save(generator: Generator, folder: Path | str, resolution=None) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     copy = plain_copy(generator)
+    grown = resolution in (None, copy.config.resolution)
+    copy.level = None if grown else resolution
     copy.save(folder / KERAS_FILE)
     save_saved_model(copy, folder / SAVED_MODEL, resolution)
     return folder
@@ -89,7 +91,10 @@ def save_saved_model(generator: Generator, path: Path | str, resolution=None) ->
 
 
 def _center(generator: Generator):
-    """What truncation pulls pictures of some labels towards, [N, 1, w_dim]."""
+    """What truncation pulls pictures of some labels towards, [N, 1, w_dim].
+
+    The mean of the class, where labels name one; that of all classes elsewhere.
+    """
     classes = generator.config.classes
     if not classes:
         return lambda: None
@@ -98,8 +103,11 @@ def _center(generator: Generator):
     centers = tf.constant(sampling.class_centers(generator, count=count))
 
     def center(labels):
-        share = labels / tf.maximum(tf.reduce_sum(labels, 1, keepdims=True), 1e-6)
-        return tf.matmul(share, centers)[:, None]
+        ones = tf.reduce_sum(tf.cast(labels == 1, tf.int32), axis=1, keepdims=True)
+        zeros = tf.reduce_sum(tf.cast(labels == 0, tf.int32), axis=1, keepdims=True)
+        one_hot = (ones == 1) & (zeros == classes - 1)
+        own = tf.matmul(labels, centers)
+        return tf.where(one_hot, own, tf.convert_to_tensor(generator.w_avg))[:, None]
 
     return center
 
@@ -171,10 +179,13 @@ def load(path: Path | str) -> Generator:
     found = find(path)
     if found.kind == "keras":
         return _load_keras(found.path)
+    level = trained_resolution(path)
     if found.kind == "pickle":
-        return official.load_generator(found.path)
-    generator = Generator(configs.load(found.run / "config.json").generator)
-    restore(found.path, average=generator)
+        generator = official.load_generator(found.path)
+    else:
+        generator = Generator(_run_config(found).generator)
+        restore(found.path, average=generator)
+    generator.level = level
     return generator
 
 
@@ -201,13 +212,22 @@ def trained_resolution(path: Path | str) -> int | None:
     """The level that a model has faded in so far; None where it is finished."""
     found = find(path)
     if found.kind == "keras":
-        return None
+        return _keras_settings(found.path).get("level")
     if found.kind == "pickle":
         return official.trained_resolution(found.path)
-    config = configs.load(found.run / "config.json")
-    nimg = int(found.path.name.split("-")[-1])
+    config = _run_config(found)
+    nimg = found.path.name.split("-")[-1]
+    if not nimg.isdecimal():
+        raise UserError(f"{found.path} does not end in the images seen, as ckpt-1000.")
     final = config.generator.resolution
-    return schedule.phase_at(config.schedule, final, nimg).settled
+    return schedule.phase_at(config.schedule, final, int(nimg)).settled
+
+
+def _run_config(found: Found) -> configs.TrainConfig:
+    try:
+        return configs.load(found.run / "config.json")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{found.run}/config.json cannot be read: {error}") from error
 
 
 def config_of(path: Path | str) -> configs.GeneratorConfig:
@@ -220,16 +240,22 @@ def config_of(path: Path | str) -> configs.GeneratorConfig:
     if found.kind == "pickle":
         return official.configs_of(found.path)[0]
     if found.kind == "checkpoint":
-        return configs.load(found.run / "config.json").generator
-    try:
-        with zipfile.ZipFile(found.path) as archive:
-            content = json.loads(archive.read("config.json"))
-        kind, values = content["class_name"], content["config"].get("config")
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        raise UserError(f"{found.path} cannot be read: {error}") from error
-    if kind != Generator.__name__:
-        raise _no_generator(found.path, kind)
+        return _run_config(found).generator
+    values = _keras_settings(found.path)["config"]
     return configs.from_dict(configs.GeneratorConfig, values)
+
+
+def _keras_settings(path: Path) -> dict:
+    """What the generator in a `.keras` file was made with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read("config.json"))
+        kind, settings = content["class_name"], content["config"]
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if kind != Generator.__name__:
+        raise _no_generator(path, kind)
+    return settings
 
 
 def _no_generator(path: Path, kind: str) -> UserError:

@@ -210,7 +210,6 @@ _A = (
 LADDER = {"a": _A, "b": _B, "c": _C, "d": _D, "e": _E, "f": {}}
 # Hyper-parameters of the progressive GAN's own training; B to F have the later ones.
 _A_SCHEDULE = {"schedule.initial_resolution": 4, "schedule.total_kimg": 12000.0}
-_A_SCHEDULE |= {"schedule.lr_at": {1024: 0.0015}}
 _IDEAS = {
     "a": "progressive GAN: WGAN-GP, z enters at the first block, no blur",
     "b": "tuned progressive GAN: z enters at the first block, pixel norm",
@@ -276,9 +275,14 @@ def _rung(letter: str) -> Preset:
         lambda resolution, devices: (
             _paper(resolution, devices)
             | LADDER[letter]
-            | (_A_SCHEDULE if letter == "a" else {})
+            | (_progan_schedule(devices) if letter == "a" else {})
         ),
     )
+
+
+def _progan_schedule(devices: int) -> dict:
+    rates = dict(PAPER_LR) if devices >= 8 else {1024: 0.0015}
+    return _A_SCHEDULE | {"schedule.lr_at": rates}
 
 
 def _rung2(letter: str) -> Preset:

@@ -43,7 +43,7 @@ def draw(
         psi, cutoff: truncation, as `Generator.truncate`.
         noise: "const", "none", or "random" (drawn from the seed).
         classes: class numbers that the seeds take in turn; None = all of them.
-        resolution: level to draw at; None = the final one.
+        resolution: level to draw at; None = the highest that the model has learned.
         progress: show a bar.
         psi_center: what truncation pulls towards: "class", the mean w of the picture's
             own class, or "global", the stored w_avg. None = "class" if there are any.
@@ -55,7 +55,7 @@ def draw(
         UserError: classes, or a centre, that the model does not have.
     """
     c, seeds = model.config, list(seeds)
-    resolution = resolution or c.resolution
+    resolution = resolution or model.level or c.resolution
     asked = classes_of(model, classes)
     turns = np.resize(np.asarray(asked, int), len(seeds) if asked else 0)
     centers, own = _centers(model, turns, psi, psi_center, progress)

@@ -87,7 +87,7 @@ def test_random_matrices():
 
 def test_no_movement_is_perfect_reconstruction():
     images = pictures(3, 9, 12, 3)
-    identity = matrices.identity(3, 3)
+    identity = tf.eye(3, batch_shape=[3])
     assert not matrices.changed(identity).numpy().any()
     np.testing.assert_allclose(geometry.resample(images, identity), images, atol=2e-6)
 

@@ -313,3 +313,10 @@ def test_parse_resolution(text, want):
 def test_resolutions_that_are_no_sizes(text):
     with pytest.raises(UserError, match="is not N or HEIGHTxWIDTH, such as 64"):
         config.parse_resolution(text)
+
+
+def test_names_may_be_listed_with_commas():
+    changed = config.update(TrainConfig(), {"augment.policy": "color, translation"})
+    assert changed.augment.policy == ("color", "translation")
+    with pytest.raises(UserError, match="augment.policy is 'colour'"):
+        config.update(TrainConfig(), {"augment.policy": "colour"})

@@ -265,3 +265,42 @@ def test_labels_keep_working_in_both_files(tmp_path):
     )["images"]
     expected = figures.to_uint8(opened(z, labels, noise="const"))
     np.testing.assert_allclose(drawn.numpy().astype(int), expected, atol=1)
+
+
+def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
+    """Its top blocks are not trained: pictures come from those below."""
+    model = generator()
+    folder = export.save(model, tmp_path / "model", resolution=4)
+    moved = tmp_path / "elsewhere.keras"
+    moved.write_bytes((folder / export.KERAS_FILE).read_bytes())
+    for path in (folder, moved):
+        assert export.trained_resolution(path) == 4
+        opened = export.load(path)
+        assert opened.level == 4
+        assert next(sampling.draw(opened, [1]))[1].shape == (4, 4, 3)
+    whole = export.save(model, tmp_path / "whole", resolution=8)
+    assert export.trained_resolution(whole) is None
+
+
+def test_labels_that_name_no_class_are_truncated_to_the_mean_of_all(tmp_path):
+    model = generator({"classes": 3})
+    model.w_avg.assign(np.linspace(-1, 1, 8))
+    center = export._center(model)
+    labels = np.array([[0, 1, 0], [0.3, -0.5, 0.1], [0, 0, 0], [1, 1, 0]], np.float32)
+    found = center(tf.constant(labels))[:, 0].numpy()
+    np.testing.assert_allclose(found[0], sampling.class_centers(model)[1], rtol=1e-5)
+    for row in found[1:]:
+        np.testing.assert_array_equal(row, model.w_avg.numpy())
+
+
+def test_a_damaged_run_is_told_in_a_line(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.json").write_text("{")
+    (run / "checkpoints" / "best.index").touch()
+    for ask in (export.load, export.config_of, export.trained_resolution):
+        with pytest.raises(UserError, match="config.json cannot be read"):
+            ask(run / "checkpoints" / "best")
+    configs.save(configs.TrainConfig(), run / "config.json")
+    with pytest.raises(UserError, match="does not end in the images seen"):
+        export.trained_resolution(run / "checkpoints" / "best")

@@ -30,13 +30,14 @@ ROOMS = {
     "export": "config errors schedule networks official sampling",
     "metrics": "ops networks",
     "sampling": "errors latents figures networks",
-    "training": "config errors schedule presets latents figures losses augment "
+    "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
 }
 # Inside `training`: reports are handed to the trainer, which does not know them.
 TRAINING = {
     "optimizer": "",
     "planning": "",
+    "modulation": "",
     "devices": "",
     "rundir": "",
     "draws": "",
@@ -45,7 +46,7 @@ TRAINING = {
     "trainer": "devices optimizer state step",
     "reports": "planning",
     "transfer": "rundir step",
-    "session": "devices planning reports rundir trainer transfer",
+    "session": "devices modulation planning reports rundir trainer transfer",
 }
 WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures")
 WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")

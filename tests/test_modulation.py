@@ -3,7 +3,7 @@
 import pytest
 
 from stylegan_tf.config import GeneratorConfig
-from stylegan_tf.networks import modulation
+from stylegan_tf.training import modulation
 
 
 @pytest.mark.parametrize("order", [1, 2])

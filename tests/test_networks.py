@@ -22,7 +22,7 @@ from golden import (
 from stylegan_tf import ops
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels, to_dict
 from stylegan_tf.layers import EqualizedConv2D, FromRGB
-from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.synthesis import noise_maps
 
@@ -718,3 +718,32 @@ def test_examples_of_the_discriminator_meet_only_in_their_group():
     changed = tf.concat([images[:7], -images[7:]], axis=0)  # group 1, 3, 5, 7
     moved = np.abs(d(images) - d(changed))[:, 0] > 1e-6
     np.testing.assert_array_equal(moved, [False, True] * 4)
+
+
+def test_no_two_layers_of_dcgan_start_alike():
+    """An initialiser of Keras draws the same numbers each time that it is used."""
+    c = {"architecture": "dcgan", "resolution": 16, "fmap_base": 64, "fmap_max": 8}
+    own = {"z_dim": 8, "w_dim": 8, "mapping_layers": 0}
+
+    def kernels(seed):
+        keras.utils.set_random_seed(seed)
+        nets = (
+            Generator(GeneratorConfig(**c, **own)),
+            discriminator_of(DiscriminatorConfig(**c)),
+        )
+        weights = [v for net in nets for v in net.trainable_weights]
+        return [v.numpy().ravel()[:4] for v in weights if v.path.endswith("kernel")]
+
+    first, again, other = kernels(1), kernels(1), kernels(2)
+    np.testing.assert_array_equal(first, again)
+    starts = [tuple(k) for k in first + other]
+    assert len(set(starts)) == len(starts)
+
+
+@pytest.mark.parametrize("kind", ["skip", "dcgan"])
+def test_ladder_switches_are_nothing_to_other_architectures(kind):
+    own = {"z_dim": 8, "w_dim": 8, "mapping_layers": 0}
+    sizes = {"resolution": 8, "fmap_max": 8}
+    for styles in (True, False):
+        c = GeneratorConfig(architecture=kind, use_styles=styles, **own, **sizes)
+        assert Generator(c)(tf.zeros([1, 8])).shape == (1, 8, 8, 3)

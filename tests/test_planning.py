@@ -8,8 +8,7 @@ import tiny
 from stylegan_tf import presets
 from stylegan_tf.config import levels, update
 from stylegan_tf.config.networks import STYLEGAN2
-from stylegan_tf.networks.baselines import discriminator_of
-from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import planning
 

@@ -268,14 +268,30 @@ def test_a_stylegan2_run_keeps_the_form_that_was_faster_at_its_start(
     config, _ = session.settle(request, strategy)
     assert config.generator.modulation == "auto"
     for resume in ("never", "auto"):
-        run = session._choose_run(Request(resume=resume, **vars_of(request)), config)
+        run = session._choose_run(Request(resume=resume, **vars_of(request)), config, 1)
         assert run.config.generator.modulation == "kernels"
     kept = session._continued(run.config, config)
     assert kept.generator.modulation == "kernels"
     changes |= {"deterministic": True}
     config, _ = session.settle(Request(changes=changes), strategy)
-    assert session._timed(config).generator.modulation == "maps"
+    assert session._timed(config, 1).generator.modulation == "maps"
 
 
 def vars_of(request: Request) -> dict:
     return {"changes": request.changes, "out": request.out}
+
+
+def test_a_run_that_does_not_go_on_says_why(pictures, tmp_path, capsys):
+    config = settle(pictures)
+    for gamma in (1.0, 2.0):
+        wanted = configs.update(config, {"loss.r1_gamma": gamma})
+        session._choose_run(Request(out=str(tmp_path)), wanted, 1)
+    told = capsys.readouterr().out
+    assert "00000-faces-demo has other settings: loss.r1_gamma." in told
+    assert told.count("A new run") == 1
+
+
+def test_w_is_as_wide_as_the_z_that_is_asked_for(pictures):
+    changes = {"generator.z_dim": "48", "labels": "auto"}
+    config = settle(pictures, changes, preset="dcgan")
+    assert (config.generator.z_dim, config.generator.w_dim) == (48, 96)

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 import tiny
 
+from stylegan_tf.augment import ada, diffaugment
 from stylegan_tf.augment.luck import LUCK, draw
+from stylegan_tf.config import run
 from stylegan_tf.training import step as step_module
 from stylegan_tf.training.draws import Draws, part_of
 from stylegan_tf.training.step import METRICS, Due, Step
@@ -209,3 +211,41 @@ def test_average_ramps_up_with_the_images_seen():
     assert float(step._beta(tf.constant(0))) == 0
     assert float(step._beta(tf.constant(8))) == pytest.approx(0.5)
     assert float(step._beta(tf.constant(10**6))) == pytest.approx(0.5 ** (4 / 1000))
+
+
+def test_a_path_length_that_is_not_finite_does_not_spoil_the_mean():
+    config = tiny.config(LAZY)
+    nets = make_networks(config)
+    step = Step(nets, config, 8, 4)
+    draws = step.path_draws(tf.constant(0, tf.int64))
+    step.regularize_generator(draws, 1.0, clock())
+    mean = nets.path_length.numpy()
+    before = tiny.state(nets)
+    bad = tf.fill([2, 8, 8, 3], np.float32(np.nan))
+    told = step.regularize_generator(draws, 1.0, clock(), bad)
+    assert told["skipped/g"].numpy() == 1
+    assert nets.path_length.numpy() == mean > 0
+    averages = ("w_avg",)  # of pictures that were drawn all the same
+    for name, value in tiny.state(nets).items():
+        if not name.endswith(averages):
+            np.testing.assert_array_equal(value, before[name], name)
+
+
+def test_steps_that_are_skipped_add_up(monkeypatch):
+    config = tiny.config(LAZY)
+    step = Step(make_networks(config), config, 8, 4)
+    for name in ("update_discriminator", "regularize_discriminator"):
+        done = getattr(step, name)
+        monkeypatch.setattr(
+            step, name, lambda *a, done=done: done(*a) | {"skipped/d": tf.ones([])}
+        )
+    found = step(reals(), tf.zeros([4, 0]), clock())
+    assert found.numpy()[METRICS.index("skipped/d")] == 2
+
+
+def test_names_of_augmentations_are_those_that_there_are():
+    """The config knows them without TensorFlow."""
+    assert set(run.GROUPS) == set(ada.GROUPS)
+    for policy in run.POLICIES:
+        x = tf.zeros([1, 8, 8, 3])
+        assert diffaugment.diffaugment(x, draw(1, [1, 2]), (policy,)).shape == x.shape

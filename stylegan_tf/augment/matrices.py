@@ -25,11 +25,6 @@ def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a[:, :, :, None] * b[:, None], axis=2)
 
 
-def identity(n, k: int) -> tf.Tensor:
-    """[n, k, k]."""
-    return tf.eye(k, batch_shape=[n])
-
-
 def changed(a: tf.Tensor) -> tf.Tensor:
     """Which of [N, k, k] are not the identity: bool [N]."""
     return tf.reduce_any(a != tf.eye(a.shape[-1]), axis=[1, 2])

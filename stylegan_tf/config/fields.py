@@ -97,7 +97,8 @@ def _parse(hint, text: str, name: str):
     try:
         value = json.loads(text.lower() if hint is bool else text)
     except ValueError:
-        value = text
+        plain = typing.get_origin(hint) is tuple
+        value = [part.strip() for part in text.split(",")] if plain else text
     return _typed(hint, value, f"{name}={text!r}")
 
 

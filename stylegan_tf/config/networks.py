@@ -30,7 +30,7 @@ class GeneratorConfig:
     classes: int = 0  # width of the one-hot labels, 0 = unconditional
     z_dim: int = 512
     w_dim: int = 512
-    mapping_layers: int = 8  # 0 = w is the normalised z
+    mapping_layers: int = 8  # 0 = w is z, normalised if normalize_z
     mapping_width: int = 512  # hidden layers of the mapping network
     mapping_lrmul: float = 0.01
     normalize_z: bool = True
@@ -87,7 +87,9 @@ class GeneratorConfig:
     @property
     def has_styles(self) -> bool:
         """Whether every layer takes a style of its own."""
-        return self.use_styles and self.architecture != "dcgan"
+        if self.architecture == "stylegan":
+            return self.use_styles
+        return self.architecture in STYLEGAN2
 
     def noise_shapes(self, resolution: int) -> list[tuple[int, int]]:
         """Height and width of each layer's noise map, up to `resolution`.

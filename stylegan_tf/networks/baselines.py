@@ -15,17 +15,14 @@ import tensorflow as tf
 from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.layers import PACKAGE
-from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.mapping import as_config
 
-NORMAL = keras.initializers.RandomNormal(stddev=0.02)
 KERNEL = 5
 
 
-def discriminator_of(c: DiscriminatorConfig, dtype=None) -> keras.Model:
-    """The discriminator of an architecture."""
-    kind = DCGANDiscriminator if c.architecture == "dcgan" else Discriminator
-    return kind(c, dtype=dtype)
+def _normal() -> keras.initializers.Initializer:
+    """One a layer: an initialiser draws the same numbers each time that it is used."""
+    return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
@@ -66,7 +63,7 @@ class DCGANSynthesis(keras.layers.Layer):
         self.project = keras.layers.Dense(
             h * w * c.fmaps(4),
             use_bias=False,
-            kernel_initializer=NORMAL,
+            kernel_initializer=_normal(),
             name="project",
             dtype=dtype,
         )
@@ -82,7 +79,7 @@ class DCGANSynthesis(keras.layers.Layer):
                 2,
                 "same",
                 use_bias=last,
-                kernel_initializer=NORMAL,
+                kernel_initializer=_normal(),
                 name=f"conv{r}",
                 dtype="float32" if last else dtype,
             )
@@ -155,7 +152,7 @@ class DCGANDiscriminator(keras.Model):
                 2,
                 "same",
                 use_bias=top,
-                kernel_initializer=NORMAL,
+                kernel_initializer=_normal(),
                 name=f"conv{r}",
                 dtype=dtype,
             )
@@ -168,7 +165,7 @@ class DCGANDiscriminator(keras.Model):
             inputs = maps
         h, w = c.shape(4)
         self.score = keras.layers.Dense(
-            1, kernel_initializer=NORMAL, name="score", dtype="float32"
+            1, kernel_initializer=_normal(), name="score", dtype="float32"
         )
         self.score.build((None, h * w * inputs))
         self.built = True

@@ -24,6 +24,7 @@ from stylegan_tf.layers import (
     FromRGB,
     MinibatchStddev,
 )
+from stylegan_tf.networks.baselines import DCGANDiscriminator
 from stylegan_tf.networks.mapping import as_config
 from stylegan_tf.networks.synthesis import fully_faded
 
@@ -245,3 +246,9 @@ class Discriminator(keras.Model):
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+
+
+def discriminator_of(c: DiscriminatorConfig, dtype=None) -> keras.Model:
+    """The discriminator of an architecture."""
+    kind = DCGANDiscriminator if c.architecture == "dcgan" else Discriminator
+    return kind(c, dtype=dtype)

@@ -29,6 +29,8 @@ class Generator(keras.Model):
 
     Args:
         config: `GeneratorConfig` or its dict.
+        level: int, the resolution that it has learned so far, if it is not yet fully
+            grown: what finished pictures are drawn at.
 
     Call arguments:
         z: float [N, z_dim], standard normal.
@@ -41,10 +43,11 @@ class Generator(keras.Model):
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config, level=None, **kwargs):
         kwargs.setdefault("name", "generator")
         super().__init__(**(kwargs | {"autocast": False}))
         self.config = as_config(config)
+        self.level = level
         self.mapping = Mapping(self.config)
         self.synthesis = synthesis_of(self.config, self.dtype_policy)
         self.build()
@@ -132,6 +135,7 @@ class Generator(keras.Model):
     def get_config(self):
         return {
             "config": config.to_dict(self.config),
+            "level": self.level,
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }

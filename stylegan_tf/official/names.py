@@ -221,8 +221,6 @@ def _discriminator(d: Discriminator) -> dict[str, Slot]:
     slots |= _with_bias("4x4/Conv", d.head.conv)
     layout = _flattened_rows(*c.start_shape, c.fmaps(4))
     slots |= _with_bias("4x4/Dense0", d.head.dense0, **layout)
-    if c.classes and c.conditioning == "projection":
-        slots |= _with_bias("LabelEmbed", d.head.embedding)
     last = "Output" if c.architecture in STYLEGAN2 else "4x4/Dense1"
     return slots | _with_bias(last, d.head.dense1)
 

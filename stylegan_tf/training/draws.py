@@ -1,11 +1,12 @@
 """What a training step draws, and who gets which part of it.
 
 Nothing that is drawn depends on how many devices share the work. Latents, labels, the
-mixing cut-off and the luck of augmentations are drawn for the whole batch from (seed,
-images seen) on every device; device r of R takes examples r, r + R, r + 2R, ..., and so
-do the rounds of an accumulated step. The strided groups of the minibatch statistic then
-hold the same examples however the batch is split. Only noise maps are drawn by each
-device alone.
+mixing cut-off, WGAN-GP's mixtures and the luck of augmentations are drawn for the whole
+batch from (seed, images seen) on every device; device r of R takes examples r, r + R,
+r + 2R, ..., and so do the rounds of an accumulated step. The strided groups of the
+minibatch statistic then hold the same examples however the batch is split. Only noise
+maps, and the directions that path lengths are measured along, are drawn by each device
+alone.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Draws:
         seed: int [2] for random noise.
         luck: float [N, LUCK] of the generated pictures' augmentation, or None.
         luck_real: of the real ones'.
+        mix: float [N, 1, 1, 1], where between a real and a drawn picture WGAN-GP looks.
     """
 
     z: tf.Tensor
@@ -41,10 +43,11 @@ class Draws:
     seed: tf.Tensor | None = None
     luck: tf.Tensor | None = None
     luck_real: tf.Tensor | None = None
+    mix: tf.Tensor | None = None
 
     def part(self, k, rounds: int) -> "Draws":
         """The k-th of so many rounds."""
-        split = ("z", "z_mix", "labels", "luck", "luck_real")
+        split = ("z", "z_mix", "labels", "luck", "luck_real", "mix")
         named = {n: x for n, x in vars(self).items() if n in split and x is not None}
         return Draws(
             **(vars(self) | {n: part_of(x, k, rounds) for n, x in named.items()})
@@ -82,8 +85,8 @@ def draw(
         label_table: float [rows, classes].
     """
     g = config.generator
-    z, z_mix, cut, coin, rows, noise, luck, luck_real = (
-        seed_of(config, nimg, 10 * which + i) for i in range(20, 28)
+    z, z_mix, cut, coin, rows, noise, luck, luck_real, mix = (
+        seed_of(config, nimg, 10 * which + i) for i in range(20, 29)
     )
     layers = 2 * (resolution.bit_length() - 2)  # those now active
     cutoff = tf.random.stateless_uniform([], cut, 1, layers, tf.int32)
@@ -91,7 +94,7 @@ def draw(
     if labels is None:
         labels = share(_labels(g.classes, n, rows, label_table))
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    augments = config.augment.kind != "none"
+    augments, penalty = config.augment.kind != "none", config.loss.gp_weight > 0
     return Draws(
         z=share(tf.random.stateless_normal([n, g.z_dim], z)),
         z_mix=share(tf.random.stateless_normal([n, g.z_dim], z_mix)),
@@ -100,6 +103,7 @@ def draw(
         seed=tf.random.fold_in(noise, replica),
         luck=share(fate.draw(n, luck)) if augments else None,
         luck_real=share(fate.draw(n, luck_real)) if augments else None,
+        mix=share(tf.random.stateless_uniform([n, 1, 1, 1], mix)) if penalty else None,
     )
 
 

@@ -19,10 +19,9 @@ from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
-from stylegan_tf.networks import modulation
-from stylegan_tf.networks.baselines import discriminator_of
+from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training import devices, planning, rundir, transfer
+from stylegan_tf.training import devices, modulation, planning, rundir, transfer
 from stylegan_tf.training.reports import cells, default_reports
 from stylegan_tf.training.trainer import Trainer
 from stylegan_tf.training.transfer import Origin
@@ -160,10 +159,10 @@ def _combined(
 ) -> TrainConfig:
     """The preset, then the model that is started from, the data, and the user."""
     brought = _brought(request, origin, shape["resolution"]) if origin else {}
-    flat = configs.flat(base) | brought
-    if not flat["generator.mapping_layers"]:  # w is what goes into the mapping
+    flat = configs.flat(base) | brought | request.changes
+    if not int(flat["generator.mapping_layers"]):  # w is what goes into the mapping
         twice = 2 if shape["classes"] else 1
-        brought["generator.w_dim"] = flat["generator.z_dim"] * twice
+        brought["generator.w_dim"] = int(flat["generator.z_dim"]) * twice
     return configs.update(base, brought | shape | request.changes)
 
 
@@ -252,10 +251,10 @@ def _fitting(manifest: Manifest, wanted: str) -> tuple[int, tuple[int, int]]:
 
 def _check_batches(config: TrainConfig, replicas: int) -> None:
     architectures = config.generator.architecture, config.discriminator.architecture
-    if "dcgan" in architectures and config.accumulate > 1 and replicas > 1:
+    if "dcgan" in architectures and config.accumulate > 1:
         raise UserError(
-            f"DCGAN's batch statistics are over all {replicas} devices at once, which "
-            f"rounds do not allow; use --accumulate=1."
+            "DCGAN's batch statistics are over the whole batch, which rounds would "
+            "split; use --accumulate=1."
         )
     for row in schedule.rows(config, replicas):
         share = row.phase.batch // replicas
@@ -284,12 +283,12 @@ def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
                 f"found no run in it."
             )
         return found
-    run = _choose_run(request, config)
+    run = _choose_run(request, config, strategy.num_replicas_in_sync)
     devices.meet(strategy)
     return run
 
 
-def _choose_run(request: Request, config: TrainConfig) -> rundir.Run:
+def _choose_run(request: Request, config: TrainConfig, replicas: int) -> rundir.Run:
     if request.resume not in ("auto", "never"):
         run = rundir.read(request.resume)
         wanted = dataclasses.replace(config, data=run.config.data)
@@ -299,21 +298,35 @@ def _choose_run(request: Request, config: TrainConfig) -> rundir.Run:
         found = rundir.find(request.out, config)
         if found:
             return found
+        _say_why_new(request.out, config)
     origin = transfer.origin(config.init) if config.init else None  # or no directory
-    run = rundir.create(request.out, _timed(config), request.command)
+    run = rundir.create(request.out, _timed(config, replicas), request.command)
     if origin:
         transfer.remember(run.path, origin)
     return run
 
 
-def _timed(config: TrainConfig) -> TrainConfig:
+def _say_why_new(out: str, config: TrainConfig) -> None:
+    """Why a run of the same pictures and preset does not go on."""
+    same = (config.data, config.preset)
+    near = [
+        r for r in rundir.runs_under(out) if (r.config.data, r.config.preset) == same
+    ]
+    if near:
+        names = rundir.differences(near[-1].config, config)
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        print(f"A new run; {near[-1].path} has other settings: {shown}.")
+
+
+def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
     """The form of StyleGAN2's convolutions that is faster here, if none is named."""
     g = config.generator
     if g.architecture not in STYLEGAN2 or g.modulation != "auto":
         return config
-    form = "maps"  # times are not repeatable
-    if not config.deterministic:
-        form = modulation.faster(g, config.schedule.batch // config.accumulate)
+    form = "maps"  # the only one that doubles without a filter
+    if g.resample_filter and not config.deterministic:  # times are not repeatable
+        batch = schedule.rows(config, replicas)[-1].phase.batch
+        form = modulation.faster(g, batch // replicas // config.accumulate)
     return configs.update(config, {"generator.modulation": form})
 
 

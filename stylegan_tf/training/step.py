@@ -116,7 +116,7 @@ class Step:
         Args:
             images: uint8 [N, H, W, C], this device's share.
             labels: float [N, classes].
-            clock: scalar tensors `nimg` (int64), `alpha` and `lr` (float32).
+            clock: scalar tensors `nimg` (int64), `alpha`, `lr` and `p` (float32).
 
         Returns:
             float32 [len(METRICS)], this device's.
@@ -129,11 +129,11 @@ class Step:
         d_draws = self.draw(nimg, drawing.D_STEP, labels)
         stats |= self.update_discriminator(reals, d_draws, alpha, clock)
         if lazy and self.due.d_reg:
-            stats |= self.regularize_discriminator(reals, d_draws, alpha, clock)
+            _add(stats, self.regularize_discriminator(reals, d_draws, alpha, clock))
         g_draws = self.draw(nimg, drawing.G_STEP)
         stats |= self.update_generator(g_draws, alpha, clock)
         if self.due.g_reg:
-            stats |= self.regularize_generator(self.path_draws(nimg), alpha, clock)
+            _add(stats, self.regularize_generator(self.path_draws(nimg), alpha, clock))
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
 
     # -----------------------------------------------------------------------
@@ -169,14 +169,11 @@ class Step:
     ) -> dict[str, tf.Tensor]:
         """One step of D on real pictures [N, H, W, C] and as many generated ones."""
         variables = self._d_variables()
-        seed = drawing.seed_of(self.config, clock["nimg"], 7)
 
         def one_round(k, reals, draws):
             fakes, w_mean = self.generate(draws, alpha, k)
             with tf.GradientTape() as tape:
-                loss, stats = self.discriminator_loss(
-                    reals, fakes, draws, alpha, tf.random.fold_in(seed, k), clock
-                )
+                loss, stats = self.discriminator_loss(reals, fakes, draws, alpha, clock)
             return _gradients(tape, loss, variables), w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
@@ -190,7 +187,6 @@ class Step:
     ) -> dict[str, tf.Tensor]:
         """A step of D on the penalties alone."""
         variables, c = self._d_variables(), self.config.loss
-        seed = drawing.seed_of(self.config, clock["nimg"], 7)
 
         def one_round(k, reals, draws):
             fakes = None
@@ -198,8 +194,7 @@ class Step:
                 fakes, _ = self.generate(draws, alpha, k)
             scores = self._scores(draws, alpha, clock)
             with tf.GradientTape() as tape:
-                seed_k = tf.random.fold_in(seed, k)
-                _, penalty, stats = self._penalties(scores, reals, fakes, seed_k)
+                _, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
                 loss = tf.reduce_mean(penalty)
             return _gradients(tape, loss, variables), stats
 
@@ -209,14 +204,14 @@ class Step:
         return stats | {"skipped/d": skipped}
 
     def discriminator_loss(
-        self, reals, fakes, draws: Draws, alpha, seed: tf.Tensor, clock: dict
+        self, reals, fakes, draws: Draws, alpha, clock: dict
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Loss and penalties, averaged over the examples; and what they were."""
         c = self.config.loss
         scores = self._scores(draws, alpha, clock)
         known, penalty, stats = {}, 0.0, {}
         if self.due.d_reg and not c.lazy:
-            known, penalty, stats = self._penalties(scores, reals, fakes, seed)
+            known, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
         real = known["real"] if "real" in known else scores["real"](reals)
         fake = known["fake"] if "fake" in known else scores["fake"](fakes)
         loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
@@ -232,7 +227,7 @@ class Step:
         stats |= {k: tf.reduce_mean(v) for k, v in means.items()}
         return tf.reduce_mean(loss + penalty), stats
 
-    def _penalties(self, scores: dict, reals, fakes, seed):
+    def _penalties(self, scores: dict, reals, fakes, mix: tf.Tensor | None):
         """Penalties on D's gradient, weighted for how often they are left out.
 
         Returns:
@@ -248,7 +243,6 @@ class Step:
             known["fake"], slope = losses.scores_and_gradients(scores["fake"], fakes)
             r2 = losses.zero_centered(slope, self.gradient_scale)
         if c.gp_weight:
-            mix = tf.random.stateless_uniform([tf.shape(reals)[0], 1, 1, 1], seed)
             gp, _ = losses.gradient_penalty(
                 scores["real"], reals, fakes, mix, c.gp_target, self.gradient_scale
             )
@@ -316,7 +310,8 @@ class Step:
         gradients, w_mean, stats = self._rounds(one_round, draws)
         self._update_w_avg(w_mean)
         mean = _over_replicas(stats["path_length/mean"])
-        self.nets.path_length.assign(mean)
+        # A batch that is skipped must not spoil the mean for good.
+        self.nets.path_length.assign(tf.where(tf.math.is_finite(mean), mean, before))
         lr = clock["lr"] * self.g_rate
         _, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
         return stats | {"path_length/mean": mean, "skipped/g": skipped}
@@ -437,6 +432,13 @@ def _gradients(tape: tf.GradientTape, loss: tf.Tensor, variables: list) -> list:
     """Gradients of the loss; zero for a weight that it does not depend on."""
     zero = tf.UnconnectedGradients.ZERO
     return tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
+
+
+def _add(stats: dict, more: dict) -> None:
+    """Joins what a second step tells; the steps that were skipped add up."""
+    for name, value in more.items():
+        both = name.startswith("skipped/") and name in stats
+        stats[name] = stats[name] + value if both else value
 
 
 def _over_replicas(x: tf.Tensor) -> tf.Tensor:

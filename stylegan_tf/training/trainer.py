@@ -23,7 +23,7 @@ import tensorflow as tf
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.data import pipeline
-from stylegan_tf.networks.baselines import discriminator_of
+from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.schedule import Phase, phase_at
 from stylegan_tf.training import devices

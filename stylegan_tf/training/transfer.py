@@ -16,8 +16,7 @@ from stylegan_tf import config as configs
 from stylegan_tf import export
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.errors import UserError
-from stylegan_tf.networks.baselines import discriminator_of
-from stylegan_tf.networks.discriminator import Discriminator
+from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 from stylegan_tf.training import rundir
