@@ -25,7 +25,12 @@ from stylegan_tf.layers import (
     ScaledNoise,
 )
 from stylegan_tf.networks.mapping import as_config
-from stylegan_tf.networks.synthesis import add_noise_weights, fully_faded, noise_maps
+from stylegan_tf.networks.synthesis import (
+    ResolutionBlock,
+    add_noise_weights,
+    fully_faded,
+    noise_maps,
+)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -161,7 +166,7 @@ class ModulatedToRGB(ModulatedConv2D):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class StyleGAN2Block(keras.layers.Layer):
+class StyleGAN2Block(ResolutionBlock):
     """The styled layers at one resolution: one at 4 x 4, two above.
 
     Args:
@@ -177,11 +182,6 @@ class StyleGAN2Block(keras.layers.Layer):
     Returns:
         float [N, H, W, C].
     """
-
-    def __init__(self, config, resolution, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.config = as_config(config)
-        self.resolution = resolution
 
     def build(self, input_shape=None, *_):
         c, r, dtype = self.config, self.resolution, self.dtype_policy
@@ -219,14 +219,6 @@ class StyleGAN2Block(keras.layers.Layer):
         if self.config.architecture == "residual":
             y = (y + self.skip(x)) / 2**0.5
         return y
-
-    def compute_output_shape(self, input_shape, *_):
-        c = self.config
-        return (input_shape[0], *c.shape(self.resolution), c.fmaps(self.resolution))
-
-    def get_config(self):
-        own = {"config": config.to_dict(self.config), "resolution": self.resolution}
-        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -39,8 +39,30 @@ def epilogue(c: GeneratorConfig, name: str, dtype) -> Epilogue:
     )
 
 
+class ResolutionBlock(keras.layers.Layer):
+    """The layers of a synthesis network at one resolution.
+
+    Args:
+        config: `GeneratorConfig` or its dict.
+        resolution: int, level of the block.
+    """
+
+    def __init__(self, config, resolution, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = as_config(config)
+        self.resolution = resolution
+
+    def compute_output_shape(self, input_shape, *_):
+        c = self.config
+        return (input_shape[0], *c.shape(self.resolution), c.fmaps(self.resolution))
+
+    def get_config(self):
+        own = {"config": config.to_dict(self.config), "resolution": self.resolution}
+        return super().get_config() | own
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
-class SynthesisBlock(keras.layers.Layer):
+class SynthesisBlock(ResolutionBlock):
     """Two styled layers at one resolution.
 
     The first block starts from the learned constant (or, on ladder B and C, from a
@@ -60,11 +82,6 @@ class SynthesisBlock(keras.layers.Layer):
     Returns:
         float [N, H, W, C].
     """
-
-    def __init__(self, config, resolution, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.config = as_config(config)
-        self.resolution = resolution
 
     def build(self, input_shape=None, *_):
         c, dtype = self.config, self.dtype_policy
@@ -106,14 +123,6 @@ class SynthesisBlock(keras.layers.Layer):
             x = tf.reshape(self.dense(styles[0]), shape)
         x = self.epilogue0(x, styles[0], noise[0])
         return self.epilogue1(self.conv1(x), styles[1], noise[1])
-
-    def compute_output_shape(self, input_shape, *_):
-        c = self.config
-        return (input_shape[0], *c.shape(self.resolution), c.fmaps(self.resolution))
-
-    def get_config(self):
-        own = {"config": config.to_dict(self.config), "resolution": self.resolution}
-        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
