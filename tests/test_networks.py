@@ -1,5 +1,6 @@
 """The networks against the official numbers, a NumPy twin, and their own contracts."""
 
+import dataclasses
 import functools
 
 import keras
@@ -747,3 +748,16 @@ def test_ladder_switches_are_nothing_to_other_architectures(kind):
     for styles in (True, False):
         c = GeneratorConfig(architecture=kind, use_styles=styles, **own, **sizes)
         assert Generator(c)(tf.zeros([1, 8])).shape == (1, 8, 8, 3)
+
+
+def test_the_label_of_a_conditional_dcgan_does_not_drown_z():
+    """An embedding as long as z made it draw one picture a class."""
+    c = GeneratorConfig(
+        architecture="dcgan", resolution=8, classes=5, w_dim=200, z_dim=100,
+        mapping_layers=0, normalize_z=False, fmap_max=8,
+    )  # fmt: skip
+    lengths = np.linalg.norm(Generator(c).mapping.label_embedding.numpy(), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=0.35)
+    longer = Generator(dataclasses.replace(c, architecture="stylegan"))
+    lengths = np.linalg.norm(longer.mapping.label_embedding.numpy(), axis=1)
+    np.testing.assert_allclose(lengths, 10, atol=3.5)

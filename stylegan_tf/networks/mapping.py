@@ -33,9 +33,11 @@ class Mapping(keras.layers.Layer):
     def build(self, z_shape=None, labels_shape=None):
         c = self.config
         if c.classes:
+            # DCGAN's is as long as a one-hot label: one as long as z drowns z.
+            deviation = c.z_dim**-0.5 if c.architecture == "dcgan" else 1.0
             self.label_embedding = self.add_weight(
                 shape=(c.classes, c.z_dim),
-                initializer=keras.initializers.RandomNormal(stddev=1.0),
+                initializer=keras.initializers.RandomNormal(stddev=deviation),
                 name="label_embedding",
             )
         width = c.mapping_input_dim
