@@ -25,9 +25,11 @@ _WHERE = {
     "LossConfig": "config",
     "Mapping": "networks.mapping",
     "MinibatchStddev": "layers",
+    "ModulatedConv2D": "networks.stylegan2",
     "PRESETS": "presets",
     "ScaledNoise": "layers",
     "ScheduleConfig": "config",
+    "StyleGAN2Synthesis": "networks.stylegan2",
     "AugmentConfig": "config",
     "Synthesis": "networks.synthesis",
     "TrainConfig": "config",
@@ -35,6 +37,7 @@ _WHERE = {
     "UserError": "errors",
     "draw": "sampling",
     "load": "export",
+    "load_networks": "official",
 }
 __all__ = sorted(_WHERE)
 __version__ = "0.1.0"
