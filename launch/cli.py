@@ -173,7 +173,8 @@ def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
 def _describe(flag: flags.Flag, width: int) -> str:
     text = " ".join((flag.help or "").split())
     choices = "|".join(getattr(flag.parser, "enum_values", ()))
-    text = text.removeprefix(f"<{choices}>: ")  # absl puts it there
+    text = text.removeprefix(f"<{choices}>: ")  # absl puts it there, and this:
+    text = text.removesuffix("; repeat this option to specify a list of values")
     if len(choices) > width // 2:
         text += f" One of {choices.replace('|', ', ')}."
         choices = "NAME"

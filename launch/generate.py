@@ -16,6 +16,7 @@ sheet has one row a class and one column a seed, unless --columns is given or th
 only one class.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -95,6 +96,10 @@ def main(argv: Sequence[str]) -> int:
 
     if not FLAGS.model:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
+    if not math.isfinite(FLAGS.psi):
+        raise UserError(f"--psi={FLAGS.psi} is no number to truncate by; try 0.7.")
+    if FLAGS.grid and not FLAGS.grid.lower().endswith(".png"):
+        raise UserError(f"--grid={FLAGS.grid} is written as PNG; name it x.png.")
     seeds = parse_numbers(FLAGS.seeds)
     classes = parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
 
@@ -163,7 +168,8 @@ def _write(plan: Plan, pictures) -> int:
     for i, (seed, picture) in enumerate(pictures):
         tail = f"-class{plan.classes[i]}" if plan.several else ""
         figures.save(Path(FLAGS.out) / f"seed{seed:04d}{tail}.png", picture)
-    print(f"{len(plan.seeds)} pictures in {FLAGS.out}")
+    count = len(plan.seeds)
+    print(f"{count} picture{'s' * (count != 1)} in {FLAGS.out}")
     return 0
 
 

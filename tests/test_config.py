@@ -320,3 +320,14 @@ def test_names_may_be_listed_with_commas():
     assert changed.augment.policy == ("color", "translation")
     with pytest.raises(UserError, match="augment.policy is 'colour'"):
         config.update(TrainConfig(), {"augment.policy": "colour"})
+
+
+def test_a_name_that_is_nearly_right_is_suggested():
+    with pytest.raises(UserError, match="did you mean fmap_max or fmap_base"):
+        config.update(TrainConfig(), {"generator.fmap": 3})
+
+
+def test_a_config_that_is_no_config_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="is list, not named values"):
+        config.load(tmp_path / "config.json")

@@ -534,3 +534,11 @@ def test_what_a_model_has_no_classes_for(models, model, flags, words, tmp_path):
     assert code == 1 and len(error.splitlines()) == 1
     assert re.search(words, error), error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "flag, message", [("--psi=nan", "no number"), ("--grid=a.txt", "name it x.png")]
+)
+def test_generate_refuses_what_it_could_not_draw(flag, message):
+    code, _, error = call("generate", "--model=a.keras", flag)
+    assert code == 1 and message in error

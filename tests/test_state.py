@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_is_named(part, harm, nets, tmp_path):
     saved(nets, tmp_path, 200)
     file = tmp_path / "checkpoints" / f"ckpt-200.{part}"
     file.write_bytes(file.read_bytes()[:100]) if harm == "cut" else file.unlink()
-    with pytest.raises(UserError, match=r"ckpt-200 .*damaged.* an older one"):
+    with pytest.raises(UserError, match=r"ckpt-200 .*damaged.* go on from ckpt-100"):
         State(nets, tmp_path).restore()
 
 

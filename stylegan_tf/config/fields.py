@@ -1,6 +1,7 @@
 """Configs as JSON, and changed field by field by dotted names."""
 
 import dataclasses
+import difflib
 import json
 import typing
 
@@ -19,6 +20,8 @@ def from_dict(cls, values: dict):
     Raises:
         UserError: a field that `cls` does not have.
     """
+    if not isinstance(values, dict):
+        raise UserError(f"{cls.__name__} is {type(values).__name__}, not named values.")
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -77,7 +80,11 @@ def update(config, changes: dict[str, object]):
 def _changed(config, head: str, parts: dict):
     hints = typing.get_type_hints(type(config))
     if head not in hints:
-        raise UserError(f"there is no setting {head!r}; there are: {', '.join(hints)}.")
+        near = difflib.get_close_matches(head, hints)
+        hint = f"did you mean {' or '.join(near)}? T" if near else "t"
+        raise UserError(
+            f"there is no setting {head!r}; {hint}here are: {', '.join(hints)}."
+        )
     if "" not in parts:
         if not dataclasses.is_dataclass(hints[head]):
             raise UserError(

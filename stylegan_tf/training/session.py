@@ -327,6 +327,7 @@ def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
     if g.resample_filter and not config.deterministic:  # times are not repeatable
         batch = schedule.rows(config, replicas)[-1].phase.batch
         form = modulation.faster(g, batch // replicas // config.accumulate)
+        print(f"Modulated convolutions: by {form}, the faster form here.")
     return configs.update(config, {"generator.modulation": form})
 
 
@@ -382,7 +383,8 @@ def describe(request: Request) -> str:
         parts = planning.memory_bytes(config, parameters, r, replicas)
         total = sum(parts.values())
         inside = ", ".join(f"{k} {v / 1e9:.2f}" for k, v in parts.items())
-        lines.append(f"{r:<11} {total / 1e9:.2f} GB ({inside})")
+        size = "x".join(map(str, config.generator.shape(r)))
+        lines.append(f"{size:<11} {total / 1e9:.2f} GB ({inside})")
     return "\n".join([*lines, "", _first_batches(config, data, replicas)])
 
 

@@ -70,6 +70,15 @@ class State:
         progress = {"nimg": self.nimg, "seconds": round(self.seconds, 1)}
         write_atomically(self.path / "progress.json", json.dumps(progress) + "\n")
 
+    def _way_out(self, broken: str) -> str:
+        older = [p for p in self.manager.checkpoints if p != broken]
+        if not older:
+            return "There is no older one; start anew with --resume=never."
+        return (
+            f"Remove it from {self.path}/checkpoints/checkpoint to go on from "
+            f"{Path(older[-1]).name}."
+        )
+
     def restore(self) -> bool:
         """Restores the newest checkpoint; False when there is none.
 
@@ -84,9 +93,8 @@ class State:
             status.assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise UserError(
-                f"checkpoint {newest} does not fit or is damaged: "
-                f"{str(error).splitlines()[0]} Remove it from "
-                f"{self.path}/checkpoints/checkpoint to go on from an older one."
+                f"checkpoint {newest} does not fit, is damaged or gone: "
+                f"{str(error).splitlines()[0]}. {self._way_out(newest)}"
             ) from error
         counts = self._counts.numpy()
         self.nimg, self.skipped = int(counts[0]), int(counts[1])
