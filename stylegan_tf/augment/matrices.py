@@ -35,10 +35,12 @@ def changed(a: tf.Tensor) -> tf.Tensor:
 
 
 def translation2(x, y) -> tf.Tensor:
+    """By x pixels to the right and y down: [N, 3, 3]."""
     return matrix((1, 0, x), (0, 1, y), (0, 0, 1))
 
 
 def scaling2(x, y) -> tf.Tensor:
+    """By x across and y down: [N, 3, 3]."""
     return matrix((x, 0, 0), (0, y, 0), (0, 0, 1))
 
 
@@ -58,6 +60,7 @@ def translation3(t) -> tf.Tensor:
 
 
 def shared(a, b) -> tf.Tensor:
+    """I a + v v^T b: [N, 4, 4]."""
     d, e = a + b / 3, b / 3
     return matrix((d, e, e, 0), (e, d, e, 0), (e, e, d, 0), (0, 0, 0, 1))
 
