@@ -93,6 +93,11 @@ def test_log_has_a_line_a_tick_and_every_number(trainer, tmp_path, capsys):
     assert row["loss/g"] == 0.712346
 
 
+def test_log_shows_how_strongly_pictures_are_augmented(trainer):
+    line = reports.Log._line(at(trainer, 24), STATS | {"augment/p": 0.1234})
+    assert " ".join(line.split()).endswith("r1 0.062 p 0.123 12.3 img/s 1h 02m 1.3 GB")
+
+
 def test_log_says_who_stopped_it_and_how_to_go_on(trainer, capsys):
     log = reports.Log()
     log.start(trainer)

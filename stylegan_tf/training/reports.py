@@ -121,12 +121,13 @@ class Log(Report):
     def _line(trainer, s: dict[str, float]) -> str:
         height, width = trainer.config.generator.shape(trainer.phase.resolution)
         memory = s.get("memory/gpu_gb", s["memory/cpu_gb"])
+        p = f"p {s['augment/p']:.3f}  " if "augment/p" in s else ""
         return (
             f"kimg {s['progress/kimg']:<8.1f} {height}x{width} "
             f"alpha {s['progress/alpha']:.2f}  batch {s['progress/batch']:<4}"
             f"loss G {s['loss/g']:.3f} D {s['loss/d']:.3f}  "
             f"scores {s['scores/real']:+.2f} {s['scores/fake']:+.2f}  "
-            f"r1 {s['penalty/r1']:.3f}  "
+            f"r1 {s['penalty/r1']:.3f}  {p}"
             f"{s['timing/images_per_second']:.1f} img/s  "
             f"{clock(s['timing/total_seconds'])}  {memory:.1f} GB"
         )
