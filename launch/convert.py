@@ -101,7 +101,7 @@ def _read(pickle: str, out: Path) -> int:
         found.networks["D"].save(out / "discriminator.keras")
         print(f"discriminator: {out / 'discriminator.keras'}")
     if found.generator:
-        export.save(found.generator, out, networks.trained_resolution(path))
+        export.save(found.generator, out, found.generator.level)
         print(f"generator: {out / export.KERAS_FILE}, {out / export.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0

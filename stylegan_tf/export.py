@@ -179,13 +179,11 @@ def load(path: Path | str) -> Generator:
     found = find(path)
     if found.kind == "keras":
         return _load_keras(found.path)
-    level = trained_resolution(path)
     if found.kind == "pickle":
-        generator = official.load_generator(found.path)
-    else:
-        generator = Generator(_run_config(found).generator)
-        restore(found.path, average=generator)
-    generator.level = level
+        return official.load_generator(found.path)
+    level = trained_resolution(path)
+    generator = Generator(_run_config(found).generator, level)
+    restore(found.path, average=generator)
     return generator
 
 

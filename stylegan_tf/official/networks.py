@@ -142,8 +142,7 @@ def trained_resolution(path: Path | str) -> int | None:
     name, state = _generator_state(path, pickles.read(path))
     with _errors_of(path):
         c, arrays = describe(name, state)
-        lod = _lod(c, arrays)
-    return c.resolution >> math.ceil(lod) if lod else None
+        return _level(c, _lod(c, arrays))
 
 
 def _generator_state(path, states: dict) -> tuple[str, NetworkState]:
@@ -197,7 +196,7 @@ def from_state(
     """One official network as ours."""
     c, arrays = describe(name, state)
     report = Report(name, state.build_func_name, lod=_lod(c, arrays))
-    network = Discriminator(c) if name == "D" else Generator(c)
+    network = Discriminator(c) if name == "D" else Generator(c, _level(c, report.lod))
     slots = name_map(network, _fused_scale(state))
     for official, slot in slots.items():
         if official in arrays:
@@ -226,6 +225,11 @@ def _lod(c: GeneratorConfig | DiscriminatorConfig, arrays: dict) -> float:
     if c.architecture not in GROWING or "lod" not in arrays:
         return 0.0
     return min(max(float(arrays["lod"]), 0.0), math.log2(c.resolution) - 2)
+
+
+def _level(c: GeneratorConfig, lod: float) -> int | None:
+    """The level that has faded in; None if it is the final one."""
+    return c.resolution >> math.ceil(lod) if lod else None
 
 
 def _old_names(state: NetworkState) -> dict[str, np.ndarray]:
