@@ -1,4 +1,8 @@
-"""Seeds to finished pictures, in batches, the same whatever the batch.
+"""Seeds to styles to finished pictures, in batches, the same whatever the batch.
+
+    for seed, picture in draw(model, seeds=range(8), psi=0.7): ...
+    ws = styles(model, seeds=range(8), psi=0.7)
+    pictures = Renderer(model)(ws)
 
 Every batch that is computed has the same size (the last one is filled up), because
 convolutions may round differently for another one.
@@ -8,7 +12,7 @@ stored w_avg is the mean of all classes together: close to it, a class loses wha
 it from the others.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +31,7 @@ NO_CENTERS = "the model has no classes, so no centre of any; use --psi_center=gl
 def draw(
     model: Generator,
     seeds: Iterable[int],
-    psi: float = 1.0,
+    psi: float | Sequence[float] = 1.0,
     cutoff: int | None = None,
     noise: str = "const",
     classes: Sequence[int] | None = None,
@@ -54,47 +58,126 @@ def draw(
     Raises:
         UserError: classes, or a centre, that the model does not have.
     """
-    c, seeds = model.config, list(seeds)
-    resolution = resolution or model.level or c.resolution
-    asked = classes_of(model, classes)
-    turns = np.resize(np.asarray(asked, int), len(seeds) if asked else 0)
-    centers, own = _centers(model, turns, psi, psi_center, progress)
-    own = np.resize(own, len(seeds))
-    render = _renderer(model, psi, cutoff, noise, resolution)
+    seeds = list(seeds)
+    style = Styler(model, seeds, psi, cutoff, classes, psi_center, progress)
+    render = Renderer(model, noise, resolution)
     bar = tqdm(total=len(seeds), unit="picture", disable=None if progress else True)
     with bar:
         for start in range(0, len(seeds), BATCH):
-            rows = np.minimum(np.arange(start, start + BATCH), len(seeds) - 1)
-            labels = latents.one_hot(turns[rows], c.classes) if c.classes else None
-            chosen = [seeds[i] for i in rows]
-            images = render(chosen, labels, centers[own[rows]][:, None])
-            count = min(BATCH, len(seeds) - start)
-            yield from zip(chosen[:count], images, strict=False)
-            bar.update(count)
+            chosen = seeds[start : start + BATCH]
+            maps = render.noise_of(chosen) if noise == "random" else None
+            yield from zip(chosen, render(style(start), maps), strict=True)
+            bar.update(len(chosen))
 
 
-def _renderer(
-    model: Generator, psi: float, cutoff: int | None, noise: str, resolution: int
-) -> Callable[..., np.ndarray]:
-    """A function of BATCH seeds, labels and centres: uint8 [BATCH, H, W, C]."""
-    c = model.config
-    shapes = c.noise_shapes(resolution)
-    random = noise == "random" and bool(shapes)
-    mode = "none" if noise == "random" else noise
+def styles(
+    model: Generator,
+    seeds: Iterable[int],
+    psi: float | Sequence[float] = 1.0,
+    cutoff: int | None = None,
+    classes: Sequence[int] | None = None,
+    psi_center: str | None = None,
+) -> np.ndarray:
+    """The styles that `draw` makes its pictures from, with the same arguments.
 
-    @tf.function(autograph=False)
-    def synthesis(z, labels, center, maps):
-        ws = model.broadcast(model.mapping(z, labels))
-        ws = model.truncate(ws, psi, cutoff, center)
-        how = maps if random else mode
-        return model.synthesis(ws, noise=how, resolution=resolution)
+    Returns:
+        float32 [len(seeds), num_styles, w_dim].
+    """
+    seeds, c = list(seeds), model.config
+    style = Styler(model, seeds, psi, cutoff, classes, psi_center)
+    parts = [style(start) for start in range(0, len(seeds), BATCH)]
+    return np.concatenate(parts or [np.zeros((0, c.num_styles, c.w_dim), np.float32)])
 
-    def render(seeds, labels, center):
-        maps = latents.noise_of(seeds, shapes) if random else []
-        images = synthesis(latents.z_of(seeds, c.z_dim), labels, center, maps)
-        return figures.to_uint8(images.numpy())
 
-    return render
+class Styler:
+    """Seeds to truncated styles, BATCH at a time.
+
+    Args:
+        model, seeds, psi, cutoff, classes, psi_center, progress: as of `draw`.
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        seeds: list[int],
+        psi: float | Sequence[float] = 1.0,
+        cutoff: int | None = None,
+        classes: Sequence[int] | None = None,
+        psi_center: str | None = None,
+        progress: bool = False,
+    ):
+        self.model, self.seeds = model, seeds
+        asked = classes_of(model, classes)
+        self.turns = np.resize(np.asarray(asked, int), len(seeds) if asked else 0)
+        centers, own = _centers(model, self.turns, psi, psi_center, progress)
+        self._centers, self._own = centers, np.resize(own, len(seeds))
+
+        @tf.function(autograph=False)
+        def style(z, labels, center):
+            ws = model.broadcast(model.mapping(z, labels))
+            return model.truncate(ws, psi, cutoff, center)
+
+        self._style = style
+
+    def __call__(self, start: int) -> np.ndarray:
+        """float32 [at most BATCH, num_styles, w_dim] of the seeds from `start` on."""
+        c = self.model.config
+        rows = np.minimum(np.arange(start, start + BATCH), len(self.seeds) - 1)
+        labels = latents.one_hot(self.turns[rows], c.classes) if c.classes else None
+        z = latents.z_of([self.seeds[i] for i in rows], c.z_dim)
+        ws = self._style(z, labels, self._centers[self._own[rows]][:, None])
+        return ws.numpy()[: len(self.seeds) - start]
+
+
+class Renderer:
+    """Styles to finished pictures, compiled once, BATCH at a time.
+
+    Args:
+        model: the generator.
+        noise: "const", "none", or "random": then every call brings its maps.
+        resolution: level to draw at; None = the highest that the model has learned.
+
+    Call arguments:
+        ws: float [N, num_styles, w_dim], any N.
+        maps: noise of its own: one float [N or 1, H, W, 1] a layer, in place of what
+            `noise` says.
+
+    Returns:
+        uint8 [N, H, W, C].
+    """
+
+    def __init__(
+        self, model: Generator, noise: str = "const", resolution: int | None = None
+    ):
+        self.model = model
+        self.resolution = resolution or model.level or model.config.resolution
+        self.shapes = model.config.noise_shapes(self.resolution)
+        mode = "none" if noise == "random" else noise
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def synthesis(ws, maps):
+            how = maps if maps else mode
+            return model.synthesis(ws, noise=how, resolution=self.resolution)
+
+        self._synthesis = synthesis
+
+    def noise_of(self, seeds: Sequence[int]) -> list[np.ndarray]:
+        """The noise maps of these seeds, one [N, H, W, 1] a layer."""
+        return latents.noise_of(list(seeds), self.shapes)
+
+    def __call__(
+        self, ws: np.ndarray, maps: Sequence[np.ndarray] | None = None
+    ) -> np.ndarray:
+        ws, parts = np.asarray(ws, np.float32), []
+        for start in range(0, len(ws), BATCH):
+            rows = np.minimum(np.arange(start, start + BATCH), len(ws) - 1)
+            own = [np.asarray(m, np.float32) for m in maps or []]
+            own = [tf.constant(m[rows] if len(m) > 1 else m) for m in own]
+            images = self._synthesis(tf.constant(ws[rows]), own)
+            parts.append(figures.to_uint8(images.numpy())[: len(ws) - start])
+        shape = self.model.config.shape(self.resolution)
+        none = np.zeros((0, *shape, self.model.config.channels), np.uint8)
+        return np.concatenate(parts or [none])
 
 
 # ---------------------------------------------------------------------------

@@ -57,6 +57,28 @@ def test_psi_zero_is_one_picture(model):
     np.testing.assert_array_equal(drawn[1], drawn[2])
 
 
+def test_styles_and_renderer_are_what_draw_is_made_of(model):
+    how = {"psi": 0.6, "cutoff": 2}
+    drawn = np.stack(list(pictures(model, range(11), **how).values()))
+    ws = sampling.styles(model, range(11), **how)
+    assert (ws.dtype, ws.shape) == (np.float32, (11, 4, 8))
+    np.testing.assert_array_equal(sampling.Renderer(model)(ws), drawn)
+    render = sampling.Renderer(model)
+    random = np.stack(list(pictures(model, range(11), noise="random", **how).values()))
+    np.testing.assert_array_equal(render(ws, render.noise_of(range(11))), random)
+    one = [m[:1] for m in render.noise_of([3])]  # maps that all pictures share
+    np.testing.assert_array_equal(render(ws, one)[3], random[3])
+    assert render(ws[:0]).shape == (0, 8, 8, 3)
+
+
+def test_psi_may_differ_from_layer_to_layer(model):
+    full, none = (sampling.styles(model, [1, 2], psi=p) for p in (1.0, 0.0))
+    ws = sampling.styles(model, [1, 2], psi=[1.0, 0.0, 1.0, 0.5])
+    np.testing.assert_allclose(ws[:, [0, 2]], full[:, [0, 2]], atol=1e-6)
+    np.testing.assert_allclose(ws[:, 1], none[:, 1], atol=1e-6)
+    np.testing.assert_allclose(ws[:, 3], (full + none)[:, 3] / 2, atol=1e-6)
+
+
 def test_random_noise_of_a_model_that_has_none():
     plain = Generator(tiny.config({"generator.use_noise": False}).generator)
     np.testing.assert_array_equal(

@@ -103,14 +103,17 @@ class Generator(keras.Model):
 
         Args:
             ws: float [N, num_styles, w_dim].
-            psi, cutoff: as of the call.
+            psi: as of the call; or one number a layer, [num_styles].
+            cutoff: as of the call.
             center: float [N, 1, w_dim], such as each example's of
                 `sampling.class_centers`; None = w_avg, of all classes together.
         """
         if isinstance(psi, int | float) and psi == 1:
             return ws
         center = tf.convert_to_tensor(self.w_avg if center is None else center)
-        truncated = center + (ws - center) * tf.cast(psi, ws.dtype)
+        psi = tf.cast(psi, ws.dtype)
+        scale = psi[None, :, None] if psi.shape.rank == 1 else psi
+        truncated = center + (ws - center) * scale
         return truncated if cutoff is None else self.mix(truncated, ws, cutoff)
 
     # -----------------------------------------------------------------------
