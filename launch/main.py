@@ -4,6 +4,8 @@ Verbs:
     train          train a model, or go on with a run
     make_dataset   turn pictures into a data set, or check one
     generate       draw pictures with a model
+    figures        draw the figures of the paper with a model
+    directions     find directions in w that change pictures in a way one can name
     convert        official network pickles to models of ours, and back
 
 `stylegan-tf VERB --help` is the manual of each.
@@ -14,7 +16,7 @@ import sys
 
 from stylegan_tf_launch import cli
 
-VERBS = ("train", "make_dataset", "generate", "convert")
+VERBS = ("train", "make_dataset", "generate", "figures", "directions", "convert")
 
 
 def main() -> None:

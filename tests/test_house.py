@@ -20,6 +20,10 @@ ROOMS = {
     "presets": "config errors",
     "latents": "errors",
     "figures": "",
+    "video": "errors figures",
+    "directions": "errors",
+    "steering": "errors latents directions sampling networks",
+    "paper": "errors latents figures directions steering sampling networks",
     "ops": "",
     "augment": "errors",
     "losses": "",
@@ -29,7 +33,7 @@ ROOMS = {
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
     "metrics": "ops networks",
-    "sampling": "errors latents figures networks",
+    "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
 }
@@ -48,7 +52,8 @@ TRAINING = {
     "transfer": "rundir step",
     "session": "devices modulation planning reports rundir trainer transfer",
 }
-WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures")
+WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures", "video")
+WITHOUT_TENSORFLOW += ("directions",)
 WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
 WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
 WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
