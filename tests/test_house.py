@@ -32,10 +32,10 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
-    "metrics": "ops networks",
+    "metrics": "errors config latents ops networks data export",
     "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
-    "networks data export sampling official",
+    "networks data export sampling official metrics",
 }
 # Inside `training`: reports are handed to the trainer, which does not know them.
 TRAINING = {
@@ -50,14 +50,16 @@ TRAINING = {
     "trainer": "devices optimizer state step",
     "reports": "planning",
     "transfer": "rundir step",
-    "session": "devices modulation planning reports rundir trainer transfer",
+    "measuring": "devices reports",
+    "session": "devices measuring modulation planning reports rundir trainer transfer",
 }
 WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures", "video")
 WITHOUT_TENSORFLOW += ("directions",)
 WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
 WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
 WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
-WITHOUT_TENSORFLOW += ("metrics.distribution", "augment.controller")
+WITHOUT_TENSORFLOW += ("metrics.distribution", "metrics.manifold", "metrics.suite")
+WITHOUT_TENSORFLOW += ("metrics.separability", "metrics.tables", "augment.controller")
 WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
 WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
 
