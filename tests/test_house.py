@@ -28,7 +28,7 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
-    "metrics": "ops networks",
+    "metrics": "errors ops networks official data",
     "sampling": "errors latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
@@ -52,6 +52,7 @@ WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures")
 WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
 WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
 WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
+WITHOUT_TENSORFLOW += ("official.torch_files", "metrics.published.files")
 WITHOUT_TENSORFLOW += ("metrics.distribution", "augment.controller")
 WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
 WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
