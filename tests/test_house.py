@@ -32,7 +32,7 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
-    "metrics": "errors config latents ops networks data export",
+    "metrics": "errors config latents ops networks data export official",
     "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official metrics",
@@ -60,6 +60,7 @@ WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
 WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
 WITHOUT_TENSORFLOW += ("metrics.distribution", "metrics.manifold", "metrics.suite")
 WITHOUT_TENSORFLOW += ("metrics.separability", "metrics.tables", "augment.controller")
+WITHOUT_TENSORFLOW += ("official.torch_files", "metrics.published.files")
 WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
 WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
 
