@@ -38,6 +38,7 @@ _WHERE = {
     "draw": "sampling",
     "load": "export",
     "load_networks": "official",
+    "project": "projector",
 }
 __all__ = sorted(_WHERE)
 __version__ = "0.1.0"

@@ -29,6 +29,7 @@ ROOMS = {
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
     "metrics": "ops networks",
+    "projector": "errors latents figures ops networks sampling",
     "sampling": "errors latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
