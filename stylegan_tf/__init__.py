@@ -43,6 +43,7 @@ _WHERE = {
     "load": "export",
     "load_latents": "latents",
     "load_networks": "official",
+    "project": "projector",
     "styles": "sampling",
 }
 __all__ = sorted(_WHERE)

@@ -33,6 +33,7 @@ ROOMS = {
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
     "metrics": "errors config latents ops networks data export official",
+    "projector": "errors latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official metrics",

@@ -1,0 +1,211 @@
+"""Finds the styles and noise with which a model draws given pictures.
+
+    python launch/project.py --model=runs/00000-demo-demo --images=photos/me.jpg
+    python launch/project.py --model=RUN --images=photos/ --space=wplus --out=out/mine
+    python launch/project.py --model=RUN --images=a.png,b.png --steps=300 --novideo
+    python launch/project.py --model=RUN --target_seeds=0-31
+    python launch/project.py --model=ffhq.pkl --images=me.jpg --loss=lpips:FILE
+
+Pictures are cut to the model's shape around their middle and resized. A model draws
+what it has learned: faces must stand where those of its training pictures do.
+
+W is one style for all layers: what comes out is a picture of the model's own, as near
+as that goes. W+ is one style a layer: nearer, and less at ease when it is edited. The
+settings are those of StyleGAN2's projector; without a feature network, pictures are
+compared by their pixels and gradients at several sizes.
+
+--out then holds projected.npz (styles, noise maps and names), comparison.png (target,
+projection, difference times four), every target and projection, projection.json with
+distances and PSNR, and progress.mp4; of several batches, progress-0.mp4 and so on.
+
+--target_seeds takes pictures of the model itself, to see how well a search does.
+"""
+
+import math
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FRAMES = 120  # of a film
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "model",
+    None,
+    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
+    "an official .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "images",
+    None,
+    "Picture files, folders or zips of pictures, or demo:N; several with commas.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "first", None, "Only so many of the pictures.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "target_seeds",
+    None,
+    "Take the model's own pictures of these seeds, 0-31,100, not truncated.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "space",
+    "w",
+    ["w", "wplus"],
+    "Search for one style, or for one a layer.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("steps", 1000, "Of Adam.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "seed", 0, "Of the noise in the search.", lower_bound=0, flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "classes",
+    None,
+    "Class numbers of a conditional model, 0-3,7; given in turn to the pictures, whose "
+    "search starts at the mean of their class. By default at the mean of all.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "loss",
+    "multiscale",
+    "How pictures are compared: multiscale (pixels and gradients), builtin, random, or "
+    "lpips:FILE with the published weights.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float("lr", 0.1, "Adam's highest rate.", flag_values=FLAGS)
+flags.DEFINE_float(
+    "noise_weight",
+    1e5,
+    "Weight of the penalty that keeps the picture out of the noise maps.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "batch",
+    None,
+    "Pictures at a time; by default as many as suit their size.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool("video", True, "Write progress.mp4.", flag_values=FLAGS)
+flags.DEFINE_string("out", "out/projection", "Folder for it all.", flag_values=FLAGS)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Projects as the flags say; returns the exit code."""
+    from stylegan_tf.errors import UserError
+
+    if not FLAGS.model:
+        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    if bool(FLAGS.images) == bool(FLAGS.target_seeds):
+        raise UserError(
+            "name pictures with --images=FILE,FOLDER, or seeds of the model with "
+            "--target_seeds=0-31; one of the two."
+        )
+    cli.load_tensorflow()
+    from stylegan_tf import export, projector
+    from stylegan_tf.projector import report
+
+    settings = projector.Settings(lr=FLAGS.lr, noise_weight=FLAGS.noise_weight)
+    model = export.load(FLAGS.model)
+    loss = _loss(model.config.channels)
+    names, targets, classes = _own(model) if FLAGS.target_seeds else _read(model)
+    found = projector.project(
+        model,
+        targets,
+        FLAGS.space,
+        FLAGS.steps,
+        FLAGS.seed,
+        classes,
+        loss,
+        names,
+        FLAGS.batch,
+        settings,
+        progress=True,
+        every=math.ceil(FLAGS.steps / FRAMES) if FLAGS.video else 0,
+        watch=_film(targets) if FLAGS.video else None,
+    )
+    about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
+    report.save(found, FLAGS.out, about | vars(settings))
+    print(report.table(found))
+    print(f"{FLAGS.out}/comparison.png")
+    return 0
+
+
+def _loss(channels: int):
+    from stylegan_tf.errors import UserError
+
+    if FLAGS.loss == "multiscale":
+        from stylegan_tf.projector import MultiScale
+
+        return MultiScale()
+    from stylegan_tf.metrics.networks import open_network
+
+    spec = FLAGS.loss
+    spec = f"vgg16-{spec}" if spec.startswith("lpips:") else spec
+    network = open_network(spec, channels=channels)
+    if not callable(getattr(network, "distance", None)):
+        raise UserError(
+            f"--loss={FLAGS.loss} has no distance between pictures; choose multiscale, "
+            f"builtin, random or lpips:FILE."
+        )
+    return network
+
+
+def _film(targets):
+    """What writes a film of every batch."""
+    from pathlib import Path
+
+    from stylegan_tf.projector import report
+
+    def watch(rows: slice, snapshots) -> None:
+        whole = rows == slice(0, len(targets))
+        name = "progress" if whole else f"progress-{rows.start}"
+        frames = report.frames(targets[rows], snapshots)
+        report.write_film(Path(FLAGS.out) / f"{name}.mp4", frames)
+
+    return watch
+
+
+# ---------------------------------------------------------------------------
+# Targets: names fit for files, uint8 pictures, and classes in turn or None
+
+
+def _own(model):
+    import numpy as np
+
+    from stylegan_tf import sampling
+    from stylegan_tf.latents import parse_numbers
+
+    seeds = list(dict.fromkeys(parse_numbers(FLAGS.target_seeds, "target_seeds")))
+    turns = sampling.classes_of(model, _classes())
+    drawn = sampling.draw(model, seeds, classes=turns, progress=True)
+    pictures = np.stack([picture for _, picture in drawn])
+    return [f"seed{seed:04d}" for seed in seeds], pictures, turns or None
+
+
+def _read(model):
+    from stylegan_tf import sampling
+    from stylegan_tf.data import targets
+
+    c = model.config
+    classes = sampling.classes_of(model, _classes()) if FLAGS.classes else None
+    shape = c.shape(model.level or c.resolution)
+    found = targets.read(FLAGS.images, shape, c.channels, FLAGS.first)
+    for note in found.notes:
+        print(note)
+    return found.names, found.pictures, classes
+
+
+def _classes() -> list[int] | None:
+    from stylegan_tf.latents import parse_numbers
+
+    return parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

@@ -1,0 +1,180 @@
+"""What a search found, for people: a sheet, a film, a table, a summary.
+
+A strip of the sheet is target, projection and their difference, DIFFERENCE times as
+strong; black is no difference at all.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stylegan_tf import figures
+from stylegan_tf.errors import UserError
+
+DIFFERENCE = 4
+SHEET, FILM = (2048, 2048), (1920, 1080)  # width and height that they should fit in
+LEAST, GAP = 64, 8  # pixels: the least side of a picture, between strips
+FPS, HOLD = 24, 1.5  # frames a second; seconds that a film rests on its end
+
+
+def comparison(projection) -> np.ndarray:
+    """Target, projection, difference of every picture: one uint8 [H, W, 3] sheet.
+
+    Args:
+        projection: `search.Projection`.
+    """
+    targets, found = (_rgb(x) for x in (projection.targets, projection.pictures))
+    gap = np.abs(targets.astype(int) - found) * DIFFERENCE
+    difference = np.minimum(gap, 255).astype(np.uint8)
+    return _strips([targets, found, difference], SHEET)
+
+
+def frames(targets: np.ndarray, snapshots: Iterable) -> Iterator[np.ndarray]:
+    """Frames of a film, uint8 [H, W, 3]: targets, and the search as it goes on.
+
+    Args:
+        targets: uint8 [n, H, W, C].
+        snapshots: `search.Snapshot`; one is held at a time.
+    """
+    targets, frame = _rgb(targets), None
+    for snapshot in snapshots:
+        frame = _strips([targets, _rgb(snapshot.pictures)], FILM)
+        yield frame
+    if frame is not None:
+        yield from [frame] * round(FPS * HOLD)
+
+
+def _strips(parts: list[np.ndarray], room: tuple[int, int]) -> np.ndarray:
+    """Pictures [n, H, W, 3] of one index side by side, in as many columns as fit."""
+    height, width = parts[0].shape[1:3]
+    factor = max(1, LEAST // min(height, width))
+    parts = [figures.enlarge(part, factor) for part in parts]
+    strips = np.concatenate(parts, axis=2)
+    n, columns = len(strips), 1
+    while _sheet(strips, n, columns + 1, room) > _sheet(strips, n, columns, room):
+        columns += 1
+    while _sheet(strips, n, columns, room) < 1 and min(strips.shape[1:3]) > LEAST:
+        strips = _halved(strips)
+    return figures.grid(strips, columns, GAP)
+
+
+def _sheet(strips: np.ndarray, n: int, columns: int, room: tuple[int, int]) -> float:
+    """How large strips can be shown in so many columns: 1 = as they are."""
+    height, width = strips.shape[1:3]
+    rows = -(-n // columns)
+    across = room[0] / (columns * (width + GAP) - GAP)
+    down = room[1] / (rows * (height + GAP) - GAP)
+    return min(across, down)
+
+
+def _halved(images: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels: uint8 [n, H/2, W/2, C]."""
+    n, h, w, c = images.shape
+    cells = images[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
+    return np.rint(cells.mean(axis=(2, 4))).astype(np.uint8)
+
+
+def _rgb(images: np.ndarray) -> np.ndarray:
+    """uint8 [..., 1, 3 or 4] -> [..., 3]: grey repeated, transparency over white."""
+    if images.shape[-1] == 4:
+        alpha = images[..., 3:] / 255
+        return np.rint(images[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
+
+
+# ---------------------------------------------------------------------------
+# Numbers
+
+
+def rows(projection) -> list[dict]:
+    """A dict a picture: name, distance, distance of the start, PSNR (None = equal)."""
+    columns = (projection.distances, projection.starts, projection.psnr)
+    numbers = zip(projection.latents.names, *columns, strict=True)
+    return [
+        {
+            "name": name,
+            "distance": float(distance),
+            "start": float(start),
+            "psnr": float(decibel) if math.isfinite(decibel) else None,
+        }
+        for name, distance, start, decibel in numbers
+    ]
+
+
+def totals(projection) -> dict[str, dict[str, float | None]]:
+    """Mean and median of what `rows` lists, by name of the statistic."""
+    columns = {
+        "distance": projection.distances,
+        "start": projection.starts,
+        "psnr": projection.psnr,
+    }
+    found = {}
+    for name, how in (("mean", np.mean), ("median", np.median)):
+        values = {key: float(how(column)) for key, column in columns.items()}
+        found[name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    return found
+
+
+def table(projection) -> str:
+    """What `rows` and `totals` hold, in lines."""
+    entries = rows(projection)
+    entries += [{"name": k, **v} for k, v in totals(projection).items()]
+    width = max(len("picture"), *(len(e["name"]) for e in entries))
+    head = f"{'picture':{width}}  {'start':>8}  {'distance':>8}  {'PSNR':>8}"
+    lines = [f"distance [{projection.loss}], PSNR in dB", head]
+    for e in entries:
+        psnr = "equal" if e["psnr"] is None else f"{e['psnr']:.2f}"
+        numbers = f"{e['start']:8.4f}  {e['distance']:8.4f}  {psnr:>8}"
+        lines.append(f"{e['name']:{width}}  {numbers}")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------
+# Files
+
+
+def save(projection, folder: Path | str, about: dict) -> Path:
+    """Writes styles, pictures, the sheet and `projection.json`.
+
+    Args:
+        projection: `search.Projection`, with names fit for files.
+        folder: created if need be.
+        about: what else the summary shall say: model, settings.
+    """
+    folder = Path(folder)
+    projection.latents.save(folder / "projected.npz")
+    figures.save(folder / "comparison.png", comparison(projection))
+    pairs = zip(projection.targets, projection.pictures, strict=True)
+    for name, (target, found) in zip(projection.latents.names, pairs, strict=True):
+        figures.save(folder / f"{name}-target.png", target)
+        figures.save(folder / f"{name}.png", found)
+    summary = {**about, "loss": projection.loss, "pictures": rows(projection)}
+    summary |= totals(projection)
+    (folder / "projection.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return folder
+
+
+def write_film(path: Path | str, pictures: Iterable[np.ndarray]) -> Path:
+    """Writes frames, uint8 [H, W, 3] of one size, as MP4; one is held at a time.
+
+    Raises:
+        UserError: there is no library to write it with.
+    """
+    try:
+        import imageio.v2 as imageio
+        import imageio_ffmpeg  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            'an MP4 needs imageio: pip install imageio imageio-ffmpeg. Or "--novideo".'
+        ) from error
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"fps": FPS, "codec": "libx264", "quality": 8, "macro_block_size": 2}
+    with imageio.get_writer(path, format="FFMPEG", **options) as writer:
+        for frame in pictures:
+            odd = [(0, side % 2) for side in frame.shape[:2]]
+            writer.append_data(np.pad(frame, [*odd, (0, 0)], mode="edge"))
+    return path
