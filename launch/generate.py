@@ -208,9 +208,12 @@ def _check() -> None:
         raise UserError(f"--grid={FLAGS.grid} is written as PNG; name it x.png.")
     if FLAGS.save_latents and not FLAGS.save_latents.lower().endswith(".npz"):
         raise UserError(f"--save_latents={FLAGS.save_latents}: name it x.npz.")
-    kinds = [n for n in ("video", "psi_sweep", "save_latents") if FLAGS[n].value]
-    if len(kinds) > 1:
-        raise UserError(f"--{kinds[0]} and --{kinds[1]} do not go together.")
+    for names in (("video", "psi_sweep", "save_latents"), ("psi", "psi_sweep")):
+        given = [name for name in names if FLAGS[name].value]
+        if len(given) > 1:
+            raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
+    if FLAGS.directions and not FLAGS.edit:
+        raise UserError("--directions names directions; use one with --edit=NAME:2.")
     for name in ("seeds", "classes", "each_class", "psi_center"):
         if FLAGS.latents and FLAGS[name].value:
             raise UserError(f"--latents takes the place of --{name}; give one of them.")
@@ -319,13 +322,20 @@ def _styled(model) -> int:
 
 def _sweep(model) -> int:
     """A row a picture, a column a psi."""
+    import dataclasses
     from pathlib import Path
+
+    import numpy as np
 
     from stylegan_tf import figures, latents, paper
     from stylegan_tf.paper.strips import psi_sweep
 
     who = _subjects(model, "0-3")
     painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
+    if FLAGS.noise != "const":
+        seeds = range(len(who)) if FLAGS.latents else _numbers("0-3")[0]
+        maps = painter.render.noise_of(np.resize(seeds, len(who)).tolist())
+        who = dataclasses.replace(who, noise=maps if FLAGS.noise == "random" else None)
     psis = latents.parse_sweep(FLAGS.psi_sweep)
     edit = _steering(model, mix=False)
     rows = psi_sweep(_mixed(model, who), psis, FLAGS.cutoff, painter.cells, edit)
