@@ -124,7 +124,7 @@ def test_w_is_computed_once_for_all_psi(model, painter, monkeypatch):
 
 
 def test_uncurated_pictures_halve_in_size(model, painter):
-    sheet, _ = draw("uncurated", painter, rows=2, seeds=range(54))
+    sheet, _ = draw("uncurated", painter, rows=2, seeds=range(54), cell=16)
     sizes = [32, 16, 8, 8, 4, 4]  # pixels are averaged only where there are too few
     assert sheet.shape == (64, sum(sizes), 3)
     ws = sampling.styles(model, range(54), 0.7)
@@ -148,7 +148,7 @@ def test_uncurated_pictures_halve_in_size(model, painter):
 
 
 def test_uncurated_latents_are_the_papers(model, painter):
-    sheet, _ = draw("uncurated", painter, rows=1, columns=1, psi=1)
+    sheet, _ = draw("uncurated", painter, rows=1, columns=1, psi=1, cell=16)
     z = np.random.RandomState(5).randn(1, 8).astype(np.float32)
     ws = model.broadcast(model.mapping(z))
     picture = by_model(model, ws, latents.noise_of([0], painter.render.shapes))
