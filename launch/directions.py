@@ -3,7 +3,7 @@
     python launch/directions.py --model=runs/00000-demo-demo
     python launch/directions.py --model=RUN --method=sefa --layers=coarse --count=8
     python launch/directions.py --model=RUN --method=labels --labels=smiles.csv
-    python launch/directions.py --model=runs/00000-demo-demo --method=labels --labels=demo
+    python launch/directions.py --model=RUN --method=labels --labels=demo
 
     pca      the main axes of w (GANSpace)
     sefa     what the affines of the styles, or those of some layers, answer to most

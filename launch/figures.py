@@ -43,7 +43,7 @@ flags.DEFINE_enum("figure", "all", NAMES, "Which one.", flag_values=FLAGS)
 flags.DEFINE_string(
     "seeds",
     None,
-    "Seeds in place of the paper's, 0-31,100. For mixing those of the columns first and "
+    "Seeds in place of the paper's, 0-31,100. For mixing first those of the columns, "
     "then those of the rows; interpolation takes them in pairs.",
     flag_values=FLAGS,
 )
@@ -95,7 +95,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "out",
     None,
-    "The file, x.png or x.pdf, or a film of interpolation, x.gif or x.mp4. For all: the "
+    "The file, x.png or x.pdf, or a film of interpolation, x.gif or x.mp4. For all the "
     "folder. By default FIGURE.png, and the folder figures.",
     flag_values=FLAGS,
 )

@@ -16,7 +16,7 @@ Steer them:
     python launch/generate.py --model=RUN --seeds=0-3 --psi_sweep=-1,-0.5,0,0.5,1
     python launch/generate.py --model=RUN --seeds=0-7 --mix=639@coarse --mix=42@6-7
     python launch/generate.py --model=RUN --edit=pca0:2@0-3 --edit=sefa1:-1.5
-    python launch/generate.py --model=RUN --edit=smile:2 --directions=found/directions.npz
+    python launch/generate.py --model=RUN --edit=smile:2 --directions=FILE.npz
     python launch/generate.py --model=RUN --seeds=0-7 --save_latents=w.npz
     python launch/generate.py --model=RUN --latents=w.npz --edit=pca2:1
 
@@ -208,9 +208,12 @@ def _check() -> None:
         raise UserError(f"--grid={FLAGS.grid} is written as PNG; name it x.png.")
     if FLAGS.save_latents and not FLAGS.save_latents.lower().endswith(".npz"):
         raise UserError(f"--save_latents={FLAGS.save_latents}: name it x.npz.")
-    kinds = [n for n in ("video", "psi_sweep", "save_latents") if FLAGS[n].value]
-    if len(kinds) > 1:
-        raise UserError(f"--{kinds[0]} and --{kinds[1]} do not go together.")
+    for names in (("video", "psi_sweep", "save_latents"), ("psi", "psi_sweep")):
+        given = [name for name in names if FLAGS[name].value]
+        if len(given) > 1:
+            raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
+    if FLAGS.directions and not FLAGS.edit:
+        raise UserError("--directions names directions; use one with --edit=NAME:2.")
     for name in ("seeds", "classes", "each_class", "psi_center"):
         if FLAGS.latents and FLAGS[name].value:
             raise UserError(f"--latents takes the place of --{name}; give one of them.")
@@ -251,23 +254,21 @@ def _steering(model, mix: bool = True, edit: bool = True, **truncation):
 
 
 def _subjects(model, default: str):
-    """The pictures of --latents, or of the seeds, not truncated, but mixed."""
-    import dataclasses
-
+    """The pictures of --latents, or else of the seeds."""
     from stylegan_tf import steering
 
     if FLAGS.latents:
-        who = steering.of_file(model, FLAGS.latents)
-    else:
-        seeds, classes = _numbers(default)
-        plan = _plan(model, seeds, classes)
-        who = steering.of_seeds(model, plan.seeds, plan.classes, FLAGS.psi_center, True)
-    return who, lambda who: dataclasses.replace(who, ws=_mixed(model, who))
+        return steering.of_file(model, FLAGS.latents)
+    plan = _plan(model, *_numbers(default))
+    return steering.of_seeds(model, plan.seeds, plan.classes, FLAGS.psi_center, True)
 
 
 def _mixed(model, who):
+    """The same pictures with the styles that --mix asks for, not truncated."""
+    import dataclasses
+
     mix = _steering(model, edit=False)
-    return mix(who.ws, who.turns) if mix else who.ws
+    return dataclasses.replace(who, ws=mix(who.ws, who.turns)) if mix else who
 
 
 def _styles_of(model, who):
@@ -303,8 +304,8 @@ def _styled(model) -> int:
     """Pictures of styles that are at hand as a whole, to be kept or from a file."""
     from stylegan_tf import latents, sampling, steering
 
-    who, mixed = _subjects(model, "0-31")
-    ws = _styles_of(model, mixed(who))
+    who = _subjects(model, "0-31")
+    ws = _styles_of(model, _mixed(model, who))
     if FLAGS.latents:
         names, columns, seeds = _file_names(who.names), FLAGS.columns, range(len(who))
     else:
@@ -321,16 +322,23 @@ def _styled(model) -> int:
 
 def _sweep(model) -> int:
     """A row a picture, a column a psi."""
+    import dataclasses
     from pathlib import Path
+
+    import numpy as np
 
     from stylegan_tf import figures, latents, paper
     from stylegan_tf.paper.strips import psi_sweep
 
-    who, mixed = _subjects(model, "0-3")
+    who = _subjects(model, "0-3")
     painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
+    if FLAGS.noise != "const":
+        seeds = range(len(who)) if FLAGS.latents else _numbers("0-3")[0]
+        maps = painter.render.noise_of(np.resize(seeds, len(who)).tolist())
+        who = dataclasses.replace(who, noise=maps if FLAGS.noise == "random" else None)
     psis = latents.parse_sweep(FLAGS.psi_sweep)
     edit = _steering(model, mix=False)
-    rows = psi_sweep(mixed(who), psis, FLAGS.cutoff, painter.cells, edit)
+    rows = psi_sweep(_mixed(model, who), psis, FLAGS.cutoff, painter.cells, edit)
     sheet = figures.table(rows, [f"psi = {psi:g}" for psi in psis], who.names)
     print(figures.save(FLAGS.grid or Path(FLAGS.out) / "psi_sweep.png", sheet))
     return 0
@@ -340,9 +348,9 @@ def _film(model) -> int:
     """From picture to picture, frame by frame."""
     from stylegan_tf import sampling, steering, video
 
-    who, mixed = _subjects(model, "0-5")
+    who = _subjects(model, "0-5")
     way = steering.walk(model, who, FLAGS.path, FLAGS.frames, FLAGS.loop)
-    ws = _styles_of(model, mixed(way))
+    ws = _styles_of(model, _mixed(model, way))
     render = sampling.Renderer(model, FLAGS.noise)
     maps = who.maps(0) if FLAGS.noise == "const" else None
     maps = render.noise_of([0]) if FLAGS.noise == "random" else maps

@@ -283,13 +283,14 @@ def page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
 
 
 def _with_caption(caption: str, figure: np.ndarray) -> np.ndarray:
-    """A figure as wide as a column, its words below it, and room below those."""
-    figure = fit(figure, COLUMN)
-    words = text(caption, LETTERS, COLUMN, center=False)
+    """A figure about as wide as a column, words below it, and room below those."""
+    figure = fit(figure, min(COLUMN, 3 * figure.shape[1] // 2))
+    words = text(caption, LETTERS, COLUMN - 4, center=False)  # as it adds an edge
     space = LETTERS // 2, 2 * LETTERS
     height = figure.shape[0] + words.shape[0] + sum(space)
     block = np.full((height, COLUMN, 3), 255, np.uint8)
-    block[: figure.shape[0]] = figure
+    left = (COLUMN - figure.shape[1]) // 2
+    block[: figure.shape[0], left : left + figure.shape[1]] = figure
     top = figure.shape[0] + space[0]
     block[top : top + words.shape[0], : words.shape[1]] = words
     return block

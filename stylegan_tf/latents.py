@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import interpolate
 
 from stylegan_tf.errors import UserError
 
@@ -300,6 +299,8 @@ def path(points: np.ndarray, kind: str, frames: int, loop: bool = False) -> np.n
     steps = len(points) - 1
     times = np.arange(steps * frames + (not loop)) / frames
     if kind == "cubic":
+        from scipy import interpolate
+
         ends = "periodic" if loop else "natural"
         spline = interpolate.CubicSpline(np.arange(steps + 1), points, bc_type=ends)
         return spline(times).astype(np.float32)

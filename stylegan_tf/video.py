@@ -21,7 +21,8 @@ from stylegan_tf import figures
 from stylegan_tf.errors import UserError
 
 KINDS = (".gif", ".mp4")
-LEAST = 256  # pixels: smaller pictures are enlarged, by whole pixels
+# Pixels: smaller pictures are enlarged to about this, by whole pixels.
+LEAST = {".gif": 160, ".mp4": 256}
 FASTEST_GIF = 50  # frames a second; browsers slow down what is faster
 
 
@@ -55,7 +56,7 @@ def write(
     fps: float = 30,
     total: int | None = None,
     progress: bool = False,
-    least: int = LEAST,
+    least: int | None = None,
 ) -> Path:
     """Writes a film, in one step.
 
@@ -65,7 +66,7 @@ def write(
         fps: frames a second; a GIF keeps hundredths of a second a frame.
         total: how many there are, for the bar.
         progress: show a bar.
-        least: pixels that the shorter side shall have, about.
+        least: pixels that the shorter side shall have, about; None = LEAST.
 
     Raises:
         UserError: as `check`, or no frames.
@@ -74,6 +75,7 @@ def write(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    least = least or LEAST[path.suffix.lower()]
     bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
     try:
         writer = _write_gif if _is_gif(path) else _write_mp4

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from stylegan_tf import figures, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.paper.noise import noise, noise_layers
+from stylegan_tf.paper.details import noise, noise_layers
 from stylegan_tf.paper.painter import Figure, Missing, Options, Painter
 from stylegan_tf.paper.sheets import mixing, uncurated
 from stylegan_tf.paper.strips import (

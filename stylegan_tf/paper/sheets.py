@@ -22,7 +22,7 @@ def uncurated(p: Painter) -> Figure:
     o, (h, w) = p.options, p.shape
     rows, halvings = o.rows or 3, UNCURATED_HALVINGS[: o.columns]
     largest = 1  # how many times the pictures of the first column are enlarged
-    while min(h, w) * largest * 2 <= (o.cell or 256):
+    while min(h, w) * largest * 2 <= 2 * (o.cell or figures.CELL):
         largest *= 2
     count = sum(rows << k for k in halvings)
     who = _uncurated_subjects(p, count)

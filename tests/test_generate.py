@@ -1,0 +1,229 @@
+"""generate, figures, directions from the command line: steering, films, files."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from stylegan_tf_launch import generate
+from test_launch import call
+from test_video import read_gif, read_mp4
+
+from stylegan_tf import directions, figures, latents, sampling, steering
+from stylegan_tf.networks.generator import Generator
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model, the flag that names it, and a folder."""
+    made = tiny.noisy(Generator(tiny.config().generator))
+    folder = tmp_path_factory.mktemp("steered")
+    made.save(folder / "a.keras")
+    return made, f"--model={folder / 'a.keras'}", folder
+
+
+def done(verb, *flags) -> str:
+    code, out, error = call(verb, *map(str, flags))
+    assert code == 0, error
+    return out
+
+
+def read(path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_steered_pictures_are_those_of_the_styles(model, tmp_path):
+    made, flag, _ = model
+    flags = [flag, "--seeds=0-1", "--psi=0.5,1", "--mix=9@0,2", "--edit=pca0:2@1-2"]
+    done("generate", *flags, "--edit=sefa1:-1", f"--out={tmp_path}")
+    how = {"psi": [0.5, 1, 1, 1]}
+    ws = sampling.styles(made, [0, 1], **how)
+    ws = latents.mix(ws, sampling.styles(made, [9], **how), [0, 2])
+    w = sampling.sample_w(made)
+    ws[:, 1:3] += 2 * directions.pca(w, 8).step("pca0")
+    ws -= directions.sefa(directions.affines(made), w, 8).step("sefa1")
+    expected = sampling.Renderer(made)(ws)
+    found = np.stack([read(tmp_path / f"seed000{i}.png") for i in range(2)])
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+
+
+def test_styles_are_kept_and_drawn_again(model, tmp_path):
+    made, flag, _ = model
+    kept = tmp_path / "w.npz"
+    flags = (flag, "--seeds=5,6", "--psi=0.4", "--edit=pca1:1")
+    done("generate", *flags, f"--save_latents={kept}", f"--out={tmp_path / 'a'}")
+    done("generate", flag, f"--latents={kept}", f"--out={tmp_path / 'b'}")
+    for name in ("seed0005.png", "seed0006.png"):
+        a, b = (read(tmp_path / k / name) for k in "ab")
+        np.testing.assert_array_equal(a, b)
+    # psi acts on styles of a file only when it is asked for
+    done(
+        "generate", flag, f"--latents={kept}", "--psi=0", f"--grid={tmp_path / 'd.png'}"
+    )
+    sheet = read(tmp_path / "d.png")
+    np.testing.assert_array_equal(sheet[:, :8], sheet[:, 8:])
+
+
+def test_files_are_named_safely():
+    found = generate._file_names(["a/../b", "a/../b", ""])
+    assert found == ["0000-a-..-b", "0001-a-..-b", "0002-picture"]
+    assert generate._file_names(["cat", "dog.1"]) == ["cat", "dog.1"]
+
+
+def test_a_sweep_has_a_column_a_psi(model, tmp_path):
+    made, flag, _ = model
+    flags = (flag, "--seeds=1-2", "--psi_sweep=-1,0.5,1", "--mix=9@3")
+    out = done("generate", *flags, f"--out={tmp_path}")
+    assert "psi_sweep.png" in out
+    sheet = read(tmp_path / "psi_sweep.png")
+    for c, psi in enumerate((-1, 0.5, 1)):
+        ws = sampling.styles(made, [2], psi)
+        ws = latents.mix(ws, sampling.styles(made, [9], psi), [3])
+        x = sheet.shape[1] - (3 - c) * 132 + 4
+        expected = figures.enlarge(sampling.Renderer(made)(ws), 16)[0].astype(int)
+        np.testing.assert_allclose(sheet[-128:, x : x + 128], expected, atol=1)
+    assert sheet.shape[0] > 2 * 128 + 4 and sheet.shape[1] > 3 * 132
+
+
+def test_films_pass_the_pictures(model, tmp_path):
+    made, flag, _ = model
+    film = tmp_path / "walk.gif"
+    flags = (flag, "--seeds=1-3", "--frames=4", "--fps=20")
+    done("generate", *flags, f"--video={film}", "--edit=pca0:1")
+    frames, times = read_gif(film)
+    assert len(frames) == 12 and set(times) == {50}
+    assert frames[0].shape == (160, 160, 3)
+    edit = steering.Steering(made, edits=[steering.Edit("pca0", 1)])
+    ws = sampling.styles(made, [1, 2, 3], 0.7, steer=edit)
+    expected = figures.enlarge(sampling.Renderer(made)(ws), 20).astype(int)
+    np.testing.assert_allclose(np.stack(frames[::4]), expected, atol=2)
+    mp4 = tmp_path / "walk.mp4"
+    done("generate", *flags, f"--video={mp4}", "--path=z", "--noloop", "--psi=1")
+    about, frames = read_mp4(mp4)
+    assert len(frames) == 9 and about["size"] == (256, 256)
+    large = figures.enlarge(sampling.Renderer(made)(sampling.styles(made, [3])), 32)
+    assert np.abs(frames[-1] - large[0].astype(int)).mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags", "words"),
+    [
+        ("generate", ["--edit=pca0"], "is not DIRECTION:AMOUNT"),
+        ("generate", ["--edit=smile:1"], "no direction 'smile'"),
+        ("generate", ["--edit=pca0:1@7"], "7 is above 3"),
+        ("generate", ["--mix=1"], "is not SEED@LAYERS"),
+        ("generate", ["--psi=1,1,1,1,1"], "5 numbers; the model has 4 layers"),
+        ("generate", ["--latents=none.npz"], "none.npz cannot be read"),
+        ("generate", ["--latents=a.npz", "--seeds=1"], "takes the place of --seeds"),
+        ("generate", ["--video=a.gif", "--psi_sweep=1"], "do not go together"),
+        ("generate", ["--psi=1", "--psi_sweep=1"], "do not go together"),
+        ("generate", ["--video=a.avi"], "name it x.mp4 or x.gif"),
+        ("generate", ["--video=a.gif", "--seeds=1"], "two pictures or more"),
+        ("generate", ["--directions=a.npz"], "use one with --edit"),
+        ("generate", ["--save_latents=a"], "name it x.npz"),
+        ("figures", ["--figure=mixing", "--out=a.gif"], "only interpolation makes one"),
+        ("figures", ["--figure=mixing", "--out=a.txt"], "name it x.png or x.pdf"),
+        ("figures", ["--figure=all", "--out=a.png"], "fills a folder"),
+        ("figures", ["--styles=9"], "9 is above 3"),
+        ("directions", ["--method=labels"], "go together"),
+        ("directions", ["--labels=a.csv"], "go together"),
+        ("directions", ["--method=labels", "--labels=a.csv"], "cannot be read as CSV"),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_what_cannot_be_is_said_in_a_line(model, verb, flags, words, monkeypatch):
+    _, flag, folder = model
+    monkeypatch.chdir(folder)
+    code, _, error = call(verb, flag, *flags)
+    assert code == 1 and words in error and len(error.splitlines()) == 1, error
+    assert [p.name for p in folder.iterdir()] == ["a.keras"]
+
+
+# ---------------------------------------------------------------------------
+# The other two verbs
+
+
+def test_figures_draws_one_or_a_film(model, tmp_path):
+    _, flag, _ = model
+    out = tmp_path / "new" / "t.png"
+    flags = ("--figure=truncation", "--cell=32", "--psi_sweep=1,0")
+    said = done("figures", flag, *flags, f"--out={out}", "--seeds=1")
+    assert str(out) in said and "psi = 0 is the average picture" in said
+    assert read(out).ndim == 3
+    film = tmp_path / "walk.gif"
+    flags = ("--figure=interpolation", "--frames=3", "--fps=10", "--seeds=1-2")
+    done("figures", flag, *flags, f"--out={film}")
+    assert len(read_gif(film)[0]) == 6
+
+
+def test_directions_writes_what_edits_take(model, tmp_path):
+    made, flag, _ = model
+    out = tmp_path / "d"
+    flags = ("--method=sefa", "--count=2", "--layers=fine", f"--out={out}")
+    said = done("directions", flag, *flags)
+    assert "sefa0" in said and "sefa1" in said
+    names = {"directions.npz", "sefa0.png", "sefa1.png", "strips.png"}
+    assert {p.name for p in out.iterdir()} == names
+    found = directions.load(out / "directions.npz", 8)
+    assert found.layers == (3,)
+    strip = read(out / "sefa1.png")
+    base = sampling.styles(made, [1], 0.7)
+    np.testing.assert_allclose(
+        strip[:, 3 * 132 : 3 * 132 + 128].astype(int),
+        figures.enlarge(sampling.Renderer(made)(base), 16)[0],
+        atol=1,
+    )
+    file, grid = f"--directions={out / 'directions.npz'}", tmp_path / "e.png"
+    done("generate", flag, file, "--seeds=1", "--edit=sefa1:2", f"--grid={grid}")
+    base[:, 3] += 2 * found.step("sefa1")
+    expected = sampling.Renderer(made)(base)[0].astype(int)
+    np.testing.assert_allclose(read(grid), expected, atol=1)
+
+
+def test_directions_of_a_table(model, tmp_path):
+    made, flag, _ = model
+    w = sampling.styles(made, range(60))[:, 0]
+    table = ["seed,side"] + [
+        f"{i},{int(x > np.median(w[:, 2]))}" for i, x in enumerate(w[:, 2])
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(table))
+    flags = ("--method=labels", f"--labels={tmp_path / 'a.csv'}", f"--out={tmp_path}")
+    assert "side" in done("directions", flag, *flags)
+    found = directions.load(tmp_path / "directions.npz", 8)
+    assert found.names == ("side",) and found.quality[0] > 0.8
+    np.testing.assert_array_equal(
+        found.vectors,
+        directions.from_labels(w, {"side": w[:, 2] > np.median(w[:, 2])}).vectors,
+    )
+
+
+def test_directions_of_the_factor_network(model, tmp_path, monkeypatch):
+    """A stand-in for the network: brightness, and which of two halves is brighter."""
+    made, flag, _ = model
+    sizes: list[int] = []
+
+    class Network:
+        def factors(self, images):
+            assert images.dtype == np.uint8 and images.shape[1:] == (8, 8, 3)
+            sizes.append(len(images))
+            halves = images.reshape(len(images), 2, -1).mean(axis=2)
+            odds = (halves == halves.max(axis=1, keepdims=True)).astype(float)
+            return {"light": images.mean(axis=(1, 2, 3)), "half": odds}
+
+    fake = types.ModuleType("stylegan_tf.metrics.builtin")
+    fake.load = Network
+    import stylegan_tf.metrics as metrics
+
+    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.builtin", fake)
+    monkeypatch.setattr(metrics, "builtin", fake, raising=False)
+    flags = ("--method=labels", "--labels=demo", "--samples=150", f"--out={tmp_path}")
+    done("directions", flag, *flags)
+    assert sizes == [64, 64, 22]
+    found = directions.load(tmp_path / "directions.npz", 8)
+    assert found.names[0] == "light"
+    ws = sampling.styles(made, range(150))
+    ends = [ws + a * found.step("light") for a in (-1, 1)]
+    dark, bright = (sampling.Renderer(made)(x).mean() for x in ends)
+    assert bright > dark
