@@ -12,7 +12,8 @@ what it has learned: faces must stand where those of its training pictures do.
 W is one style for all layers: what comes out is a picture of the model's own, as near
 as that goes. W+ is one style a layer: nearer, and less at ease when it is edited. The
 settings are those of StyleGAN2's projector; without a feature network, pictures are
-compared by their pixels and gradients at several sizes.
+compared by their pixels and gradients at several sizes, and models smaller than
+1024x1024 have a smaller --noise_weight.
 
 --out then holds projected.npz (styles, noise maps and names), comparison.png (target,
 projection, difference times four), every target and projection, projection.json with
@@ -80,8 +81,10 @@ flags.DEFINE_string(
 flags.DEFINE_float("lr", 0.1, "Adam's highest rate.", flag_values=FLAGS)
 flags.DEFINE_float(
     "noise_weight",
-    1e5,
-    "Weight of the penalty that keeps the picture out of the noise maps.",
+    None,
+    "Weight of the penalty that keeps the picture out of the noise maps. By default "
+    "the official 1e5 at 1024x1024, and less in proportion to the pixels of a smaller "
+    "model.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
