@@ -133,7 +133,9 @@ def main(argv: Sequence[str]) -> int:
         watch=_film(targets) if FLAGS.video else None,
     )
     about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
-    report.save(found, FLAGS.out, about | vars(settings))
+    weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
+    about |= vars(settings) | {"noise_weight": weight}
+    report.save(found, FLAGS.out, about)
     print(report.table(found))
     print(f"{FLAGS.out}/comparison.png")
     return 0

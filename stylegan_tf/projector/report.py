@@ -15,8 +15,8 @@ from stylegan_tf import figures
 from stylegan_tf.errors import UserError
 
 DIFFERENCE = 4
-SHEET, FILM = (2048, 2048), (1920, 1080)  # width and height that they should fit in
-LEAST, GAP = 64, 8  # pixels: the least side of a picture, between strips
+SHEET, FILM = (1600, 1600), (1920, 1080)  # width and height that they fit in
+LARGEST, GAP = 256, 8  # pixels: a side that is not enlarged further; between strips
 FPS, HOLD = 24, 1.5  # frames a second; seconds that a film rests on its end
 
 
@@ -48,25 +48,23 @@ def frames(targets: np.ndarray, snapshots: Iterable) -> Iterator[np.ndarray]:
 
 
 def _strips(parts: list[np.ndarray], room: tuple[int, int]) -> np.ndarray:
-    """Pictures [n, H, W, 3] of one index side by side, in as many columns as fit."""
-    height, width = parts[0].shape[1:3]
-    factor = max(1, LEAST // min(height, width))
-    parts = [figures.enlarge(part, factor) for part in parts]
+    """Pictures [n, H, W, 3] of one index side by side, as large as there is room."""
     strips = np.concatenate(parts, axis=2)
-    n, columns = len(strips), 1
-    while _sheet(strips, n, columns + 1, room) > _sheet(strips, n, columns, room):
-        columns += 1
-    while _sheet(strips, n, columns, room) < 1 and min(strips.shape[1:3]) > LEAST:
+    scales = [_scale(strips, columns, room) for columns in range(1, len(strips) + 1)]
+    columns = 1 + int(np.argmax(scales))
+    side = min(parts[0].shape[1:3])
+    strips = figures.enlarge(strips, max(1, min(int(max(scales)), LARGEST // side)))
+    while _scale(strips, columns, room) < 1 and min(strips.shape[1:3]) > 1:
         strips = _halved(strips)
     return figures.grid(strips, columns, GAP)
 
 
-def _sheet(strips: np.ndarray, n: int, columns: int, room: tuple[int, int]) -> float:
-    """How large strips can be shown in so many columns: 1 = as they are."""
-    height, width = strips.shape[1:3]
+def _scale(strips: np.ndarray, columns: int, room: tuple[int, int]) -> float:
+    """How many times larger strips could be, in so many columns."""
+    n, height, width, _ = strips.shape
     rows = -(-n // columns)
-    across = room[0] / (columns * (width + GAP) - GAP)
-    down = room[1] / (rows * (height + GAP) - GAP)
+    across = (room[0] - (columns - 1) * GAP) / (columns * width)
+    down = (room[1] - (rows - 1) * GAP) / (rows * height)
     return min(across, down)
 
 
