@@ -285,6 +285,7 @@ def test_own_pictures_are_found_again(model, targets):
         np.testing.assert_allclose(m.mean((1, 2)), 0, atol=1e-5)
         np.testing.assert_allclose(m.var((1, 2)), 1, rtol=1e-4)
         assert np.all(noise.penalty(tf.constant(m)) < 1e-5)
+    assert w.latents.names == ("0000", "0001", "0002")
     _check_files(model, w)
 
 

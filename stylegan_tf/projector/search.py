@@ -137,7 +137,7 @@ def project(
         classes: of a conditional model, taken in turn: a search starts at the mean w of
             the picture's class. None = at the mean of all classes.
         loss: what to make small; None = `MultiScale`.
-        names: what the pictures are called.
+        names: what the pictures are called; by default 0000, 0001, ...
         batch: pictures at a time; None = as many as suit their size.
         settings: of the search.
         progress: show a bar.
@@ -167,7 +167,8 @@ def project(
             _watched(snapshots, used, watch)
             parts.append([x[: used.stop - start] for x in search.found()])
     ws, *maps = (np.concatenate(part) for part in zip(*parts, strict=True))
-    kept = latents.Latents(ws, maps or None, tuple(names))
+    names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
+    kept = latents.Latents(ws, maps or None, names)
     return _measured(model, kept, targets, means, search.loss)
 
 
