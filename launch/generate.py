@@ -10,13 +10,32 @@
 A seed is a picture: the same seed gives the same file on every run, however many are
 drawn. Pictures are written as seed0000.png and so on, or as one sheet with --grid.
 
+Steer them:
+
+    python launch/generate.py --model=RUN --psi=0.5,0.5,0.5,0.5,1
+    python launch/generate.py --model=RUN --seeds=0-3 --psi_sweep=-1,-0.5,0,0.5,1
+    python launch/generate.py --model=RUN --seeds=0-7 --mix=639@coarse --mix=42@6-7
+    python launch/generate.py --model=RUN --edit=pca0:2@0-3 --edit=sefa1:-1.5
+    python launch/generate.py --model=RUN --edit=smile:2 --directions=found/directions.npz
+    python launch/generate.py --model=RUN --seeds=0-7 --save_latents=w.npz
+    python launch/generate.py --model=RUN --latents=w.npz --edit=pca2:1
+
+LAYERS are numbers from 0, the coarsest (two a resolution), ranges, 8- for "from 8 on",
+or coarse, middle, fine: layers 0-3, 4-7 and the rest, as in the paper; in models with
+8 layers or fewer the lower half, and the halves of the rest. --latents takes what
+--save_latents or a projection wrote.
+
+Walk from picture to picture, as a film:
+
+    python launch/generate.py --model=RUN --seeds=0-5 --video=walk.mp4
+    python launch/generate.py --model=RUN --seeds=0-3 --video=walk.gif --path=z --fps=20
+
 With a conditional model the seeds take the classes in turn, and a file's name says
 which one it got: seed0000-class2.png. --each_class draws every seed in every class. A
 sheet has one row a class and one column a seed, unless --columns is given or there is
 only one class.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,12 +52,31 @@ flags.DEFINE_string(
     "an official .pkl.",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("seeds", "0-31", "Numbers and ranges: 0-31,100.", flag_values=FLAGS)
-flags.DEFINE_float(
+flags.DEFINE_string(
+    "seeds",
+    None,
+    "Numbers and ranges: 0-31,100. By default 0-31; 0-3 for a sweep, 0-5 for a film.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "latents",
+    None,
+    "Draw the styles in this .npz file instead of seeds, with the noise it holds.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
     "psi",
-    0.7,
+    None,
     "Truncation: 1 is everything the model knows, smaller is more typical and cleaner, "
-    "0 the average picture, below 0 its opposite.",
+    "0 the average picture, below 0 its opposite. Or a number a layer, 0.5,0.5,1; the "
+    "last one serves the layers that are left. By default 0.7, but 1 with --latents.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "psi_sweep",
+    None,
+    "A sheet with a column for each of these psi, -1,0,0.5,1, and a row a picture; "
+    "written to --grid, or psi_sweep.png in --out.",
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
@@ -77,6 +115,25 @@ flags.DEFINE_bool(
     "Draw every seed in every one of the classes.",
     flag_values=FLAGS,
 )
+flags.DEFINE_multi_string(
+    "mix",
+    [],
+    "SEED@LAYERS: the styles of these layers come from that seed. Repeatable.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_multi_string(
+    "edit",
+    [],
+    "DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS: go so many standard deviations along "
+    "pca0, sefa3, or a direction of --directions. Repeatable.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "directions",
+    None,
+    "Named directions, from launch/directions.py.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string("out", "out", "Folder for the pictures.", flag_values=FLAGS)
 flags.DEFINE_string(
     "grid",
@@ -87,38 +144,211 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "columns", None, "Pictures in a row of the sheet.", lower_bound=1, flag_values=FLAGS
 )
+flags.DEFINE_string(
+    "save_latents", None, "Write the styles to this .npz file, too.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "video",
+    None,
+    "Write a film, x.mp4 or x.gif, instead of pictures.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "path",
+    "cubic",
+    ["z", "linear", "cubic"],
+    "How a film goes from picture to picture: great circles in Z, straight lines in W, "
+    "or a smooth curve in W.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "frames",
+    30,
+    "Frames of a film from a picture to the next.",
+    lower_bound=1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "loop", True, "A film returns to its first picture.", flag_values=FLAGS
+)
 
 
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
+    _check()
+    cli.load_tensorflow()
+    from stylegan_tf import export
+
+    model = export.load(FLAGS.model)
+    if FLAGS.video:
+        return _film(model)
+    if FLAGS.psi_sweep:
+        return _sweep(model)
+    if FLAGS.latents or FLAGS.save_latents:
+        return _styled(model)
+    return _seeds(model)
+
+
+def _check() -> None:
+    """What can be said without a model.
+
+    Raises:
+        UserError: flags that are wrong, or that exclude each other.
+    """
+    from stylegan_tf import latents, video
     from stylegan_tf.errors import UserError
-    from stylegan_tf.latents import parse_numbers
 
     if not FLAGS.model:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
-    if not math.isfinite(FLAGS.psi):
-        raise UserError(f"--psi={FLAGS.psi} is no number to truncate by; try 0.7.")
+    for text in (FLAGS.psi, FLAGS.psi_sweep):
+        if text is not None:
+            latents.parse_sweep(text)
     if FLAGS.grid and not FLAGS.grid.lower().endswith(".png"):
         raise UserError(f"--grid={FLAGS.grid} is written as PNG; name it x.png.")
-    seeds = parse_numbers(FLAGS.seeds)
+    if FLAGS.save_latents and not FLAGS.save_latents.lower().endswith(".npz"):
+        raise UserError(f"--save_latents={FLAGS.save_latents}: name it x.npz.")
+    kinds = [n for n in ("video", "psi_sweep", "save_latents") if FLAGS[n].value]
+    if len(kinds) > 1:
+        raise UserError(f"--{kinds[0]} and --{kinds[1]} do not go together.")
+    for name in ("seeds", "classes", "each_class", "psi_center"):
+        if FLAGS.latents and FLAGS[name].value:
+            raise UserError(f"--latents takes the place of --{name}; give one of them.")
+    if FLAGS.video:
+        video.check(FLAGS.video, FLAGS.fps)
+    if FLAGS.seeds:
+        latents.parse_numbers(FLAGS.seeds)
+
+
+def _numbers(default: str) -> tuple[list[int], list[int] | None]:
+    """Seeds and classes that were asked for."""
+    from stylegan_tf.latents import parse_numbers
+
     classes = parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
+    return parse_numbers(FLAGS.seeds or default), classes
 
-    cli.load_tensorflow()
-    from stylegan_tf import export, sampling
 
-    model = export.load(FLAGS.model)
-    plan = _plan(model, seeds, classes)
+def _truncation(model) -> dict:
+    from stylegan_tf.latents import parse_psi
+
+    text = FLAGS.psi or ("1" if FLAGS.latents else "0.7")
+    return {"psi": parse_psi(text, model.config.num_styles), "cutoff": FLAGS.cutoff}
+
+
+def _steering(model, mix: bool = True, edit: bool = True, **truncation):
+    """What --mix and --edit do to styles; None if there is nothing to do."""
+    from stylegan_tf import directions, sampling, steering
+
+    count = sampling.drawn_styles(model)
+    mixes = [steering.parse_mix(t, count) for t in FLAGS.mix] if mix else []
+    edits = [steering.parse_edit(t, count) for t in FLAGS.edit] if edit else []
+    file, known = FLAGS.directions, None
+    if file and edits:
+        known = directions.load(file, model.config.w_dim)
+    find = steering.Finder(model, known)
+    made = steering.Steering(model, mixes, edits, find, **truncation)
+    return made if mixes or edits else None
+
+
+def _subjects(model, default: str):
+    """The pictures of --latents, or of the seeds, not truncated, but mixed."""
+    import dataclasses
+
+    from stylegan_tf import steering
+
+    if FLAGS.latents:
+        who = steering.of_file(model, FLAGS.latents)
+    else:
+        seeds, classes = _numbers(default)
+        plan = _plan(model, seeds, classes)
+        who = steering.of_seeds(model, plan.seeds, plan.classes, FLAGS.psi_center, True)
+    return who, lambda who: dataclasses.replace(who, ws=_mixed(model, who))
+
+
+def _mixed(model, who):
+    mix = _steering(model, edit=False)
+    return mix(who.ws, who.turns) if mix else who.ws
+
+
+def _styles_of(model, who):
+    """Truncated and edited styles, [N, num_styles, w_dim]."""
+    edit = _steering(model, mix=False)
+    ws = who.truncated(**_truncation(model))
+    return edit(ws, who.turns) if edit else ws
+
+
+# ---------------------------------------------------------------------------
+# What is written
+
+
+def _seeds(model) -> int:
+    """Pictures of seeds, however many, a batch at a time."""
+    from stylegan_tf import sampling
+
+    plan, how = _plan(model, *_numbers("0-31")), _truncation(model)
     pictures = sampling.draw(
         model,
         plan.seeds,
-        psi=FLAGS.psi,
-        cutoff=FLAGS.cutoff,
         noise=FLAGS.noise,
         classes=plan.classes,
         progress=True,
         psi_center=FLAGS.psi_center,
+        steer=_steering(model, psi_center=FLAGS.psi_center, **how),
+        **how,
     )
-    return _write(plan, pictures)
+    return _write(_names(plan), plan.columns, (picture for _, picture in pictures))
+
+
+def _styled(model) -> int:
+    """Pictures of styles that are at hand as a whole, to be kept or from a file."""
+    from stylegan_tf import latents, sampling, steering
+
+    who, mixed = _subjects(model, "0-31")
+    ws = _styles_of(model, mixed(who))
+    if FLAGS.latents:
+        names, columns, seeds = _file_names(who.names), FLAGS.columns, range(len(who))
+    else:
+        plan = _plan(model, *_numbers("0-31"))
+        names, columns, seeds = _names(plan), plan.columns, plan.seeds
+    noise = who.noise if FLAGS.noise == "const" else None
+    if FLAGS.save_latents:
+        kept = latents.Latents(ws, noise, tuple(names))
+        print(kept.save(FLAGS.save_latents))
+    random = seeds if FLAGS.noise == "random" else None
+    render = sampling.Renderer(model, FLAGS.noise)
+    return _write(names, columns, steering.render(render, ws, noise, random))
+
+
+def _sweep(model) -> int:
+    """A row a picture, a column a psi."""
+    from pathlib import Path
+
+    from stylegan_tf import figures, latents, paper
+    from stylegan_tf.paper.strips import psi_sweep
+
+    who, mixed = _subjects(model, "0-3")
+    painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
+    psis = latents.parse_sweep(FLAGS.psi_sweep)
+    edit = _steering(model, mix=False)
+    rows = psi_sweep(mixed(who), psis, FLAGS.cutoff, painter.cells, edit)
+    sheet = figures.table(rows, [f"psi = {psi:g}" for psi in psis], who.names)
+    print(figures.save(FLAGS.grid or Path(FLAGS.out) / "psi_sweep.png", sheet))
+    return 0
+
+
+def _film(model) -> int:
+    """From picture to picture, frame by frame."""
+    from stylegan_tf import sampling, steering, video
+
+    who, mixed = _subjects(model, "0-5")
+    way = steering.walk(model, who, FLAGS.path, FLAGS.frames, FLAGS.loop)
+    ws = _styles_of(model, mixed(way))
+    render = sampling.Renderer(model, FLAGS.noise)
+    maps = who.maps(0) if FLAGS.noise == "const" else None
+    maps = render.noise_of([0]) if FLAGS.noise == "random" else maps
+    frames = steering.render(render, ws, maps)
+    print(video.write(FLAGS.video, frames, FLAGS.fps, total=len(ws), progress=True))
+    return 0
 
 
 class Plan(NamedTuple):
@@ -152,7 +382,24 @@ def _plan(model, seeds: list[int], classes: list[int] | None) -> Plan:
     return Plan(seeds * len(asked), each, several, FLAGS.columns or len(seeds))
 
 
-def _write(plan: Plan, pictures) -> int:
+def _names(plan: Plan) -> list[str]:
+    """What the files of seeds are called."""
+    pairs = zip(plan.seeds, plan.classes or plan.seeds, strict=True)
+    return [f"seed{s:04d}" + f"-class{k}" * plan.several for s, k in pairs]
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Names from a file, without what has a meaning to a file system; each once."""
+    import re
+
+    safe = [re.sub(r"[^\w.-]+", "-", name).strip(".-") or "picture" for name in names]
+    if len(set(safe)) < len(safe):
+        safe = [f"{i:04d}-{name}" for i, name in enumerate(safe)]
+    return safe
+
+
+def _write(names: Sequence[str], columns: int | None, pictures) -> int:
+    """A sheet, or a file a picture."""
     from pathlib import Path
 
     import numpy as np
@@ -160,16 +407,14 @@ def _write(plan: Plan, pictures) -> int:
     from stylegan_tf import figures
 
     if FLAGS.grid:
-        images = np.stack([picture for _, picture in pictures])
-        columns = plan.columns or figures.layout(*images.shape[1:3])[0]
+        images = np.stack(list(pictures))
+        columns = columns or figures.layout(*images.shape[1:3])[0]
         sheet = figures.grid(images, min(columns, len(images)))
         print(figures.save(FLAGS.grid, sheet))
         return 0
-    for i, (seed, picture) in enumerate(pictures):
-        tail = f"-class{plan.classes[i]}" if plan.several else ""
-        figures.save(Path(FLAGS.out) / f"seed{seed:04d}{tail}.png", picture)
-    count = len(plan.seeds)
-    print(f"{count} picture{'s' * (count != 1)} in {FLAGS.out}")
+    for name, picture in zip(names, pictures, strict=True):
+        figures.save(Path(FLAGS.out) / f"{name}.png", picture)
+    print(f"{len(names)} picture{'s' * (len(names) != 1)} in {FLAGS.out}")
     return 0
 
 

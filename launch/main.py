@@ -4,7 +4,12 @@ Verbs:
     train          train a model, or go on with a run
     make_dataset   turn pictures into a data set, or check one
     generate       draw pictures with a model
-    project        find the styles with which a model draws given pictures
+    explore        steer a model on a page in the browser
+    figures        draw the figures of the paper with a model
+    directions     find directions in w that change pictures in a way one can name
+    project        find the styles of given pictures
+    evaluate       measure a model
+    export         a model for TensorFlow, ONNX, LiteRT and Keras
     convert        official network pickles to models of ours, and back
 
 `stylegan-tf VERB --help` is the manual of each.
@@ -15,7 +20,8 @@ import sys
 
 from stylegan_tf_launch import cli
 
-VERBS = ("train", "make_dataset", "generate", "project", "convert")
+VERBS = ("train", "make_dataset", "generate", "explore", "figures", "directions")
+VERBS += ("project", "evaluate", "export", "convert")
 
 
 def main() -> None:

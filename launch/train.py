@@ -131,6 +131,25 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "image_ticks", None, "Log lines between sheets of pictures.", flag_values=FLAGS
 )
+flags.DEFINE_list(
+    "metrics",
+    None,
+    "Measure the model while it trains: names as of evaluate.py, fid5k,ppl5k_wend. "
+    "The best one by the first of them is kept in model/best.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "metrics_every",
+    None,
+    "Thousands of images between two measurements; 200 if not given.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "features",
+    None,
+    "The network to measure in, as of evaluate.py; builtin if not given.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_multi_string(
     "set",
     [],
@@ -165,6 +184,9 @@ SETTINGS = {
     "deterministic": "deterministic",
     "snapshot_ticks": "snapshot_ticks",
     "image_ticks": "image_ticks",
+    "metrics": "metrics",
+    "metrics_every": "metrics_every",
+    "features": "features",
 }
 
 

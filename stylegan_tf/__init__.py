@@ -15,6 +15,7 @@ import os
 
 _WHERE = {
     "AdaIN": "layers",
+    "Directions": "directions",
     "Discriminator": "networks.discriminator",
     "DiscriminatorConfig": "config",
     "EqualizedConv2D": "layers",
@@ -25,10 +26,13 @@ _WHERE = {
     "LossConfig": "config",
     "Mapping": "networks.mapping",
     "MinibatchStddev": "layers",
+    "Latents": "latents",
     "ModulatedConv2D": "networks.stylegan2",
     "PRESETS": "presets",
     "ScaledNoise": "layers",
     "ScheduleConfig": "config",
+    "Renderer": "sampling",
+    "Steering": "steering",
     "StyleGAN2Synthesis": "networks.stylegan2",
     "AugmentConfig": "config",
     "Synthesis": "networks.synthesis",
@@ -37,8 +41,10 @@ _WHERE = {
     "UserError": "errors",
     "draw": "sampling",
     "load": "export",
+    "load_latents": "latents",
     "load_networks": "official",
     "project": "projector",
+    "styles": "sampling",
 }
 __all__ = sorted(_WHERE)
 __version__ = "0.1.0"

@@ -4,6 +4,10 @@ A seed's z is `numpy.random.RandomState(seed).randn(z_dim)`, the convention of t
 official releases, so that published seeds name the same latents here. Its noise maps
 are drawn from the seed too. Styles that do not come from a seed, found by projection or
 made by editing, travel as `Latents` in an `.npz` file.
+
+What is done with latents, in plain NumPy: paths between them (`path`), truncation with
+a number a layer (`truncate`), and the exchange of layers (`mix`, `mixing_table`; style
+mixing, Karras et al. 2019, section 3.1). Layers are named by `parse_layers`.
 """
 
 import os
@@ -13,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import interpolate
 
 from stylegan_tf.errors import UserError
 
 MAX_SEED = 2**32 - 1
+GROUPS = ("coarse", "middle", "fine")  # of layers, as the paper's figure 3 names them
+PATHS = ("z", "linear", "cubic")
 
 
 def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[int]:
@@ -70,6 +77,237 @@ def noise_of(seeds: list[int], shapes: list[tuple[int, int]]) -> list[np.ndarray
 def one_hot(classes: list[int], count: int) -> np.ndarray:
     """Class numbers -> float32 [len(classes), count]."""
     return np.eye(count, dtype=np.float32)[np.asarray(classes, int)]
+
+
+# ---------------------------------------------------------------------------
+# Layers
+
+
+def layer_groups(count: int) -> dict[str, range]:
+    """What "coarse", "middle" and "fine" mean to a model of `count` layers.
+
+    The paper's: layers 0-3 (4x4 and 8x8 pixels), 4-7 (16x16 and 32x32), and all from 8
+    on. A model with no more than 8 layers has none of those, so there coarse is the
+    lower half, in whole resolutions, and the other two halve the rest: 0-3, 4-5, 6-7 at
+    32x32 pixels; 0-1, 2-3, 4-5 at 16x16.
+
+    Raises:
+        UserError: the model has a single style, so no groups.
+    """
+    if count < 2:
+        raise UserError(
+            f"this model has {count} style for the whole picture, not one a layer; "
+            f"there is no {', '.join(GROUPS[:2])} or {GROUPS[2]}."
+        )
+    first, second = 4, 8
+    if count <= 8:
+        first = max(count // 4 * 2, 1)
+        second = max(first + (count - first) // 2, first)
+    return {
+        "coarse": range(first),
+        "middle": range(first, second),
+        "fine": range(second, count),
+    }
+
+
+def parse_layers(text: str, count: int) -> list[int]:
+    """`"0-3,7"`, `"coarse,7"`, `"8-"` (to the last) or `"all"` -> layer numbers.
+
+    Args:
+        text: numbers, ranges and names of `layer_groups`, separated by commas.
+        count: layers of the model.
+
+    Returns:
+        Ascending, each once.
+
+    Raises:
+        UserError: neither of these, or a layer that the model does not have.
+    """
+    found: set[int] = set()
+    for part in (p.strip() for p in str(text).split(",")):
+        if part == "all":
+            found |= set(range(count))
+        elif part in GROUPS:
+            found |= set(layer_groups(count)[part])
+        else:
+            if re.fullmatch(r"\d+\s*-", part):
+                part = f"{part}{max(count - 1, int(part.rstrip(' -')))}"
+            if not re.fullmatch(r"\d+(\s*-\s*\d+)?", part):
+                raise UserError(
+                    f"layers {text!r}: {part!r} is no layer, range or group; write "
+                    f"0-3,7 or 8- or one of {', '.join(GROUPS)}, all."
+                )
+            found |= set(parse_numbers(part, "layers", top=count - 1))
+    return sorted(found)
+
+
+def layers_text(layers: list[int]) -> str:
+    """[0, 1, 2, 3, 7] -> "0-3,7"."""
+    parts: list[list[int]] = []
+    for k in sorted(layers):
+        if parts and parts[-1][1] == k - 1:
+            parts[-1][1] = k
+        else:
+            parts.append([k, k])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def parse_psi(text: str, count: int) -> float | list[float]:
+    """`"0.7"` -> 0.7; `"0.5,0.5,1"` -> a number for each of `count` layers.
+
+    The last number of a list that is too short serves the layers that are left.
+
+    Raises:
+        UserError: no finite numbers, or more than there are layers.
+    """
+    values = _reals(text, "psi")
+    if len(values) == 1:
+        return values[0]
+    if len(values) > count:
+        raise UserError(
+            f"psi {text!r} has {len(values)} numbers; the model has {count} layers."
+        )
+    return values + values[-1:] * (count - len(values))
+
+
+def parse_sweep(text: str) -> list[float]:
+    """`"-1,0,0.7"` -> [-1.0, 0.0, 0.7].
+
+    Raises:
+        UserError: no finite numbers.
+    """
+    return _reals(text, "psi")
+
+
+def _reals(text: str, what: str) -> list[float]:
+    try:
+        values = [float(part) for part in str(text).split(",")]
+    except ValueError:
+        values = [np.nan]
+    if not np.all(np.isfinite(values)):
+        raise UserError(
+            f"{what} {text!r} is no number to truncate by; write 0.7, or 0.5,0.5,1."
+        )
+    return values
+
+
+def truncate(ws: np.ndarray, center: np.ndarray, psi) -> np.ndarray:
+    """Styles pulled towards a centre: center + psi (ws - center).
+
+    Args:
+        ws: float [..., num_styles, w_dim].
+        center: float that fits it, such as [w_dim] or [N, 1, w_dim].
+        psi: a number, or one a layer.
+
+    Returns:
+        float32 [..., num_styles, w_dim].
+    """
+    scale = np.asarray(psi, np.float32)
+    scale = scale[:, None] if scale.ndim else scale
+    ws, center = np.asarray(ws, np.float32), np.asarray(center, np.float32)
+    return np.where(scale == 1, ws, center + (ws - center) * scale)
+
+
+def layer_psi(psi, cutoff: int | None, count: int) -> np.ndarray:
+    """psi of each of `count` layers: as given below the cut-off, 1 from there on."""
+    psis = np.ones(count, np.float32)
+    below = slice(0, count if cutoff is None else cutoff)
+    psis[below] = np.broadcast_to(np.asarray(psi, np.float32), count)[below]
+    return psis
+
+
+def mix(ws: np.ndarray, other: np.ndarray, layers: list[int]) -> np.ndarray:
+    """`ws` with these layers' styles taken from `other`, [..., num_styles, w_dim]."""
+    ws, other = np.broadcast_arrays(ws, other)
+    mixed = ws.copy()
+    mixed[..., layers, :] = other[..., layers, :]
+    return mixed
+
+
+def mixing_table(
+    rows: np.ndarray, columns: np.ndarray, layers: list[list[int]]
+) -> np.ndarray:
+    """Every row's styles with some layers of every column's (figure 3).
+
+    Args:
+        rows: float [R, num_styles, w_dim].
+        columns: float [C, num_styles, w_dim].
+        layers: the layers taken from the columns, a list a row.
+
+    Returns:
+        float [R, C, num_styles, w_dim].
+    """
+    pairs = zip(rows, layers, strict=True)
+    return np.stack([mix(row[None], columns, own) for row, own in pairs])
+
+
+# ---------------------------------------------------------------------------
+# Paths
+
+
+def slerp(a: np.ndarray, b: np.ndarray, t) -> np.ndarray:
+    """Along the great circle from `a` to `b`, whose lengths are blended with it.
+
+    A straight line would lead through latents that are too short to be drawn from a
+    normal distribution. Where a and b point the same way, or opposite ways, so that no
+    circle is the shortest, it is the straight line.
+
+    Args:
+        a, b: float [..., D].
+        t: float that fits [..., 1], 0 = a, 1 = b.
+
+    Returns:
+        float64 [..., D].
+    """
+    a, b, t = (np.asarray(x, np.float64) for x in (a, b, t))
+    lengths = [
+        np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12) for x in (a, b)
+    ]
+    cosine = np.sum(a / lengths[0] * b / lengths[1], axis=-1, keepdims=True)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    sine = np.sin(angle)
+    straight = sine < 1e-6
+    sine = np.where(straight, 1, sine)
+    first = np.where(straight, 1 - t, np.sin((1 - t) * angle) / sine)
+    last = np.where(straight, t, np.sin(t * angle) / sine)
+    return first * a + last * b
+
+
+def path(points: np.ndarray, kind: str, frames: int, loop: bool = False) -> np.ndarray:
+    """A way through points, passing every one of them.
+
+    Args:
+        points: float [K, ...], at least two; z for "z", w or ws for the others.
+        kind: "z", great circles; "linear"; or "cubic", a spline without a corner,
+            natural at its ends, or periodic where it is a loop.
+        frames: steps from a point to the next.
+        loop: go on from the last point to the first. The first is not repeated at the
+            end, so that the film runs on without a stop.
+
+    Returns:
+        float32 [F, ...], F = K frames of a loop, else (K - 1) frames + 1.
+
+    Raises:
+        UserError: another kind, or too few points.
+    """
+    if kind not in PATHS:
+        raise UserError(f"path is {kind!r}; choose one of {', '.join(PATHS)}.")
+    if len(points) < 2:
+        raise UserError("a path leads through two pictures or more; give more seeds.")
+    points = np.asarray(points, np.float64)
+    if loop:
+        points = np.concatenate([points, points[:1]])
+    steps = len(points) - 1
+    times = np.arange(steps * frames + (not loop)) / frames
+    if kind == "cubic":
+        ends = "periodic" if loop else "natural"
+        spline = interpolate.CubicSpline(np.arange(steps + 1), points, bc_type=ends)
+        return spline(times).astype(np.float32)
+    before = np.minimum(times.astype(int), steps - 1)
+    t = (times - before).reshape(-1, *[1] * (points.ndim - 1))
+    a, b = points[before], points[before + 1]
+    between = slerp(a, b, t) if kind == "z" else a + (b - a) * t
+    return between.astype(np.float32)
 
 
 # ---------------------------------------------------------------------------

@@ -4,6 +4,9 @@
     ws = styles(model, seeds=range(8), psi=0.7)
     pictures = Renderer(model)(ws)
 
+`steer`, a function of styles and of the pictures' classes, changes styles on their way
+from the mapping to the picture (`stylegan_tf.steering`).
+
 Every batch that is computed has the same size (the last one is filled up), because
 convolutions may round differently for another one.
 
@@ -12,19 +15,22 @@ stored w_avg is the mean of all classes together: close to it, a class loses wha
 it from the others.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf import figures, latents
+from stylegan_tf import config, figures, latents
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 
 BATCH = 8
 PSI_CENTERS = ("global", "class")
 CENTER_SEED, CENTER_LATENTS, CENTER_BATCH = 0, 10_000, 1_000
+# float32 [n, num_styles, w_dim], classes int [n] or [0] -> the same shape of styles.
+Steer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 NO_CENTERS = "the model has no classes, so no centre of any; use --psi_center=global."
 
 
@@ -38,6 +44,7 @@ def draw(
     resolution: int | None = None,
     progress: bool = False,
     psi_center: str | None = None,
+    steer: Steer | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Pictures of seeds, one after the other.
 
@@ -51,6 +58,7 @@ def draw(
         progress: show a bar.
         psi_center: what truncation pulls towards: "class", the mean w of the picture's
             own class, or "global", the stored w_avg. None = "class" if there are any.
+        steer: what is done to the styles before they are drawn.
 
     Yields:
         The seed and its uint8 [H, W, C].
@@ -59,7 +67,7 @@ def draw(
         UserError: classes, or a centre, that the model does not have.
     """
     seeds = list(seeds)
-    style = Styler(model, seeds, psi, cutoff, classes, psi_center, progress)
+    style = Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
     render = Renderer(model, noise, resolution)
     bar = tqdm(total=len(seeds), unit="picture", disable=None if progress else True)
     with bar:
@@ -77,6 +85,7 @@ def styles(
     cutoff: int | None = None,
     classes: Sequence[int] | None = None,
     psi_center: str | None = None,
+    steer: Steer | None = None,
 ) -> np.ndarray:
     """The styles that `draw` makes its pictures from, with the same arguments.
 
@@ -84,7 +93,7 @@ def styles(
         float32 [len(seeds), num_styles, w_dim].
     """
     seeds, c = list(seeds), model.config
-    style = Styler(model, seeds, psi, cutoff, classes, psi_center)
+    style = Styler(model, seeds, psi, cutoff, classes, psi_center, steer=steer)
     parts = [style(start) for start in range(0, len(seeds), BATCH)]
     return np.concatenate(parts or [np.zeros((0, c.num_styles, c.w_dim), np.float32)])
 
@@ -93,7 +102,7 @@ class Styler:
     """Seeds to truncated styles, BATCH at a time.
 
     Args:
-        model, seeds, psi, cutoff, classes, psi_center, progress: as of `draw`.
+        model, seeds, psi, cutoff, classes, psi_center, progress, steer: as of `draw`.
     """
 
     def __init__(
@@ -105,19 +114,14 @@ class Styler:
         classes: Sequence[int] | None = None,
         psi_center: str | None = None,
         progress: bool = False,
+        steer: Steer | None = None,
     ):
-        self.model, self.seeds = model, seeds
+        self.model, self.seeds, self.steer = model, seeds, steer
         asked = classes_of(model, classes)
         self.turns = np.resize(np.asarray(asked, int), len(seeds) if asked else 0)
-        centers, own = _centers(model, self.turns, psi, psi_center, progress)
-        self._centers, self._own = centers, np.resize(own, len(seeds))
-
-        @tf.function(autograph=False)
-        def style(z, labels, center):
-            ws = model.broadcast(model.mapping(z, labels))
-            return model.truncate(ws, psi, cutoff, center)
-
-        self._style = style
+        middle, own = _centers(model, self.turns, psi, psi_center, progress)
+        self._centers, self._own = middle, np.resize(own, len(seeds))
+        self._psi = latents.layer_psi(psi, cutoff, model.config.num_styles)
 
     def __call__(self, start: int) -> np.ndarray:
         """float32 [at most BATCH, num_styles, w_dim] of the seeds from `start` on."""
@@ -125,8 +129,23 @@ class Styler:
         rows = np.minimum(np.arange(start, start + BATCH), len(self.seeds) - 1)
         labels = latents.one_hot(self.turns[rows], c.classes) if c.classes else None
         z = latents.z_of([self.seeds[i] for i in rows], c.z_dim)
-        ws = self._style(z, labels, self._centers[self._own[rows]][:, None])
-        return ws.numpy()[: len(self.seeds) - start]
+        ws = _broadcast(self.model)(z, labels).numpy()
+        ws = latents.truncate(ws, self._centers[self._own[rows]][:, None], self._psi)
+        ws = ws[: len(self.seeds) - start]
+        if self.steer is None:
+            return ws
+        return np.asarray(self.steer(ws, self.turns[start : start + BATCH]), np.float32)
+
+
+@functools.lru_cache(maxsize=1)  # many `Styler`s of one model share it
+def _broadcast(model: Generator) -> Callable:
+    """z and labels to styles, compiled."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def style(z, labels):
+        return model.broadcast(model.mapping(z, labels))
+
+    return style
 
 
 class Renderer:
@@ -178,6 +197,57 @@ class Renderer:
         shape = self.model.config.shape(self.resolution)
         none = np.zeros((0, *shape, self.model.config.channels), np.uint8)
         return np.concatenate(parts or [none])
+
+
+# ---------------------------------------------------------------------------
+# What a model has
+
+
+def drawn_resolution(model: Generator) -> int:
+    """The level of finished pictures: the highest that the model has learned."""
+    return model.level or model.config.resolution
+
+
+def drawn_styles(model: Generator) -> int:
+    """How many styles finished pictures depend on: two a resolution, or just one."""
+    if not model.config.has_styles:
+        return 1
+    return 2 * len(config.levels(drawn_resolution(model)))
+
+
+def stored_noise(model: Generator) -> list[np.ndarray]:
+    """The noise maps that the model stores for finished pictures, [1, H, W, 1] each."""
+    shapes = model.config.noise_shapes(drawn_resolution(model))
+    maps = (getattr(model.synthesis, f"noise{i}") for i in range(len(shapes)))
+    return [m.numpy() for m in maps]
+
+
+def mapped(
+    model: Generator, z: np.ndarray, turns: Sequence[int] | np.ndarray = ()
+) -> np.ndarray:
+    """w of many z, by batches of one size: float32 [N, w_dim].
+
+    Args:
+        model: the generator.
+        z: float [N, z_dim].
+        turns: the class of each, for a conditional model.
+    """
+    c, parts, size = model.config, [], min(CENTER_BATCH, max(len(z), 1))
+    for start in range(0, len(z), size):
+        rows = np.minimum(np.arange(start, start + size), len(z) - 1)
+        own = np.asarray(turns, int)[rows] if c.classes else None
+        labels = None if own is None else latents.one_hot(own, c.classes)
+        w = model.mapping(tf.constant(z[rows], tf.float32), labels).numpy()
+        parts.append(w[: len(z) - start])
+    return np.concatenate(parts or [np.zeros((0, c.w_dim), np.float32)])
+
+
+def sample_w(model: Generator, count: int = CENTER_LATENTS) -> np.ndarray:
+    """w of fixed random latents, classes in turn: float32 [count, w_dim]."""
+    c = model.config
+    z = np.random.RandomState(CENTER_SEED).randn(count, c.z_dim)
+    turns = np.resize(np.arange(c.classes), count if c.classes else 0)
+    return mapped(model, z, turns)
 
 
 # ---------------------------------------------------------------------------
@@ -235,6 +305,29 @@ def class_centers(
         w = [model.mapping(p, latents.one_hot([k] * len(p), c.classes)) for p in parts]
         out[i] = np.concatenate(w).mean(axis=0, dtype=np.float64)
     return out
+
+
+def centers(
+    model: Generator,
+    turns: np.ndarray,
+    psi_center: str | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """What truncation pulls pictures of these classes towards.
+
+    Args:
+        model: the generator.
+        turns: int [N], the class of each picture; [0] without classes.
+        psi_center, progress: as of `draw`.
+
+    Returns:
+        float32 [N or 1, 1, w_dim].
+
+    Raises:
+        UserError: as `draw`.
+    """
+    middle, own = _centers(model, turns, None, psi_center, progress)
+    return middle[own][:, None]
 
 
 def _centers(

@@ -20,6 +20,10 @@ ROOMS = {
     "presets": "config errors",
     "latents": "errors",
     "figures": "",
+    "video": "errors figures",
+    "directions": "errors",
+    "steering": "errors latents directions sampling networks",
+    "paper": "errors latents figures directions steering sampling networks",
     "ops": "",
     "augment": "errors",
     "losses": "",
@@ -28,11 +32,11 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
-    "metrics": "ops networks",
+    "metrics": "errors config latents ops networks data export official",
     "projector": "errors latents figures ops networks sampling",
-    "sampling": "errors latents figures networks",
+    "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
-    "networks data export sampling official",
+    "networks data export sampling official metrics",
 }
 # Inside `training`: reports are handed to the trainer, which does not know them.
 TRAINING = {
@@ -47,13 +51,17 @@ TRAINING = {
     "trainer": "devices optimizer state step",
     "reports": "planning",
     "transfer": "rundir step",
-    "session": "devices modulation planning reports rundir trainer transfer",
+    "measuring": "devices reports",
+    "session": "devices measuring modulation planning reports rundir trainer transfer",
 }
-WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures")
+WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures", "video")
+WITHOUT_TENSORFLOW += ("directions",)
 WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
 WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
 WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
-WITHOUT_TENSORFLOW += ("metrics.distribution", "augment.controller")
+WITHOUT_TENSORFLOW += ("metrics.distribution", "metrics.manifold", "metrics.suite")
+WITHOUT_TENSORFLOW += ("metrics.separability", "metrics.tables", "augment.controller")
+WITHOUT_TENSORFLOW += ("official.torch_files", "metrics.published.files")
 WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
 WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
 

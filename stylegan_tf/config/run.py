@@ -146,10 +146,14 @@ class TrainConfig:
     deterministic: bool = False
     snapshot_ticks: int = 10  # ticks between checkpoints
     image_ticks: int = 1  # ticks between sheets of pictures
+    metrics: tuple[str, ...] = ()  # measured while it trains; the first picks a model
+    metrics_every: float = 200.0  # thousands of images between two measurements
+    features: str = "builtin"  # network that they are measured in
 
     def __post_init__(self):
         check_choice("precision", self.precision, PRECISIONS)
         check_range("accumulate", self.accumulate, 1, 4096)
+        check_range("metrics_every", self.metrics_every, 1e-3, float("inf"))
         g, d = self.generator, self.discriminator
         for name in ("resolution", "start_shape", "channels", "classes"):
             if getattr(g, name) != getattr(d, name):
@@ -175,5 +179,6 @@ class TrainConfig:
 
 # What may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
+RESUMABLE += ("metrics", "metrics_every", "features")
 # What a run settles by itself at its start and then keeps, so that it may differ too.
 SETTLED = ("generator.modulation",)

@@ -26,6 +26,7 @@ written last: a folder without one is not a data set.
 import dataclasses
 import json
 import os
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,11 @@ class Level:
     files: list[str]  # relative to the data set's folder, one a shard
     sizes: list[int]  # bytes of each file
     crc32: list[int]  # of each file, as zlib.crc32 computes it
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that follow from every byte of the files."""
+        return f"{zlib.crc32(str(self.crc32).encode()):08x}"
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,45 @@
 """Feature networks: pictures to the vectors that distances are measured between.
 
 A distance means something only together with the network it is measured in, so every
-network has a name that goes with every number.
+network has a name that goes with every number: `fid50k[random-v1]`. What a network is,
+to the metrics, is said by `FeatureNetwork`; `networks.open_network` opens one by name.
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 BATCH = 250
+
+
+class FeatureNetwork(Protocol):
+    """What every feature network has, and what some can do beside it.
+
+    Attributes:
+        name: goes with every number, such as "builtin-v1"; another network, or the same
+            one with other weights, has another name.
+        size: length of a feature vector.
+
+    Some also have
+
+        probabilities(images) -> float32 [N, classes]        for the inception score
+        manifold(images) -> float32 [N, any]                 for precision and recall,
+            where they are measured in other features than the Frechet distance
+        factors(images) -> {name: float [N], or [N, values]} what a picture shows: a
+            number, or the probability of each value; for separability, disentanglement
+        distance(a, b) -> float32 [N]                        for path lengths: of float
+            tensors [N, H, W, C] in [0, 255], differentiable, any H and W from 4
+
+    Images are uint8 [N, H, W, C], any N; the network resizes them as it needs.
+    """
+
+    name: str
+    size: int
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [N, H, W, C] to float32 [N, size]."""
 
 
 class RandomFeatures:
@@ -35,11 +65,32 @@ class RandomFeatures:
         )
         self._compiled = tf.function(self._features, reduce_retracing=True)
 
-    def _features(self, images: tf.Tensor) -> tf.Tensor:
+    def _layers(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x = tf.cast(images, tf.float32) / 127.5 - 1
         x = tf.nn.relu(tf.nn.conv2d(x, self._conv0, 1, "SAME"))
-        x = tf.nn.avg_pool2d(x, 2, 2, "VALID")
-        x = tf.nn.relu(tf.nn.conv2d(x, self._conv1, 1, "SAME"))
+        halved = tf.nn.avg_pool2d(x, 2, 2, "VALID")
+        return x, tf.nn.relu(tf.nn.conv2d(halved, self._conv1, 1, "SAME"))
+
+    def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        """How different pictures look, as LPIPS measures it, in these two layers.
+
+        The squared difference of activations of unit length at every place, averaged
+        over places and added up over layers (Zhang et al. 2018, with weights of one).
+
+        Args:
+            a, b: float [N, H, W, channels] in [0, 255], sides of at least 2.
+
+        Returns:
+            float32 [N].
+        """
+        total = 0.0
+        for x, y in zip(self._layers(a), self._layers(b), strict=True):
+            gap = tf.reduce_sum(tf.square(_unit(x) - _unit(y)), axis=-1)
+            total += tf.reduce_mean(gap, axis=[1, 2])
+        return total
+
+    def _features(self, images: tf.Tensor) -> tf.Tensor:
+        x = self._layers(images)[1]
         while x.shape[1] >= 8:
             x = tf.nn.avg_pool2d(x, 2, 2, "VALID")
         x = tf.image.resize(x, [4, 4], antialias=True)
@@ -52,6 +103,11 @@ class RandomFeatures:
             for i in range(0, len(images), BATCH)
         ]
         return np.concatenate(parts)
+
+
+def _unit(x: tf.Tensor) -> tf.Tensor:
+    """Activations [N, H, W, C] of length 1 over C."""
+    return x * tf.math.rsqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True) + 1e-10)
 
 
 def in_batches(pictures: Iterable[np.ndarray], size: int = BATCH):

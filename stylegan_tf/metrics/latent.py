@@ -35,6 +35,55 @@ def slerp(a: tf.Tensor, b: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
     return normalize(a * tf.cos(angle) + across * tf.sin(angle))
 
 
+def path_pictures(
+    generator: Generator,
+    z: tf.Tensor,
+    t: tf.Tensor,
+    space: str = "w",
+    labels: tf.Tensor | None = None,
+    noise="const",
+    resolution: int | None = None,
+) -> tf.Tensor:
+    """The pictures at both ends of N small steps.
+
+    Args:
+        generator: of [-1, 1] pictures; it is not truncated.
+        z: float [2 N, z_dim], the ends of each way one after the other.
+        t: float [N] in [0, 1], where on the way; zeros for "end".
+        space: "z" or "w".
+        labels: one-hot float [2 N, classes], of a conditional generator.
+        noise: "const", "none", or maps [1 or 2 N, H, W, 1], the same at both ends.
+        resolution: level to draw at; None = the generator's.
+
+    Returns:
+        float [2 N, H, W, C] in [-1, 1], at t first, then at t + epsilon.
+    """
+    t = tf.cast(t, tf.float32)[:, None]
+    steps = [t, t + EPSILON]
+    if space == "w":
+        w = generator.mapping(z, labels)
+        ends = [ops.lerp(w[0::2], w[1::2], s) for s in steps]
+    else:
+        label = None if labels is None else labels[0::2]
+        between = [slerp(z[0::2], z[1::2], s) for s in steps]
+        ends = [generator.mapping(point, label) for point in between]
+    styles = generator.broadcast(tf.concat(ends, axis=0))
+    return generator.synthesis(styles, noise=noise, resolution=resolution)
+
+
+def compare(images: tf.Tensor, distance: Distance, crop: bool = True) -> tf.Tensor:
+    """Distances of the first half of the pictures to the second: float [N].
+
+    Args:
+        images: as `path_pictures` gives them.
+        distance: two float [N, H, W, C] in [0, 255] to [N].
+        crop: compare only where faces are, rows 3/8 to 7/8 and columns 2/8 to 6/8.
+    """
+    shown = _shown(images, crop)
+    a, b = tf.split(shown, 2)
+    return distance(a, b)
+
+
 def path_distances(
     generator: Generator,
     z: tf.Tensor,
@@ -48,31 +97,14 @@ def path_distances(
     """Distance / epsilon^2 of N pairs of pictures.
 
     Args:
-        generator: of [-1, 1] pictures; it is not truncated.
-        z: float [2 N, z_dim], the ends of each way one after the other.
-        t: float [N] in [0, 1], where on the way; zeros for "end".
-        distance: two float [N, H, W, C] in [0, 255] to [N].
-        space: "z" or "w".
-        crop: compare only where faces are, rows 3/8 to 7/8 and columns 2/8 to 6/8.
-        labels: one-hot float [2 N, classes], of a conditional generator.
-        noise: the same in both pictures of a pair.
+        generator, z, t, space, labels, noise: as of `path_pictures`.
+        distance, crop: as of `compare`.
 
     Returns:
         float64 [N].
     """
-    t = tf.cast(t, tf.float32)[:, None]
-    steps = [t, t + EPSILON]
-    if space == "w":
-        w = generator.mapping(z, labels)
-        ends = [ops.lerp(w[0::2], w[1::2], s) for s in steps]
-    else:
-        label = None if labels is None else labels[0::2]
-        between = [slerp(z[0::2], z[1::2], s) for s in steps]
-        ends = [generator.mapping(point, label) for point in between]
-    n = len(t)
-    styles = generator.broadcast(tf.concat(ends, axis=0))
-    images = _shown(generator.synthesis(styles, noise=noise), crop)
-    found = distance(images[:n], images[n:])
+    images = path_pictures(generator, z, t, space, labels, noise)
+    found = compare(images, distance, crop)
     return np.asarray(found, np.float64) / EPSILON**2
 
 
@@ -85,11 +117,3 @@ def _shown(images: tf.Tensor, crop: bool) -> tf.Tensor:
     if factor > 1:
         images = tf.nn.avg_pool2d(images, factor, factor, "VALID")
     return (images + 1) * 127.5
-
-
-def mean_within(distances: np.ndarray, low: float = 1, high: float = 99) -> float:
-    """The mean without the values below the 1st and above the 99th percentile."""
-    least = np.percentile(distances, low, method="lower")
-    most = np.percentile(distances, high, method="higher")
-    kept = distances[(least <= distances) & (distances <= most)]
-    return float(kept.mean())

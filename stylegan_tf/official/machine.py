@@ -11,6 +11,7 @@ import math
 import pickletools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class ArrayNode:
         self.value = machine.array(data, dtype, shape, "F" if fortran else "C")
 
 
-def _operations(data: bytes) -> Iterator[tuple[str, object]]:
+def _operations(data: bytes | BinaryIO) -> Iterator[tuple[str, object]]:
     """(name, argument) of every operation of a pickle."""
     found = pickletools.genops(data)
     for _ in range(MAX_STEPS):
@@ -129,13 +130,13 @@ class Machine:
         self.stack: list = []
         self.below: list[list] = []  # the stacks under each mark
         self.memo: dict[int, object] = {}
+        self.calls, self.makes = _CALLS, _MAKES
 
-    def run(self, data: bytes):
-        """The value that the pickle ends with."""
+    def run(self, data: bytes | BinaryIO):
+        """The value that the pickle ends with; a stream is left just behind it."""
         for name, argument in _operations(data):
             if name == "STOP":
                 return self.stack.pop()
-            need(name not in ("PERSID", "BINPERSID"), f"is a PyTorch pickle; {ONLY}")
             need(name in _STEPS, f"uses {name}, which no pickle of networks needs.")
             _STEPS[name](self, argument)
         raise AssertionError("unreachable: the operations end in STOP or a refusal")
@@ -176,11 +177,19 @@ class Machine:
         texts = type(module) is str and type(name) is str
         need(texts, "asks for something by what is no name.")
         asked = f"{module}.{name}"
-        torch = module.split(".", 1)[0] in ("torch", "torch_utils")
-        need(not torch, f"is a PyTorch pickle (it has {shown(asked)}); {ONLY}")
-        found = asked in _CALLS or asked in _MAKES or asked == "numpy.ndarray"
-        need(found, f"asks for {shown(asked)}, which no network needs; not run.")
+        needed = self.knows(asked)
+        need(needed, f"asks for {shown(asked)}, which no network needs; not run.")
         self.push(Symbol(asked))
+
+    def knows(self, asked: str) -> bool:
+        """Whether a name is one of those that networks need."""
+        torch = asked.split(".", 1)[0] in ("torch", "torch_utils")
+        need(not torch, f"is a PyTorch pickle (it has {shown(asked)}); {ONLY}")
+        return asked in self.calls or asked in self.makes or asked == "numpy.ndarray"
+
+    def persistent(self) -> None:
+        """Replaces the name of something that is kept outside the pickle by it."""
+        raise Refused(f"is a PyTorch pickle; {ONLY}")
 
     def call(self, table: dict[str, Callable]) -> None:
         """Replaces a name and its arguments by what our table makes of them."""
@@ -272,8 +281,9 @@ _STEPS: dict[str, Callable] = {
     "MEMOIZE": lambda m, _: m.memo.update({len(m.memo): m.stack[-1]}),
     "GLOBAL": lambda m, asked: m.symbol(*asked.split(" ", 1)),
     "STACK_GLOBAL": lambda m, _: m.symbol(*m.pop(2)),
-    "REDUCE": lambda m, _: m.call(_CALLS),
-    "NEWOBJ": lambda m, _: m.call(_MAKES),
+    "REDUCE": lambda m, _: m.call(m.calls),
+    "NEWOBJ": lambda m, _: m.call(m.makes),
+    "BINPERSID": lambda m, _: m.persistent(),
     "BUILD": lambda m, _: m.build(),
 }
 _STEPS |= dict.fromkeys(_ARGUMENTS, lambda m, value: m.push(value))
@@ -286,7 +296,7 @@ for _size in ("", "BIN", "LONG_BIN"):
 # What the names in a pickle stand for; "numpy.ndarray" is only ever an argument
 
 
-def _dict(machine: Machine, pairs=()) -> dict:
+def ordered_dict(machine: Machine, pairs=()) -> dict:
     """An OrderedDict or EasyDict, as a dict."""
     machine.values.spend(len(pairs))
     fits = type(pairs) in (tuple, list)
@@ -319,8 +329,8 @@ def _encode(machine: Machine, text, encoding) -> bytes | bytearray:
 
 
 _CALLS: dict[str, Callable] = {
-    "collections.OrderedDict": _dict,
-    "dnnlib.util.EasyDict": _dict,
+    "collections.OrderedDict": ordered_dict,
+    "dnnlib.util.EasyDict": ordered_dict,
     "numpy.dtype": lambda machine, code, align, copy: DTypeNode(code),
     "_codecs.encode": _encode,
 }
@@ -331,6 +341,6 @@ for _core in ("numpy.core", "numpy._core"):
 _MAKES: dict[str, Callable] = {
     "dnnlib.tflib.network.Network": lambda machine: NetworkNode(),
     "tfutil.Network": lambda machine: NetworkNode(),
-    "dnnlib.util.EasyDict": _dict,
-    "collections.OrderedDict": _dict,
+    "dnnlib.util.EasyDict": ordered_dict,
+    "collections.OrderedDict": ordered_dict,
 }

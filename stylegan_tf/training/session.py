@@ -5,7 +5,6 @@ What `launch/train.py` calls. Validate, say everything, then run.
 
 import dataclasses
 import os
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +18,12 @@ from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
+from stylegan_tf.metrics import suite
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import devices, modulation, planning, rundir, transfer
-from stylegan_tf.training.reports import cells, default_reports
+from stylegan_tf.training.measuring import Measure
+from stylegan_tf.training.reports import Log, cells, default_reports
 from stylegan_tf.training.trainer import Trainer
 from stylegan_tf.training.transfer import Origin
 
@@ -77,7 +78,7 @@ def train(request: Request) -> int:
         return 0
     if config.deterministic:
         devices.make_deterministic()
-    reports = default_reports()
+    reports = _reports(config, request)
     trainer = Trainer(config, data, run.path, strategy, reports)
     if not trainer.restore() and config.init:
         report = transfer.start_from(config.init, trainer.networks)
@@ -95,6 +96,15 @@ def train(request: Request) -> int:
         _finish(trainer)
     devices.meet(strategy)
     return 0
+
+
+def _reports(config: TrainConfig, request: Request) -> list:
+    """What is shown of the run, and its measurements if any are asked for."""
+    reports = default_reports()
+    if config.metrics:
+        log = next(r for r in reports if isinstance(r, Log))
+        reports.append(Measure(config.metrics, log.say, request.cache))
+    return reports
 
 
 def _finish(trainer: Trainer) -> None:
@@ -151,6 +161,8 @@ def settle(
     else:
         config = _combined(request, base, shape)
     _check_batches(config, strategy.num_replicas_in_sync)
+    if config.metrics:
+        suite.parse(config.metrics)
     return config, folder
 
 
@@ -340,7 +352,7 @@ def _continued(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
 def _remember(run: rundir.Run, config: TrainConfig, data: Path) -> None:
     """Keeps the settings now in force, and refuses another data set than before."""
     level = Manifest.load(data).level(config.generator.resolution)
-    fingerprint = f"{zlib.crc32(str(level.crc32).encode()):08x}"
+    fingerprint = level.fingerprint
     path = run.path / "data.txt"
     if path.exists() and path.read_text().split()[0] != fingerprint:
         raise UserError(

@@ -1,21 +1,8 @@
-"""A trained generator as files that go elsewhere.
+"""Whatever names a model, opened: a run, a checkpoint, a `.keras` file, a pickle.
 
-`save` leaves `generator.keras` for this package and `saved_model/` for any TensorFlow
-program; `load` opens whatever names a model here.
-
-The SavedModel answers to
-
-    generate    z [N, z_dim], labels [N, classes], psi []  ->  images uint8
-    map         z, labels                                  ->  w float32 [N, w_dim]
-    synthesize  ws [N, num_styles, w_dim]                  ->  images float32
-
-Images are [N, H, W, C]; `labels` only for a conditional model, where psi pulls every
-picture towards the mean w of its class. Noise is the stored maps, so that the same
-input is the same picture. `serving_default` is `generate`.
+`find` says what a path is without reading it, `load` makes the generator of it.
 """
 
-import contextlib
-import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -25,94 +12,12 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import sampling, schedule
+from stylegan_tf import schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
-
-
-def plain_copy(generator: Generator) -> Generator:
-    """The same weights in a float32 generator outside any distribution strategy."""
-    copy = Generator(generator.config, dtype="float32")
-    for mine, theirs in zip(copy.weights, generator.weights, strict=True):
-        mine.assign(theirs.numpy())
-    return copy
-
-
-def save(generator: Generator, folder: Path | str, resolution=None) -> Path:
-    """Writes `generator.keras` and `saved_model/` into a folder.
-
-    Args:
-        generator: any; a float32 copy is written.
-        folder: created if need be.
-        resolution: level the SavedModel draws at; None = the final one.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = plain_copy(generator)
-    grown = resolution in (None, copy.config.resolution)
-    copy.level = None if grown else resolution
-    copy.save(folder / KERAS_FILE)
-    save_saved_model(copy, folder / SAVED_MODEL, resolution)
-    return folder
-
-
-def save_saved_model(generator: Generator, path: Path | str, resolution=None) -> None:
-    """Writes a SavedModel with the signatures of the module's docstring."""
-    c = generator.config
-    z = tf.TensorSpec([None, c.z_dim], tf.float32, "z")
-    labels = [tf.TensorSpec([None, c.classes], tf.float32, "labels")] * bool(c.classes)
-    psi = tf.TensorSpec([], tf.float32, "psi")
-    ws = tf.TensorSpec([None, c.num_styles, c.w_dim], tf.float32, "ws")
-
-    def synthesis(ws):
-        return generator.synthesis(ws, noise="const", resolution=resolution)
-
-    center = _center(generator)
-
-    def generate(z, *rest):
-        *label, psi = rest
-        styles = generator.broadcast(generator.mapping(z, *label))
-        images = synthesis(generator.truncate(styles, psi, center=center(*label)))
-        pixels = tf.clip_by_value(tf.floor(images * 127.5 + 128), 0, 255)
-        return {"images": tf.cast(pixels, tf.uint8)}
-
-    archive = keras.export.ExportArchive()
-    archive.track(generator)
-    archive.add_endpoint("generate", generate, [z, *labels, psi])
-    archive.add_endpoint(
-        "map", lambda z, *label: {"w": generator.mapping(z, *label)}, [z, *labels]
-    )
-    archive.add_endpoint("synthesize", lambda ws: {"images": synthesis(ws)}, [ws])
-    with contextlib.redirect_stdout(io.StringIO()):  # Keras prints every signature
-        archive.write_out(str(path), verbose=False)
-
-
-def _center(generator: Generator):
-    """What truncation pulls pictures of some labels towards, [N, 1, w_dim].
-
-    The mean of the class, where labels name one; that of all classes elsewhere.
-    """
-    classes = generator.config.classes
-    if not classes:
-        return lambda: None
-    # As many latents as `sampling.draw` takes, but for very many classes.
-    count = min(sampling.CENTER_LATENTS, max(1_000_000 // classes, 1000))
-    centers = tf.constant(sampling.class_centers(generator, count=count))
-
-    def center(labels):
-        ones = tf.reduce_sum(tf.cast(labels == 1, tf.int32), axis=1, keepdims=True)
-        zeros = tf.reduce_sum(tf.cast(labels == 0, tf.int32), axis=1, keepdims=True)
-        one_hot = (ones == 1) & (zeros == classes - 1)
-        own = tf.matmul(labels, centers)
-        return tf.where(one_hot, own, tf.convert_to_tensor(generator.w_avg))[:, None]
-
-    return center
-
-
-# ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,157 @@
+"""Finds directions in w that change pictures in a way one can name.
+
+    python launch/directions.py --model=runs/00000-demo-demo
+    python launch/directions.py --model=RUN --method=sefa --layers=coarse --count=8
+    python launch/directions.py --model=RUN --method=labels --labels=smiles.csv
+    python launch/directions.py --model=runs/00000-demo-demo --method=labels --labels=demo
+
+    pca      the main axes of w (GANSpace)
+    sefa     what the affines of the styles, or those of some layers, answer to most
+    labels   across a linear boundary between pictures with and without something, or up
+             the slope of a number
+
+--labels is a table of pictures that you have looked at, drawn with generate.py:
+
+    seed,smile,age,hair
+    0,1,0.3,long
+    1,0,0.8,short
+
+An empty cell is no label; 0 and 1, or two words, make a boundary, more numbers a slope,
+more words a boundary for each (hair.long). Give it some dozens of pictures of a kind.
+--labels=demo asks the network that knows the factors of the built-in faces.
+
+The folder --out gets directions.npz, a strip of pictures for each direction, and
+strips.png with all of them. Use them:
+
+    python launch/generate.py --model=RUN --directions=directions/directions.npz \\
+      --edit=smile:2@0-3
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "model",
+    None,
+    "A run's folder, a .keras file, a checkpoint, or an official .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum("method", "pca", ["pca", "sefa", "labels"], "How.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "labels", None, "A CSV file, or demo, for --method=labels.", flag_values=FLAGS
+)
+flags.DEFINE_integer("count", 8, "Directions of pca and sefa.", 1, flag_values=FLAGS)
+flags.DEFINE_string(
+    "layers",
+    None,
+    "Layers that edits shall reach, 0-3, 8-, or coarse, middle, fine; sefa looks at "
+    "their affines only. By default all.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "samples", 3000, "Pictures that --labels=demo looks at.", 50, flag_values=FLAGS
+)
+flags.DEFINE_integer("seed", 1, "The picture in the strips.", 0, flag_values=FLAGS)
+flags.DEFINE_float(
+    "psi", 0.7, "Truncation of the pictures that are drawn.", flag_values=FLAGS
+)
+flags.DEFINE_string("out", "directions", "Folder.", flag_values=FLAGS)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Finds and writes; returns the exit code."""
+    from stylegan_tf import directions
+    from stylegan_tf.errors import UserError
+
+    if not FLAGS.model:
+        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    if bool(FLAGS.labels) != (FLAGS.method == "labels"):
+        raise UserError("--method=labels and --labels=FILE.csv or demo go together.")
+    table = None
+    if FLAGS.labels and FLAGS.labels != "demo":
+        table = directions.read_labels(FLAGS.labels)
+
+    cli.load_tensorflow()
+    from stylegan_tf import export
+
+    model = export.load(FLAGS.model)
+    return _write(model, _find(model, table))
+
+
+def _find(model, table):
+    """The directions that were asked for."""
+    import dataclasses
+
+    from stylegan_tf import directions, latents, sampling, steering
+
+    layers: tuple[int, ...] = ()
+    if FLAGS.layers:
+        layers = tuple(latents.parse_layers(FLAGS.layers, sampling.drawn_styles(model)))
+    if FLAGS.method != "labels":
+        return steering.find(model, FLAGS.method, FLAGS.count, layers)
+    if table is None:
+        w, labels = _demo_factors(model)
+    else:
+        seeds, labels = table
+        w = steering.of_seeds(model, seeds).ws[:, 0]
+    return dataclasses.replace(directions.from_labels(w, labels), layers=layers)
+
+
+def _demo_factors(model):
+    """w of random pictures, and what the factor network sees in them."""
+    import numpy as np
+
+    from stylegan_tf import figures, sampling
+    from stylegan_tf.metrics import builtin
+
+    network, seen, seeds = builtin.load(), [], range(FLAGS.samples)
+    drawn = sampling.draw(model, seeds, FLAGS.psi, progress=True)
+    images = []
+    for seed, picture in drawn:
+        images.append(figures.rgb(picture))
+        if len(images) == 64 or seed == seeds[-1]:
+            seen.append(network.factors(np.stack(images)))
+            images = []
+    labels = {k: np.concatenate([part[k] for part in seen]) for k in seen[0]}
+    return sampling.styles(model, seeds)[:, 0], labels
+
+
+def _write(model, found) -> int:
+    from pathlib import Path
+
+    from stylegan_tf import figures, paper
+
+    out = Path(FLAGS.out)
+    print(found.save(out / "directions.npz"))
+    options = paper.Options(
+        seeds=[FLAGS.seed],
+        psi=FLAGS.psi,
+        columns=7,
+        directions=found,
+        rows=len(found.names),
+        cell=min(256, max(figures.CELL, *model.config.shape(model.config.resolution))),
+    )
+    painter = paper.Painter(model, options)
+    for name, strip in paper.strips_of(painter, found).items():
+        figures.save(out / f"{_safe(name)}.png", strip)
+    figure = paper.draw("directions", model, options, painter)
+    print(figures.save(out / "strips.png", figure.picture))
+    what = {"labels": "held-out score"}.get(FLAGS.method, "share")
+    print(f"{'direction':<20} {what:>14} {'deviation':>10}")
+    for name, quality, scale in zip(
+        found.names, found.quality, found.scales, strict=True
+    ):
+        print(f"{name:<20} {quality:>14.3f} {scale:>10.3f}")
+    return 0
+
+
+def _safe(name: str) -> str:
+    """A direction's name without what has a meaning to a file system."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

@@ -1,0 +1,122 @@
+"""Takes a trained model elsewhere: SavedModel, ONNX, LiteRT, Keras.
+
+    python launch/export.py --model=runs/00000-demo-demo
+    python launch/export.py --model=runs/00000-demo-demo --format=onnx --batch=1
+    python launch/export.py --model=generator.keras --format=litert --precision=int8
+    python launch/export.py --model=stylegan2-ffhq.pkl --format=savedmodel,onnx
+    python launch/export.py --model=runs/00000-demo-demo --format=all --precision=all
+
+Into the folder go
+
+    saved_model         TensorFlow and TensorFlow Serving; any batch size
+    generator.onnx, mapping.onnx, synthesis.onnx
+                        onnxruntime and others
+    generator.tflite    LiteRT; also generator_float16.tflite, generator_int8.tflite
+    generator.keras     this package
+    MODEL_CARD.md       what the model is, and how each file is called
+    model_card.json     the same for programs
+
+Every file is run and compared with the Keras model before it is kept, on fixed latents
+with psi 0.7 and 1: one that is off by more than 0.001 (of pictures from -1 to 1) is an
+error, and is not written. Weights of float16 and int8 are off by more; the table, and
+the card, say by how much. The last columns are milliseconds a picture, of the file and
+of the compiled Keras model timed in turn with it.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "model",
+    None,
+    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
+    "an official .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "format",
+    "savedmodel",
+    "What to write: savedmodel, onnx, litert, keras, some of them, or all.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("out", "export", "Folder for the files.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "batch",
+    "dynamic",
+    "Pictures a call of ONNX and LiteRT files: a number, or dynamic for any. Fixed "
+    "ones are often faster.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list(
+    "precision",
+    "float32",
+    "Weights of LiteRT files: float32, float16, int8, several, or all.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "noise",
+    "const",
+    ["const", "none", "random"],
+    "Fine detail: the stored maps, none, or, in a SavedModel, new for every picture.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "resolution",
+    None,
+    "Level to draw at, a power of two. By default the highest that the model has "
+    "learned.",
+    flag_values=FLAGS,
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exports as the flags say; returns the exit code."""
+    from stylegan_tf.errors import UserError
+
+    if not FLAGS.model:
+        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    batch = _batch(FLAGS.batch)
+
+    cli.load_tensorflow()
+    from stylegan_tf import export
+    from stylegan_tf.export import card, litert
+
+    request = export.Request(
+        formats=_several(FLAGS.format, export.FORMATS),
+        batch=batch,
+        precisions=_several(FLAGS.precision, litert.PRECISIONS),
+        noise=FLAGS.noise,
+        resolution=FLAGS.resolution,
+        command=shlex.join(sys.argv),
+    )
+    files = export.export(FLAGS.model, FLAGS.out, request, progress=True)
+    print(card.table(files))
+    print(
+        f"{len(files)} file{'s' * (len(files) != 1)} and {export.CARD} in {FLAGS.out}"
+    )
+    return 0
+
+
+def _batch(text: str) -> int | None:
+    from stylegan_tf.errors import UserError
+
+    if text == "dynamic":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise UserError(f"--batch={text}: give a number from 1 to 1024, or dynamic.")
+    return int(text)
+
+
+def _several(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The names once each; all that there are for `all`."""
+    names = [name.strip() for name in names if name.strip()]
+    return tuple(known) if "all" in names else tuple(dict.fromkeys(names))
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

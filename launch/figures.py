@@ -1,0 +1,184 @@
+"""Draws the figures of the StyleGAN paper with any model.
+
+    python launch/figures.py --model=runs/00000-demo-demo --figure=all --out=figures
+    python launch/figures.py --model=RUN --figure=mixing --out=mixing.png
+    python launch/figures.py --model=RUN --figure=mixing --styles=0-3 --cols=4 --rows=3
+    python launch/figures.py --model=RUN --figure=truncation --psi_sweep=1,0.5,0,-0.5
+    python launch/figures.py --model=RUN --figure=interpolation --out=walk.gif --fps=20
+    python launch/figures.py --model=RUN --figure=directions --directions=found.npz
+    python launch/figures.py --model=RUN --figure=truncation --latents=projected.npz
+
+Figures:
+    uncurated      what comes, nothing chosen, in several sizes (figures 2, 10 to 12)
+    mixing         styles of some layers from other pictures (3)
+    noise          one style under 100 draws of noise: windows, deviation (4)
+    noise_layers   noise on all layers, none, the fine ones, the coarse ones (5)
+    truncation     psi from 1 over 0 to -1 (8)
+    interpolation  between pictures, in Z and in W; x.gif or x.mp4 makes it a film
+    directions     along the main axes of w (GANSpace), along what the styles' affines
+                   answer to most (SeFa), or along those of a file
+    all            each of them in a folder, and page.png and page.pdf with all
+
+Seeds, layers and psi are the paper's, and so are the windows at 1024x1024 pixels.
+Smaller pictures are enlarged, and psi is 0.7 where the paper's is 1. What a model lacks
+is said: DCGAN has neither noise nor styles to mix.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+NAMES = ("uncurated", "mixing", "noise", "noise_layers", "truncation")
+NAMES += ("interpolation", "directions", "all")
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "model",
+    None,
+    "A run's folder, a .keras file, a checkpoint, or an official .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum("figure", "all", NAMES, "Which one.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "seeds",
+    None,
+    "Seeds in place of the paper's, 0-31,100. For mixing those of the columns first and "
+    "then those of the rows; interpolation takes them in pairs.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "latents",
+    None,
+    "Styles in place of seeds: an .npz file of a projection or of generate's "
+    "--save_latents. For mixing they are the rows.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "rows", None, "Rows; of directions, rows of each kind.", 1, flag_values=FLAGS
+)
+flags.DEFINE_integer("cols", None, "Columns.", 1, flag_values=FLAGS)
+flags.DEFINE_string(
+    "styles",
+    None,
+    "Layers whose styles mixing takes from the columns, in every row: 0-3, 8-, or "
+    "coarse, middle, fine. By default coarse, middle and fine in turn.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "psi", None, "Truncation, or a number a layer, 0.5,0.5,1.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "cutoff",
+    None,
+    "Truncate only so many layers, from the coarsest.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "psi_sweep", None, "The truncation's columns: 1,0.5,0.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "classes", None, "Class numbers that seeds take in turn.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "directions", None, "Directions from launch/directions.py.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "cell",
+    None,
+    "Pixels of a picture's shorter side, about. By default the model's, enlarged to "
+    "128 if smaller; for all at most 256.",
+    16,
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "out",
+    None,
+    "The file, x.png or x.pdf, or a film of interpolation, x.gif or x.mp4. For all: the "
+    "folder. By default FIGURE.png, and the folder figures.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
+    "path", "cubic", ["z", "linear", "cubic"], "Of a film.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "frames", 30, "Of a film, from picture to picture.", 1, flag_values=FLAGS
+)
+flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
+flags.DEFINE_bool("loop", True, "A film returns to its start.", flag_values=FLAGS)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draws as the flags say; returns the exit code."""
+    out = _check()
+    cli.load_tensorflow()
+    from stylegan_tf import export, figures, paper, video
+
+    model = export.load(FLAGS.model)
+    options = _options(model)
+    if FLAGS.figure == "all":
+        files = paper.everything(model, options, out)
+        print("\n".join(map(str, files)))
+        return 0
+    if video.is_film(out):
+        frames, count = paper.film(model, options, FLAGS.path, FLAGS.frames, FLAGS.loop)
+        print(video.write(out, frames, FLAGS.fps, count, progress=True))
+        return 0
+    figure = paper.draw(FLAGS.figure, model, options)
+    print(figures.save(out, figure.picture))
+    print(figure.caption)
+    return 0
+
+
+def _check() -> str:
+    """What can be said without a model; returns where to write."""
+    from stylegan_tf import latents, video
+    from stylegan_tf.errors import UserError
+
+    if not FLAGS.model:
+        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    for text in (FLAGS.psi, FLAGS.psi_sweep):
+        if text is not None:
+            latents.parse_sweep(text)
+    if FLAGS.seeds and FLAGS.latents and FLAGS.figure != "mixing":
+        raise UserError("--latents takes the place of --seeds; give one of them.")
+    every = FLAGS.figure == "all"
+    out = FLAGS.out or ("figures" if every else f"{FLAGS.figure}.png")
+    if video.is_film(out):
+        if FLAGS.figure != "interpolation":
+            raise UserError(f"--out={out} is a film; only interpolation makes one.")
+        video.check(out, FLAGS.fps)
+    elif not every and not out.lower().endswith((".png", ".pdf")):
+        raise UserError(f"--out={out} is written as a picture; name it x.png or x.pdf.")
+    elif every and out.lower().endswith((".png", ".pdf")):
+        raise UserError(f"--out={out} is a file; --figure=all fills a folder.")
+    return out
+
+
+def _options(model):
+    from stylegan_tf import directions, latents, paper, sampling, steering
+
+    styles = sampling.drawn_styles(model)
+    seeds = latents.parse_numbers(FLAGS.seeds) if FLAGS.seeds else None
+    classes = latents.parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
+    psi = latents.parse_psi(FLAGS.psi, model.config.num_styles) if FLAGS.psi else None
+    file = FLAGS.directions
+    return paper.Options(
+        seeds=seeds,
+        who=steering.of_file(model, FLAGS.latents) if FLAGS.latents else None,
+        rows=FLAGS.rows,
+        columns=FLAGS.cols,
+        psi=1.0 if psi is None and FLAGS.latents else psi,
+        cutoff=FLAGS.cutoff,
+        sweep=latents.parse_sweep(FLAGS.psi_sweep) if FLAGS.psi_sweep else None,
+        layers=latents.parse_layers(FLAGS.styles, styles) if FLAGS.styles else None,
+        classes=classes,
+        directions=directions.load(file, model.config.w_dim) if file else None,
+        cell=FLAGS.cell,
+        progress=True,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

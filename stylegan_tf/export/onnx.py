@@ -1,0 +1,92 @@
+"""ONNX files: for onnxruntime and whatever else reads the format.
+
+    generator.onnx    z [N, z_dim], labels [N, classes], psi []  ->  images, floats
+    mapping.onnx      z, labels                                  ->  w [N, w_dim]
+    synthesis.onnx    ws [N, num_styles, w_dim]                  ->  images, floats
+
+`images` are uint8 [N, H, W, C], `floats` the same in [-1, 1]; a runtime computes the
+one that it is asked for. Weights are float32. N is free, or fixed when exported.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from stylegan_tf.errors import UserError
+from stylegan_tf.export.program import Program
+
+FILES = {
+    "generate": "generator.onnx",
+    "map": "mapping.onnx",
+    "synthesize": "synthesis.onnx",
+}
+OPSET = 17  # read by onnxruntime 1.12, of 2022, and everything newer
+MENDED = 'pip install "stylegan_tf[onnx]"'
+
+
+def require() -> None:
+    """Raises:
+    UserError: what writes or checks ONNX files is not installed.
+    """
+    try:
+        import onnxruntime  # noqa: F401
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs tf2onnx and onnxruntime ({error}): {MENDED}"
+        ) from error
+
+
+def save(program: Program, part: str, path: Path | str, batch=None) -> None:
+    """Writes one part of a generator.
+
+    Args:
+        program: without random noise.
+        part: key of FILES.
+        path: the file.
+        batch: pictures a call; None = any number.
+
+    Raises:
+        UserError: a library is missing, or the noise is random.
+    """
+    require()
+    import onnx
+    import tf2onnx
+
+    if program.noise == "random":
+        raise UserError(
+            "ONNX files have no random noise here; use --noise=const or none."
+        )
+    function = program.parts(batch)[part]
+    proto, _ = tf2onnx.convert.from_function(
+        function, input_signature=function.input_signature, opset=OPSET
+    )
+    _name_batch(proto)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(path))
+
+
+def _name_batch(proto) -> None:
+    """Calls the free dimension of every input and output N."""
+    for value in [*proto.graph.input, *proto.graph.output]:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = "N"
+
+
+def runner(path: Path | str) -> Callable[..., dict[str, np.ndarray]]:
+    """A file as a function of arrays, by onnxruntime on the CPU."""
+    require()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+
+    def call(**inputs) -> dict[str, np.ndarray]:
+        arrays = {k: np.asarray(v, np.float32) for k, v in inputs.items()}
+        return dict(zip(names, session.run(names, arrays), strict=True))
+
+    return call

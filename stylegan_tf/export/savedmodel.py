@@ -1,0 +1,95 @@
+"""A SavedModel: for any TensorFlow program, TensorFlow Serving and `saved_model_cli`.
+
+    generate           z [N, z_dim], labels [N, classes], psi   ->  images uint8
+    generate_seeds     seeds int64 [N], labels, psi             ->  images uint8
+    map                z, labels                                ->  w float32 [N, w_dim]
+    synthesize         ws [N, num_styles, w_dim]                ->  images uint8
+    synthesize_floats  ws                                       ->  images float32
+    serving_default    is generate
+
+Images are [N, H, W, C], N is free. `labels` are one-hot, and an input of conditional
+models only. psi is one number, or one a picture: the rows of a request to TensorFlow
+Serving each bring their own. A signature wants all of its inputs; the functions of the
+same names on the loaded object let psi out, which is then 0.7.
+
+A seed of `generate_seeds` is the same picture in every process, but not the picture of
+that number in `generate.py`: its latents come from TensorFlow's stateless generator,
+those of `generate.py` from NumPy's `RandomState`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from stylegan_tf.export.program import PSI, Program, normal, pixels, variables_of
+
+SERVING = "generate"  # what `serving_default` is
+
+
+def save(program: Program, path: Path | str) -> None:
+    """Writes a SavedModel with the signatures of the module's docstring."""
+    module, concrete = tf.Module(name="stylegan_tf"), {}
+    for name, (function, inputs) in _endpoints(program).items():
+        traced = tf.function(function, input_signature=inputs, autograph=False)
+        setattr(module, name, traced)
+        concrete[name] = traced.get_concrete_function()
+    module.weights = variables_of(concrete.values())
+    signatures = concrete | {"serving_default": concrete[SERVING]}
+    tf.saved_model.save(module, str(path), signatures)
+
+
+def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
+    """Functions and their inputs, by name."""
+    specs, labelled = program.specs(), bool(program.config.classes)
+    labels = [specs["labels"]] if labelled else []
+    seeds = tf.TensorSpec([None], tf.int64, "seeds")
+    psi = tf.TensorSpec(None, tf.float32, "psi")  # [] or [N]
+
+    def generate(z, labels, psi):
+        return {"images": pixels(program.generate(z, labels, psi))}
+
+    def generate_seeds(seeds, labels, psi):
+        z = normal(seeds, 0, (program.config.z_dim,))
+        images = program.generate(z, labels, psi, program.maps_of(seeds))
+        return {"images": pixels(images)}
+
+    # psi may be left out, so arguments have to be named; labels may not be there.
+    if labelled:
+        by_z = lambda z, labels, psi=PSI: generate(z, labels, psi)  # noqa: E731
+        by_seed = lambda seeds, labels, psi=PSI: generate_seeds(seeds, labels, psi)  # noqa: E731, E501
+    else:
+        by_z = lambda z, psi=PSI: generate(z, None, psi)  # noqa: E731
+        by_seed = lambda seeds, psi=PSI: generate_seeds(seeds, None, psi)  # noqa: E731
+    return {
+        "generate": (by_z, [specs["z"], *labels, psi]),
+        "generate_seeds": (by_seed, [seeds, *labels, psi]),
+        "map": (lambda z, *label: {"w": program.map(z, *label)}, [specs["z"], *labels]),
+        "synthesize": (
+            lambda ws: {"images": pixels(program.synthesize(ws))},
+            [specs["ws"]],
+        ),
+        "synthesize_floats": (
+            lambda ws: {"images": program.synthesize(ws)},
+            [specs["ws"]],
+        ),
+    }
+
+
+def runner(path: Path | str) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
+    """The signatures of a file as functions of arrays, as `measure` compares them."""
+    loaded = tf.saved_model.load(str(path))
+
+    def call(name: str, **inputs) -> dict[str, np.ndarray]:
+        tensors = {k: tf.constant(v) for k, v in inputs.items()}
+        found = loaded.signatures[name](**tensors)
+        return {k: v.numpy() for k, v in found.items()}
+
+    def synthesize(**inputs) -> dict[str, np.ndarray]:
+        floats = call("synthesize_floats", **inputs)["images"]
+        return call("synthesize", **inputs) | {"floats": floats}
+
+    names = ("generate", "generate_seeds", "map")
+    calls = {n: lambda _name=n, **inputs: call(_name, **inputs) for n in names}
+    return calls | {"synthesize": synthesize}

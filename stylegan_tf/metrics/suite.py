@@ -1,0 +1,308 @@
+"""The metrics by name, and what each one is exactly.
+
+A name says how many pictures are drawn: `fid50k` draws 50,000, `fid5k` is the same with
+5,000, a quick look that is biased upwards and comparable only with its like. Path
+lengths and separability say it when it is not the standard number: `ppl_wend`,
+`ppl5k_wend`, `ppl2_5k_wend`, `ls5k`.
+
+The definitions are data that a manual can print, so nothing large is loaded before a
+metric is computed. What is the same for all: the moving average of the generator, no
+truncation, random noise, uint8 pictures, labels drawn from the data. A metric is a row
+of `METRICS`; its function asks an `evaluation.Evaluation` for rows and gives numbers.
+"""
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from stylegan_tf.errors import UserError
+
+LOWER, HIGHER = "lower", "higher"
+NEIGHBOUR = 3  # of improved precision and recall
+MOST_KID, MOST_PR = 1_000_000, 200_000  # real pictures of the full variants
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A definition.
+
+    Attributes:
+        head, tail: of the name, before and after the number of pictures.
+        num: the standard number.
+        what: the definition in a line, and who gives it.
+        compute: (evaluation, num) -> suffix of the name -> value.
+        values: suffix -> what is better, LOWER or HIGHER; the first one picks the best
+            model.
+        fakes: columns of drawn pictures that it asks for.
+        step: space, sampling, crop of the steps that it asks for.
+        needs: abilities of the feature network, see `features.FeatureNetwork`.
+        bare: the name with the standard number, if that does not say it.
+    """
+
+    head: str
+    tail: str
+    num: int
+    what: str
+    compute: Callable
+    values: dict[str, str] = field(default_factory=lambda: {"": LOWER}, hash=False)
+    fakes: tuple[str, ...] = ()
+    step: tuple[str, str, str] | None = None
+    needs: tuple[str, ...] = ()
+    bare: str | None = None
+
+    def name(self, num: int | None = None) -> str:
+        """The metric's name with so many pictures; None = the standard number."""
+        num = num or self.num
+        if self.bare and num == self.num:
+            return self.bare
+        return f"{self.head}{_short(num)}{self.tail}"
+
+    def number(self, name: str) -> int | None:
+        """The number of pictures in a name of this metric; None if it is not one."""
+        if name == self.bare:
+            return self.num
+        pattern = rf"{re.escape(self.head)}([1-9]\d*)(k?){re.escape(self.tail)}"
+        match = re.fullmatch(pattern, name)
+        return int(match[1]) * (1000 if match[2] else 1) if match else None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A metric and how many pictures it is to be computed with."""
+
+    metric: Metric
+    num: int
+
+    @property
+    def name(self) -> str:
+        """Such as "fid5k"."""
+        return self.metric.name(self.num)
+
+
+def _short(num: int) -> str:
+    return f"{num // 1000}k" if num % 1000 == 0 else str(num)
+
+
+def parse(names: str | Iterable[str], num: int | None = None) -> list[Request]:
+    """What was asked for, each once.
+
+    Args:
+        names: "fid5k,ppl_wend" or a list of such; "all" is every metric there is.
+        num: pictures, whatever the names say; None = what they say.
+
+    Raises:
+        UserError: a name that no metric has, or too few pictures.
+    """
+    if num is not None and num < 1:
+        raise UserError(f"--num={num} is no number of pictures; give 1000 or more.")
+    names = names.split(",") if isinstance(names, str) else list(names)
+    found: list[Request] = []
+    for name in (n.strip() for n in names):
+        if name == "all":
+            found += [Request(m, num or m.num) for m in METRICS]
+            continue
+        exact = [m for m in METRICS if m.bare == name]  # ppl2_wend is no ppl_wend of 2
+        counts = [(m, m.number(name)) for m in exact or METRICS]
+        known = [Request(m, num or count) for m, count in counts if count]
+        if not known:
+            raise UserError(
+                f"there is no metric {name!r}; choose all, or of "
+                f"{', '.join(m.name() for m in METRICS)}, or such a name with another "
+                f"number of pictures, as fid5k."
+            )
+        found += known
+    if not found:
+        raise UserError("no metric is named; try --metrics=fid50k.")
+    return list(dict.fromkeys(found))
+
+
+# ---------------------------------------------------------------------------
+# Definitions
+
+
+def _fid(e, num: int, full: bool) -> dict[str, float]:
+    from stylegan_tf.metrics import distribution
+
+    count = e.manifest.count if full else num
+    real = e.real_moments(count, mirror=e.mirror and not full)
+    fake = distribution.Moments(e.network.size)
+    fake.add(e.fakes("features", num))
+    e.counted("drawn pictures", fake.count, num)
+    for name, moments in (("real", real), ("drawn", fake)):
+        if degenerate := distribution.singular(moments):
+            e.note(f"singular ({name}: {degenerate})")
+    return {"": distribution.frechet(real, fake)}
+
+
+def _real_rows(e, column: str, num: int, full: bool, most: int):
+    """Each real picture at most once: twice the same one would be its own neighbour."""
+    count = min(e.manifest.count, most if full else num)
+    if count < num and not full:
+        e.note(f"{count} real pictures")
+    return e.reals(column, count, mirror=e.mirror and not full)
+
+
+def _kid(e, num: int, full: bool) -> dict[str, float]:
+    from stylegan_tf.metrics import distribution
+
+    real = _real_rows(e, "features", num, full, MOST_KID)
+    mean, deviation = distribution.kernel_distance(real, e.fakes("features", num))
+    e.note(f"subsets differ by {deviation:.2g}")
+    return {"": mean}
+
+
+def _inception(e, num: int) -> dict[str, float]:
+    from stylegan_tf.metrics import distribution
+
+    mean, deviation = distribution.inception_score(e.fakes("probabilities", num))
+    return {"_mean": mean, "_std": deviation}
+
+
+def _precision(e, num: int, full: bool) -> dict[str, float]:
+    from stylegan_tf.metrics import manifold
+
+    own = e.column("manifold")
+    real, fake = _real_rows(e, own, num, full, MOST_PR), e.fakes(own, num)
+    with e.bar(2 * len(real) + len(fake), "neighbours", "row") as bar:
+        found = manifold.cover(real, fake, NEIGHBOUR, tick=bar.update)
+    return {f"_{name}": value for name, value in found.items()}
+
+
+def _path_length(space: str, sampling: str, crop: str) -> Callable:
+    def compute(e, num: int) -> dict[str, float]:
+        from stylegan_tf.metrics import distribution
+
+        distances = e.steps(space, sampling, crop, num)
+        e.counted("steps", len(distances), num)
+        return {"": distribution.mean_within(distances)}
+
+    return compute
+
+
+def _separability(e, num: int) -> dict[str, float]:
+    from stylegan_tf.metrics.separability import logits_of, separability
+
+    e.fakes("w", num)
+    logits = logits_of(e.factors(num))
+    out = {}
+    for space in ("w", "z"):
+        found = separability(e.fakes(space, num), logits)
+        out[f"_{space}"] = found.score
+        if found.unsettled:
+            e.note(
+                f"{len(found.unsettled)} of {len(logits)} planes in {space} unsettled"
+            )
+    return out
+
+
+def _path_row(name: str, num: int, way: tuple[str, str, str]) -> Metric:
+    space, sampling, crop = way
+    where = "any point of" if sampling == "full" else "the start of"
+    arc = "an arc in z" if space == "z" else "a line in w"
+    seen = "the face" if crop == "face" else "the whole picture"
+    what = f"perceptual path length at {where} {arc}, of {seen}"
+    head, _, tail = name.partition("_")
+    head, tail = (f"{head}_" if head == "ppl2" else head), f"_{tail}"
+    compute = _path_length(*way)
+    return Metric(
+        head, tail, num, what, compute, step=way, needs=("distance",), bare=name
+    )
+
+
+ONCE = ("features",)
+MANY = {"_precision": HIGHER, "_recall": HIGHER}
+MANY |= {"_density": HIGHER, "_coverage": HIGHER}
+METRICS = (
+    Metric(
+        "fid",
+        "",
+        50_000,
+        "Frechet distance to the first 50,000 real pictures in stored order, mirrored "
+        "as in training; a smaller set begins again (Heusel et al. 2017)",
+        lambda e, num: _fid(e, num, False),
+        fakes=ONCE,
+    ),
+    Metric(
+        "fid",
+        "_full",
+        50_000,
+        "Frechet distance to all real pictures, not mirrored (Karras et al. 2020, ADA)",
+        lambda e, num: _fid(e, num, True),
+        fakes=ONCE,
+    ),
+    Metric(
+        "kid",
+        "",
+        50_000,
+        "kernel distance, 100 subsets of 1000 (Binkowski et al. 2018); each real "
+        "picture at most once",
+        lambda e, num: _kid(e, num, False),
+        fakes=ONCE,
+    ),
+    Metric(
+        "kid",
+        "_full",
+        50_000,
+        "kernel distance to all real pictures, up to 1,000,000, not mirrored",
+        lambda e, num: _kid(e, num, True),
+        fakes=ONCE,
+    ),
+    Metric(
+        "is",
+        "",
+        50_000,
+        "inception score, 10 splits, mean and deviation (Salimans et al. 2016)",
+        _inception,
+        values={"_mean": HIGHER, "_std": LOWER},
+        fakes=("probabilities",),
+        needs=("probabilities",),
+    ),
+    Metric(
+        "pr",
+        "3",
+        50_000,
+        "improved precision and recall, third neighbour (Kynkaanniemi et al. 2019), "
+        "density and coverage (Naeem et al. 2020); each real picture at most once",
+        lambda e, num: _precision(e, num, False),
+        values=MANY,
+        fakes=("manifold",),
+    ),
+    Metric(
+        "pr",
+        "3_full",
+        50_000,
+        "the same against all real pictures, up to 200,000, not mirrored",
+        lambda e, num: _precision(e, num, True),
+        values=MANY,
+        fakes=("manifold",),
+    ),
+    # 100,000 steps as StyleGAN's numbers, 50,000 as StyleGAN2's (also of the first
+    # four: ppl50k_wend).
+    _path_row("ppl_zfull", 100_000, ("z", "full", "face")),
+    _path_row("ppl_wfull", 100_000, ("w", "full", "face")),
+    _path_row("ppl_zend", 100_000, ("z", "end", "face")),
+    _path_row("ppl_wend", 100_000, ("w", "end", "face")),
+    _path_row("ppl2_wend", 50_000, ("w", "end", "whole")),
+    Metric(
+        "ls",
+        "",
+        200_000,
+        "linear separability of the network's factors, the more confident half of "
+        "the pictures (Karras et al. 2019, section 4.2)",
+        _separability,
+        values={"_w": LOWER, "_z": LOWER},
+        fakes=("factors", "w", "z"),
+        needs=("factors",),
+        bare="ls",
+    ),
+)
+
+
+def table() -> str:
+    """Names and definitions, for a manual."""
+    lines = []
+    for m in METRICS:
+        text = textwrap.wrap(m.what, 68)
+        lines += [f"    {m.name():<14}{text[0]}"] + [" " * 18 + t for t in text[1:]]
+    return "\n".join(lines)
