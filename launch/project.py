@@ -78,6 +78,13 @@ flags.DEFINE_string(
     "lpips:FILE with the published weights.",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "data",
+    None,
+    "The data set whose network --loss=builtin is; by default that of the built-in "
+    "faces.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("lr", 0.1, "Adam's highest rate.", flag_values=FLAGS)
 flags.DEFINE_float(
     "noise_weight",
@@ -152,7 +159,7 @@ def _loss(channels: int):
 
     spec = FLAGS.loss
     spec = f"vgg16-{spec}" if spec.startswith("lpips:") else spec
-    network = open_network(spec, channels=channels)
+    network = open_network(spec, data=FLAGS.data, channels=channels)
     if not callable(getattr(network, "distance", None)):
         raise UserError(
             f"--loss={FLAGS.loss} has no distance between pictures; choose multiscale, "
@@ -163,15 +170,16 @@ def _loss(channels: int):
 
 def _film(targets):
     """What writes a film of every batch."""
-    from pathlib import Path
-
+    from stylegan_tf import video
     from stylegan_tf.projector import report
+
+    video.check("progress.mp4", report.FPS)
 
     def watch(rows: slice, snapshots) -> None:
         whole = rows == slice(0, len(targets))
         name = "progress" if whole else f"progress-{rows.start}"
         frames = report.frames(targets[rows], snapshots)
-        report.write_film(Path(FLAGS.out) / f"{name}.mp4", frames)
+        video.write(f"{FLAGS.out}/{name}.mp4", frames, report.FPS)
 
     return watch
 

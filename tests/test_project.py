@@ -4,7 +4,7 @@ import json
 import sys
 import types
 
-import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,15 +52,16 @@ def test_pictures_become_files_that_draw_them_again(folder, tmp_path):
     assert told["noise_weight"] == pytest.approx(1e5 / 128**2)
     mean = np.mean([e["distance"] for e in told["pictures"]])
     assert told["mean"]["distance"] == pytest.approx(mean)
-    for name in ("progress-0.mp4", "progress-2.mp4"):  # a film a batch
-        film = imageio.mimread(tmp_path / name)
-        assert len(film) == 7 + 36  # the start, six steps, and a rest
-    assert film[0].shape == (256, 512, 3)
+    films = {"progress-0.mp4": (512, 520), "progress-2.mp4": (512, 256)}  # a batch each
+    for name, size in films.items():
+        film = imageio_ffmpeg.read_frames(tmp_path / name)
+        assert next(film)["size"] == size
+        assert sum(1 for _ in film) == 7 + 36  # the start, six steps, and a rest
 
 
 def test_own_seeds_of_a_conditional_model(folder, tmp_path, monkeypatch):
-    def open_network(spec, channels):
-        asked.append((spec, channels))
+    def open_network(spec, data, channels):
+        asked.append((spec, data, channels))
         return Pixels()
 
     asked = []
@@ -68,9 +69,10 @@ def test_own_seeds_of_a_conditional_model(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.networks", module)
     flags = [f"--model={folder}/other.keras", "--target_seeds=4,7", "--novideo"]
     flags += [f"--out={tmp_path}", "--steps=2", "--loss=lpips:vgg.npz", "--classes=2"]
+    flags += ["--data=faces"]
     code, out, err = call("project", *flags)
     assert code == 0, err
-    assert asked == [("vgg16-lpips:vgg.npz", 1)]
+    assert asked == [("vgg16-lpips:vgg.npz", "faces", 1)]
     assert "distance [pixels]" in out and "seed0007" in out
     model = export.load(folder / "other.keras")
     own = dict(sampling.draw(model, [4, 7], classes=[2]))
@@ -102,7 +104,7 @@ def test_what_cannot_be_done_is_said(folder, flags, words):
 
 def test_a_network_without_a_distance_is_refused(folder, monkeypatch):
     network = types.SimpleNamespace(name="keras:x")
-    module = types.SimpleNamespace(open_network=lambda spec, channels: network)
+    module = types.SimpleNamespace(open_network=lambda *_, **__: network)
     monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.networks", module)
     flags = [f"--model={folder}/plain.keras", "--target_seeds=0", "--loss=keras:x"]
     code, _, err = call("project", *flags)
@@ -153,13 +155,6 @@ def test_films_hold_one_frame_and_rest_on_the_last():
     frames = report.frames(projection.targets, snapshots())
     assert next(frames).shape == (2 * 256 + 8, 512, 3) and alive == [0]
     assert sum(1 for _ in frames) == 2 + 36
-
-
-def test_odd_frames_are_written(tmp_path):
-    path = report.write_film(
-        tmp_path / "x.mp4", iter([np.zeros((33, 47, 3), np.uint8)])
-    )
-    assert imageio.mimread(path)[0].shape == (34, 48, 3)
 
 
 def test_numbers_of_pictures_that_are_equal():
