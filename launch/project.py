@@ -12,7 +12,8 @@ what it has learned: faces must stand where those of its training pictures do.
 W is one style for all layers: what comes out is a picture of the model's own, as near
 as that goes. W+ is one style a layer: nearer, and less at ease when it is edited. The
 settings are those of StyleGAN2's projector; without a feature network, pictures are
-compared by their pixels and gradients at several sizes.
+compared by their pixels and gradients at several sizes, and models smaller than
+1024x1024 have a smaller --noise_weight.
 
 --out then holds projected.npz (styles, noise maps and names), comparison.png (target,
 projection, difference times four), every target and projection, projection.json with
@@ -77,11 +78,20 @@ flags.DEFINE_string(
     "lpips:FILE with the published weights.",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "data",
+    None,
+    "The data set whose network --loss=builtin is; by default that of the built-in "
+    "faces.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("lr", 0.1, "Adam's highest rate.", flag_values=FLAGS)
 flags.DEFINE_float(
     "noise_weight",
-    1e5,
-    "Weight of the penalty that keeps the picture out of the noise maps.",
+    None,
+    "Weight of the penalty that keeps the picture out of the noise maps. By default "
+    "the official 1e5 at 1024x1024, and less in proportion to the pixels of a smaller "
+    "model.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
@@ -130,7 +140,9 @@ def main(argv: Sequence[str]) -> int:
         watch=_film(targets) if FLAGS.video else None,
     )
     about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
-    report.save(found, FLAGS.out, about | vars(settings))
+    weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
+    about |= vars(settings) | {"noise_weight": weight}
+    report.save(found, FLAGS.out, about)
     print(report.table(found))
     print(f"{FLAGS.out}/comparison.png")
     return 0
@@ -147,7 +159,7 @@ def _loss(channels: int):
 
     spec = FLAGS.loss
     spec = f"vgg16-{spec}" if spec.startswith("lpips:") else spec
-    network = open_network(spec, channels=channels)
+    network = open_network(spec, data=FLAGS.data, channels=channels)
     if not callable(getattr(network, "distance", None)):
         raise UserError(
             f"--loss={FLAGS.loss} has no distance between pictures; choose multiscale, "
@@ -158,15 +170,16 @@ def _loss(channels: int):
 
 def _film(targets):
     """What writes a film of every batch."""
-    from pathlib import Path
-
+    from stylegan_tf import video
     from stylegan_tf.projector import report
+
+    video.check("progress.mp4", report.FPS)
 
     def watch(rows: slice, snapshots) -> None:
         whole = rows == slice(0, len(targets))
         name = "progress" if whole else f"progress-{rows.start}"
         frames = report.frames(targets[rows], snapshots)
-        report.write_film(Path(FLAGS.out) / f"{name}.mp4", frames)
+        video.write(f"{FLAGS.out}/{name}.mp4", frames, report.FPS)
 
     return watch
 

@@ -20,12 +20,16 @@ from stylegan_tf_launch import (
     cli,
     convert,
     directions,
+    evaluate,
+    explore,
     figures,
     generate,
     main,
     make_dataset,
+    project,
     train,
 )
+from stylegan_tf_launch import export as launch_export
 
 from stylegan_tf import export, presets
 from stylegan_tf.errors import UserError
@@ -37,6 +41,8 @@ from stylegan_tf.training import reports, rundir, session
 ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
 VERBS |= {"convert": convert, "figures": figures, "directions": directions}
+VERBS |= {"project": project, "explore": explore, "evaluate": evaluate}
+VERBS |= {"export": launch_export}
 NO_TENSORFLOW = """
 import runpy, sys
 try:

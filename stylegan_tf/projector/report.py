@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf import figures
-from stylegan_tf.errors import UserError
 
 DIFFERENCE = 4
-SHEET, FILM = (2048, 2048), (1920, 1080)  # width and height that they should fit in
-LEAST, GAP = 64, 8  # pixels: the least side of a picture, between strips
+SHEET, FILM = (1600, 1600), (1920, 1080)  # width and height that they fit in
+LARGEST, GAP = 256, 8  # pixels: a side that is not enlarged further; between strips
 FPS, HOLD = 24, 1.5  # frames a second; seconds that a film rests on its end
 
 
@@ -26,7 +25,7 @@ def comparison(projection) -> np.ndarray:
     Args:
         projection: `search.Projection`.
     """
-    targets, found = (_rgb(x) for x in (projection.targets, projection.pictures))
+    targets, found = (figures.rgb(x) for x in (projection.targets, projection.pictures))
     gap = np.abs(targets.astype(int) - found) * DIFFERENCE
     difference = np.minimum(gap, 255).astype(np.uint8)
     return _strips([targets, found, difference], SHEET)
@@ -39,34 +38,32 @@ def frames(targets: np.ndarray, snapshots: Iterable) -> Iterator[np.ndarray]:
         targets: uint8 [n, H, W, C].
         snapshots: `search.Snapshot`; one is held at a time.
     """
-    targets, frame = _rgb(targets), None
+    targets, frame = figures.rgb(targets), None
     for snapshot in snapshots:
-        frame = _strips([targets, _rgb(snapshot.pictures)], FILM)
+        frame = _strips([targets, figures.rgb(snapshot.pictures)], FILM)
         yield frame
     if frame is not None:
         yield from [frame] * round(FPS * HOLD)
 
 
 def _strips(parts: list[np.ndarray], room: tuple[int, int]) -> np.ndarray:
-    """Pictures [n, H, W, 3] of one index side by side, in as many columns as fit."""
-    height, width = parts[0].shape[1:3]
-    factor = max(1, LEAST // min(height, width))
-    parts = [figures.enlarge(part, factor) for part in parts]
+    """Pictures [n, H, W, 3] of one index side by side, as large as there is room."""
     strips = np.concatenate(parts, axis=2)
-    n, columns = len(strips), 1
-    while _sheet(strips, n, columns + 1, room) > _sheet(strips, n, columns, room):
-        columns += 1
-    while _sheet(strips, n, columns, room) < 1 and min(strips.shape[1:3]) > LEAST:
+    scales = [_scale(strips, columns, room) for columns in range(1, len(strips) + 1)]
+    columns = 1 + int(np.argmax(scales))
+    side = min(parts[0].shape[1:3])
+    strips = figures.enlarge(strips, max(1, min(int(max(scales)), LARGEST // side)))
+    while _scale(strips, columns, room) < 1 and min(strips.shape[1:3]) > 1:
         strips = _halved(strips)
     return figures.grid(strips, columns, GAP)
 
 
-def _sheet(strips: np.ndarray, n: int, columns: int, room: tuple[int, int]) -> float:
-    """How large strips can be shown in so many columns: 1 = as they are."""
-    height, width = strips.shape[1:3]
+def _scale(strips: np.ndarray, columns: int, room: tuple[int, int]) -> float:
+    """How many times larger strips could be, in so many columns."""
+    n, height, width, _ = strips.shape
     rows = -(-n // columns)
-    across = room[0] / (columns * (width + GAP) - GAP)
-    down = room[1] / (rows * (height + GAP) - GAP)
+    across = (room[0] - (columns - 1) * GAP) / (columns * width)
+    down = (room[1] - (rows - 1) * GAP) / (rows * height)
     return min(across, down)
 
 
@@ -75,14 +72,6 @@ def _halved(images: np.ndarray) -> np.ndarray:
     n, h, w, c = images.shape
     cells = images[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
     return np.rint(cells.mean(axis=(2, 4))).astype(np.uint8)
-
-
-def _rgb(images: np.ndarray) -> np.ndarray:
-    """uint8 [..., 1, 3 or 4] -> [..., 3]: grey repeated, transparency over white."""
-    if images.shape[-1] == 4:
-        alpha = images[..., 3:] / 255
-        return np.rint(images[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return images.repeat(3, axis=-1) if images.shape[-1] == 1 else images
 
 
 # ---------------------------------------------------------------------------
@@ -155,26 +144,3 @@ def save(projection, folder: Path | str, about: dict) -> Path:
     summary |= totals(projection)
     (folder / "projection.json").write_text(json.dumps(summary, indent=2) + "\n")
     return folder
-
-
-def write_film(path: Path | str, pictures: Iterable[np.ndarray]) -> Path:
-    """Writes frames, uint8 [H, W, 3] of one size, as MP4; one is held at a time.
-
-    Raises:
-        UserError: there is no library to write it with.
-    """
-    try:
-        import imageio.v2 as imageio
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            'an MP4 needs imageio: pip install imageio imageio-ffmpeg. Or "--novideo".'
-        ) from error
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"fps": FPS, "codec": "libx264", "quality": 8, "macro_block_size": 2}
-    with imageio.get_writer(path, format="FFMPEG", **options) as writer:
-        for frame in pictures:
-            odd = [(0, side % 2) for side in frame.shape[:2]]
-            writer.append_data(np.pad(frame, [*odd, (0, 0)], mode="edge"))
-    return path

@@ -26,24 +26,33 @@ from stylegan_tf.projector.likeness import Loss, MultiScale, distances, psnr, sh
 SPACES = ("w", "wplus")
 MEAN_SEED, MEAN_COUNT, MEAN_BATCH = 123, 10_000, 1_000
 BATCH_PIXELS, BATCH_LARGEST = 1 << 19, 32  # what a batch holds, unless it is told
+OFFICIAL_WEIGHT, OFFICIAL_PIXELS = 1e5, 1024**2
 SHOW_EVERY = 10  # steps between two readings of the loss
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to search; the defaults are the official projector's, t = step / steps."""
+    """How to search; the defaults are the official projector's, t = step / steps.
+
+    The penalty of a map of white noise falls with its area. At 1024 x 1024, where the
+    official weight of 1e5 was chosen, the largest map's costs 0.2, a fraction of the
+    loss. The same weight on 32 x 32 makes it cost 200, and Adam, which does not forget
+    such gradients within a search, hardly moves the maps any more: the styles then make
+    up for noise that is wrong. So the weight is 1e5 x pixels / 1024^2 by default, for
+    the same 0.2 at every size.
+    """
 
     lr: float = 0.1  # Adam's, at its highest
     ramp_up: float = 0.05  # share of the steps in which it rises
     ramp_down: float = 0.25  # share in which it falls
     w_noise: float = 0.05  # noise on w at the start, in deviations of w
     w_noise_ramp: float = 0.75  # share of the steps after which it is gone
-    noise_weight: float = 1e5  # of the penalty on noise maps
+    noise_weight: float | None = None  # of the penalty on noise maps; None = as above
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{name} is {value}; give a number of at least 0.")
 
     def learning_rate(self, t: float) -> float:
@@ -51,6 +60,12 @@ class Settings:
         up = min(1.0, t / self.ramp_up) if self.ramp_up else 1.0
         down = min(1.0, (1.0 - t) / self.ramp_down) if self.ramp_down else 1.0
         return self.lr * up * (0.5 - 0.5 * math.cos(math.pi * down))
+
+    def penalty_weight(self, pixels: int) -> float:
+        """The weight of the penalty on noise maps, for pictures of so many pixels."""
+        if self.noise_weight is not None:
+            return self.noise_weight
+        return OFFICIAL_WEIGHT * min(1.0, pixels / OFFICIAL_PIXELS)
 
     def noise_on_w(self, t: float) -> float:
         """Noise on w at t in [0, 1], in deviations of w."""
@@ -79,8 +94,8 @@ class Projection:
         latents: styles, noise maps and names.
         pictures, targets: uint8 [N, H, W, C]; what the latents draw, and should.
         loss: name of the distance.
-        distances, starts: float64 [N], to the target; of the mean w that the search
-            began with, for comparison.
+        distances, starts: float64 [N], to the target; and, for comparison, what it is
+            with the mean w that the search began with and the noise maps found.
         psnr: float64 [N], dB.
     """
 
@@ -122,7 +137,7 @@ def project(
         classes: of a conditional model, taken in turn: a search starts at the mean w of
             the picture's class. None = at the mean of all classes.
         loss: what to make small; None = `MultiScale`.
-        names: what the pictures are called.
+        names: what the pictures are called; by default 0000, 0001, ...
         batch: pictures at a time; None = as many as suit their size.
         settings: of the search.
         progress: show a bar.
@@ -152,7 +167,8 @@ def project(
             _watched(snapshots, used, watch)
             parts.append([x[: used.stop - start] for x in search.found()])
     ws, *maps = (np.concatenate(part) for part in zip(*parts, strict=True))
-    kept = latents.Latents(ws, maps or None, tuple(names))
+    names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
+    kept = latents.Latents(ws, maps or None, names)
     return _measured(model, kept, targets, means, search.loss)
 
 
@@ -186,14 +202,14 @@ def _watched(snapshots: Iterator[Snapshot], used: slice, watch: Watch | None) ->
 def _measured(model, kept, targets, means, loss: Loss) -> Projection:
     render = sampling.Renderer(model)
     pictures = render(kept.ws, kept.noise)
-    begun = render(np.repeat(means[:, None], model.config.num_styles, axis=1))
+    styles = np.repeat(means[:, None], model.config.num_styles, axis=1)
     return Projection(
         latents=kept,
         pictures=pictures,
         targets=targets,
         loss=loss.name,
         distances=distances(loss, pictures, targets),
-        starts=distances(loss, begun, targets),
+        starts=distances(loss, render(styles, kept.noise), targets),
         psnr=psnr(pictures, targets),
     )
 
@@ -272,6 +288,7 @@ class Projector:
         self._deviation = _variable(batch, 1, 1)
         size = (*c.shape(self._resolution), c.channels)
         self._target = _variable(batch, *size)
+        self._weight = self.settings.penalty_weight(math.prod(size[:2]))
         self._step = tf.function(self._take_step, autograph=False)
         self._draw = tf.function(lambda: self._images(self._w), autograph=False)
 
@@ -349,8 +366,7 @@ class Projector:
             penalties = [noise.penalty(tf.convert_to_tensor(m)) for m in self._maps]
             total = tf.reduce_sum(distance)
             if penalties:
-                weight = self.settings.noise_weight
-                total += weight * tf.reduce_sum(tf.add_n(penalties))
+                total += self._weight * tf.reduce_sum(tf.add_n(penalties))
         gradients = tape.gradient(total, self._searched, unconnected_gradients="zero")
         self._adam(gradients, lr, tf.cast(number + 1, tf.float32))
         for m in self._maps:

@@ -1,0 +1,59 @@
+"""data/targets.py: what a user names, at the size and in the colours of a model."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegan_tf.data import demo, pictures, targets
+from stylegan_tf.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    (folder / "more").mkdir()
+    face = Image.fromarray(demo.draw(0, 32))
+    face.save(folder / "a face.png")
+    face.convert("L").save(folder / "more" / "a face.png")
+    wide = Image.new("RGB", (60, 20), "red")
+    wide.paste("blue", (20, 0, 40, 20))
+    wide.save(folder / "wide.png")
+    Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(folder / "clear.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    Image.new("RGB", (3, 3)).save(folder / "tiny.png")
+    return folder
+
+
+def test_a_folder(folder):
+    found = targets.read([str(folder)], (16, 16), 3)
+    assert found.names == ["a_face", "clear", "a_face-2", "wide"]
+    assert (found.pictures.shape, found.pictures.dtype) == ((4, 16, 16, 3), np.uint8)
+    expected = pictures.fit(demo.draw(0, 32), (16, 16), 3)
+    np.testing.assert_array_equal(found.pictures[0], expected)
+    assert np.all(found.pictures[1] == 255)  # nothing, over white
+    assert np.all(np.ptp(found.pictures[2], axis=-1) == 0)
+    np.testing.assert_array_equal(found.pictures[3], np.full((16, 16, 3), (0, 0, 255)))
+    assert found.notes == [
+        "Skipped broken.png: not a picture in a known format.",
+        "Skipped tiny.png: is 3x3, too small for 16x16 (it would be enlarged 5.3 "
+        "times).",
+        "1 of 4 pictures turned from RGBA to RGB, over white.",
+        "1 of 4 pictures turned from grey to RGB.",
+    ]
+
+
+def test_a_mixture_for_a_grey_model_that_is_not_square(folder):
+    specs = ["demo:2", str(folder / "wide.png"), str(folder / "wide.png")]
+    found = targets.read(specs, (8, 16), 1)
+    assert found.names == ["demo_0", "demo_1", "wide", "wide-2"]
+    assert found.pictures.shape == (4, 8, 16, 1)
+    assert found.notes == ["4 of 4 pictures turned from RGB to grey."]
+    first = targets.read(specs, (8, 16), 1, first=3)
+    np.testing.assert_array_equal(first.pictures, found.pictures[:3])
+
+
+def test_what_is_not_there_is_said(folder):
+    with pytest.raises(UserError, match="there is no 'nothing.png'"):
+        targets.read(["nothing.png"], (8, 8), 3)
+    with pytest.raises(UserError, match="no picture of .* Skipped broken.png: not a"):
+        targets.read([str(folder / "broken.png")], (8, 8), 3)
