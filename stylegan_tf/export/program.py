@@ -89,7 +89,7 @@ class Program:
         }
 
     def parts(self, batch: int | None = None) -> dict[str, PolymorphicFunction]:
-        """`generate`, `map` and `synthesize` as runtimes other than TensorFlow get them.
+        """`generate`, `map` and `synthesize`, as runtimes other than TensorFlow's get.
 
         Pictures leave twice: `images` are uint8, `floats` nominally in [-1, 1].
 
