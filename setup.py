@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, runs
+LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 
 
 def requirements() -> list[str]:
@@ -27,7 +29,9 @@ setup(
     install_requires=requirements(),
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
+        "onnx": ONNX,
+        "litert": LITERT,
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", *ONNX, *LITERT],
     },
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[

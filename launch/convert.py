@@ -11,6 +11,7 @@ From a pickle, the folder gets
     saved_model           the same for any TensorFlow program, without this package
     discriminator.keras   D, where the file has it
     report.txt            every variable of the file and where it went
+    MODEL_CARD.md         what is known of the model, and its licence
 
 Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
 progressive GAN, for TensorFlow. Nothing in a pickle is run. The pickles of
@@ -101,7 +102,8 @@ def _read(pickle: str, out: Path) -> int:
         found.networks["D"].save(out / "discriminator.keras")
         print(f"discriminator: {out / 'discriminator.keras'}")
     if found.generator:
-        export.save(found.generator, out, found.generator.level)
+        origin = export.of_model(path)
+        export.save(found.generator, out, found.generator.level, origin)
         print(f"generator: {out / export.KERAS_FILE}, {out / export.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0

@@ -96,9 +96,7 @@ def main(argv: Sequence[str]) -> int:
     )
     files = export.export(FLAGS.model, FLAGS.out, request, progress=True)
     print(card.table(files))
-    print(
-        f"{len(files)} file{'s' * (len(files) != 1)} and {export.CARD} in {FLAGS.out}"
-    )
+    print(f"and {export.CARD}, in {FLAGS.out}")
     return 0
 
 

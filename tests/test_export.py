@@ -1,4 +1,4 @@
-"""export.py: the files of a finished model, and everything that names one."""
+"""export: the files of a finished model, and everything that names one."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import tiny
 from stylegan_tf import config as configs
 from stylegan_tf import export, figures, latents, sampling
 from stylegan_tf.errors import UserError
+from stylegan_tf.export import program
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
@@ -34,8 +35,17 @@ s = model.signatures
 out = {"served": s["serving_default"](z=z, psi=0.5)["images"]}
 out["one"] = s["generate"](z=z[:1], psi=0.5)["images"]
 out["all"] = model.generate(z, 1.0)["images"]
+out["each"] = s["generate"](z=z, psi=np.float32([0.5, 1, 0.5]))["images"]
+out["default"] = model.generate(z)["images"]
+seeds = np.array([7, 2**40, 7])
+out["seeds"] = model.generate_seeds(seeds)["images"]
+data = tf.data.Dataset.from_tensor_slices(z).batch(2)
+drawn = [d["images"] for d in data.map(lambda z: model.generate(z, psi=0.5))]
+out["data"] = np.concatenate(drawn)
 out["w"] = s["map"](z=z)["w"]
-out["floats"] = s["synthesize"](ws=np.repeat(out["w"][:, None], 4, axis=1))["images"]
+ws = np.repeat(out["w"][:, None], 4, axis=1)
+out["styled"] = s["synthesize"](ws=ws)["images"]
+out["floats"] = s["synthesize_floats"](ws=ws)["images"]
 np.savez(sys.argv[3], **out)
 """
 
@@ -99,7 +109,8 @@ def test_a_run_is_its_newest_moving_average(run):
 
 def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
     model, folder = saved
-    monkeypatch.setattr(export, "Generator", type("Generator", (), {}))
+    stranger = type("Generator", (), {})
+    monkeypatch.setattr("stylegan_tf.export.loading.Generator", stranger)
     assert export.config_of(folder) == model.config
     assert export.config_of(folder / "generator.keras") == model.config
     path, nets = run
@@ -200,10 +211,16 @@ def test_runs_where_there_is_nothing_but_tensorflow(saved, tmp_path):
     def pictures(psi):
         return figures.to_uint8(model(z, psi=psi, noise="const")).astype(int)
 
-    for name, psi in (("served", 0.5), ("all", 1.0)):
+    named = {"served": 0.5, "data": 0.5, "all": 1.0, "styled": 1.0, "default": 0.7}
+    for name, psi in named.items():
         assert out[name].dtype == np.uint8
         np.testing.assert_allclose(out[name].astype(int), pictures(psi), atol=1)
     np.testing.assert_allclose(out["one"].astype(int), pictures(0.5)[:1], atol=1)
+    each = np.stack([pictures(p)[i] for i, p in enumerate((0.5, 1.0, 0.5))])
+    np.testing.assert_allclose(out["each"].astype(int), each, atol=1)
+    first, other, again = out["seeds"]
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first.astype(int) - other).max() > 5
     np.testing.assert_allclose(out["w"], model.mapping(z), rtol=1e-4, atol=1e-6)
     floats = model(z, noise="const").numpy()
     np.testing.assert_allclose(out["floats"], floats, rtol=1e-3, atol=1e-4)
@@ -211,18 +228,21 @@ def test_runs_where_there_is_nothing_but_tensorflow(saved, tmp_path):
 
 def test_signatures_of_a_conditional_model_at_an_early_stage(tmp_path):
     model = generator({"classes": 3})
-    export.save_saved_model(model, tmp_path / "early", resolution=4)
-    signatures = tf.saved_model.load(tmp_path / "early").signatures
+    export.save(model, tmp_path, resolution=4)
+    signatures = tf.saved_model.load(tmp_path / "saved_model").signatures
     found = {
-        name: {k: v.shape.as_list() for k, v in s.structured_input_signature[1].items()}
+        name: {k: str(v.shape) for k, v in s.structured_input_signature[1].items()}
         for name, s in signatures.items()
     }
-    z, labels = {"z": [None, 8]}, {"labels": [None, 3]}
+    labels = {"labels": "(None, 3)"}
+    z, psi = {"z": "(None, 8)"} | labels, {"psi": "<unknown>"}  # one, or one each
     assert found == {
-        "serving_default": z | labels | {"psi": []},
-        "generate": z | labels | {"psi": []},
-        "map": z | labels,
-        "synthesize": {"ws": [None, 4, 8]},
+        "serving_default": z | psi,
+        "generate": z | psi,
+        "generate_seeds": {"seeds": "(None,)"} | labels | psi,
+        "map": z,
+        "synthesize": {"ws": "(None, 4, 8)"},
+        "synthesize_floats": {"ws": "(None, 4, 8)"},
     }
     z = latents.z_of([1, 2], 8)
     labels = latents.one_hot([0, 2], 3)
@@ -285,7 +305,7 @@ def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
 def test_labels_that_name_no_class_are_truncated_to_the_mean_of_all(tmp_path):
     model = generator({"classes": 3})
     model.w_avg.assign(np.linspace(-1, 1, 8))
-    center = export._center(model)
+    center = program.center_of(model)
     labels = np.array([[0, 1, 0], [0.3, -0.5, 0.1], [0, 0, 0], [1, 1, 0]], np.float32)
     found = center(tf.constant(labels))[:, 0].numpy()
     np.testing.assert_allclose(found[0], sampling.class_centers(model)[1], rtol=1e-5)

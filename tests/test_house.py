@@ -31,12 +31,26 @@ ROOMS = {
     "networks": "config ops layers",
     "official": "config errors networks",
     "data": "config errors",
-    "export": "config errors schedule networks official sampling",
+    "export": "config errors schedule latents figures networks official data sampling",
     "metrics": "errors config latents ops networks data export official",
     "projector": "errors latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official metrics",
+}
+# Inside `export`: formats know no cards, cards no formats, and `bundle` all of them.
+EXPORT = {
+    "loading": "",
+    "program": "",
+    "quiet": "",
+    "examples": "",
+    "savedmodel": "program",
+    "onnx": "program",
+    "litert": "program",
+    "measure": "program",
+    "origin": "loading",
+    "card": "examples origin",
+    "bundle": "card litert loading measure onnx origin program quiet savedmodel",
 }
 # Inside `training`: reports are handed to the trainer, which does not know them.
 TRAINING = {
@@ -92,8 +106,8 @@ def rooms(text: str) -> set[str]:
     return {parts[1] for parts in ours if len(parts) > 1}
 
 
-def training_modules(text: str) -> set[str]:
-    start = "stylegan_tf.training."
+def modules(text: str, room: str = "training") -> set[str]:
+    start = f"stylegan_tf.{room}."
     return {n[len(start) :].split(".")[0] for n in imports(text) if n.startswith(start)}
 
 
@@ -114,7 +128,7 @@ def f():
         "..here",
     }
     assert rooms(text) == {"ops", "config", "data", "training"}
-    assert training_modules(text) == {"step"}
+    assert modules(text) == {"step"}
 
 
 @pytest.mark.parametrize("path", OURS, ids=name_of)
@@ -132,12 +146,19 @@ def test_data_flows_one_way(path):
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_knows_no_reports(name):
     text = (PACKAGE / "training" / f"{name}.py").read_text()
-    assert training_modules(text) <= set(TRAINING[name].split())
+    assert modules(text) <= set(TRAINING[name].split())
 
 
-def test_every_module_of_training_has_a_row():
-    found = {p.stem for p in (PACKAGE / "training").glob("*.py")} - {"__init__"}
-    assert found == set(TRAINING)
+@pytest.mark.parametrize("name", EXPORT)
+def test_formats_of_export_know_no_cards(name):
+    text = (PACKAGE / "export" / f"{name}.py").read_text()
+    assert modules(text, "export") <= set(EXPORT[name].split())
+
+
+@pytest.mark.parametrize(("room", "rows"), [("training", TRAINING), ("export", EXPORT)])
+def test_every_module_has_a_row(room, rows):
+    found = {p.stem for p in (PACKAGE / room).glob("*.py")} - {"__init__"}
+    assert found == set(rows)
 
 
 @pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)

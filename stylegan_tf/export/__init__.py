@@ -22,7 +22,7 @@ from stylegan_tf.export.loading import (
     restore,
     trained_resolution,
 )
-from stylegan_tf.export.measure import Reference, compare, judge
+from stylegan_tf.export.measure import Errors, Reference, compare, judge
 from stylegan_tf.export.origin import CARD_JSON, Origin, of_model
 from stylegan_tf.export.program import Program, plain_copy
 
@@ -32,6 +32,7 @@ __all__ = [
     "FORMATS",
     "KERAS_FILE",
     "SAVED_MODEL",
+    "Errors",
     "File",
     "Found",
     "Origin",

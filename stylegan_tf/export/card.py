@@ -68,7 +68,7 @@ def write(
 ) -> Path:
     """Writes both cards.
 
-    Files of the same weights that an earlier export left in the folder stay on the card.
+    What an earlier export of the same weights left in the folder stays on the card.
 
     Args:
         folder: where the files are.
@@ -125,7 +125,7 @@ def checksum(generator: Generator) -> str:
 
 
 def _earlier(folder: Path, values: dict) -> list[dict]:
-    """Files on the card that is there, of this model, still there and not written now."""
+    """Files of an earlier card: of this model, still there, and not written now."""
     try:
         old = json.loads((folder / CARD_JSON).read_text())
         same = old["model"]["weights_sha256"] == values["model"]["weights_sha256"]

@@ -56,7 +56,7 @@ def savedmodel(model: dict) -> str:
 
 def onnx(model: dict) -> str:
     """With onnxruntime."""
-    label = ', "labels": labels' if model["classes"] else ""
+    label = f', "labels": {_rows(model)}' if model["classes"] else ""
     return _python(
         "`generator.onnx`, with onnxruntime (`mapping.onnx` takes `z` to `w`, "
         "`synthesis.onnx` takes `ws` to pictures):",
@@ -68,7 +68,6 @@ def onnx(model: dict) -> str:
         n = model.get_inputs()[0].shape[0]
         n = n if isinstance(n, int) else 4
         z = np.random.randn(n, {model["z_dim"]}).astype("float32")
-        {_numpy_labels(model)}
         inputs = {{"z": z{label}, "psi": np.array(0.7, "float32")}}
         images, floats = model.run(["images", "floats"], inputs)
         """,
@@ -77,7 +76,7 @@ def onnx(model: dict) -> str:
 
 def litert(model: dict) -> str:
     """With LiteRT's interpreter."""
-    label = ", labels=labels" if model["classes"] else ""
+    label = f', "labels": {_rows(model)}' if model["classes"] else ""
     return _python(
         "`generator.tflite`, with LiteRT (signatures `generate`, `map`, `synthesize`):",
         f"""
@@ -87,8 +86,8 @@ def litert(model: dict) -> str:
         generate = Interpreter("generator.tflite").get_signature_runner("generate")
         n = generate.get_input_details()["z"]["shape_signature"][0]
         z = np.random.randn(n if n > 0 else 4, {model["z_dim"]}).astype("float32")
-        {_numpy_labels(model)}
-        images = generate(z=z{label}, psi=np.array(0.7, "float32"))["images"]
+        inputs = {{"z": z{label}, "psi": np.array(0.7, "float32")}}
+        images = generate(**inputs)["images"]
         """,
     )
 
@@ -100,13 +99,10 @@ def _labels(model: dict) -> str:
     return f"tf.one_hot([0] * 4, {model['classes']})"
 
 
-def _numpy_labels(model: dict) -> str:
-    if not model["classes"]:
-        return ""
-    return f'labels = np.eye({model["classes"]}, dtype="float32")[[0] * len(z)]'
+def _rows(model: dict) -> str:
+    return f'np.eye({model["classes"]}, dtype="float32")[[0] * len(z)]'
 
 
 def _python(title: str, code: str) -> str:
-    lines = [line for line in textwrap.dedent(code).strip().splitlines()]
-    lines = [a for a, b in zip(lines, ["", *lines]) if a.strip() or b.strip()]
-    return "\n".join([title, "", "```python", *lines, "```"])
+    code = textwrap.dedent(code).strip()
+    return "\n".join([title, "", "```python", code, "```"])

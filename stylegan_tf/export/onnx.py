@@ -63,6 +63,7 @@ def save(program: Program, part: str, path: Path | str, batch=None) -> None:
         function, input_signature=function.input_signature, opset=OPSET
     )
     _name_batch(proto)
+    _positive_pads(proto)
     onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
 
@@ -73,6 +74,33 @@ def _name_batch(proto) -> None:
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param:
                 size.dim_param = "N"
+
+
+def _positive_pads(proto) -> None:
+    """Says in ONNX's words that a transposed convolution ends in zeros.
+
+    A 1 x 1 kernel in steps of two reaches one pixel less than twice the size. The
+    converter writes that as a negative padding, which runtimes refuse.
+    """
+    for node in proto.graph.node:
+        settings = {a.name: a for a in node.attribute}
+        pads = settings["pads"].ints if "pads" in settings else []
+        if node.op_type != "ConvTranspose" or min(pads, default=0) >= 0:
+            continue
+        half = len(pads) // 2
+        more = settings["output_padding"].ints if "output_padding" in settings else ()
+        more = [*more] or [0] * half
+        extra = [a - min(p, 0) for a, p in zip(more, pads[half:], strict=True)]
+        if "output_padding" in settings:
+            node.attribute.remove(settings["output_padding"])
+        node.attribute.append(_ints("output_padding", extra))
+        settings["pads"].ints[half:] = [max(p, 0) for p in pads[half:]]
+
+
+def _ints(name: str, values: list[int]):
+    from onnx import helper
+
+    return helper.make_attribute(name, values)
 
 
 def runner(path: Path | str) -> Callable[..., dict[str, np.ndarray]]:

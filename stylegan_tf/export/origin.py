@@ -1,8 +1,8 @@
 """Where a model comes from: its data, preset, images seen, metrics and licence.
 
-Read from what stands beside the model: a run's own files, the card of an earlier export,
-or the name of an official pickle. What cannot be found out is None, and the card says
-so.
+Read from what stands beside the model: a run's own files, the card of an earlier
+export, or the name of an official pickle. What cannot be found out is None, and the
+card says so.
 """
 
 import dataclasses
@@ -152,7 +152,7 @@ def newest(rows: list[dict], seen: int | None = None) -> list[dict]:
 
 
 def _rows(path: Path) -> list[dict]:
-    """The rows of a metrics file that hold a number; a last one cut short is skipped."""
+    """The rows of a metrics file that hold a number; one cut short is skipped."""
     rows = []
     for line in _text(path).splitlines():
         try:

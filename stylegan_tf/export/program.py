@@ -68,7 +68,8 @@ class Program:
         self.noise = noise
         self.shapes = self.config.noise_shapes(self.resolution)
         self.center = center_of(generator)
-        # A function of its own: traced once, however many signatures call it.
+        # Functions of their own: traced once, however many signatures call them.
+        self.styles = tf.function(self._styles, autograph=False)
         self.synthesize = tf.function(self._synthesize, autograph=False)
 
     @property
@@ -89,7 +90,7 @@ class Program:
         }
 
     def parts(self, batch: int | None = None) -> dict[str, PolymorphicFunction]:
-        """`generate`, `map` and `synthesize` as runtimes other than TensorFlow get them.
+        """`generate`, `map` and `synthesize`, as runtimes other than TensorFlow's get.
 
         Pictures leave twice: `images` are uint8, `floats` nominally in [-1, 1].
 
@@ -124,7 +125,7 @@ class Program:
         """w [N, w_dim]."""
         return self.generator.mapping(z, labels)
 
-    def styles(self, z, labels, psi) -> tf.Tensor:
+    def _styles(self, z, labels, psi) -> tf.Tensor:
         """Truncated styles [N, num_styles, w_dim]; psi is one number, or one each."""
         g = self.generator
         ws = g.broadcast(g.mapping(z, labels))
