@@ -5,6 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
+# What the tests drive: the page, in a browser that is there, and the notebook.
+DRIVEN = ["playwright>=1.50", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 
 
 def requirements() -> list[str]:
@@ -27,7 +30,8 @@ setup(
     install_requires=requirements(),
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
+        "explore": EXPLORE,
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", *EXPLORE, *DRIVEN],
     },
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[

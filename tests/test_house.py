@@ -30,6 +30,7 @@ ROOMS = {
     "export": "config errors schedule networks official sampling",
     "metrics": "ops networks",
     "sampling": "errors latents figures networks",
+    "explorer": "config errors latents figures directions steering sampling networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
 }
@@ -54,6 +55,7 @@ WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
 WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
 WITHOUT_TENSORFLOW += ("metrics.distribution", "augment.controller")
 WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
+WITHOUT_TENSORFLOW += ("explorer.state", "explorer.latest", "explorer.look")
 WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
 
 FILES = sorted([*PACKAGE.rglob("*.py"), *LAUNCH.glob("*.py")])
@@ -143,6 +145,7 @@ def test_some_rooms_have_no_tensorflow(name):
         "official",
         "augment",
         "metrics",
+        "explorer",
     )  # module by module
     reached = {r for r in rooms(path.read_text()) if r not in checked}
     assert reached <= set(WITHOUT_TENSORFLOW)
