@@ -25,7 +25,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 ARGUMENTS += ["--disable-sync", "--disable-component-update", "--no-first-run"]
 ARGUMENTS += ["--disable-quic"]
-PATIENCE = 60  # seconds; these machines are shared
+PATIENCE = 30  # seconds; these machines are shared
 HOOK = """
 import sys
 
@@ -130,7 +130,7 @@ class Tab:
         """Presses a key on a slider."""
         slider = self.page.get_by_role("slider", name=name, exact=True)
         for _ in range(times):
-            slider.press(key)
+            slider.locator("[tabindex]").press(key)
 
     def fill(self, name: str, text: str) -> None:
         self.page.get_by_label(name, exact=True).fill(text)
@@ -320,7 +320,8 @@ def test_saved_styles_and_their_command_are_the_picture(tab, tmp_path, monkeypat
 def test_nothing_is_asked_of_another_machine(tab, context, server):
     tab.settled()
     hosts = {urllib.parse.urlsplit(url).netloc for url in context.asked}
-    assert hosts == {server.host, ""}  # "": pictures inside the page, data:
+    assert server.host in hosts
+    assert hosts <= {server.host, ""}  # "": pictures inside the page, data:
     assert any(url.startswith("ws://") for url in context.asked)
     outward = server.outward.read_text().splitlines()
     local = ("127.0.0.1", "localhost", "::1", "'/")
