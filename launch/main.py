@@ -4,7 +4,6 @@ Verbs:
     train          train a model, or go on with a run
     make_dataset   turn pictures into a data set, or check one
     generate       draw pictures with a model
-    explore        steer a model by hand, on a local page
     convert        official network pickles to models of ours, and back
 
 `stylegan-tf VERB --help` is the manual of each.
@@ -15,7 +14,7 @@ import sys
 
 from stylegan_tf_launch import cli
 
-VERBS = ("train", "make_dataset", "generate", "explore", "convert")
+VERBS = ("train", "make_dataset", "generate", "convert")
 
 
 def main() -> None:

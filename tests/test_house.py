@@ -22,6 +22,7 @@ ROOMS = {
     "figures": "",
     "ops": "",
     "augment": "errors",
+    "explorer": "config errors latents figures directions steering sampling networks",
     "losses": "",
     "layers": "ops",
     "networks": "config ops layers",
@@ -30,7 +31,6 @@ ROOMS = {
     "export": "config errors schedule networks official sampling",
     "metrics": "ops networks",
     "sampling": "errors latents figures networks",
-    "explorer": "config errors latents figures directions steering sampling networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
 }
