@@ -222,7 +222,7 @@ def test_psi_changes_the_picture_and_at_zero_all_seeds_are_one(tab):
     tab.fill("seed", "77")
     tab.page.get_by_text("--seeds=77").wait_for()
     assert not differ(tab.settled(), zero)
-    assert differ(tab.after(lambda: tab.press("back to 0.70")), zero)
+    assert differ(tab.after(lambda: tab.press("psi back to 0.70")), zero)
     tab.after(lambda: tab.slide("layers that truncation reaches", "ArrowLeft", 4))
     assert "--cutoff=2" in tab.command
 

@@ -54,7 +54,8 @@ class Dial:
             self.slider = ui.slider(min=low, max=high, step=step, value=start)
             self.slider.props(f'dense aria-label="{name}"').mark(name)
             self._value = ui.element("button").classes("value")
-            self._value.props(f'type=button title="back to {text(start)}"')
+            back = f"{name} back to {text(start)}"
+            self._value.props(f'type=button aria-label="{back}" title="{back}"')
             with self._value:
                 self._number = ui.label(text(start))
         self.slider.on_value_change(lambda e: on_change(e.value))
