@@ -82,7 +82,7 @@ body {
   user-select: all;
 }
 .recipe .line span {
-  display: inline-block; max-width: 100%; overflow-wrap: anywhere; margin-right: 1ch;
+  display: inline-block; max-width: 100%; overflow-wrap: anywhere;
 }
 .panel { display: flex; flex-direction: column; gap: .8rem; min-width: 0; }
 .card {

@@ -27,6 +27,16 @@ def icon(name: str, hint: str, on_click: Callable, **props) -> ui.button:
     return button.tooltip(hint)
 
 
+class Slider(ui.slider):
+    """A slider that keeps to the hand that moves it.
+
+    By itself, it would be set once more to what the server last heard of, and so jump
+    back where the line is slow.
+    """
+
+    LOOPBACK = False
+
+
 class Dial:
     """A slider with a name and its number; a click on the number brings it back.
 
@@ -51,7 +61,7 @@ class Dial:
         self._text = text
         with ui.element("div").classes("dial"):
             ui.label(name).classes("of").tooltip(name)
-            self.slider = ui.slider(min=low, max=high, step=step, value=start)
+            self.slider = Slider(min=low, max=high, step=step, value=start)
             self.slider.props(f'dense aria-label="{name}"').mark(name)
             self._value = ui.element("button").classes("value")
             back = f"{name} back to {text(start)}"
