@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import io
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from stylegan_tf.explorer.engine import Choice, Engine, directions_of, png
 from stylegan_tf.explorer.latest import Latest
 from stylegan_tf.explorer.state import State, groups_of, plane_seeds
 
+ROOT = Path(__file__).parents[1]
 STYLEGAN2 = {"architecture": "skip"}
 
 
@@ -289,7 +292,21 @@ def test_a_walk_that_came_home_needs_no_file(engine):
 
 
 # ---------------------------------------------------------------------------
-# Refusals
+# The script
+
+
+def test_help_loads_nothing_large():
+    script = ROOT / "launch" / "explore.py"
+    code = (
+        f"import runpy, sys; sys.argv = [{str(script)!r}, '--help']\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally: assert not {'tensorflow', 'numpy', 'nicegui'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "python launch/explore.py --model=" in done.stdout
+    for flag in ("--model=", "--port=", "--host=", "--directions=", "--[no]open"):
+        assert f"\n{flag}" in done.stdout
 
 
 def refused(*flags: str) -> str:

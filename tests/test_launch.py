@@ -16,15 +16,7 @@ import pytest
 import tensorflow as tf
 import tiny
 from PIL import Image
-from stylegan_tf_launch import (
-    cli,
-    convert,
-    explore,
-    generate,
-    main,
-    make_dataset,
-    train,
-)
+from stylegan_tf_launch import cli, convert, generate, main, make_dataset, train
 
 from stylegan_tf import export, presets
 from stylegan_tf.errors import UserError
@@ -35,7 +27,7 @@ from stylegan_tf.training import reports, rundir, session
 
 ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
-VERBS |= {"convert": convert, "explore": explore}
+VERBS |= {"convert": convert}
 NO_TENSORFLOW = """
 import runpy, sys
 try:
