@@ -1,4 +1,7 @@
-"""Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA."""
+"""Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
+
+`.[onnx]`, `.[litert]` and `.[explore]` are for what they are called after.
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,10 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, runs
 LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
+EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
+TEST = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
+# What the tests drive: the page, in a browser that is there, and the notebook.
+DRIVEN = ["playwright>=1.50", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 
 
 def requirements() -> list[str]:
@@ -31,7 +38,8 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "onnx": ONNX,
         "litert": LITERT,
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", *ONNX, *LITERT],
+        "explore": EXPLORE,
+        "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE],
     },
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[

@@ -1,0 +1,79 @@
+"""Opens a page on which a model is steered by hand.
+
+    python launch/explore.py --model=runs/00000-demo-demo
+    python launch/explore.py --model=generator.keras --open --port=8081
+    python launch/explore.py --model=runs/00000-demo-demo --directions=smile.npz
+
+Seeds, truncation, style mixing, classes, noise and directions are controls; dragging
+the picture moves through latent space. Pictures are kept, saved, or taken away as the
+command line of generate.py that draws them again, to the bit.
+
+The page is served to this machine only, without an account, and asks for nothing from
+any other. From another machine, through SSH:
+
+    ssh -L 8080:127.0.0.1:8080 HOST     and then http://127.0.0.1:8080 at home
+
+Needs: pip install "stylegan_tf[explore]"
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "model",
+    None,
+    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
+    "an official .pkl.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "port",
+    8080,
+    "Port to serve on.",
+    lower_bound=1,
+    upper_bound=65535,
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "host",
+    "127.0.0.1",
+    "Address to serve on. Others than the default let other machines in, without "
+    "asking who they are.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "directions",
+    None,
+    "Directions of an .npz file, beside the model's own (PCA, SeFa).",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool("open", False, "Show the page in the browser.", flag_values=FLAGS)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serves the page until Ctrl-C; returns the exit code."""
+    from stylegan_tf.errors import UserError
+    from stylegan_tf.explorer import server
+
+    if not FLAGS.model:
+        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    server.check(FLAGS.host, FLAGS.port)
+
+    cli.load_tensorflow()
+    from stylegan_tf import export
+    from stylegan_tf.explorer.engine import Engine, directions_of
+
+    model = export.load(FLAGS.model)
+    engine = Engine(model, FLAGS.model, directions_of(model, path=FLAGS.directions))
+    try:
+        server.serve(engine, FLAGS.host, FLAGS.port, FLAGS.open)
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

@@ -1,0 +1,199 @@
+"""The page: one large picture, what it was made from, and how to take it away.
+
+Every tab has a `Page` of its own with a state of its own; the engine is shared.
+Pictures are drawn in threads, so that the page answers while one is being made.
+"""
+
+import base64
+import html
+import json
+import shlex
+import time
+from pathlib import Path
+
+from nicegui import background_tasks, run, ui
+
+from stylegan_tf.explorer import look
+from stylegan_tf.explorer.commands import command, file_name
+from stylegan_tf.explorer.engine import Engine, png
+from stylegan_tf.explorer.latest import Latest
+from stylegan_tf.explorer.panel import Panel
+from stylegan_tf.explorer.state import State
+from stylegan_tf.explorer.widgets import Gallery
+
+PIXELS = 256  # smaller pictures are enlarged pixel by pixel
+MOVES = 0.04  # seconds between two moves of a hand that are looked at
+STEPS = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}
+STEP = 0.025  # of the picture's width, an arrow key
+HINT = (
+    "drag the picture, or <kbd>arrows</kbd> on it &ensp; <kbd>R</kbd> random &ensp; "
+    "<kbd>K</kbd> keep &ensp; <kbd>S</kbd> save &ensp; <kbd>C</kbd> copy command"
+)
+
+
+class Page:
+    """One tab.
+
+    Args:
+        engine: draws the pictures.
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine, self.state = engine, engine.first()
+        self._client = ui.context.client
+        self._hold: tuple[State, float, float] | None = None  # where a drag began
+        self._latest = Latest(self._draw, background_tasks.create)
+        ui.colors(**look.COLORS)
+        ui.add_css(look.CSS)
+        self._build()
+        self.change(self.state)
+
+    def _build(self) -> None:
+        c = self.engine.model.config
+        height, width = c.shape(self.engine.resolution)
+        self._pixels = "pixels" if max(height, width) < PIXELS else ""
+        self._header(f"{width}\u00d7{height} \u00b7 {c.architecture}")
+        with ui.element("main").classes("desk"):
+            with ui.element("section").classes("stage").props('aria-label="picture"'):
+                self._picture(width / height)
+                self._tools()
+                ui.html(HINT, sanitize=False).classes("hint")
+                self._recipe()
+                self._gallery = Gallery(self.change, bool(self._pixels))
+            with ui.element("aside").classes("panel").props('aria-label="controls"'):
+                self._panel = Panel(self.engine, lambda: self.state, self.change)
+        ui.keyboard(on_key=self._key, repeating=False)
+
+    def _header(self, facts: str) -> None:
+        with ui.element("header").classes("bar"):
+            ui.label(Path(self.engine.path).name).classes("title")
+            self._time = ui.label(facts).classes("facts").mark("facts")
+        self._facts = facts
+
+    def _picture(self, aspect: float) -> None:
+        self._image = ui.element("img").classes(f"picture {self._pixels}")
+        self._image.props('alt="the picture" tabindex=0 draggable=false')
+        self._image.style(f"--aspect: {aspect:.6f}").mark("picture")
+        how = {"js_handler": look.DRAG}
+        self._image.on("pointerdown", self._grab, **how)
+        self._image.on("pointermove", self._move, throttle=MOVES, **how)
+        self._image.on("keydown", self._arrow, js_handler=look.ARROWS)
+
+    def _tools(self) -> None:
+        with ui.element("div").classes("tools"):
+            for name, text, act in (
+                ("casino", "Random", lambda: self._panel.dice()),
+                ("bookmark_add", "Keep", self.keep),
+                ("download", "Save PNG", self.save),
+                ("content_copy", "Copy command", self.copy),
+            ):
+                button = ui.button(text, icon=name, on_click=act)
+                button.props(
+                    "no-caps unelevated" if text == "Random" else "no-caps flat"
+                )
+
+    def _recipe(self) -> None:
+        with ui.element("div").classes("recipe"):
+            self._why = ui.label().classes("why")
+            self._line = ui.html(sanitize=False).classes("line").mark("command")
+            self._file = ui.button("Save its styles", on_click=self.save_latents)
+            self._file.props("no-caps flat dense size=sm icon=download")
+
+    # -----------------------------------------------------------------------
+    # The state and its picture
+
+    def change(self, state: State) -> None:
+        """Goes to a state: the controls, the command and soon the picture follow."""
+        self.state = state
+        self._panel.show(state)
+        found = command(self.engine, state)
+        words = (html.escape(shlex.quote(word)) for word in found.words)
+        self._line.content = "".join(f"<span>{word}</span> " for word in words)
+        why = f"No flags draw this alone: {found.why}. With its styles saved:"
+        self._why.text = why if found.why else "The same picture, to the bit:"
+        self._file.visible = found.latents is not None
+        self._latest.ask(state)
+
+    async def _draw(self, state: State) -> None:
+        start = time.perf_counter()
+        picture = await run.io_bound(self.engine.show, state)
+        if picture is None or self._client.is_deleted:  # the server or the tab closes
+            return
+        took = time.perf_counter() - start
+        about = "" if self.engine.exact else ", preview"
+        self._show(png(picture))
+        self._time.text = f"{self._facts} \u00b7 {took * 1000:.0f} ms{about}"
+
+    def _show(self, file: bytes) -> None:
+        text = base64.b64encode(file).decode()
+        self._image.props["src"] = f"data:image/png;base64,{text}"
+        self._image.update()
+
+    async def _exact(self) -> tuple[State, bytes]:
+        """The state and its picture as the command draws it, which is shown."""
+        state = self.state
+        file = png(await run.io_bound(self.engine.picture, state))
+        if state == self.state:
+            self._show(file)
+        return state, file
+
+    # -----------------------------------------------------------------------
+    # Taking pictures away
+
+    async def keep(self) -> None:
+        """Puts the picture into the gallery."""
+        state, file = await self._exact()
+        text = base64.b64encode(file).decode()
+        self._gallery.keep(state, f"data:image/png;base64,{text}")
+
+    async def save(self) -> None:
+        """Downloads the picture."""
+        state, file = await self._exact()
+        ui.download.content(file, file_name(state), "image/png")
+
+    async def save_latents(self) -> None:
+        """Downloads the styles, and the noise, that the picture is made from."""
+        state = self.state
+        found = command(self.engine, state)
+        if found.latents:
+            file = await run.io_bound(self.engine.latents, state)
+            ui.download.content(file, found.latents, "application/octet-stream")
+
+    async def copy(self) -> None:
+        """Copies the command line that draws the picture."""
+        state, _ = await self._exact()
+        line = command(self.engine, state).line
+        ui.run_javascript(look.COPY % json.dumps(line))
+        ui.notify("Command copied", position="bottom", timeout=1500)
+
+    # -----------------------------------------------------------------------
+    # Hand and keys
+
+    def _grab(self, event) -> None:
+        self._hold = (self.state, *event.args)
+
+    def _move(self, event) -> None:
+        if self._hold:
+            start, x, y = self._hold
+            right, down = event.args[0] - x, event.args[1] - y
+            self.change(self._panel.drag(start, right, down))
+
+    def _arrow(self, event) -> None:
+        right, down = STEPS[_first(event.args)]
+        self.change(self._panel.drag(self.state, STEP * right, STEP * down))
+
+    async def _key(self, event) -> None:
+        held = event.modifiers
+        if not event.action.keydown or held.ctrl or held.meta or held.alt:
+            return
+        if event.key == "r":
+            self._panel.dice()
+        acts = {"k": self.keep, "s": self.save, "c": self.copy}
+        for key, act in acts.items():
+            if event.key == key:
+                await act()
+
+
+def _first(args):
+    """What a handler in the page sent, alone or in a list."""
+    return args[0] if isinstance(args, list) else args

@@ -1,0 +1,279 @@
+"""The controls of the page: each of them changes the state of its tab, and shows it."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from nicegui import ui
+
+from stylegan_tf.explorer.engine import Engine
+from stylegan_tf.explorer.state import AMOUNT, PSI, Group, State
+from stylegan_tf.explorer.widgets import Dial, card, icon
+from stylegan_tf.latents import MAX_SEED
+
+NOISE_NAMES = {"const": "stored", "random": "of the seed", "none": "off"}
+OPEN_SLIDERS = 4  # of a set of directions, before the others are unfolded
+WALK, PAIR = "a random plane", "two directions"
+
+
+def any_seed() -> int:
+    """A seed that is quick to write down."""
+    return random.randrange(100_000)
+
+
+class Panel:
+    """All controls of one tab.
+
+    Args:
+        engine: what there is to control.
+        state: gives the tab's state.
+        change: takes a new one.
+
+    Attributes:
+        plane: the random plane that a hand on the picture moves in.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        state: Callable[[], State],
+        change: Callable[[State], None],
+    ):
+        self.engine, self._state, self._change = engine, state, change
+        self._showing = False
+        self._shows: list[Callable[[State], None]] = []  # one or more a control
+        self.plane = any_seed()
+        self._seed()
+        if engine.model.config.classes:
+            self._classes()
+        if engine.groups:
+            self._mixing()
+        self._drag()
+        if engine.choice.names:
+            self._directions()
+        if engine.resolutions:
+            self._noise()
+
+    def show(self, state: State) -> None:
+        """Moves every control to where the state has it."""
+        self._showing = True
+        try:
+            for show in self._shows:
+                show(state)
+        finally:
+            self._showing = False
+
+    def _set(self, **fields) -> None:
+        """A control was moved, by hand."""
+        if not self._showing:
+            self._change(replace(self._state(), **fields))
+
+    def _to(self, make: Callable[[State], State]) -> None:
+        if not self._showing:
+            self._change(make(self._state()))
+
+    def _reset(self, head: ui.element, name: str, **fields) -> None:
+        with head:
+            icon("restart_alt", f"reset {name}", lambda: self._set(**fields))
+
+    # -----------------------------------------------------------------------
+    # Seed and truncation
+
+    def _seed(self) -> None:
+        layers = self.engine.groups[-1].last + 1 if self.engine.groups else 0
+        with card("Seed and truncation") as head:
+            with ui.element("div").classes("row"):
+                seed = self._seed_field("seed", lambda s: self._set(seed=s))
+                step = {"arrow_back": -1, "arrow_forward": 1}
+                for name, by in step.items():
+                    hint = "previous seed" if by < 0 else "next seed"
+                    icon(name, hint, lambda by=by: self._step(by))
+                icon("casino", "random seed", self.dice)
+            psi = Dial(
+                "psi",
+                *PSI,
+                0.05,
+                0.7,
+                lambda v: self._set(psi=round(v, 2)),
+                "{:.2f}".format,
+            )
+            self._shows.append(lambda s: (_put(seed, s.seed), psi.show(s.psi)))
+            if layers:
+                self._cutoff(layers)
+        self._reset(head, "truncation", psi=0.7, cutoff=None)
+
+    def _cutoff(self, layers: int) -> None:
+        def changed(value: float) -> None:
+            self._set(cutoff=None if value >= layers else int(value))
+
+        def text(value: float) -> str:
+            return "all" if value >= layers else f"{value:.0f} of {layers}"
+
+        dial = Dial("layers", 0, layers, 1, layers, changed, text)
+        dial.slider.props('aria-label="layers that truncation reaches"')
+        self._shows.append(
+            lambda s: dial.show(layers if s.cutoff is None else s.cutoff)
+        )
+
+    def dice(self) -> None:
+        """Another picture, all else equal."""
+        self._set(seed=any_seed())
+
+    def _step(self, by: int) -> None:
+        self._to(lambda s: replace(s, seed=min(max(s.seed + by, 0), MAX_SEED)))
+
+    def _seed_field(self, name: str, on_change: Callable, empty=None) -> ui.number:
+        """A field for a seed; `empty` is called when it is cleared."""
+
+        def changed(event) -> None:
+            if event.value is None:
+                if empty:
+                    empty()
+            else:
+                on_change(int(min(max(event.value, 0), MAX_SEED)))
+
+        field = ui.number(min=0, max=MAX_SEED, precision=0, format="%d")
+        field.props(f'dense outlined hide-bottom-space aria-label="{name}"')
+        field.classes("grow seed").on_value_change(changed).mark(name)
+        return field
+
+    # -----------------------------------------------------------------------
+    # Classes and mixing
+
+    def _classes(self) -> None:
+        options = list(range(self.engine.model.config.classes))
+        with card("Class"):
+            choice = ui.select(options, value=0, with_input=len(options) > 20)
+            choice.props('dense outlined aria-label="class"').mark("class")
+            choice.on_value_change(lambda e: self._set(label=e.value))
+        self._shows.append(lambda s: _put(choice, s.label))
+
+    def _mixing(self) -> None:
+        note = "Let other seeds rule some of the layers."
+        with card("Style mixing", note) as head:
+            for i, group in enumerate(self.engine.groups):
+                self._mix_row(i, group)
+        self._reset(head, "style mixing", mixes=(None,) * len(self.engine.groups))
+
+    def _mix_row(self, i: int, group: Group) -> None:
+        def to(seed: int | None) -> None:
+            self._to(lambda s: s.mixed(i, seed))
+
+        low, high = group.resolutions[0], group.resolutions[-1]
+        sizes = f"{low}" if low == high else f"{low}\u2013{high}"
+        with ui.element("div").classes("row"):
+            ui.html(f"{group.name} <small>{sizes} px</small>", sanitize=False).classes(
+                "of"
+            )
+            name = f"seed of {group.name} layers"
+            field = self._seed_field(name, to, lambda: to(None))
+            field.props('clearable placeholder="as above"')
+            icon("casino", f"random {name}", lambda: to(any_seed()))
+        self._shows.append(lambda s: _put(field, s.mixes[i]))
+
+    # -----------------------------------------------------------------------
+    # Directions and the hand on the picture
+
+    def _directions(self) -> None:
+        groups = self.engine.groups
+        reach = {None: "all layers"} | {i: g.name for i, g in enumerate(groups)}
+        with card("Directions") as head:
+            if groups:
+                choice = ui.select(reach, value=None, label="reaching")
+                choice.props("dense outlined").mark("reach")
+                choice.on_value_change(lambda e: self._set(edit_group=e.value))
+                self._shows.append(lambda s: _put(choice, s.edit_group))
+            for title, names in self.engine.choice.sets.items():
+                ui.label(title).classes("note")
+                for name in names[:OPEN_SLIDERS]:
+                    self._direction(name)
+                if names[OPEN_SLIDERS:]:
+                    with ui.expansion(f"{len(names) - OPEN_SLIDERS} more").props(
+                        "dense"
+                    ):
+                        for name in names[OPEN_SLIDERS:]:
+                            self._direction(name)
+        self._reset(head, "directions", edits={}, edit_group=None)
+
+    def _direction(self, name: str) -> None:
+        def changed(amount: float) -> None:
+            self._to(lambda s: s.edited(name, amount))
+
+        dial = Dial(name, -AMOUNT, AMOUNT, 0.1, 0.0, changed)
+        dial.slider.props("selection-color=transparent")
+        self._shows.append(lambda s: dial.show(s.edits.get(name, 0.0)))
+
+    def _drag(self) -> None:
+        names = self.engine.choice.names
+        modes = [PAIR, WALK] if len(names) > 1 else [WALK]
+        with card("Drag the picture") as head:
+            self._mode = ui.toggle(modes, value=modes[0])
+            self._mode.props("no-caps unelevated dense spread").mark("drag mode")
+            if PAIR in modes:
+                pair = ui.element("div").classes("row")
+                pair.bind_visibility_from(self._mode, "value", value=PAIR)
+                with pair:
+                    self._right, self._down = (
+                        ui.select(names, value=name, label=label)
+                        .props("dense outlined")
+                        .classes("grow")
+                        for name, label in zip(names, ("right", "down"), strict=False)
+                    )
+            row = ui.element("div").classes("row")
+            row.bind_visibility_from(self._mode, "value", value=WALK)
+            with row:
+                ui.label("Towards other faces; each throw is another plane.").classes(
+                    "note grow"
+                )
+                icon("casino", "another plane", self._other_plane)
+        self._reset(head, "where dragging led", walk=(), edits={})
+
+    def _other_plane(self) -> None:
+        self.plane = any_seed()
+
+    def drag(self, start: State, right: float, down: float) -> State:
+        """Where a hand leads that moves over the picture.
+
+        Args:
+            start: where it began.
+            right, down: how far it has gone, in widths and heights of the picture.
+        """
+        if self._mode.value == WALK:
+            return start.walked(self.plane, 2 * right, 2 * down)
+        pairs = {self._right.value: right}
+        pairs[self._down.value] = pairs.get(self._down.value, 0) + down
+        for name, by in pairs.items():
+            amount = start.edits.get(name, 0.0)
+            start = start.edited(name, amount + 2 * AMOUNT * by)
+        return start
+
+    # -----------------------------------------------------------------------
+    # Noise
+
+    def _noise(self) -> None:
+        with card("Noise") as head:
+            mode = ui.toggle(NOISE_NAMES, value="const").mark("noise")
+            mode.props("no-caps unelevated dense spread")
+            mode.on_value_change(lambda e: self._set(noise=e.value))
+            self._shows.append(lambda s: _put(mode, s.noise))
+            with ui.element("div").classes("checks"):
+                for resolution in self.engine.resolutions:
+                    self._resolution(resolution)
+        self._reset(head, "noise", noise="const", muted=frozenset())
+
+    def _resolution(self, resolution: int) -> None:
+        def changed(event) -> None:
+            self._to(lambda s: s.unmuted(resolution, event.value))
+
+        height, width = self.engine.model.config.shape(resolution)
+        size = f"{width}\u00d7{height}"
+        box = ui.checkbox(size, value=True, on_change=changed).mark(
+            f"noise {resolution}"
+        )
+        box.props(f'dense aria-label="noise at {size}"')
+        self._shows.append(lambda s: _put(box, resolution not in s.muted))
+
+
+def _put(field, value) -> None:
+    if field.value != value:
+        field.value = value

@@ -1,0 +1,59 @@
+"""The web server of the page: one process, one port, nothing from elsewhere."""
+
+import importlib.util
+import socket
+
+from stylegan_tf.errors import UserError
+
+TABS = 120.0  # seconds that a tab which lost its connection may come back within
+
+
+def check(host: str, port: int) -> None:
+    """Looks for what would stop the server, before a model is loaded.
+
+    Raises:
+        UserError: nicegui is missing, or the port cannot be had.
+    """
+    if importlib.util.find_spec("nicegui") is None:
+        raise UserError(
+            'the page needs the package nicegui: pip install "stylegan_tf[explore]"'
+        )
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', error)}; "
+            f"choose another with --port=8081."
+        ) from error
+
+
+def serve(engine, host: str, port: int, open_browser: bool = False) -> None:
+    """Serves the page until it is interrupted.
+
+    Args:
+        engine: an `Engine`, shared by all tabs.
+        host: address to listen on; 127.0.0.1 is reached from this machine only.
+        port: of that address.
+        open_browser: show the page in the user's browser.
+    """
+    from nicegui import app, ui
+
+    from stylegan_tf.explorer.page import Page
+
+    app.on_startup(lambda: print(f"http://{host}:{port}  (Ctrl-C ends)", flush=True))
+    ui.run(
+        lambda: Page(engine),
+        host=host,
+        port=port,
+        title="stylegan_tf",
+        favicon="\U0001f3b2",
+        dark=None,
+        show=open_browser,
+        reload=False,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=TABS,
+    )

@@ -1,0 +1,329 @@
+"""The page of launch/explore.py in a real browser, its server in a process of its own.
+
+Without a browser these tests are skipped, unless STYLEGAN_TF_BROWSER=required.
+"""
+
+import base64
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+import explored
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+ARGUMENTS += ["--disable-sync", "--disable-component-update", "--no-first-run"]
+ARGUMENTS += ["--disable-quic"]
+PATIENCE = 30  # seconds; these machines are shared
+HOOK = """
+import sys
+
+def said(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        with open({path!r}, "a") as f:
+            f.write(f"{{event}} {{args}}\\n")
+
+sys.addaudithook(said)
+"""
+
+
+class Server:
+    """`python launch/explore.py` with a tiny model, and what it connects to."""
+
+    def __init__(self, folder: Path):
+        self.model, self.log = explored.saved(folder), folder / "log.txt"
+        self.outward = folder / "outward.txt"
+        self.outward.touch()
+        (folder / "hook").mkdir()
+        hook = HOOK.format(path=str(self.outward))
+        (folder / "hook" / "sitecustomize.py").write_text(hook)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{probe.getsockname()[1]}"
+        paths = [str(folder / "hook"), os.environ.get("PYTHONPATH", "")]
+        # nicegui behaves differently where it sees pytest's variables.
+        own = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        script, port = ROOT / "launch" / "explore.py", self.host.split(":")[1]
+        with open(self.log, "w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, script, f"--model={self.model}", f"--port={port}"],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=own | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 3 * PATIENCE
+        while f"http://{self.host}" not in self.log.read_text():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, "the server says nothing"
+            time.sleep(0.1)
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
+
+
+class Tab:
+    """A browser's tab with the page open."""
+
+    def __init__(self, context, host: str):
+        self.page = context.new_page()
+        self.faults: list[str] = []
+        self.page.on("pageerror", lambda e: self.faults.append(str(e)))
+        self.page.on("console", self._console)
+        self.page.set_default_timeout(1000 * PATIENCE)
+        self.page.goto(f"http://{host}/")
+        self.page.wait_for_selector("img.picture[src^='data:']")
+
+    def _console(self, message) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
+
+    @property
+    def source(self) -> str:
+        return self.page.get_attribute("img.picture", "src")
+
+    @property
+    def picture(self) -> np.ndarray:
+        return decoded(self.source)
+
+    @property
+    def command(self) -> str:
+        return self.page.locator(".recipe .line").inner_text().strip()
+
+    def after(self, act) -> np.ndarray:
+        """The picture that an act changes the last one to, when all has settled."""
+        before = self.source
+        act()
+        self.page.wait_for_function(
+            "old => document.querySelector('img.picture').src !== old", arg=before
+        )
+        return self.settled()
+
+    def settled(self) -> np.ndarray:
+        """The picture that stays."""
+        last = None
+        while last != self.source:
+            last = self.source
+            self.page.wait_for_timeout(250)
+        return self.picture
+
+    def slide(self, name: str, key: str, times: int = 1) -> None:
+        """Presses a key on a slider."""
+        slider = self.page.get_by_role("slider", name=name, exact=True)
+        for _ in range(times):
+            slider.locator("[tabindex]").press(key)
+
+    def fill(self, name: str, text: str) -> None:
+        self.page.get_by_label(name, exact=True).fill(text)
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def drag(self, right: float, down: float) -> None:
+        """From the middle of the picture, in its widths and heights."""
+        box = self.page.locator("img.picture").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        mouse = self.page.mouse
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + right * box["width"], y + down * box["height"], steps=8)
+        mouse.up()
+
+    def download(self, name: str) -> tuple[str, bytes]:
+        """What a button saves: its name, and the file."""
+        with self.page.expect_download() as found:
+            self.press(name)
+        return found.value.suggested_filename, Path(found.value.path()).read_bytes()
+
+
+def decoded(source: str) -> np.ndarray:
+    kind, _, content = source.partition(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("page"))
+    yield server
+    assert server.stop() == 0
+    said = server.log.read_text()
+    assert said.split()[0] == f"http://{server.host}" and "Traceback" not in said
+    assert not (server.model.parent / ".nicegui").exists()
+
+
+@pytest.fixture(scope="module")
+def context(server):
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        said = f"no browser to drive the page with: none of {', '.join(BROWSERS)}"
+        if os.environ.get("STYLEGAN_TF_BROWSER") == "required":
+            pytest.fail(said)
+        pytest.skip(said)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 900},
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        context.asked = []
+        context.on("request", lambda request: context.asked.append(request.url))
+        context.on(
+            "page",
+            lambda page: page.on("websocket", lambda w: context.asked.append(w.url)),
+        )
+        yield context
+        browser.close()
+
+
+@pytest.fixture
+def tab(context, server):
+    tab = Tab(context, server.host)
+    yield tab
+    tab.page.close()
+    assert not tab.faults
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.any(a != b))
+
+
+# ---------------------------------------------------------------------------
+
+
+def test_psi_changes_the_picture_and_at_zero_all_seeds_are_one(tab):
+    first = tab.picture
+    assert differ(tab.after(lambda: tab.slide("psi", "ArrowRight", 3)), first)
+    assert "--psi=0.85" in tab.command
+    tab.after(lambda: tab.slide("psi", "ArrowLeft", 17))
+    assert "--psi=0 " in f"{tab.command} "
+    zero = tab.settled()
+    tab.fill("seed", "77")
+    tab.page.get_by_text("--seeds=77").wait_for()
+    assert not differ(tab.settled(), zero)
+    assert differ(tab.after(lambda: tab.press("psi back to 0.70")), zero)
+    tab.after(lambda: tab.slide("layers that truncation reaches", "ArrowLeft", 4))
+    assert "--cutoff=2" in tab.command
+
+
+def test_two_tabs_do_not_disturb_each_other(tab, context, server):
+    other = Tab(context, server.host)
+    mine, line = other.picture, other.command
+    assert not differ(mine, tab.picture)
+    changed = tab.after(lambda: tab.press("next seed"))
+    assert differ(changed, mine) and "--seeds=1" in tab.command
+    other.page.wait_for_timeout(300)
+    assert not differ(other.picture, mine) and other.command == line
+    other.after(lambda: other.press("Random"))
+    assert not differ(tab.settled(), changed) and "--seeds=1" in tab.command
+    other.page.close()
+    assert not other.faults
+
+
+def test_noise_mixing_and_class_change_the_picture_and_come_back(tab):
+    first = tab.picture
+    box = tab.page.get_by_role("checkbox", name="noise at 8×8")
+    partly = tab.after(box.click)
+    assert differ(partly, first)
+    assert "only some resolutions have noise" in tab.page.inner_text(".recipe .why")
+    assert not differ(tab.after(lambda: tab.press("reset noise")), first)
+    assert box.get_attribute("aria-checked") == "true"
+    silent = tab.after(lambda: tab.press("off"))
+    assert differ(silent, partly) and "--noise=none" in tab.command
+    tab.after(lambda: tab.press("reset noise"))
+    mixed = tab.after(lambda: tab.fill("seed of fine layers", "5"))
+    assert differ(mixed, first) and "--mix=5@4-5" in tab.command
+    assert not differ(tab.after(lambda: tab.press("reset style mixing")), first)
+    tab.page.get_by_role("combobox", name="class").click()
+    choice = tab.page.get_by_role("option", name="2", exact=True)
+    assert differ(tab.after(choice.click), first) and "--classes=2" in tab.command
+
+
+def test_directions_and_the_hand_on_the_picture(tab):
+    first = tab.picture
+    moved = tab.after(lambda: tab.slide("sefa0", "ArrowRight", 5))
+    assert differ(moved, first) and "--edit=sefa0:0.5" in tab.command
+    assert not differ(tab.after(lambda: tab.press("reset directions")), first)
+    dragged = tab.after(lambda: tab.drag(0.25, -0.125))
+    assert differ(dragged, first)
+    assert "--edit=pca0:2 --edit=pca1:-1" in tab.command
+    slider = tab.page.get_by_role("slider", name="pca0", exact=True)
+    assert float(slider.get_attribute("aria-valuenow")) == 2
+    tab.after(lambda: tab.page.keyboard.press("ArrowLeft"))  # the picture has the focus
+    assert "--edit=pca0:1.8 " in tab.command
+    tab.press("a random plane")
+    tab.after(lambda: tab.press("reset where dragging led"))
+    walked = tab.after(lambda: tab.drag(0.3, 0.3))
+    assert differ(walked, first) and "--latents=seed0000.npz" in tab.command
+    assert "dragged through a random plane" in tab.page.inner_text(".recipe .why")
+
+
+def test_the_gallery_brings_a_picture_and_its_controls_back(tab):
+    tab.after(lambda: tab.fill("seed", "31"))
+    kept = tab.after(lambda: tab.slide("psi", "ArrowRight", 4))
+    line = tab.command
+    tab.page.locator("img.picture").focus()
+    tab.page.keyboard.press("k")
+    thumb = tab.page.locator(".keepsake .open img")
+    assert not differ(decoded(thumb.get_attribute("src")), kept)
+    assert differ(tab.after(lambda: tab.page.keyboard.press("r")), kept)
+    back = tab.after(lambda: tab.press("back to kept picture 1, seed 31"))
+    assert not differ(back, kept) and tab.command == line
+    assert tab.page.get_by_label("seed", exact=True).input_value() == "31"
+    tab.press("let it go")
+    thumb.wait_for(state="detached")
+
+
+def test_the_saved_file_and_the_copied_command_are_the_picture(tab, server, tmp_path):
+    tab.after(lambda: tab.fill("seed", "42"))
+    tab.after(lambda: tab.slide("psi", "ArrowLeft", 5))
+    name, file = tab.download("Save PNG")
+    assert name == "seed0042.png"
+    shown = tab.settled()
+    assert not differ(np.asarray(Image.open(io.BytesIO(file))), shown)
+    tab.press("Copy command")
+    tab.page.get_by_text("Command copied").wait_for()
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert copied == tab.command and str(server.model) in copied
+    assert not differ(explored.generated(copied, tmp_path / "flags"), shown)
+
+
+def test_saved_styles_and_their_command_are_the_picture(tab, tmp_path, monkeypatch):
+    shown = tab.after(tab.page.get_by_role("checkbox", name="noise at 16×16").click)
+    name, file = tab.download("Save its styles")
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(file)
+    assert not differ(explored.generated(tab.command, tmp_path / "out"), shown)
+
+
+def test_nothing_is_asked_of_another_machine(tab, context, server):
+    tab.settled()
+    hosts = {urllib.parse.urlsplit(url).netloc for url in context.asked}
+    assert server.host in hosts
+    assert hosts <= {server.host, ""}  # "": pictures inside the page, data:
+    assert any(url.startswith("ws://") for url in context.asked)
+    outward = server.outward.read_text().splitlines()
+    local = ("127.0.0.1", "localhost", "::1", "'/")
+    assert [line for line in outward if not any(n in line for n in local)] == []
+    assert any("socket.getaddrinfo" in line for line in outward)  # the hook is there
