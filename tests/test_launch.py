@@ -16,7 +16,15 @@ import pytest
 import tensorflow as tf
 import tiny
 from PIL import Image
-from stylegan_tf_launch import cli, convert, generate, main, make_dataset, train
+from stylegan_tf_launch import (
+    cli,
+    convert,
+    evaluate,
+    generate,
+    main,
+    make_dataset,
+    train,
+)
 
 from stylegan_tf import export, presets
 from stylegan_tf.errors import UserError
@@ -27,7 +35,7 @@ from stylegan_tf.training import reports, rundir, session
 
 ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
-VERBS |= {"convert": convert}
+VERBS |= {"convert": convert, "evaluate": evaluate}
 NO_TENSORFLOW = """
 import runpy, sys
 try:

@@ -129,10 +129,11 @@ def _fid(e, num: int, full: bool) -> dict[str, float]:
     fake = distribution.Moments(e.network.size)
     fake.add(e.fakes("features", num))
     e.counted("drawn pictures", fake.count, num)
+    distance = distribution.frechet(real, fake)
     for name, moments in (("real", real), ("drawn", fake)):
         if degenerate := distribution.singular(moments):
             e.note(f"singular ({name}: {degenerate})")
-    return {"": distribution.frechet(real, fake)}
+    return {"": distance}
 
 
 def _real_rows(e, column: str, num: int, full: bool, most: int):
