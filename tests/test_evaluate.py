@@ -46,8 +46,8 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
         (line,) = [t for t in table if t.startswith(f"| {results.label(row)} ")]
         assert f"{row['value']:.5g}" in line
     assert [t for t in lines if t.startswith("no ")] == [
-        "no is12: random-v1 has no probabilities of classes; --features=inception:FILE "
-        "has",
+        "no is12: random-v1 has no probabilities of classes; --features=builtin or "
+        "inception:FILE has",
         "no ls12: random-v1 has no factor classifiers; --features=builtin has",
     ]
     assert lines[-1] == f"in {folder / 'metrics.jsonl'}"

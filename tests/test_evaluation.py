@@ -488,7 +488,7 @@ def test_a_network_says_what_it_cannot(pictures, tmp_path):
     e = evaluation(pictures, tmp_path, open_network("random"))
     refused = {r.name: e.refusal(r) for r in suite.parse("all") if e.refusal(r)}
     assert set(refused) == {"is50k", "ls"}
-    assert "--features=inception:FILE" in refused["is50k"]
+    assert "builtin or inception:FILE has" in refused["is50k"]
     with pytest.raises(UserError, match="ls5k cannot be computed: random-v1 has no"):
         e.run(suite.parse("fid5k,ls5k"))
     assert results.read(tmp_path) == []

@@ -130,9 +130,12 @@ class Evaluation:
         level = self.manifest.level(self.resolution)
         shape = (4, level.height, level.width, self.manifest.channels)
         probe = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
-        features = np.asarray(self.network(probe), np.float64)
-        said = f"{features.mean():.3g},{features.std():.3g}"
-        return f"{self.network.name},{self.network.size},{said}"
+        if callable(self.network):
+            said = np.asarray(self.network(probe), np.float64)
+        else:
+            shown = tf.constant(probe, tf.float32)
+            said = self.network.distance(shown[:2], shown[2:]).numpy()
+        return f"{self.network.name},{said.mean():.3g},{said.std():.3g}"
 
     def _folder(self, root: Path, *parts) -> Path:
         text = json.dumps([DEFINITION, self.data_key, self.resolution, *parts])
@@ -164,7 +167,7 @@ class Evaluation:
 
     def column(self, name: str) -> str:
         """The column that holds what `name` says: some networks have one for two."""
-        shared = name == "manifold" and not hasattr(self.network, "manifold")
+        shared = name == "manifold" and lacks(self.network, ["manifold"])
         return "features" if shared else name
 
     def factors(self, count: int) -> dict[str, np.ndarray]:
