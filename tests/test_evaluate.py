@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+import tensorflow as tf
 import tiny
 from stylegan_tf_launch import cli, evaluate
 
@@ -23,13 +24,21 @@ def call(*flags: str) -> tuple[int, str, str]:
     return exit.value.code or 0, out.getvalue(), err.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def eagerly():
+    """A dozen pictures are drawn sooner than a graph is made."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def flags(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
     model = folder / "model.keras"
     tiny.noisy(Generator(tiny.config().generator)).save(model)
     places = {"model": model, "data": pictures, "out": folder, "cache": folder}
-    settings = places | {"features": "random", "strategy": "one"}
+    settings = places | {"features": "random", "strategy": "one", "batch": 12}
     return {k: f"--{k}={v}" for k, v in settings.items()}, folder
 
 

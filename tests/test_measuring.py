@@ -216,6 +216,7 @@ def run(pictures, tmp_path_factory):
         signal.raise_signal(signal.SIGTERM)
         return fill(*args, **how)
 
+    tf.config.run_functions_eagerly(True)  # sooner than making graphs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_function", blank)
         patch.setattr(export, "save_saved_model", lambda *args: None)
@@ -233,6 +234,7 @@ def run(pictures, tmp_path_factory):
         patch.setattr(export, "save_saved_model", lambda *args: None)
         trainer.stopping = None
         assert trainer.restore() and trainer.train() == "finished"
+    tf.config.run_functions_eagerly(False)
     return SimpleNamespace(
         folder=folder, report=report, first=first, left=left, best=best
     )

@@ -7,7 +7,7 @@ import tensorflow as tf
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from stylegan_tf.metrics import distribution, features, manifold
+from stylegan_tf.metrics import distribution, manifold
 from stylegan_tf.metrics.distribution import Moments, frechet
 from stylegan_tf.metrics.features import RandomFeatures
 
@@ -273,13 +273,6 @@ def test_distance_rises_with_damage(pictures):
             worse = np.clip(damage(b.astype(float), k), 0, 255).astype(np.uint8)
             found.append(distance(network, a, worse))
         assert found == sorted(found), found
-
-
-def test_batches_hold_everything():
-    single = [np.full((2, 2, 3), i) for i in range(7)]
-    stacks = list(features.in_batches(single, 3))
-    assert [len(s) for s in stacks] == [3, 3, 1]
-    np.testing.assert_array_equal(np.concatenate(stacks), np.stack(single))
 
 
 def test_random_features_see_how_pictures_differ(pictures):

@@ -35,6 +35,7 @@ from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
 
 DEFINITION = 1  # rises when a definition changes, so that no old number is reused
+QUICK = 5000  # pictures of a first look
 WORK = "evaluation"  # folder of what is not finished yet
 
 
@@ -374,9 +375,11 @@ class Evaluation:
             print(f"recorded before, not computed again: {', '.join(kept)}")
         if count:
             pace = self.seconds_a_picture()
+            quick = any(r.num > QUICK for r in requests)
+            hint = f"; --num={QUICK} is a quicker look" if quick else ""
             print(
                 f"{count:,} pictures to draw, at {1 / pace:,.0f} a second about "
-                f"{max(round(count * pace / 60), 1)} min; --num=5000 is a quicker look"
+                f"{max(round(count * pace / 60), 1)} min{hint}"
             )
 
     def drawings(self, requests: Sequence[Request]) -> int:
