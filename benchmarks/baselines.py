@@ -57,60 +57,53 @@ def train(name: str, arguments: list[str]) -> tuple[Path, float]:
     return run, json.loads((run / "progress.json").read_text())["seconds"]
 
 
-def reals(network, data: Path):
-    """Moments of all real pictures, and the distance of their halves."""
-    from stylegan_tf.data import pipeline
-    from stylegan_tf.data.manifest import Manifest
+def evaluation(network, run: Path):
+    """What measures the model of a run beside the data that it was trained on."""
+    from stylegan_tf.metrics import models
+    from stylegan_tf.metrics.evaluation import Evaluation
+    from stylegan_tf.training import devices
+
+    strategy = devices.make_strategy("one")
+    found = models.open_subject(run, strategy)
+    how = {"nimg": found.nimg, "progress": True}
+    return Evaluation(found.model, found.data, network, strategy, run, **how)
+
+
+def floor(measured) -> float:
+    """The distance between two halves of the real pictures."""
     from stylegan_tf.metrics.distribution import Moments, frechet
 
-    count = Manifest.load(data).count
-    images = pipeline.first_images(data, FLAGS.resolution, count)
-    features = network(images)
-    whole, *halves = (Moments(network.size) for _ in range(3))
-    whole.add(features)
-    halves[0].add(features[::2])
-    halves[1].add(features[1::2])
-    return whole, frechet(*halves)
-
-
-def fakes(network, run: Path):
-    """Moments of drawn pictures, untruncated, fresh noise; and G's weights."""
-    from stylegan_tf import export, sampling
-    from stylegan_tf.metrics.distribution import Moments
-    from stylegan_tf.metrics.features import in_batches
-
-    model = export.load(run)
-    drawn = sampling.draw(model, range(FLAGS.num), noise="random")
-    moments = Moments(network.size)
-    for images in in_batches(picture for _, picture in drawn):
-        moments.add(network(images))
-    if moments.count != FLAGS.num:
-        raise RuntimeError(f"{moments.count} pictures of {FLAGS.num} were measured.")
-    return moments, sum(int(v.numpy().size) for v in model.trainable_weights)
+    features = measured.reals("features", measured.manifest.count, mirror=False)
+    halves = [Moments(measured.network.size) for _ in range(2)]
+    for k, half in enumerate(halves):
+        half.add(features[k::2])
+    return frechet(*halves)
 
 
 def main(argv: Sequence[str]) -> int:
     """Trains, measures and prints the table."""
     cli.load_tensorflow()
-    from stylegan_tf.metrics.distribution import frechet
-    from stylegan_tf.metrics.features import RandomFeatures
+    from stylegan_tf.metrics import networks, results, suite
 
-    network, lines, real = RandomFeatures(), [], None
+    network, lines = networks.open_network("random"), []
+    (request,) = suite.parse("fid50k_full", FLAGS.num)
     for name, arguments in rows().items():
         if FLAGS.models and name not in FLAGS.models:
             continue
         run, seconds = train(name, arguments)
-        if real is None:
-            data = (run / "data.txt").read_text().split(maxsplit=1)[1].strip()
-            real, floor = reals(network, Path(data))
-            lines += [f"| real, one half against the other | | | {floor:.4f} |"]
-        moments, weights = fakes(network, run)
-        distance = frechet(real, moments)
-        lines += [f"| {name} | {weights:,} | {seconds / 60:.1f} | {distance:.4f} |"]
+        measured = evaluation(network, run)
+        if not lines:
+            real = f"{floor(measured):.4f}"
+            lines += [f"| real, one half against the other | | | {real} |"]
+        (row,) = measured.run([request])
+        weights = sum(v.shape.num_elements() for v in measured.model.trainable_weights)
+        cells = name, f"{weights:,}", f"{seconds / 60:.1f}", f"{row['value']:.4f}"
+        lines += [f"| {' | '.join(cells)} |"]
         print(lines[-1], flush=True)
-    head = f"| model | weights of G | minutes | FD {FLAGS.num} [{network.name}] |"
+    label = results.label({"metric": request.name, "network": network.name})
     size = f"{FLAGS.resolution}x{FLAGS.resolution}"
     print(f"\n{FLAGS.kimg:g} thousand images of {size}, {time.strftime('%Y-%m-%d')}\n")
+    head = f"| model | weights of G | minutes | {label} |"
     print("\n".join([head, "|---|---|---|---|", *lines]))
     return 0
 

@@ -35,6 +35,7 @@ from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
 
 DEFINITION = 1  # rises when a definition changes, so that no old number is reused
+QUICK = 5000  # pictures of a first look
 WORK = "evaluation"  # folder of what is not finished yet
 
 
@@ -130,9 +131,12 @@ class Evaluation:
         level = self.manifest.level(self.resolution)
         shape = (4, level.height, level.width, self.manifest.channels)
         probe = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
-        features = np.asarray(self.network(probe), np.float64)
-        said = f"{features.mean():.3g},{features.std():.3g}"
-        return f"{self.network.name},{self.network.size},{said}"
+        if callable(self.network):
+            said = np.asarray(self.network(probe), np.float64)
+        else:
+            shown = tf.constant(probe, tf.float32)
+            said = self.network.distance(shown[:2], shown[2:]).numpy()
+        return f"{self.network.name},{said.mean():.3g},{said.std():.3g}"
 
     def _folder(self, root: Path, *parts) -> Path:
         text = json.dumps([DEFINITION, self.data_key, self.resolution, *parts])
@@ -164,7 +168,7 @@ class Evaluation:
 
     def column(self, name: str) -> str:
         """The column that holds what `name` says: some networks have one for two."""
-        shared = name == "manifold" and not hasattr(self.network, "manifold")
+        shared = name == "manifold" and lacks(self.network, ["manifold"])
         return "features" if shared else name
 
     def factors(self, count: int) -> dict[str, np.ndarray]:
@@ -371,9 +375,11 @@ class Evaluation:
             print(f"recorded before, not computed again: {', '.join(kept)}")
         if count:
             pace = self.seconds_a_picture()
+            quick = any(r.num > QUICK for r in requests)
+            hint = f"; --num={QUICK} is a quicker look" if quick else ""
             print(
                 f"{count:,} pictures to draw, at {1 / pace:,.0f} a second about "
-                f"{max(round(count * pace / 60), 1)} min; --num=5000 is a quicker look"
+                f"{max(round(count * pace / 60), 1)} min{hint}"
             )
 
     def drawings(self, requests: Sequence[Request]) -> int:

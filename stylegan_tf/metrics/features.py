@@ -5,7 +5,6 @@ network has a name that goes with every number: `fid50k[random-v1]`. What a netw
 to the metrics, is said by `FeatureNetwork`; `networks.open_network` opens one by name.
 """
 
-from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -108,15 +107,3 @@ class RandomFeatures:
 def _unit(x: tf.Tensor) -> tf.Tensor:
     """Activations [N, H, W, C] of length 1 over C."""
     return x * tf.math.rsqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True) + 1e-10)
-
-
-def in_batches(pictures: Iterable[np.ndarray], size: int = BATCH):
-    """Single pictures [H, W, C] as stacks of at most `size`."""
-    held = []
-    for picture in pictures:
-        held.append(picture)
-        if len(held) == size:
-            yield np.stack(held)
-            held = []
-    if held:
-        yield np.stack(held)

@@ -18,7 +18,11 @@ from stylegan_tf.errors import UserError
 SPECS = ("builtin", "random", "keras:NAME", "inception:FILE", "vgg16-lpips:FILE")
 # What only some networks can do -> which ones can, in words.
 ABLE = {
-    "probabilities": ("probabilities of classes", "--features=inception:FILE"),
+    "__call__": ("features", "--features=builtin, random or inception:FILE"),
+    "probabilities": (
+        "probabilities of classes",
+        "--features=builtin or inception:FILE",
+    ),
     "distance": (
         "a distance between pictures",
         "--features=builtin, random or vgg16-lpips:FILE",
@@ -64,7 +68,7 @@ def open_network(
         from stylegan_tf.metrics import published
 
         loaders = {"inception": "load_inception", "vgg16-lpips": "load_lpips"}
-        return getattr(published, loaders[kind])(rest)
+        return getattr(published, loaders[kind])(rest, cache)
     raise UserError(
         f"there is no feature network {spec!r}; choose one of {', '.join(SPECS)}."
     )
@@ -74,6 +78,6 @@ def lacks(network, needs: Sequence[str]) -> str | None:
     """Why a network cannot compute what needs these abilities, or None if it can."""
     for ability in needs:
         if not callable(getattr(network, ability, None)):
-            what, who = ABLE[ability]
+            what, who = ABLE.get(ability, (ability, "another one"))
             return f"{network.name} has no {what}; {who} has"
     return None

@@ -129,10 +129,11 @@ def _fid(e, num: int, full: bool) -> dict[str, float]:
     fake = distribution.Moments(e.network.size)
     fake.add(e.fakes("features", num))
     e.counted("drawn pictures", fake.count, num)
+    distance = distribution.frechet(real, fake)
     for name, moments in (("real", real), ("drawn", fake)):
         if degenerate := distribution.singular(moments):
             e.note(f"singular ({name}: {degenerate})")
-    return {"": distribution.frechet(real, fake)}
+    return {"": distance}
 
 
 def _real_rows(e, column: str, num: int, full: bool, most: int):
@@ -222,6 +223,7 @@ METRICS = (
         "as in training; a smaller set begins again (Heusel et al. 2017)",
         lambda e, num: _fid(e, num, False),
         fakes=ONCE,
+        needs=("__call__",),
     ),
     Metric(
         "fid",
@@ -230,6 +232,7 @@ METRICS = (
         "Frechet distance to all real pictures, not mirrored (Karras et al. 2020, ADA)",
         lambda e, num: _fid(e, num, True),
         fakes=ONCE,
+        needs=("__call__",),
     ),
     Metric(
         "kid",
@@ -239,6 +242,7 @@ METRICS = (
         "picture at most once",
         lambda e, num: _kid(e, num, False),
         fakes=ONCE,
+        needs=("__call__",),
     ),
     Metric(
         "kid",
@@ -247,6 +251,7 @@ METRICS = (
         "kernel distance to all real pictures, up to 1,000,000, not mirrored",
         lambda e, num: _kid(e, num, True),
         fakes=ONCE,
+        needs=("__call__",),
     ),
     Metric(
         "is",
@@ -267,6 +272,7 @@ METRICS = (
         lambda e, num: _precision(e, num, False),
         values=MANY,
         fakes=("manifold",),
+        needs=("__call__",),
     ),
     Metric(
         "pr",
@@ -276,6 +282,7 @@ METRICS = (
         lambda e, num: _precision(e, num, True),
         values=MANY,
         fakes=("manifold",),
+        needs=("__call__",),
     ),
     # 100,000 steps as StyleGAN's numbers, 50,000 as StyleGAN2's (also of the first
     # four: ppl50k_wend).
