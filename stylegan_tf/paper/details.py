@@ -98,7 +98,8 @@ def noise_layers(p: Painter) -> Figure:
     fine = _fine_noise(p, len(stored))
     coarse = [i for i in range(len(stored)) if i not in fine]
     tops = ["All layers", "No noise"]
-    tops += [f"Layers {latents.layers_text(own)}" for own in (fine, coarse)]
+    for own in (fine, coarse):
+        tops.append(f"Layer{'s' * (len(own) != 1)} {latents.layers_text(own)}")
     rows, lefts = [], []
     for i in range(len(ws)):
         own = who.maps(i) or stored
