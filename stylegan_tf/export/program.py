@@ -68,6 +68,7 @@ class Program:
         self.noise = noise
         self.shapes = self.config.noise_shapes(self.resolution)
         self.center = center_of(generator)
+        self._parts: dict = {}  # by batch size
         # Functions of their own: traced once, however many signatures call them.
         self.styles = tf.function(self._styles, autograph=False)
         self.synthesize = tf.function(self._synthesize, autograph=False)
@@ -97,7 +98,13 @@ class Program:
         Args:
             batch: pictures a call; None = any number.
         """
-        specs = self.specs(batch)
+        if batch not in self._parts:
+            self._parts[batch] = self._traced(self.specs(batch))
+        return self._parts[batch]
+
+    def _traced(
+        self, specs: dict[str, tf.TensorSpec]
+    ) -> dict[str, PolymorphicFunction]:
         first = [s for name, s in specs.items() if name != "ws"]
         psi = tf.TensorSpec([], tf.float32, "psi")
 
