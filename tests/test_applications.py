@@ -1,5 +1,7 @@
 """metrics/applications.py: Keras' networks as feature networks, without a download."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -19,22 +21,46 @@ def vgg():
     return applications.load("vgg16", input_size=32, weights=None)
 
 
+def tiny_net(include_top=True, weights="imagenet", input_shape=None, pooling=None):
+    """What a function of `keras.applications` does, in a few layers."""
+    inputs = keras.Input(input_shape or (224, 224, 3))
+    x = keras.layers.Conv2D(6, 5, strides=4)(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.DepthwiseConv2D(3, activation="relu")(x)
+    x = keras.layers.Conv2D(8, 1, activation="relu")(x)
+    if include_top:
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        x = keras.layers.Dense(10, "softmax")(x)
+    elif pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, x)
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Keras has a small network more."""
+    tiny_net.__module__ = "keras.src.applications.tiny"
+    place = types.SimpleNamespace(preprocess_input=lambda x: x / 100 - 1)
+    monkeypatch.setattr(keras.applications, "TinyNet", tiny_net, raising=False)
+    monkeypatch.setattr(keras.applications, "tiny", place, raising=False)
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A MobileNet, whole and without its last layer, in Keras' formats."""
+    """The small network, whole and without its last layer, in Keras' formats."""
     folder = tmp_path_factory.mktemp("weights")
-    keras.utils.set_random_seed(3)
-    whole = keras.applications.MobileNet(weights=None)
+    whole = tiny_net(weights=None)
     rng = np.random.default_rng(0)
-    for v in whole.weights:
-        if "kernel" in v.path:
-            v.assign(rng.normal(size=v.shape) * np.sqrt(2 / np.prod(v.shape[:2])))
-            if "depthwise" not in v.path:
-                v.assign(v / np.sqrt(v.shape[2]))
-    whole.save(folder / "whole.h5")  # the format that ImageNet's weights are in
-    body = keras.Model(whole.inputs, whole.get_layer("conv_pw_13_relu").output)
-    body.save(folder / "body.h5")
-    body.save_weights(folder / "body.weights.h5")
+    for v in whole.weights:  # moments of the normalisation included
+        v.assign(np.abs(rng.normal(size=v.shape)) + 0.1 if v.ndim == 1 else v)
+    body = tiny_net(False, None, pooling="avg")
+    body.set_weights(whole.get_weights()[: len(body.weights)])
+    for name, model in {"whole": whole, "body": body}.items():
+        model.save(folder / f"{name}.h5")  # the format of the published weights
+        model.save_weights(folder / f"{name}.weights.h5")
     return whole, body, folder
 
 
@@ -45,14 +71,19 @@ def test_the_networks_that_there_are():
         applications.load("Inception", weights=None)
 
 
-def test_random_weights_are_the_same_everywhere(vgg):
-    assert vgg.name == "keras-VGG16-random-32px" and vgg.size == 512
+def test_random_weights_are_the_same_everywhere(tiny, vgg):
+    one = applications.load("tinynet", weights=None)
     keras.utils.set_random_seed(99)
-    again = applications.load("VGG16", input_size=32, weights=None)
+    again = applications.load("TinyNet", weights=None)
     images = pictures()
-    np.testing.assert_array_equal(again(images), vgg(images))
-    assert not hasattr(vgg, "probabilities")
-    assert vgg(images).dtype == np.float32 and 0.1 < vgg(images).std() < 10
+    assert one.name == "keras-TinyNet-random" and one.size == 8 and one.side == 224
+    np.testing.assert_array_equal(again(images), one(images))
+    assert vgg.name == "keras-VGG16-random-32px" and vgg.size == 512
+    for network in (one, vgg):
+        found = network(images)
+        assert not hasattr(network, "probabilities")
+        assert found.dtype == np.float32 and 0.1 < found.std() < 10
+        assert np.ptp(found, 0).max() > 0.01
 
 
 def test_features_are_of_resized_and_prepared_pictures(vgg):
@@ -60,7 +91,7 @@ def test_features_are_of_resized_and_prepared_pictures(vgg):
     images = pictures(3, 80, 33)
     body = vgg._body
     resized = tf.image.resize(images, [32, 32], antialias=True).numpy()
-    prepared = resized[..., ::-1] - [103.939, 116.779, 123.68]
+    prepared = np.float32(resized[..., ::-1] - [103.939, 116.779, 123.68])
     maps = keras.Model(body.inputs, body.get_layer("block5_pool").output)(prepared)
     want = np.mean(maps, axis=(1, 2))
     scale = vgg(images)[0] @ want[0] / (want[0] @ want[0])
@@ -100,47 +131,55 @@ def test_distance_of_activations(vgg):
     assert np.isfinite(slope).all() and np.all(moved < value)
 
 
-def test_a_whole_file_gives_features_and_classes(saved):
+@pytest.mark.parametrize("kind", [".h5", ".weights.h5"])
+def test_a_whole_file_gives_features_and_classes(tiny, saved, kind):
     whole, body, folder = saved
-    path = folder / "whole.h5"
-    network = applications.load("MobileNet", weights=path)
-    assert network.name == f"keras-MobileNet-file-{network.checksum[:8]}"
-    assert network.side == 224 and network.size == 1024
+    network = applications.load("TinyNet", weights=folder / f"whole{kind}")
+    assert network.name == f"keras-TinyNet-file-{network.checksum[:8]}"
+    assert not hasattr(network, "distance")
     images = pictures()
-    resized = tf.image.resize(images, [224, 224], antialias=True) / 127.5 - 1
-    want = np.mean(body(resized, training=False), axis=(1, 2))
-    assert want.std() > 1e-3 and np.ptp(want, 0).max() > 1e-3
-    np.testing.assert_allclose(network(images), want, rtol=1e-4, atol=1e-5)
+    resized = tf.image.resize(images, [224, 224], antialias=True) / 100 - 1
+    want = body(resized, training=False)
+    assert np.ptp(want, 0).max() > 0.003
+    np.testing.assert_allclose(network(images), want, rtol=1e-5, atol=1e-6)
     odds = network.probabilities(images)
-    np.testing.assert_allclose(odds, whole(resized, training=False), atol=1e-6)
+    assert np.ptp(odds, 0).max() > 1e-5
+    np.testing.assert_allclose(odds, whole(resized, training=False), rtol=1e-5)
     np.testing.assert_allclose(odds.sum(1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("file", ["body.h5", "body.weights.h5"])
-def test_a_file_without_the_last_layer(saved, file):
-    path = saved[2] / file
-    network = applications.load("MobileNet", 64, weights=str(path))
-    assert network.name == f"keras-MobileNet-file-{network.checksum[:8]}-64px"
+@pytest.mark.parametrize("kind", [".h5", ".weights.h5"])
+def test_a_file_without_the_last_layer(tiny, saved, kind):
+    path = saved[2] / f"body{kind}"
+    network = applications.load("TinyNet", 64, weights=str(path))
+    assert network.name == f"keras-TinyNet-file-{network.checksum[:8]}-64px"
     assert not hasattr(network, "probabilities")
     images = pictures()
-    resized = tf.image.resize(images, [64, 64], antialias=True) / 127.5 - 1
-    small = keras.applications.MobileNet(
-        include_top=False, weights=None, input_shape=(64, 64, 3)
-    )
+    resized = tf.image.resize(images, [64, 64], antialias=True) / 100 - 1
+    small = tiny_net(False, None, (64, 64, 3), "avg")
     small.set_weights(saved[1].get_weights())
-    want = np.mean(small(resized, training=False), axis=(1, 2))
-    np.testing.assert_allclose(network(images), want, rtol=1e-4, atol=1e-5)
+    want = small(resized, training=False)
+    np.testing.assert_allclose(network(images), want, rtol=1e-5, atol=1e-6)
 
 
-def test_files_and_sizes_that_do_not_fit(saved, tmp_path):
+def test_files_and_sizes_that_do_not_fit(tiny, saved, tmp_path):
     with pytest.raises(UserError, match="there is no such file"):
         applications.load("VGG16", weights=tmp_path / "no.h5")
     broken = tmp_path / "broken.weights.h5"
     broken.write_bytes(b"no weights")
-    with pytest.raises(UserError, match="has no weights of Keras' MobileNet"):
-        applications.load("MobileNet", weights=broken)
-    with pytest.raises(UserError, match="cannot be built.*at least 32"):
-        applications.load("MobileNet", 16, weights=None)
+    keras.Sequential([keras.Input([3]), keras.layers.Dense(2)]).save_weights(
+        tmp_path / "other.weights.h5"
+    )
+    short = tiny_net(False, None)  # a layer less, which Keras would leave at random
+    part = keras.Model(short.inputs, short.layers[-2].output)
+    part.save_weights(tmp_path / "part.weights.h5")
+    for path in (broken, *tmp_path.glob("*t*.weights.h5")):
+        with pytest.raises(UserError, match="has no weights of Keras' TinyNet"):
+            applications.load("TinyNet", weights=path)
+    with pytest.raises(UserError, match="at least 32 pixels a side, not 16"):
+        applications.load("VGG16", 16, weights=None)
+    with pytest.raises(UserError, match="InceptionV3 cannot be built.*at least 75"):
+        applications.load("InceptionV3", 74, weights=None)
 
 
 def test_a_failed_download_says_where_the_file_goes(monkeypatch, tmp_path):
@@ -153,12 +192,19 @@ def test_a_failed_download_says_where_the_file_goes(monkeypatch, tmp_path):
     assert str(caught.value).endswith(str(tmp_path / "models" / file))
 
 
-def test_the_dtype_of_a_training_beside_does_not_matter(vgg):
-    images, before = pictures(), keras.config.dtype_policy()
+def test_the_dtype_of_a_training_beside_does_not_matter(tiny, saved):
+    path, images = saved[2] / "whole.h5", pictures()
+    want, before = (
+        applications.load("TinyNet", weights=path),
+        keras.config.dtype_policy(),
+    )
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        found = applications.load("VGG16", input_size=32, weights=None)(images)
+        found = applications.load("TinyNet", weights=path)
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        np.testing.assert_array_equal(found(images), want(images))
+        np.testing.assert_array_equal(
+            found.probabilities(images), want.probabilities(images)
+        )
     finally:
         keras.config.set_dtype_policy(before)
-    np.testing.assert_array_equal(found, vgg(images))

@@ -9,6 +9,7 @@ the network was trained at, and prepared by its own `preprocess_input`.
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ SIDES |= {f"EfficientNetB{i}": side for i, side in enumerate(_B)}
 SIDES |= {f"EfficientNetV2B{i}": side for i, side in enumerate(_B[:4])}
 SIDES |= {"EfficientNetV2S": 384, "EfficientNetV2M": 480, "EfficientNetV2L": 480}
 SIDE = 224  # of all others
+SMALLEST = 32  # some need more, and say so
 TAPS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
 
 
@@ -141,8 +143,13 @@ def load(
     known = {found.lower(): found for found in names()}
     if name.lower() not in known:
         raise UserError(f"Keras has no network {name!r}; it has {', '.join(names())}.")
+    side = input_size or SIDES.get(known[name.lower()], SIDE)
+    if side < SMALLEST:
+        raise UserError(
+            f"Keras' networks take pictures of at least {SMALLEST} pixels a side, not "
+            f"{side}: the input size, to which pictures are resized."
+        )
     recipe = _Recipe(known[name.lower()], weights)
-    side = input_size or recipe.side
     kind = {None: "random", "imagenet": "imagenet"}.get(recipe.weights)
     kind = kind or f"file-{recipe.checksum[:8]}"
     other = "" if side == recipe.side else f"-{side}px"
@@ -194,7 +201,9 @@ class _Recipe:
 
     def _built(self, weights: str | None, **settings) -> keras.Model:
         try:
-            with _float32():
+            with _float32(), warnings.catch_warnings():
+                # Keras only warns where a file lacks the weights of some layers.
+                warnings.filterwarnings("error", "Skipping|A total of", UserWarning)
                 model = self._make(weights=weights, **settings)
         except Exception as e:  # Keras has no narrower one for a failed download
             raise _explained(e, self.name, weights) from e
