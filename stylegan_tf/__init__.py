@@ -37,6 +37,8 @@ _WHERE = {
     "UserError": "errors",
     "draw": "sampling",
     "load": "export",
+    "load_inception": "metrics.published",
+    "load_lpips": "metrics.published",
     "load_networks": "official",
 }
 __all__ = sorted(_WHERE)

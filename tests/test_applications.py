@@ -1,6 +1,7 @@
 """metrics/applications.py: Keras' networks as feature networks, without a download."""
 
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -180,6 +181,17 @@ def test_files_and_sizes_that_do_not_fit(tiny, saved, tmp_path):
         applications.load("VGG16", 16, weights=None)
     with pytest.raises(UserError, match="InceptionV3 cannot be built.*at least 75"):
         applications.load("InceptionV3", 74, weights=None)
+
+
+def test_files_that_lack_some_layers_are_refused(tiny, saved, monkeypatch):
+    """Keras warns, and leaves those layers at random."""
+
+    def warn(model, path):
+        warnings.warn("Skipping nested container at 'layers'", stacklevel=2)
+
+    monkeypatch.setattr(keras.Model, "load_weights", warn)
+    with pytest.raises(UserError, match="Skipping nested"):
+        applications.load("TinyNet", weights=saved[2] / "whole.h5")
 
 
 def test_a_failed_download_says_where_the_file_goes(monkeypatch, tmp_path):

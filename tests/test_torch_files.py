@@ -227,6 +227,7 @@ BARE = writer.dumped(GOOD)
         (writer.archive(GOOD, b"\x80\2}X\1\0\0\0aK\1s."), "no tensor"),
         (writer.archive(GOOD, b"\x80\2X\1\0\0\0aQ."), "kind or place"),
         (writer.archive(GOOD, b"\x80\2P0\n."), "PERSID"),
+        (writer.archive(GOOD, b"\x80\2cos\nsystem\n."), "asks for 'os.system'"),
         (writer.archive(GOOD, b"\x80\2" + b"(" * 100_001 + b"."), "operations"),
         (writer.archive(GOOD, b"\x80\2X\xff\xff\xff\xffa."), "cut short"),
         (writer.archive(GOOD, b"\x80\5\x8d" + b"\xff" * 7 + b"\x7fa."), "cut short"),
