@@ -41,6 +41,8 @@ _WHERE = {
     "UserError": "errors",
     "draw": "sampling",
     "load": "export",
+    "load_inception": "metrics.published",
+    "load_lpips": "metrics.published",
     "load_latents": "latents",
     "load_networks": "official",
     "project": "projector",

@@ -1,11 +1,11 @@
 """Files of published networks: found on disk, or downloaded once and checked."""
 
 import hashlib
+import http.client
 import json
 import os
 import re
 import tempfile
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -55,7 +55,7 @@ def fetch(place: str | Path, cache=None, progress: bool = True) -> Path:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _download(place, path, progress)
-        except (OSError, ValueError, urllib.error.URLError) as e:
+        except (OSError, ValueError, http.client.HTTPException) as e:
             if isinstance(e, UserError):
                 raise
             reason = getattr(e, "reason", None) or e

@@ -134,7 +134,7 @@ def _prepared(pooled: Callable) -> Callable:
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
     def whole(images: tf.Tensor) -> tf.Tensor:
-        x = tf.compat.v1.image.resize_bilinear(images, [SIDE, SIDE])
+        x = tf.raw_ops.ResizeBilinear(images=images, size=[SIDE, SIDE])
         return pooled((x - 128) / 128)
 
     return whole
