@@ -35,7 +35,7 @@ def ran(tmp_path_factory):
     """The notebook with what its cells put out, and the folder that it ran in."""
     notebook, folder = read(), tmp_path_factory.mktemp("notebook")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("STYLEGAN_TF_CACHE", str(folder / "cache"))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         [settings] = [c for c in notebook.cells if "parameters" in _tags(c)]
         settings.source += TINY
