@@ -29,6 +29,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
     },
+    package_data={"stylegan_tf": ["metrics/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",

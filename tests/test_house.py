@@ -28,7 +28,7 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule networks official sampling",
-    "metrics": "ops networks",
+    "metrics": "errors config ops latents networks data sampling",
     "sampling": "errors latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official",
