@@ -24,6 +24,14 @@ def network():
     return builtin.load()
 
 
+@pytest.fixture
+def eagerly():
+    """A step or two is sooner done without a graph."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def seen():
     """150 faces of 32 x 32 that no training has seen, and their factors."""
@@ -100,7 +108,7 @@ def test_large_pictures_are_shrunk_without_aliasing(network):
     fine = np.zeros((1, 256, 256, 3), np.uint8)
     fine[:, :, ::2] = 255  # stripes of one pixel: grey at 64
     seen = builtin.resized(fine).numpy()
-    np.testing.assert_allclose(seen, 127.5, atol=2)
+    np.testing.assert_allclose(seen[:, :, 1:-1], 127.5, atol=2)
     wide = np.zeros((2, 40, 100, 3), np.uint8)
     assert network(wide).shape == (2, 128)
 
@@ -140,8 +148,8 @@ def test_distance_grows_with_the_change_and_has_gradients(network, seen):
 
 def test_frechet_distance_rises_with_everything_that_is_wrong(network):
     bench = script("builtin")
-    real, _ = bench.faces(0, 300, 32)
-    fake, classes = bench.faces(300, 300, 32)
+    real, _ = bench.faces(0, 200, 32)
+    fake, classes = bench.faces(200, 200, 32)
     curves = bench.measure(network, real, fake, classes)
     assert list(curves) == ["blur", "noise", "JPEG", "classes kept", "different faces"]
     assert not bench.falls(curves)
@@ -194,9 +202,8 @@ def test_training_faces_are_no_data_set_of_the_demo():
     np.testing.assert_allclose(truth[9, 5], 2 * values["skin"] - 1, rtol=1e-6)
 
 
-def test_training_learns_and_repeats():
-    tf.config.experimental.enable_op_determinism()
-    a, b = (builtin_training.on_demo(256, 2) for _ in range(2))
+def test_training_repeats(eagerly):
+    a, b = (builtin_training.on_demo(128, 1) for _ in range(2))
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], name)
@@ -281,10 +288,11 @@ def test_the_demo_is_known_by_its_pictures(pictures, tmp_path):
     assert not builtin.is_demo(Manifest.load(copy))
 
 
-def test_other_data_gets_a_network_of_its_own_once(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(builtin_own, "STEPS", 3)
+def test_other_data_gets_a_network_of_its_own_once(
+    folders, tmp_path, monkeypatch, eagerly
+):
     made = builtin_own.train
-    monkeypatch.setattr(builtin_own, "train", lambda k, progress: made(k, 3))
+    monkeypatch.setattr(builtin_own, "train", lambda k, progress: made(k, 2))
     first = builtin.load(folders["auto"], tmp_path, progress=False)
     key = builtin.fingerprint(Manifest.load(folders["auto"]))
     assert first.name == f"builtin-v1-{key[:8]}" and first.channels == 1
@@ -298,7 +306,7 @@ def test_other_data_gets_a_network_of_its_own_once(folders, tmp_path, monkeypatc
     monkeypatch.setattr(builtin_own, "train", None)  # it is not called again
     again = builtin.load(folders["auto"], tmp_path)
     np.testing.assert_array_equal(again(grey), first(grey))
-    weights, _ = made(Manifest.load(folders["auto"]), 3)
+    weights, _ = made(Manifest.load(folders["auto"]), 2)
     fresh = {n: w.astype(np.float16) for n, w in weights.items()}
     with np.load(tmp_path / "builtin" / f"{first.name}.npz") as file:
         for name, w in fresh.items():
@@ -309,8 +317,9 @@ def test_learning_without_labels_tells_pictures_and_changes_apart(folders, monke
     """The loss falls well below that of a guess, 1 for the pictures plus 2/3 or so."""
     losses = []
 
-    def fit(*given, **named):
-        losses.extend(builtin_training.fit(*given, **named))
+    def fit(variables, *given):
+        losses.extend(builtin_training.fit(variables, *given))
+        assert len(variables) == 6 * 3 + 2 * 2  # no heads, without labels
 
     monkeypatch.setattr(builtin_own, "fit", fit)
     weights, heads = builtin_own.train(Manifest.load(folders["none"]), 60, 24)

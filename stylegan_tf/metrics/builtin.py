@@ -15,6 +15,7 @@ antialiasing filter, smaller ones enlarged bilinearly, others than squares stret
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -221,7 +222,7 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.asarray(w, np.float16) for name, w in weights.items()}
     arrays["about"] = np.array(json.dumps([asdict(head) for head in heads]))
-    draft = path.with_name(f".{path.name}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     with open(draft, "wb") as f:
         np.savez_compressed(f, **arrays)
     draft.replace(path)

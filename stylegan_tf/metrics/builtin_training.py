@@ -100,24 +100,22 @@ def folded(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def fit(
-    model: keras.Model,
+    variables: Sequence[keras.Variable],
     loss: Callable[[Batch], tf.Tensor],
     batches: Iterator[Batch],
     steps: int,
     rate: float = RATE,
-    variables: Sequence = (),
     progress: bool = False,
     what: str = "training",
 ) -> list[float]:
     """Adam on a rate that falls to zero along half a cosine.
 
     Args:
-        model: what is trained.
-        loss: a batch to a scalar; it calls the model with training=True.
+        variables: what is trained.
+        loss: a batch to a scalar; it calls models with training=True.
         batches: as many as steps, all of one shape.
         steps: of training.
         rate: the highest learning rate.
-        variables: trained besides the model's.
         progress: show a bar.
         what: its title.
 
@@ -128,15 +126,14 @@ def fit(
         0.0, steps, warmup_target=rate, warmup_steps=min(100, steps // 10)
     )
     optimizer = keras.optimizers.Adam(schedule)
-    trained = [*model.trainable_variables, *variables]
-    optimizer.build(trained)
+    optimizer.build(variables)
 
     @tf.function(autograph=False)
     def step(batch):
         with tf.GradientTape() as tape:
             value = loss(batch)
-        gradients = tape.gradient(value, [v.value for v in trained])
-        optimizer.apply(gradients, trained)
+        gradients = tape.gradient(value, [v.value for v in variables])
+        optimizer.apply(gradients, variables)
         return value
 
     bar = tqdm(total=steps, desc=what, unit="step", disable=None if progress else True)
@@ -210,7 +207,8 @@ def on_demo(
                     noise = tf.constant(rng.integers(2**31, size=2), tf.int32)
                     yield tf.constant(images[rows]), truth[rows], changes, noise
 
-    fit(model, loss, batches(), epochs * (count // BATCH), progress=progress)
+    steps = epochs * (count // BATCH)
+    fit(model.trainable_variables, loss, batches(), steps, progress=progress)
     return folded(model)
 
 

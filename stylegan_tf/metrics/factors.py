@@ -134,6 +134,20 @@ def sap(codes: np.ndarray, factors: FACTORS) -> float:
     return float(np.mean(gaps))
 
 
+def scores(codes: np.ndarray, factors: FACTORS, seed: int = 0) -> dict[str, float]:
+    """All of them: `dci_d`, `dci_c`, `dci_i`, `mig` and `sap`.
+
+    Args:
+        codes, factors: as above.
+        seed: as of `dci`.
+
+    Raises:
+        ValueError: as of `dci`.
+    """
+    found = {f"dci_{name}": value for name, value in dci(codes, factors, seed).items()}
+    return found | {"mig": mig(codes, factors), "sap": sap(codes, factors)}
+
+
 # ---------------------------------------------------------------------------
 # A model
 
@@ -171,10 +185,8 @@ def measure(
     out: dict[str, float] = {}
     try:
         for space in spaces:
-            own = codes[space]
-            scores = {f"dci_{k}": v for k, v in dci(own, factors, seed).items()}
-            scores |= {"mig": mig(own, factors), "sap": sap(own, factors)}
-            out |= {f"{name}_{space}": value for name, value in scores.items()}
+            found = scores(codes[space], factors, seed)
+            out |= {f"{name}_{space}": value for name, value in found.items()}
     except ValueError as error:
         raise UserError(f"no disentanglement of {num} pictures: {error}") from error
     return out | {"factors": float(len(_checked(codes["z"], factors)[1]))}
