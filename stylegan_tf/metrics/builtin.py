@@ -30,7 +30,7 @@ from stylegan_tf.errors import UserError
 
 NAME = "builtin-v1"  # another architecture or other weights need another version
 WEIGHTS = Path(__file__).with_name(f"{NAME}.npz")
-SHA256 = "of `digest`; benchmarks/train_builtin.py prints it"
+SHA256 = "90847688543586702a48f96c0ebb2f6d78a252b495ed9f2edbcc0c07dca1e7a8"
 SIDE = 64  # pixels along each side, of what the network sees
 SIZE = 128  # of a feature vector
 # Kernel, stride, maps and the pooling that follows: 64 -> 32 -> 16 -> 8 -> 4 -> 4.
