@@ -41,6 +41,7 @@ setup(
         "explore": EXPLORE,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE],
     },
+    package_data={"stylegan_tf": ["metrics/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",

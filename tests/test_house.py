@@ -33,7 +33,7 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule latents figures networks official data sampling",
-    "metrics": "errors config latents ops networks data export official",
+    "metrics": "errors config latents ops networks data export official sampling",
     "projector": "errors latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "

@@ -1,0 +1,163 @@
+"""Which layer of a StyleGAN controls what, and how its latents hold it.
+
+    python benchmarks/factors.py --models=runs/00000-demo-demo
+    python benchmarks/factors.py --models=RUN,RUN2 --pairs=1000 --out=docs/factors.png
+    python benchmarks/factors.py --models=bench/ladder-f,bench/ladder-b --scores=only
+
+For models of the built-in faces. The figure has a panel for each model with styles by
+layer: the share of every factor that one layer's style brings along when it is taken
+from another picture (`stylegan_tf/metrics/layer_control.py` says what exactly), grey
+where it is no more than the feature network's own confusion. The factors of pose and
+shape are above the line, colours below.
+
+Two tables follow: where each factor is controlled, and DCI, MIG and SAP of z and w
+(`stylegan_tf/metrics/factors.py`). A folder with several runs stands for its last one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("models", [], "Runs or models, with commas.", flag_values=FLAGS)
+flags.DEFINE_integer("pairs", 1000, "Pairs of seeds.", lower_bound=2, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "num", 4000, "Pictures for the scores.", lower_bound=100, flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "scores",
+    "yes",
+    ["yes", "no", "only"],
+    "Compute DCI, MIG and SAP: beside the figure, not, or nothing else.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("out", "docs/factors.png", "The figure.", flag_values=FLAGS)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measures, prints, draws."""
+    from stylegan_tf.errors import UserError
+
+    if not FLAGS.models:
+        raise UserError("name models of the built-in faces with --models=RUN,RUN2.")
+    cli.load_tensorflow()
+    from stylegan_tf import export
+    from stylegan_tf.metrics import builtin, factors, layer_control
+
+    network, tables, scores = builtin.load(), {}, {}
+    for name in FLAGS.models:
+        model = export.load(run_in(name))
+        if FLAGS.scores != "only" and model.config.num_styles > 1:
+            tables[name] = layer_control.layer_table(
+                model, network, FLAGS.pairs, progress=True
+            )
+        if FLAGS.scores != "no":
+            spaces = ("z", "w", "w_pca")
+            scores[name] = factors.measure(
+                model, network, FLAGS.num, spaces, progress=True
+            )
+    if tables:
+        print(where_table(tables, network.name))
+        figure(tables, network.name, FLAGS.out)
+    if scores:
+        print(score_table(scores, network.name))
+    return 0
+
+
+def run_in(folder: str) -> Path:
+    """A model's path: as given, or the last run in a folder of runs."""
+    runs = sorted(Path(folder).glob("[0-9]*-*"))
+    return runs[-1] if runs else Path(folder)
+
+
+def ordered(table) -> tuple[list[int], int]:
+    """Rows, pose and shape first; and how many those are."""
+    from stylegan_tf.metrics.layer_control import COLOUR, SHAPE
+
+    names = list(table.factors)
+    shape = [names.index(name) for name in SHAPE if name in names]
+    return shape + [names.index(name) for name in COLOUR if name in names], len(shape)
+
+
+def where_table(tables: dict, network: str) -> str:
+    """By factor: the layer with the largest share, and the centre, in Markdown."""
+    head = [f"factor [{network}]", *(Path(name).name for name in tables)]
+    lines = [head, ["---"] * len(head)]
+    first = next(iter(tables.values()))
+    for row in ordered(first)[0]:
+        cells = [first.factors[row]]
+        for t in tables.values():
+            best = int(t.share[row, : t.singles].argmax())
+            share, error = t.share[row, best], t.error[row, best]
+            doubt = "" if share > t.own_error[row] else "?"
+            found = f"{t.layers[best]}: {share:.2f} ± {error:.2f}{doubt}"
+            cells.append(f"{found}, around {2 ** t.center()[row]:.0f}")
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score_table(scores: dict, network: str) -> str:
+    """A row for each model and space, in Markdown."""
+    columns = {"dci_d": "D", "dci_c": "C", "dci_i": "I", "mig": "MIG", "sap": "SAP"}
+    lines = [["model", f"space [{network}]", *columns.values()]]
+    lines.append(["---"] * len(lines[0]))
+    for name, found in scores.items():
+        for space in ("z", "w", "w_pca"):
+            values = [f"{found[f'{column}_{space}']:.3f}" for column in columns]
+            lines.append([Path(name).name, space, *values])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def figure(tables: dict, network: str, path: str) -> None:
+    """Heat maps side by side."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    widths = [len(t.layers) + 1 for t in tables.values()]
+    fig, axes = pyplot.subplots(
+        1,
+        len(tables),
+        figsize=(1.6 + 0.42 * sum(widths), 5.2),
+        width_ratios=widths,
+        squeeze=False,
+    )
+    for axis, (name, t) in zip(axes[0], tables.items(), strict=True):
+        panel(axis, t, Path(name).name)
+    fig.suptitle(
+        f"share of a factor that a layer's style brings along [{network}]; "
+        "grey: within the network's own error",
+        fontsize=9,
+    )
+    fig.tight_layout()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, dpi=90)
+
+
+def panel(axis, t, title: str) -> None:
+    """One model's heat map, numbers in the cells."""
+    import numpy as np
+
+    rows, shapes = ordered(t)
+    share, own = t.share[rows], t.own_error[rows, None]
+    axis.imshow(np.clip(share, 0, 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (i, j), value in np.ndenumerate(share):
+        sure = not value < own[i, 0]
+        colour = ("white" if value > 0.6 else "black") if sure else "darkgrey"
+        axis.text(
+            j, i, f"{value:.2f}"[-3 if value < 1 else 0 :], ha="center", va="center",
+            fontsize=6, color=colour,
+        )  # fmt: skip
+    names = [f"{t.factors[r]} ({t.own_error[r]:.2f})" for r in rows]
+    axis.set_yticks(range(len(rows)), names, fontsize=7)
+    axis.set_xticks(range(len(t.layers)), t.layers, fontsize=7, rotation=90)
+    axis.axhline(shapes - 0.5, color="black", linewidth=1.2)
+    axis.axvline(t.singles - 0.5, color="black", linewidth=1.2)
+    axis.set_title(title, fontsize=8)
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
