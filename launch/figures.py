@@ -112,7 +112,7 @@ flags.DEFINE_bool("loop", True, "A film returns to its start.", flag_values=FLAG
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     out = _check()
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export, figures, paper, video
 
     model = export.load(FLAGS.model)

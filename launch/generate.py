@@ -177,7 +177,7 @@ flags.DEFINE_bool(
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     _check()
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export
 
     model = export.load(FLAGS.model)

@@ -19,6 +19,7 @@ ROOMS = {
     "schedule": "config errors",
     "presets": "config errors",
     "files": "errors",
+    "precision": "",
     "latents": "errors files",
     "figures": "files",
     "video": "errors files figures",
@@ -34,7 +35,7 @@ ROOMS = {
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule files latents figures networks official data "
-    "sampling",
+    "sampling precision",
     "metrics": "errors config latents ops networks data export official sampling",
     "projector": "errors latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
