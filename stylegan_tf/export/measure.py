@@ -1,7 +1,7 @@
 """Does a file draw what the Keras model draws, and how fast?
 
 `Reference` computes pictures with the Keras model itself, by `sampling`'s rules and not
-by the functions that files are made of; `check` holds a file to them. Errors are in the
+by the functions that files are made of; `judge` holds a file to them. Errors are in the
 units of the pictures, which go from -1 to 1.
 """
 
@@ -16,6 +16,7 @@ from stylegan_tf import figures, latents, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.export.program import pixels
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.precision import exact_float32
 
 TOLERANCE = 1e-3  # most that a pixel of a float32 file may be off
 ROUGH = 0.1  # most that the pixels of a quantised file may be off on average
@@ -127,6 +128,7 @@ def _normal(seeds: Sequence[int], stream: int, shape: tuple[int, ...]) -> np.nda
 # ---------------------------------------------------------------------------
 
 
+@exact_float32()
 def compare(
     reference: Reference, run: Mapping[str, Run], batch: int | None = None
 ) -> Errors:
