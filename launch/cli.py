@@ -77,11 +77,16 @@ def _before_tensorflow() -> None:
     logging.set_verbosity(logging.WARNING)
 
 
-def load_tensorflow() -> None:
+def load_tensorflow(exact: bool = False) -> None:
     """Imports TensorFlow without the lines that its libraries print while loading.
 
     They come from C++, before any log level is in force. What was held back is shown
     if the import fails.
+
+    Args:
+        exact: whether float32 is float32 on GPUs, too, so that a picture is the same
+            whatever script draws it; training prefers the speed of TF32
+            (`stylegan_tf.precision`).
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held, _stderr_to(held):
@@ -90,6 +95,8 @@ def load_tensorflow() -> None:
 
             if "TF_CONFIG" not in os.environ:  # a cluster must be set up first
                 tf.config.list_logical_devices()
+            if exact:
+                tf.config.experimental.enable_tensor_float_32_execution(False)
         except BaseException:
             held.seek(0)
             sys.stdout.write(held.read().decode(errors="replace"))

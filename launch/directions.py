@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.labels and FLAGS.labels != "demo":
         table = directions.read_labels(FLAGS.labels)
 
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export
 
     model = export.load(FLAGS.model)

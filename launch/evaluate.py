@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.model:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
     requests = suite.parse(FLAGS.metrics, FLAGS.num)
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf.metrics import results
 
     evaluation = _open()

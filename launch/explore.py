@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
     server.check(FLAGS.host, FLAGS.port)
 
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export
     from stylegan_tf.explorer.engine import Engine, directions_of
 

@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
     batch = _batch(FLAGS.batch)
 
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export
     from stylegan_tf.export import card, litert
 

@@ -112,7 +112,7 @@ flags.DEFINE_bool("loop", True, "A film returns to its start.", flag_values=FLAG
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     out = _check()
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export, figures, paper, video
 
     model = export.load(FLAGS.model)
@@ -163,7 +163,7 @@ def _options(model):
     seeds = latents.parse_numbers(FLAGS.seeds) if FLAGS.seeds else None
     classes = latents.parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
     psi = latents.parse_psi(FLAGS.psi, model.config.num_styles) if FLAGS.psi else None
-    file = FLAGS.directions
+    c, file = model.config, FLAGS.directions
     return paper.Options(
         seeds=seeds,
         who=steering.of_file(model, FLAGS.latents) if FLAGS.latents else None,
@@ -174,7 +174,7 @@ def _options(model):
         sweep=latents.parse_sweep(FLAGS.psi_sweep) if FLAGS.psi_sweep else None,
         layers=latents.parse_layers(FLAGS.styles, styles) if FLAGS.styles else None,
         classes=classes,
-        directions=directions.load(file, model.config.w_dim) if file else None,
+        directions=directions.load(file, c.num_styles, c.w_dim) if file else None,
         cell=FLAGS.cell,
         progress=True,
     )

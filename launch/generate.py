@@ -177,7 +177,7 @@ flags.DEFINE_bool(
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     _check()
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export
 
     model = export.load(FLAGS.model)
@@ -247,7 +247,8 @@ def _steering(model, mix: bool = True, edit: bool = True, **truncation):
     edits = [steering.parse_edit(t, count) for t in FLAGS.edit] if edit else []
     file, known = FLAGS.directions, None
     if file and edits:
-        known = directions.load(file, model.config.w_dim)
+        c = model.config
+        known = directions.load(file, c.num_styles, c.w_dim)
     find = steering.Finder(model, known)
     made = steering.Steering(model, mixes, edits, find, **truncation)
     return made if mixes or edits else None

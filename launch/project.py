@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
             "name pictures with --images=FILE,FOLDER, or seeds of the model with "
             "--target_seeds=0-31; one of the two."
         )
-    cli.load_tensorflow()
+    cli.load_tensorflow(exact=True)
     from stylegan_tf import export, projector
     from stylegan_tf.projector import report
 

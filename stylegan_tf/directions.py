@@ -14,9 +14,7 @@ their signs included: the largest entry is positive, or, with labels, the label 
 """
 
 import csv
-import os
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import load_arrays, reals, save_arrays
 
 FOLDS = 5  # of the cross-validation that says how well a label is told from w
+NUMBERS = ("vectors", "scales", "quality")  # of `Directions`
 FEWEST = 10  # pictures of each kind that a boundary is drawn between
 
 
@@ -66,52 +66,45 @@ class Directions:
 
     def save(self, path: Path | str) -> Path:
         """Writes `.npz`, in one step."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with open(temporary, "wb") as f:
-            np.savez(
-                f,
-                names=np.array(self.names, "U"),
-                vectors=self.vectors,
-                scales=self.scales,
-                quality=self.quality,
-                source=np.array(self.source, "U"),
-                layers=np.array(self.layers, int),
-            )
-        os.replace(temporary, path)
-        return path
+        arrays = {name: getattr(self, name) for name in NUMBERS}
+        arrays |= {"names": np.array(self.names, "U")}
+        arrays |= {"source": np.array(self.source, "U")}
+        arrays |= {"layers": np.array(self.layers, int)}
+        return save_arrays(path, arrays)
 
 
-def load(path: Path | str, w_dim: int) -> Directions:
-    """Reads what `Directions.save` wrote.
+def load(path: Path | str, num_styles: int, w_dim: int) -> Directions:
+    """Reads what `Directions.save` wrote, for a model of these sizes.
 
     Raises:
         UserError: no such file, another kind of file, or another model's directions.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as .npz: {error}") from error
-    wanted = ("names", "vectors", "scales", "quality", "source", "layers")
+    found = load_arrays(path)
+    wanted = ("names", *NUMBERS, "source", "layers")
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(
             f"{path} has no {', '.join(missing)}: it holds no directions; "
             f"launch/directions.py writes them."
         )
-    vectors = found["vectors"]
+    numbers = [reals(path, found, name) for name in NUMBERS]
+    vectors, names, layers = numbers[0], found["names"], found["layers"]
     if vectors.ndim != 2 or vectors.shape[1] != w_dim:
         shape = " x ".join(map(str, vectors.shape))
         raise UserError(
             f"{path} holds directions of {shape}; the model's w has {w_dim} values. "
             f"Were they found in another model?"
         )
-    if not {len(found[n]) for n in ("names", "scales", "quality")} == {len(vectors)}:
+    if {x.shape for x in (names, *numbers[1:])} != {(len(vectors),)}:
         raise UserError(f"{path} is damaged: its names and vectors do not match.")
-    names, layers = map(str, found["names"]), map(int, found["layers"])
-    numbers = [found[n].astype(np.float32) for n in ("vectors", "scales", "quality")]
+    if layers.ndim != 1 or layers.dtype.kind not in "iuf":
+        raise UserError(f"{path} is damaged: its layers are no list of numbers.")
+    if layers.size and not 0 <= layers.min() <= layers.max() < num_styles:
+        raise UserError(
+            f"{path} is for layers up to {int(layers.max())}; the model has 0 to "
+            f"{num_styles - 1}. Were they found in another model?"
+        )
+    names, layers = map(str, names), map(int, layers)
     return Directions(tuple(names), *numbers, str(found["source"]), tuple(layers))
 
 

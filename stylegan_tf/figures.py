@@ -6,13 +6,14 @@ figures with their captions on one sheet.
 """
 
 import itertools
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from stylegan_tf.files import in_one_step
 
 Heading = str | np.ndarray
 INK, PAPER = (25, 25, 25), (255, 255, 255)
@@ -61,19 +62,14 @@ def layout(height: int, width: int) -> tuple[int, int, int]:
 
 def save(path: Path | str, picture: np.ndarray) -> Path:
     """Writes one uint8 [H, W, C] picture as PNG, or PDF by its name, in one step."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if picture.shape[-1] == 1:
         picture = picture[..., 0]
-    temporary = path.with_name(f".{path.name}.tmp")
-    if path.suffix.lower() == ".pdf":
-        Image.fromarray(picture).save(
-            temporary, format="PDF", resolution=DPI, quality=95
-        )
-    else:
-        Image.fromarray(picture).save(temporary, format="PNG")
-    os.replace(temporary, path)
-    return path
+    how: dict = {"format": "PNG"}
+    if Path(path).suffix.lower() == ".pdf":
+        how = {"format": "PDF", "resolution": DPI, "quality": 95}
+    with in_one_step(path) as draft:
+        Image.fromarray(picture).save(draft, **how)
+    return Path(path)
 
 
 # ---------------------------------------------------------------------------

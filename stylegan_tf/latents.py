@@ -10,15 +10,14 @@ a number a layer (`truncate`), and the exchange of layers (`mix`, `mixing_table`
 mixing, Karras et al. 2019, section 3.1). Layers are named by `parse_layers`.
 """
 
-import os
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import load_arrays, reals, save_arrays
 
 MAX_SEED = 2**32 - 1
 GROUPS = ("coarse", "middle", "fine")  # of layers, as the paper's figure 3 names them
@@ -331,15 +330,11 @@ class Latents:
 
     def save(self, path: Path | str) -> Path:
         """Writes `.npz`, in one step: `ws`, `names`, `noise0`, `noise1`, ..."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f"noise{i}": m for i, m in enumerate(self.noise or [])}
         names = self.names or tuple(f"{i:04d}" for i in range(len(self.ws)))
-        temporary = path.with_name(f".{path.name}.tmp")
-        with open(temporary, "wb") as f:
-            np.savez(f, ws=self.ws, names=np.array(names, "U"), **arrays)
-        os.replace(temporary, path)
-        return path
+        return save_arrays(
+            path, {"ws": self.ws, "names": np.array(names, "U"), **arrays}
+        )
 
 
 def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
@@ -348,18 +343,15 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
     An array `w` of [N, w_dim], or one style for all layers, is repeated for each.
 
     Raises:
-        UserError: no such file, another kind of file, or another model's styles.
+        UserError: no such file, another kind of file, numbers that are not finite, or
+            another model's styles.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as .npz: {error}") from error
-    ws = arrays.get("ws", arrays.get("w"))
-    if ws is None:
+    arrays = load_arrays(path)
+    key = "ws" if "ws" in arrays else "w"
+    if key not in arrays:
         found = ", ".join(arrays) or "nothing"
         raise UserError(f"{path} holds {found}, and no styles, `ws` or `w`.")
-    ws = np.asarray(ws, np.float32)
+    ws = reals(path, arrays, key)
     ws = ws[:, None] if ws.ndim == 2 else ws
     fits = ws.ndim == 3 and ws.shape[1] in (1, num_styles) and ws.shape[2] == w_dim
     if not fits:
@@ -369,9 +361,17 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
             f"{w_dim}. Were they made with another model?"
         )
     ws = np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
-    maps = sorted((n for n in arrays if re.fullmatch(r"noise\d+", n)), key=_number)
-    names = tuple(map(str, arrays.get("names", [f"{i:04d}" for i in range(len(ws))])))
-    return Latents(ws, [arrays[n] for n in maps] or None, names)
+    kept = sorted((n for n in arrays if re.fullmatch(r"noise\d+", n)), key=_number)
+    maps = [reals(path, arrays, name) for name in kept]
+    numbers = np.array([f"{i:04d}" for i in range(len(ws))], "U")
+    names = arrays.get("names", numbers)
+    rows = {len(m) if m.ndim == 4 else 0 for m in maps} - {1, len(ws)}
+    if names.shape != (len(ws),) or rows:
+        raise UserError(
+            f"{path} is damaged: it holds {len(ws)} styles, and names or noise of "
+            f"another number of pictures."
+        )
+    return Latents(ws, maps or None, tuple(map(str, names)))
 
 
 def _number(name: str) -> int:

@@ -110,8 +110,6 @@ def of_file(model: Generator, path: Path | str) -> Subjects:
             raise UserError(f"{path} has noise maps that the model has no layers for.")
     if not len(kept.ws):
         raise UserError(f"{path} holds no picture.")
-    if not np.isfinite(kept.ws).all():
-        raise UserError(f"{path} holds styles that are not finite.")
     noise = kept.noise[: len(shapes)] if kept.noise else None
     who = _subjects(model, kept.ws, kept.names, np.zeros(0, int), "global", False)
     return replace(who, noise=noise)

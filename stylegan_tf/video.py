@@ -9,7 +9,6 @@ has a palette of its own for every frame, and runs for ever.
 """
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from stylegan_tf import figures
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import in_one_step
 
 KINDS = (".gif", ".mp4")
 # Pixels: smaller pictures are enlarged to about this, by whole pixels.
@@ -72,19 +72,14 @@ def write(
         UserError: as `check`, or no frames.
     """
     check(path, fps)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    least = least or LEAST[path.suffix.lower()]
+    least = least or LEAST[Path(path).suffix.lower()]
     bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
-    try:
-        writer = _write_gif if _is_gif(path) else _write_mp4
-        if not writer(temporary, _prepared(bar, least), fps):
+    writer = _write_gif if _is_gif(path) else _write_mp4
+    with in_one_step(path) as draft:
+        draft.touch()  # says why not, where ffmpeg would not
+        if not writer(draft, _prepared(bar, least), fps):
             raise UserError(f"{path}: there are no frames to write.")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def _is_gif(path: Path | str) -> bool:
@@ -148,6 +143,9 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
         for frame in itertools.chain([first], frames):
             writer.send(frame)
             count += 1
+    except OSError as error:
+        said = [line for line in str(error).splitlines() if line.strip()] or ["?"]
+        raise UserError(f"ffmpeg could not write the film: {said[-1]}") from error
     finally:
         writer.close()
     return count

@@ -1,4 +1,4 @@
-"""What every test starts from: two logical CPUs and fixed seeds."""
+"""What every test starts from: two logical CPUs, exact float32 and fixed seeds."""
 
 import os
 
@@ -14,6 +14,8 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+# Numbers are compared with a reference, on GPUs too.
+tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def pytest_configure(config):

@@ -214,7 +214,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, text, words):
 
 def test_directions_survive_a_file(tmp_path):
     made = directions.sefa([[np.eye(8)[:, :5]]] * 4, samples(), 3, layers=[0, 2])
-    found = directions.load(made.save(tmp_path / "new" / "d.npz"), 8)
+    found = directions.load(made.save(tmp_path / "new" / "d.npz"), 6, 8)
     assert (found.names, found.layers, found.source) == (
         made.names,
         (0, 2),
@@ -231,15 +231,21 @@ def test_directions_survive_a_file(tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = directions.pca(samples(), 2).save(tmp_path / "d.npz")
     with pytest.raises(UserError, match="2 x 8; the model's w has 16 values"):
-        directions.load(path, 16)
+        directions.load(path, 6, 16)
     np.savez(tmp_path / "x.npz", ws=np.zeros((1, 4, 8)))
     with pytest.raises(UserError, match="it holds no directions"):
-        directions.load(tmp_path / "x.npz", 8)
+        directions.load(tmp_path / "x.npz", 6, 8)
     with np.load(path) as file:
         arrays = dict(file)
     np.savez(tmp_path / "y.npz", **(arrays | {"names": arrays["names"][:1]}))
     with pytest.raises(UserError, match="damaged"):
-        directions.load(tmp_path / "y.npz", 8)
-    (tmp_path / "z.npz").write_text("hello")
-    with pytest.raises(UserError, match="cannot be read"):
-        directions.load(tmp_path / "z.npz", 8)
+        directions.load(tmp_path / "y.npz", 6, 8)
+    for name, array, words in (
+        ("layers", np.array([3, 6]), "layers up to 6; the model has 0 to 5"),
+        ("layers", np.array(["a"]), "damaged"),
+        ("vectors", np.full((2, 8), np.nan), "not finite"),
+        ("scales", np.array(["1", "2"]), "no numbers"),
+    ):
+        np.savez(tmp_path / "z.npz", **(arrays | {name: array}))
+        with pytest.raises(UserError, match=words):
+            directions.load(tmp_path / "z.npz", 6, 8)

@@ -65,8 +65,8 @@ def test_two_codes_for_one_factor_are_disentangled_and_not_complete():
 
 
 def test_entropy_of_importances():
-    rows = np.array([[1.0, 0, 0, 0], [2, 2, 2, 2], [3, 1, 0, 0], [0, 0, 0, 0]])
-    expected = [0, 1, stats.entropy([0.75, 0.25], base=4), 1]
+    rows = np.array([[1.0, 0, 0, 0], [2, 2, 2, 2], [3, 1, 0, 0], [0] * 4, [1, 1, 0, 0]])
+    expected = [0, 1, stats.entropy([0.75, 0.25], base=4), 1, 0.5]
     np.testing.assert_allclose(factors._entropies(rows), expected, atol=1e-12)
 
 

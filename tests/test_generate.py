@@ -166,7 +166,7 @@ def test_directions_writes_what_edits_take(model, tmp_path):
     assert "sefa0" in said and "sefa1" in said
     names = {"directions.npz", "sefa0.png", "sefa1.png", "strips.png"}
     assert {p.name for p in out.iterdir()} == names
-    found = directions.load(out / "directions.npz", 8)
+    found = directions.load(out / "directions.npz", 6, 8)
     assert found.layers == (3,)
     strip = read(out / "sefa1.png")
     base = sampling.styles(made, [1], 0.7)
@@ -191,7 +191,7 @@ def test_directions_of_a_table(model, tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(table))
     flags = ("--method=labels", f"--labels={tmp_path / 'a.csv'}", f"--out={tmp_path}")
     assert "side" in done("directions", flag, *flags)
-    found = directions.load(tmp_path / "directions.npz", 8)
+    found = directions.load(tmp_path / "directions.npz", 6, 8)
     assert found.names == ("side",) and found.quality[0] > 0.8
     np.testing.assert_array_equal(
         found.vectors,
@@ -221,7 +221,7 @@ def test_directions_of_the_factor_network(model, tmp_path, monkeypatch):
     flags = ("--method=labels", "--labels=demo", "--samples=150", f"--out={tmp_path}")
     done("directions", flag, *flags)
     assert sizes == [64, 64, 22]
-    found = directions.load(tmp_path / "directions.npz", 8)
+    found = directions.load(tmp_path / "directions.npz", 6, 8)
     assert found.names[0] == "light"
     ws = sampling.styles(made, range(150))
     ends = [ws + a * found.step("light") for a in (-1, 1)]

@@ -18,10 +18,12 @@ ROOMS = {
     "config": "errors",
     "schedule": "config errors",
     "presets": "config errors",
-    "latents": "errors",
-    "figures": "",
-    "video": "errors figures",
-    "directions": "errors",
+    "files": "errors",
+    "precision": "",
+    "latents": "errors files",
+    "figures": "files",
+    "video": "errors files figures",
+    "directions": "errors files",
     "steering": "errors latents directions sampling networks",
     "paper": "errors latents figures directions steering sampling networks",
     "ops": "",
@@ -32,7 +34,8 @@ ROOMS = {
     "networks": "config ops layers",
     "official": "config errors networks",
     "data": "config errors",
-    "export": "config errors schedule latents figures networks official data sampling",
+    "export": "config errors schedule files latents figures networks official data "
+    "sampling precision",
     "metrics": "errors config latents ops networks data export official sampling",
     "projector": "errors latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
@@ -69,7 +72,15 @@ TRAINING = {
     "measuring": "devices reports",
     "session": "devices measuring modulation planning reports rundir trainer transfer",
 }
-WITHOUT_TENSORFLOW = ("errors", "schedule", "presets", "latents", "figures", "video")
+WITHOUT_TENSORFLOW = (
+    "errors",
+    "files",
+    "schedule",
+    "presets",
+    "latents",
+    "figures",
+    "video",
+)
 WITHOUT_TENSORFLOW += ("directions",)
 WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
 WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")

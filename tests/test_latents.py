@@ -107,11 +107,19 @@ def test_other_files_are_refused(tmp_path, arrays, message):
         latents.load_latents(tmp_path / "x.npz", 6, 8)
 
 
-def test_files_that_are_no_npz_are_refused(tmp_path):
-    (tmp_path / "x.npz").write_text("hello")
-    for name in ("x.npz", "none.npz"):
-        with pytest.raises(UserError, match="cannot be read"):
-            latents.load_latents(tmp_path / name, 6, 8)
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"names": np.array(["a", "b"])},
+        {"names": np.array("abc")},
+        {"noise0": np.zeros((2, 4, 4, 1))},
+        {"noise0": np.zeros((4, 4))},
+    ],
+)
+def test_names_and_noise_are_of_as_many_pictures(tmp_path, arrays):
+    np.savez(tmp_path / "x.npz", ws=np.zeros((3, 6, 8)), **arrays)
+    with pytest.raises(UserError, match="damaged: it holds 3 styles"):
+        latents.load_latents(tmp_path / "x.npz", 6, 8)
 
 
 # ---------------------------------------------------------------------------

@@ -113,6 +113,16 @@ def test_a_failure_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_where_no_file_can_be_is_said(tmp_path):
+    for kind in video.KINDS:
+        (tmp_path / f"folder{kind}").mkdir()
+        with pytest.raises(OSError, match="directory"):
+            video.write(tmp_path / f"folder{kind}", [frame(0)])
+        with pytest.raises(OSError, match="No such file"):
+            video.write(f"/proc/none{kind}", [frame(0)])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_an_mp4_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
     plain = builtins.__import__
 

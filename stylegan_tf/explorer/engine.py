@@ -69,7 +69,8 @@ def directions_of(model: Generator, count: int = 8, path: str | None = None) -> 
     Raises:
         UserError: the file is not there, or of another model.
     """
-    known = directions.load(path, model.config.w_dim) if path else None
+    c = model.config
+    known = directions.load(path, c.num_styles, c.w_dim) if path else None
     own = list(known.names) if known else []
     find = steering.Finder(model, known)
     sets = {}

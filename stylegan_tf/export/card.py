@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import tensorflow as tf
 
 from stylegan_tf.export.examples import EXAMPLES
 from stylegan_tf.export.origin import CARD_JSON, Origin
+from stylegan_tf.files import in_one_step
 from stylegan_tf.networks.generator import Generator
 
 CARD = "MODEL_CARD.md"
@@ -141,9 +141,8 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def _replace(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with in_one_step(path) as draft:
+        draft.write_text(text, encoding="utf-8")
     return path
 
 

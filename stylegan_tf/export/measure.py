@@ -1,7 +1,7 @@
 """Does a file draw what the Keras model draws, and how fast?
 
 `Reference` computes pictures with the Keras model itself, by `sampling`'s rules and not
-by the functions that files are made of; `check` holds a file to them. Errors are in the
+by the functions that files are made of; `judge` holds a file to them. Errors are in the
 units of the pictures, which go from -1 to 1.
 """
 
@@ -16,11 +16,13 @@ from stylegan_tf import figures, latents, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.export.program import pixels
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.precision import exact_float32
 
 TOLERANCE = 1e-3  # most that a pixel of a float32 file may be off
 ROUGH = 0.1  # most that the pixels of a quantised file may be off on average
 PSIS = (0.7, 1.0)  # two, so that a file cannot ignore its psi
-BATCHES = (1, 3)  # that a file of free batch size is tried with
+BATCHES = (1, 4)  # that a file of free batch size is tried with
+PICTURES = 4  # at least, that any other is
 TIMED_BATCH = 8  # and timed with
 SECONDS, ROUNDS = 0.5, (3, 30)  # timing takes this long, but so many rounds
 
@@ -59,21 +61,21 @@ class Reference:
         c = self.config = generator.config
         self.resolution = resolution or generator.level or c.resolution
         self.centers = sampling.class_centers(generator) if c.classes else None
-        self._answers: dict = {}  # by number of pictures and psi: every file is asked
+        self._answers: dict = {}  # by seeds and psi: the same for every file
         self._draw = tf.function(self._drawn, autograph=False, reduce_retracing=True)
 
-    def inputs(self, n: int) -> dict[str, np.ndarray]:
-        """`z`, and `labels` of a conditional model, of n pictures."""
-        c = self.config
-        arrays = {"z": latents.z_of(list(range(n)), c.z_dim)}
+    def inputs(self, n: int, first: int = 0) -> dict[str, np.ndarray]:
+        """`z`, and `labels` of a conditional model, of n seeds from `first` on."""
+        c, seeds = self.config, np.arange(first, first + n)
+        arrays = {"z": latents.z_of(seeds.tolist(), c.z_dim)}
         if c.classes:
-            turns = np.arange(n) % c.classes
+            turns = seeds % c.classes
             arrays["labels"] = latents.one_hot(turns.tolist(), c.classes)
         return arrays
 
-    def w(self, n: int) -> np.ndarray:
+    def w(self, n: int, first: int = 0) -> np.ndarray:
         """[n, w_dim] of `inputs`."""
-        return self.model.mapping(*self.inputs(n).values()).numpy()
+        return self.model.mapping(*self.inputs(n, first).values()).numpy()
 
     def ws(self, z, labels, psi: float) -> np.ndarray:
         """Truncated styles [N, num_styles, w_dim], as `sampling` makes them."""
@@ -82,13 +84,14 @@ class Reference:
             center = self.centers[np.argmax(labels, axis=1)][:, None]
         return g.truncate(g.broadcast(g.mapping(z, labels)), psi, None, center).numpy()
 
-    def answer(self, n: int, psi: float) -> tuple[np.ndarray, np.ndarray]:
-        """Styles of `inputs(n)` and their pictures."""
-        if (n, psi) not in self._answers:
-            inputs = self.inputs(n)
+    def answer(self, n: int, first: int, psi: float) -> tuple[np.ndarray, np.ndarray]:
+        """Styles of `inputs(n, first)` and their pictures."""
+        key = (n, first, psi)
+        if key not in self._answers:
+            inputs = self.inputs(n, first)
             ws = self.ws(inputs["z"], inputs.get("labels"), psi)
-            self._answers[n, psi] = ws, self.floats(ws)
-        return self._answers[n, psi]
+            self._answers[key] = ws, self.floats(ws)
+        return self._answers[key]
 
     def floats(self, ws: np.ndarray, maps=None) -> np.ndarray:
         """Pictures of styles, [N, H, W, C]."""
@@ -125,6 +128,7 @@ def _normal(seeds: Sequence[int], stream: int, shape: tuple[int, ...]) -> np.nda
 # ---------------------------------------------------------------------------
 
 
+@exact_float32()
 def compare(
     reference: Reference, run: Mapping[str, Run], batch: int | None = None
 ) -> Errors:
@@ -137,8 +141,11 @@ def compare(
         batch: the file's; None = free.
     """
     pairs: dict[str, list] = {"w": [], "floats": [], "images": []}
-    for n in [batch] if batch else BATCHES:
-        for found, expected in _answers(reference, run, n):
+    calls = [(n, 0) for n in BATCHES]
+    if batch:
+        calls = [(batch, first) for first in range(0, PICTURES, batch)]
+    for call in calls:
+        for found, expected in _answers(reference, run, *call):
             for name, array in found.items():
                 pairs[name].append((array, expected[name]))
     off = {k: [_off(a, b) for a, b in pair] for k, pair in pairs.items()}
@@ -162,15 +169,15 @@ def _off(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(off), off, np.inf)
 
 
-def _answers(reference: Reference, run: Mapping[str, Run], n: int):
+def _answers(reference: Reference, run: Mapping[str, Run], n: int, first: int):
     """What the file says and what Keras says, part by part."""
-    inputs = reference.inputs(n)
+    inputs = reference.inputs(n, first)
     labels = inputs.get("labels")
     fixed = reference.noise != "random"
     if "map" in run:
-        yield run["map"](**inputs), {"w": reference.w(n)}
+        yield run["map"](**inputs), {"w": reference.w(n, first)}
     for psi in PSIS:
-        ws, floats = reference.answer(n, psi)
+        ws, floats = reference.answer(n, first, psi)
         expected = _both(floats)
         if "generate" in run and fixed:
             yield run["generate"](**inputs, psi=np.float32(psi)), expected

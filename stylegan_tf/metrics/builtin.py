@@ -83,8 +83,8 @@ class Builtin:
         self.name, self.heads = name, tuple(heads)
         self.channels = int(weights["conv0/kernel"].shape[2])
         self._weights = {n: tf.constant(w, tf.float32) for n, w in weights.items()}
-        self._features = tf.function(self._penultimate, reduce_retracing=True)
-        self._outputs = tf.function(self._said, reduce_retracing=True)
+        self._features = _compiled(self._penultimate)
+        self._outputs = _compiled(self._said)
         # Metrics ask whether a network is able to do something; see `factors`.
         if not self.heads:
             self.factors = None
@@ -184,6 +184,10 @@ class Builtin:
         starts = range(0, len(images), BATCH)
         parts = [what(tf.constant(images[i : i + BATCH])).numpy() for i in starts]
         return np.concatenate(parts or [np.zeros((0, width), np.float32)])
+
+
+def _compiled(what):
+    return tf.function(what, autograph=False, reduce_retracing=True)
 
 
 def resized(images: tf.Tensor) -> tf.Tensor:

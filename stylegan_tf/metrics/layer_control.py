@@ -8,11 +8,12 @@ is said by the factor network.
     share(factor, layer) = mean |f(a with the layer's style of b) - f(a)|^2
                            / mean |f(b) - f(a)|^2
 
-f is a continuous factor's value, or a categorical one's vector of probabilities. With
-layers regarded as independent inputs this is their total effect of Sobol' (Jansen 1999,
-Analysis of variance designs for model output): the part of the factor's variance that
-is left open when every other layer is known. 0: the layer does not matter to the
-factor. 1: it alone decides. Where layers act together their shares add up to more.
+f is a continuous factor's value, or a categorical one's vector of probabilities. The
+numerator is that of Sobol's total effect of an input (Jansen 1999, Analysis of variance
+designs for model output). 0: the layer does not matter to the factor. 1: its style
+changes the factor as much as all styles together. The shares of all layers need not
+add up to 1: to more, where one layer can spoil what another does; to less, where
+several layers have to change together.
 
 The network errs, and may take a change of one factor for one of another. `own_error` is
 the same share where the truth is 0: drawn faces that agree in the factor, and in

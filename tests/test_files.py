@@ -1,0 +1,61 @@
+"""Files in one step, and what `.npz` files of strangers may hold."""
+
+import os
+
+import numpy as np
+import pytest
+
+from stylegan_tf import files
+from stylegan_tf.errors import UserError
+
+
+def test_a_file_stands_there_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with files.in_one_step(path) as draft:
+        draft.write_text("one")
+        assert draft.suffix == ".txt" and not path.exists()
+    with pytest.raises(KeyboardInterrupt), files.in_one_step(path) as draft:
+        draft.write_text("tw")
+        raise KeyboardInterrupt
+    assert path.read_text() == "one"
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+def test_arrays_survive_a_file(tmp_path):
+    arrays = {"a": np.arange(3), "b": np.array(["x", "yz"])}
+    found = files.load_arrays(files.save_arrays(tmp_path / "a.b", arrays))
+    assert list(found) == ["a", "b"]
+    for name in found:
+        np.testing.assert_array_equal(found[name], arrays[name])
+
+
+def test_other_kinds_of_files_are_refused(tmp_path):
+    whole = files.save_arrays(tmp_path / "whole.npz", {"a": np.zeros(1000)})
+    content = whole.read_bytes()
+    (tmp_path / "half.npz").write_bytes(content[:500])
+    (tmp_path / "bent.npz").write_bytes(content[:300] + b"?" + content[301:])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "text.npz").write_text("hello")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], object))
+    (tmp_path / "folder.npz").mkdir()
+    names = sorted(p.name for p in tmp_path.iterdir() if p != whole)
+    assert len(names) == 7
+    for name in [*names, "none.npz"]:
+        with pytest.raises(UserError, match=f"{name} cannot be read as .npz: "):
+            files.load_arrays(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "array, words",
+    [
+        (np.array(["a"]), "no numbers"),
+        (np.array([1j]), "no numbers"),
+        (np.array([1, np.nan]), "not finite"),
+        (np.array([1e39]), "not finite"),
+    ],
+)
+def test_numbers_are_finite_float32(array, words):
+    with pytest.raises(UserError, match=f"a.npz is damaged: `x` .*{words}"):
+        files.reals("a.npz", {"x": array}, "x")
+    assert files.reals("a.npz", {"x": np.arange(3)}, "x").dtype == np.float32
