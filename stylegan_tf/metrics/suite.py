@@ -197,6 +197,33 @@ def _separability(e, num: int) -> dict[str, float]:
     return out
 
 
+def _disentangled(e, num: int) -> tuple[dict, dict]:
+    """What so many drawn pictures show, by factor; and their codes, by space."""
+    e.fakes("w", num)
+    factors = e.factors(num)
+    return factors, {space: e.fakes(space, num) for space in ("w", "z")}
+
+
+def _dci(e, num: int) -> dict[str, float]:
+    from stylegan_tf.metrics.factors import dci
+
+    factors, codes = _disentangled(e, num)
+    found = {space: dci(rows, factors) for space, rows in codes.items()}
+    return {f"_{s}_{k}": v for s, values in found.items() for k, v in values.items()}
+
+
+def _gap(name: str) -> Callable:
+    """Of the two scores that are one number for each space."""
+
+    def compute(e, num: int) -> dict[str, float]:
+        from stylegan_tf.metrics import factors as scores
+
+        factors, codes = _disentangled(e, num)
+        return {f"_{s}": getattr(scores, name)(c, factors) for s, c in codes.items()}
+
+    return compute
+
+
 def _path_row(name: str, num: int, way: tuple[str, str, str]) -> Metric:
     space, sampling, crop = way
     where = "any point of" if sampling == "full" else "the start of"
@@ -302,6 +329,40 @@ METRICS = (
         fakes=("factors", "w", "z"),
         needs=("factors",),
         bare="ls",
+    ),
+    Metric(
+        "dci",
+        "",
+        4000,
+        "disentanglement, completeness, informativeness of the network's factors in "
+        "w and z (Eastwood & Williams 2018, section 3), by random forests",
+        _dci,
+        values={f"_{space}_{part}": HIGHER for space in "wz" for part in "dci"},
+        fakes=("factors", "w", "z"),
+        needs=("factors",),
+        bare="dci",
+    ),
+    Metric(
+        "mig",
+        "",
+        4000,
+        "mutual information gap of the same (Chen et al. 2018, section 4.1), 20 bins",
+        _gap("mig"),
+        values={"_w": HIGHER, "_z": HIGHER},
+        fakes=("factors", "w", "z"),
+        needs=("factors",),
+        bare="mig",
+    ),
+    Metric(
+        "sap",
+        "",
+        4000,
+        "separated attribute predictability (Kumar et al. 2018, section 3)",
+        _gap("sap"),
+        values={"_w": HIGHER, "_z": HIGHER},
+        fakes=("factors", "w", "z"),
+        needs=("factors",),
+        bare="sap",
     ),
 )
 
