@@ -43,6 +43,7 @@ from absl import flags
 from stylegan_tf_launch import cli
 
 MOST_ROWS = 100  # of a sheet, unless its classes were named
+MOST_FRAMES = 3600  # two minutes from a picture to the next
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -166,6 +167,7 @@ flags.DEFINE_integer(
     30,
     "Frames of a film from a picture to the next.",
     lower_bound=1,
+    upper_bound=MOST_FRAMES,
     flag_values=FLAGS,
 )
 flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
@@ -212,8 +214,7 @@ def _check() -> None:
         given = [name for name in names if FLAGS[name].value]
         if len(given) > 1:
             raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
-    if FLAGS.directions and not FLAGS.edit:
-        raise UserError("--directions names directions; use one with --edit=NAME:2.")
+    _check_unheard()
     for name in ("seeds", "classes", "each_class", "psi_center"):
         if FLAGS.latents and FLAGS[name].value:
             raise UserError(f"--latents takes the place of --{name}; give one of them.")
@@ -221,6 +222,22 @@ def _check() -> None:
         video.check(FLAGS.video, FLAGS.fps)
     if FLAGS.seeds:
         latents.parse_numbers(FLAGS.seeds)
+
+
+def _check_unheard() -> None:
+    if not FLAGS.video:
+        film = ("path", "frames", "fps", "loop")
+        cli.in_vain(FLAGS, film, "is of a film; name its file with --video=walk.mp4.")
+    sheet = FLAGS.grid and not FLAGS.video and not FLAGS.psi_sweep
+    if not sheet:
+        cli.in_vain(FLAGS, ["columns"], "is of a sheet; name one with --grid=x.png.")
+    if FLAGS.video:
+        cli.in_vain(FLAGS, ["grid", "out"], "is not used; --video names the file.")
+    if FLAGS.grid:
+        cli.in_vain(FLAGS, ["out"], "is for pictures; --grid names the sheet.")
+    if not FLAGS.edit:
+        why = "names directions; use one with --edit=NAME:2."
+        cli.in_vain(FLAGS, ["directions"], why)
 
 
 def _numbers(default: str) -> tuple[list[int], list[int] | None]:
@@ -312,13 +329,24 @@ def _styled(model) -> int:
     else:
         plan = _plan(model, *_numbers("0-31"))
         names, columns, seeds = _names(plan), plan.columns, plan.seeds
+    render = sampling.Renderer(model, FLAGS.noise)
     noise = who.noise if FLAGS.noise == "const" else None
+    random = list(seeds) if FLAGS.noise == "random" else None
     if FLAGS.save_latents:
+        noise, random = noise or _own_noise(render, random), None
         kept = latents.Latents(ws, noise, tuple(names))
         print(kept.save(FLAGS.save_latents))
-    random = seeds if FLAGS.noise == "random" else None
-    render = sampling.Renderer(model, FLAGS.noise)
     return _write(names, columns, steering.render(render, ws, noise, random))
+
+
+def _own_noise(render, seeds):
+    """Maps that draw from a file what --noise draws now; None = those of the model."""
+    import numpy as np
+
+    if FLAGS.noise == "const":
+        return None
+    none = [np.zeros((1, *shape, 1), np.float32) for shape in render.shapes]
+    return (none if seeds is None else render.noise_of(seeds)) or None
 
 
 def _sweep(model) -> int:
@@ -423,7 +451,8 @@ def _write(names: Sequence[str], columns: int | None, pictures) -> int:
         return 0
     for name, picture in zip(names, pictures, strict=True):
         figures.save(Path(FLAGS.out) / f"{name}.png", picture)
-    print(f"{len(names)} picture{'s' * (len(names) != 1)} in {FLAGS.out}")
+    count = len(set(names))  # a seed that was given twice is one file
+    print(f"{count} picture{'s' * (count != 1)} in {FLAGS.out}")
     return 0
 
 

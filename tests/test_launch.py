@@ -134,6 +134,9 @@ WRONG = [  # 2: the command line itself
     ("train", ["demo"], "unexpected argument 'demo'; settings are given as --name"),
     ("generate", ["--noise=some"], "noise"),
     ("generate", ["--cutoff=-1"], "cutoff"),
+    ("generate", ["--frames=1000000000"], "frames"),
+    ("generate", ["--model="], "--model= has no value; see --help"),
+    ("figures", ["--rows=1000000000"], "rows"),
 ]
 IMPOSSIBLE = [  # 1: it cannot be done
     ("train", ["--set=seed"], "--set=seed is not NAME=VALUE"),
@@ -189,6 +192,12 @@ def test_what_cannot_be_is_said_in_a_line(
             1,
             "error: No such file: a.png\n",
         ),
+        (
+            FileExistsError(17, "File exists", "a"),
+            1,
+            "error: a is there already, and is no folder.\n",
+        ),
+        (MemoryError("of 9 GB"), 1, "error: not enough memory: of 9 GB\n"),
     ],
 )
 def test_errors_become_exit_codes(error, code, said, capsys):
