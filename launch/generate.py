@@ -37,12 +37,10 @@ only one class.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from absl import flags
 from stylegan_tf_launch import cli
 
-MOST_ROWS = 100  # of a sheet, unless its classes were named
 MOST_FRAMES = 3600  # two minutes from a picture to the next
 
 FLAGS = flags.FlagValues()
@@ -240,12 +238,15 @@ def _check_unheard() -> None:
         cli.in_vain(FLAGS, ["directions"], why)
 
 
-def _numbers(default: str) -> tuple[list[int], list[int] | None]:
-    """Seeds and classes that were asked for."""
+def _lineup(model, default: str):
+    """The pictures of --seeds and --classes."""
     from stylegan_tf.latents import parse_numbers
+    from stylegan_tf.lineup import lineup
 
     classes = parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
-    return parse_numbers(FLAGS.seeds or default), classes
+    seeds = parse_numbers(FLAGS.seeds or default)
+    how = (FLAGS.each_class, bool(FLAGS.grid), FLAGS.columns)
+    return lineup(model, seeds, classes, *how)
 
 
 def _truncation(model) -> dict:
@@ -277,7 +278,7 @@ def _subjects(model, default: str):
 
     if FLAGS.latents:
         return steering.of_file(model, FLAGS.latents)
-    plan = _plan(model, *_numbers(default))
+    plan = _lineup(model, default)
     return steering.of_seeds(model, plan.seeds, plan.classes, FLAGS.psi_center, True)
 
 
@@ -304,7 +305,7 @@ def _seeds(model) -> int:
     """Pictures of seeds, however many, a batch at a time."""
     from stylegan_tf import sampling
 
-    plan, how = _plan(model, *_numbers("0-31")), _truncation(model)
+    plan, how = _lineup(model, "0-31"), _truncation(model)
     pictures = sampling.draw(
         model,
         plan.seeds,
@@ -315,23 +316,24 @@ def _seeds(model) -> int:
         steer=_steering(model, psi_center=FLAGS.psi_center, **how),
         **how,
     )
-    return _write(_names(plan), plan.columns, (picture for _, picture in pictures))
+    return _write(plan.names, plan.columns, (picture for _, picture in pictures))
 
 
 def _styled(model) -> int:
     """Pictures of styles that are at hand as a whole, to be kept or from a file."""
-    from stylegan_tf import latents, sampling, steering
+    from stylegan_tf import latents, lineup, sampling, steering
 
     who = _subjects(model, "0-31")
     ws = _styles_of(model, _mixed(model, who))
     if FLAGS.latents:
-        names, columns, seeds = _file_names(who.names), FLAGS.columns, range(len(who))
+        names, columns = lineup.safe_names(who.names), FLAGS.columns
+        seeds = list(range(len(who)))
     else:
-        plan = _plan(model, *_numbers("0-31"))
-        names, columns, seeds = _names(plan), plan.columns, plan.seeds
+        plan = _lineup(model, "0-31")
+        names, columns, seeds = plan.names, plan.columns, plan.seeds
     render = sampling.Renderer(model, FLAGS.noise)
     noise = who.noise if FLAGS.noise == "const" else None
-    random = list(seeds) if FLAGS.noise == "random" else None
+    random = seeds if FLAGS.noise == "random" else None
     if FLAGS.save_latents:
         noise, random = noise or _own_noise(render, random), None
         kept = latents.Latents(ws, noise, tuple(names))
@@ -354,16 +356,14 @@ def _sweep(model) -> int:
     import dataclasses
     from pathlib import Path
 
-    import numpy as np
-
     from stylegan_tf import figures, latents, paper
     from stylegan_tf.paper.strips import psi_sweep
 
     who = _subjects(model, "0-3")
     painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
     if FLAGS.noise != "const":
-        seeds = range(len(who)) if FLAGS.latents else _numbers("0-3")[0]
-        maps = painter.render.noise_of(np.resize(seeds, len(who)).tolist())
+        plan = None if FLAGS.latents else _lineup(model, "0-3")
+        maps = painter.render.noise_of(plan.seeds if plan else list(range(len(who))))
         who = dataclasses.replace(who, noise=maps if FLAGS.noise == "random" else None)
     psis = latents.parse_sweep(FLAGS.psi_sweep)
     edit = _steering(model, mix=False)
@@ -386,53 +386,6 @@ def _film(model) -> int:
     frames = steering.render(render, ws, maps)
     print(video.write(FLAGS.video, frames, FLAGS.fps, total=len(ws), progress=True))
     return 0
-
-
-class Plan(NamedTuple):
-    """What is drawn, picture by picture, and how it is laid out."""
-
-    seeds: list[int]
-    classes: list[int] | None  # one a seed; None without classes
-    several: bool  # classes, so that a file's name has to say which
-    columns: int | None  # of a sheet; None = as many as a screen has room for
-
-
-def _plan(model, seeds: list[int], classes: list[int] | None) -> Plan:
-    from stylegan_tf import sampling
-    from stylegan_tf.errors import UserError
-
-    if FLAGS.each_class and not model.config.classes:
-        raise UserError("the model has no classes; leave --each_class out.")
-    turns = sampling.classes_of(model, classes)
-    asked = list(dict.fromkeys(turns))
-    several = len(asked) > 1
-    rows = several and FLAGS.grid and not FLAGS.columns
-    if rows and classes is None and len(asked) > MOST_ROWS:
-        raise UserError(
-            f"{len(asked)} classes are too many rows for a sheet; choose some with "
-            f"--classes=0-9, or give --columns to draw them in turn."
-        )
-    if not (rows or (several and FLAGS.each_class)):
-        own = [turns[i % len(turns)] for i in range(len(seeds))] if turns else None
-        return Plan(seeds, own, several, FLAGS.columns)
-    each = [k for k in asked for _ in seeds]
-    return Plan(seeds * len(asked), each, several, FLAGS.columns or len(seeds))
-
-
-def _names(plan: Plan) -> list[str]:
-    """What the files of seeds are called."""
-    pairs = zip(plan.seeds, plan.classes or plan.seeds, strict=True)
-    return [f"seed{s:04d}" + f"-class{k}" * plan.several for s, k in pairs]
-
-
-def _file_names(names: Sequence[str]) -> list[str]:
-    """Names from a file, without what has a meaning to a file system; each once."""
-    import re
-
-    safe = [re.sub(r"[^\w.-]+", "-", name).strip(".-") or "picture" for name in names]
-    if len(set(safe)) < len(safe):
-        safe = [f"{i:04d}-{name}" for i, name in enumerate(safe)]
-    return safe
 
 
 def _write(names: Sequence[str], columns: int | None, pictures) -> int:

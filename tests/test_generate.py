@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
-from stylegan_tf_launch import generate
 from test_launch import call
 from test_video import read_gif, read_mp4
 
-from stylegan_tf import directions, figures, latents, sampling, steering
+from stylegan_tf import directions, figures, latents, lineup, sampling, steering
 from stylegan_tf.networks.generator import Generator
 
 
@@ -67,9 +66,9 @@ def test_styles_are_kept_and_drawn_again(model, tmp_path):
 
 
 def test_files_are_named_safely():
-    found = generate._file_names(["a/../b", "a/../b", ""])
+    found = lineup.safe_names(["a/../b", "a/../b", ""])
     assert found == ["0000-a-..-b", "0001-a-..-b", "0002-picture"]
-    assert generate._file_names(["cat", "dog.1"]) == ["cat", "dog.1"]
+    assert lineup.safe_names(["cat", "dog.1"]) == ["cat", "dog.1"]
 
 
 def test_a_sweep_has_a_column_a_psi(model, tmp_path):

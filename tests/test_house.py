@@ -24,6 +24,7 @@ ROOMS = {
     "figures": "files",
     "video": "errors files figures",
     "directions": "errors files",
+    "lineup": "errors sampling networks",
     "steering": "errors latents directions sampling networks",
     "paper": "errors latents figures directions steering sampling networks",
     "ops": "",

@@ -551,10 +551,11 @@ def test_psi_center_is_the_class_unless_said_otherwise(models, tmp_path):
         ("many", ["--grid=a.png"], "101 classes are too many rows.*--classes=0-9"),
     ],
 )
-def test_what_a_model_has_no_classes_for(models, model, flags, words, tmp_path):
-    code, _, error = call(
-        "generate", f"--model={models / model}.keras", f"--out={tmp_path}", *flags
-    )
+def test_what_a_model_has_no_classes_for(
+    models, model, flags, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call("generate", f"--model={models / model}.keras", *flags)
     assert code == 1 and len(error.splitlines()) == 1
     assert re.search(words, error), error
     assert not list(tmp_path.iterdir())
