@@ -127,10 +127,36 @@ def _guarded(main: Callable, argv: Sequence[str]) -> int:
         raise
     except UserError as e:
         return _fail(str(e))
+    except MemoryError as e:
+        return _fail(f"not enough memory: {e or 'fewer or smaller pictures may do'}")
+    except FileExistsError as e:
+        return _fail(f"{e.filename} is there already, and is no folder.")
     except OSError as e:
         if not e.strerror:
             raise
         return _fail(f"{e.strerror}: {e.filename}" if e.filename else e.strerror)
+
+
+def in_vain(values: flags.FlagValues, names: Sequence[str], why: str) -> None:
+    """Refuses flags that were given but would not be heard.
+
+    Raises:
+        UserError: names the first one.
+    """
+    for name in names:
+        if values[name].present:
+            raise UserError(f"--{name} {why}")
+
+
+def need_folder(path: Path | str) -> None:
+    """Makes a folder before the work whose files it shall hold.
+
+    Raises:
+        OSError: it cannot be made, or written to.
+    """
+    Path(path).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        pass
 
 
 def _fail(message: str, code: int = 1) -> int:
@@ -158,6 +184,10 @@ def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[st
         sys.exit(_fail(f"there is no flag --{e.flagname}; {hint}", 2))
     except flags.Error as e:
         sys.exit(_fail(f"{str(e).strip()}; see --help.", 2))
+    for name in _own(main, values):  # --seeds=$SEEDS, and there is no SEEDS
+        flag = values[name]
+        if flag.present and flag.default is None and flag.value == "":
+            sys.exit(_fail(f"--{name}= has no value; see --help.", 2))
     if len(rest) > 1:
         message = (
             f"unexpected argument {rest[1]!r}; settings are given as --name=value."

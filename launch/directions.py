@@ -18,6 +18,7 @@
 
 An empty cell is no label; 0 and 1, or two words, make a boundary, more numbers a slope,
 more words a boundary for each (hair.long). Give it some dozens of pictures of a kind.
+With a conditional model, a column named class says which class each was drawn in.
 --labels=demo asks the network that knows the factors of the built-in faces.
 
 The folder --out gets directions.npz, a strip of pictures for each direction, and
@@ -63,13 +64,18 @@ flags.DEFINE_string("out", "directions", "Folder.", flag_values=FLAGS)
 
 def main(argv: Sequence[str]) -> int:
     """Finds and writes; returns the exit code."""
-    from stylegan_tf import directions
+    from stylegan_tf import directions, latents
     from stylegan_tf.errors import UserError
 
     if not FLAGS.model:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
     if bool(FLAGS.labels) != (FLAGS.method == "labels"):
         raise UserError("--method=labels and --labels=FILE.csv or demo go together.")
+    latents.parse_sweep(str(FLAGS.psi))
+    if FLAGS.labels != "demo":
+        cli.in_vain(FLAGS, ["samples"], "is of --labels=demo.")
+    if FLAGS.labels:
+        cli.in_vain(FLAGS, ["count"], "is of pca and sefa; labels say how many.")
     table = None
     if FLAGS.labels and FLAGS.labels != "demo":
         table = directions.read_labels(FLAGS.labels)
@@ -96,8 +102,22 @@ def _find(model, table):
         w, labels = _demo_factors(model)
     else:
         seeds, labels = table
-        w = steering.of_seeds(model, seeds).ws[:, 0]
+        classes = _classes(labels) if model.config.classes else None
+        w = steering.of_seeds(model, seeds, classes).ws[:, 0]
     return dataclasses.replace(directions.from_labels(w, labels), layers=layers)
+
+
+def _classes(labels) -> list[int]:
+    """Takes the pictures' classes out of a table: w is the seed's and the class's."""
+    from stylegan_tf.errors import UserError
+
+    cells = labels.pop("class", ())
+    if not len(cells) or not all(cell.isdecimal() for cell in cells):
+        raise UserError(
+            f"{FLAGS.labels} needs a column class with the number in each picture's "
+            f"file name, seed0000-class2.png: the model draws a seed in every class."
+        )
+    return [int(cell) for cell in cells]
 
 
 def _demo_factors(model):

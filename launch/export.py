@@ -81,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.model:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
     batch = _batch(FLAGS.batch)
+    _check_unheard()
 
     cli.load_tensorflow(exact=True)
     from stylegan_tf import export
@@ -98,6 +99,14 @@ def main(argv: Sequence[str]) -> int:
     print(card.table(files))
     print(f"and {export.CARD}, in {FLAGS.out}")
     return 0
+
+
+def _check_unheard() -> None:
+    formats = {name.strip() for name in FLAGS.format}
+    if not formats & {"onnx", "litert", "all"}:
+        cli.in_vain(FLAGS, ["batch"], "is of ONNX and LiteRT files; others take any.")
+    if formats == {"keras"}:
+        cli.in_vain(FLAGS, ["noise"], "is not settled in a .keras file, which has all.")
 
 
 def _batch(text: str) -> int | None:

@@ -31,6 +31,15 @@ from stylegan_tf_launch import cli
 
 NAMES = ("uncurated", "mixing", "noise", "noise_layers", "truncation")
 NAMES += ("interpolation", "directions", "all")
+MOST = 64  # rows and columns
+# Flags that some figures have no use for: figures that do, other than all.
+USES = {
+    "cols": ("uncurated", "mixing", "interpolation", "directions"),
+    "styles": ("mixing",),
+    "psi_sweep": ("truncation",),
+    "directions": ("directions",),
+    "psi": [name for name in NAMES if name != "truncation"],
+}
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -55,9 +64,9 @@ flags.DEFINE_string(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "rows", None, "Rows; of directions, rows of each kind.", 1, flag_values=FLAGS
+    "rows", None, "Rows; of directions, rows of each kind.", 1, MOST, flag_values=FLAGS
 )
-flags.DEFINE_integer("cols", None, "Columns.", 1, flag_values=FLAGS)
+flags.DEFINE_integer("cols", None, "Columns.", 1, MOST, flag_values=FLAGS)
 flags.DEFINE_string(
     "styles",
     None,
@@ -90,6 +99,7 @@ flags.DEFINE_integer(
     "Pixels of a picture's shorter side, about. By default the model's, enlarged to "
     "128 if smaller; for all at most 256.",
     16,
+    1024,
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -103,7 +113,7 @@ flags.DEFINE_enum(
     "path", "cubic", ["z", "linear", "cubic"], "Of a film.", flag_values=FLAGS
 )
 flags.DEFINE_integer(
-    "frames", 30, "Of a film, from picture to picture.", 1, flag_values=FLAGS
+    "frames", 30, "Of a film, from picture to picture.", 1, 3600, flag_values=FLAGS
 )
 flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
 flags.DEFINE_bool("loop", True, "A film returns to its start.", flag_values=FLAGS)
@@ -145,15 +155,28 @@ def _check() -> str:
         raise UserError("--latents takes the place of --seeds; give one of them.")
     every = FLAGS.figure == "all"
     out = FLAGS.out or ("figures" if every else f"{FLAGS.figure}.png")
-    if video.is_film(out):
-        if FLAGS.figure != "interpolation":
-            raise UserError(f"--out={out} is a film; only interpolation makes one.")
-        video.check(out, FLAGS.fps)
-    elif not every and not out.lower().endswith((".png", ".pdf")):
+    film, picture = video.is_film(out), out.lower().endswith((".png", ".pdf"))
+    if film and FLAGS.figure != "interpolation":
+        raise UserError(f"--out={out} is a film; only interpolation makes one.")
+    if not (every or film or picture):
         raise UserError(f"--out={out} is written as a picture; name it x.png or x.pdf.")
-    elif every and out.lower().endswith((".png", ".pdf")):
+    if every and picture:
         raise UserError(f"--out={out} is a file; --figure=all fills a folder.")
+    _check_unheard(film)
+    if film:
+        video.check(out, FLAGS.fps)
     return out
+
+
+def _check_unheard(film: bool) -> None:
+    for name, figures in USES.items():
+        if FLAGS.figure not in (*figures, "all"):
+            cli.in_vain(FLAGS, [name], f"means nothing to --figure={FLAGS.figure}.")
+    if film:
+        cli.in_vain(FLAGS, ["rows", "cols", "cell"], "is of a picture, not of a film.")
+    else:
+        names = ("path", "frames", "fps", "loop")
+        cli.in_vain(FLAGS, names, "is of a film; write one with --out=walk.mp4.")
 
 
 def _options(model):

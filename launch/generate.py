@@ -37,12 +37,11 @@ only one class.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from absl import flags
 from stylegan_tf_launch import cli
 
-MOST_ROWS = 100  # of a sheet, unless its classes were named
+MOST_FRAMES = 3600  # two minutes from a picture to the next
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -166,6 +165,7 @@ flags.DEFINE_integer(
     30,
     "Frames of a film from a picture to the next.",
     lower_bound=1,
+    upper_bound=MOST_FRAMES,
     flag_values=FLAGS,
 )
 flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
@@ -212,8 +212,7 @@ def _check() -> None:
         given = [name for name in names if FLAGS[name].value]
         if len(given) > 1:
             raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
-    if FLAGS.directions and not FLAGS.edit:
-        raise UserError("--directions names directions; use one with --edit=NAME:2.")
+    _check_unheard()
     for name in ("seeds", "classes", "each_class", "psi_center"):
         if FLAGS.latents and FLAGS[name].value:
             raise UserError(f"--latents takes the place of --{name}; give one of them.")
@@ -223,12 +222,31 @@ def _check() -> None:
         latents.parse_numbers(FLAGS.seeds)
 
 
-def _numbers(default: str) -> tuple[list[int], list[int] | None]:
-    """Seeds and classes that were asked for."""
+def _check_unheard() -> None:
+    if not FLAGS.video:
+        film = ("path", "frames", "fps", "loop")
+        cli.in_vain(FLAGS, film, "is of a film; name its file with --video=walk.mp4.")
+    sheet = FLAGS.grid and not FLAGS.video and not FLAGS.psi_sweep
+    if not sheet:
+        cli.in_vain(FLAGS, ["columns"], "is of a sheet; name one with --grid=x.png.")
+    if FLAGS.video:
+        cli.in_vain(FLAGS, ["grid", "out"], "is not used; --video names the file.")
+    if FLAGS.grid:
+        cli.in_vain(FLAGS, ["out"], "is for pictures; --grid names the sheet.")
+    if not FLAGS.edit:
+        why = "names directions; use one with --edit=NAME:2."
+        cli.in_vain(FLAGS, ["directions"], why)
+
+
+def _lineup(model, default: str):
+    """The pictures of --seeds and --classes."""
     from stylegan_tf.latents import parse_numbers
+    from stylegan_tf.lineup import lineup
 
     classes = parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
-    return parse_numbers(FLAGS.seeds or default), classes
+    seeds = parse_numbers(FLAGS.seeds or default)
+    how = (FLAGS.each_class, bool(FLAGS.grid), FLAGS.columns)
+    return lineup(model, seeds, classes, *how)
 
 
 def _truncation(model) -> dict:
@@ -260,7 +278,7 @@ def _subjects(model, default: str):
 
     if FLAGS.latents:
         return steering.of_file(model, FLAGS.latents)
-    plan = _plan(model, *_numbers(default))
+    plan = _lineup(model, default)
     return steering.of_seeds(model, plan.seeds, plan.classes, FLAGS.psi_center, True)
 
 
@@ -287,7 +305,7 @@ def _seeds(model) -> int:
     """Pictures of seeds, however many, a batch at a time."""
     from stylegan_tf import sampling
 
-    plan, how = _plan(model, *_numbers("0-31")), _truncation(model)
+    plan, how = _lineup(model, "0-31"), _truncation(model)
     pictures = sampling.draw(
         model,
         plan.seeds,
@@ -298,27 +316,39 @@ def _seeds(model) -> int:
         steer=_steering(model, psi_center=FLAGS.psi_center, **how),
         **how,
     )
-    return _write(_names(plan), plan.columns, (picture for _, picture in pictures))
+    return _write(plan.names, plan.columns, (picture for _, picture in pictures))
 
 
 def _styled(model) -> int:
     """Pictures of styles that are at hand as a whole, to be kept or from a file."""
-    from stylegan_tf import latents, sampling, steering
+    from stylegan_tf import latents, lineup, sampling, steering
 
     who = _subjects(model, "0-31")
     ws = _styles_of(model, _mixed(model, who))
     if FLAGS.latents:
-        names, columns, seeds = _file_names(who.names), FLAGS.columns, range(len(who))
+        names, columns = lineup.safe_names(who.names), FLAGS.columns
+        seeds = list(range(len(who)))
     else:
-        plan = _plan(model, *_numbers("0-31"))
-        names, columns, seeds = _names(plan), plan.columns, plan.seeds
+        plan = _lineup(model, "0-31")
+        names, columns, seeds = plan.names, plan.columns, plan.seeds
+    render = sampling.Renderer(model, FLAGS.noise)
     noise = who.noise if FLAGS.noise == "const" else None
+    random = seeds if FLAGS.noise == "random" else None
     if FLAGS.save_latents:
+        noise, random = noise or _own_noise(render, random), None
         kept = latents.Latents(ws, noise, tuple(names))
         print(kept.save(FLAGS.save_latents))
-    random = seeds if FLAGS.noise == "random" else None
-    render = sampling.Renderer(model, FLAGS.noise)
     return _write(names, columns, steering.render(render, ws, noise, random))
+
+
+def _own_noise(render, seeds):
+    """Maps that draw from a file what --noise draws now; None = those of the model."""
+    import numpy as np
+
+    if FLAGS.noise == "const":
+        return None
+    none = [np.zeros((1, *shape, 1), np.float32) for shape in render.shapes]
+    return (none if seeds is None else render.noise_of(seeds)) or None
 
 
 def _sweep(model) -> int:
@@ -326,16 +356,14 @@ def _sweep(model) -> int:
     import dataclasses
     from pathlib import Path
 
-    import numpy as np
-
     from stylegan_tf import figures, latents, paper
     from stylegan_tf.paper.strips import psi_sweep
 
     who = _subjects(model, "0-3")
     painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
     if FLAGS.noise != "const":
-        seeds = range(len(who)) if FLAGS.latents else _numbers("0-3")[0]
-        maps = painter.render.noise_of(np.resize(seeds, len(who)).tolist())
+        plan = None if FLAGS.latents else _lineup(model, "0-3")
+        maps = painter.render.noise_of(plan.seeds if plan else list(range(len(who))))
         who = dataclasses.replace(who, noise=maps if FLAGS.noise == "random" else None)
     psis = latents.parse_sweep(FLAGS.psi_sweep)
     edit = _steering(model, mix=False)
@@ -360,53 +388,6 @@ def _film(model) -> int:
     return 0
 
 
-class Plan(NamedTuple):
-    """What is drawn, picture by picture, and how it is laid out."""
-
-    seeds: list[int]
-    classes: list[int] | None  # one a seed; None without classes
-    several: bool  # classes, so that a file's name has to say which
-    columns: int | None  # of a sheet; None = as many as a screen has room for
-
-
-def _plan(model, seeds: list[int], classes: list[int] | None) -> Plan:
-    from stylegan_tf import sampling
-    from stylegan_tf.errors import UserError
-
-    if FLAGS.each_class and not model.config.classes:
-        raise UserError("the model has no classes; leave --each_class out.")
-    turns = sampling.classes_of(model, classes)
-    asked = list(dict.fromkeys(turns))
-    several = len(asked) > 1
-    rows = several and FLAGS.grid and not FLAGS.columns
-    if rows and classes is None and len(asked) > MOST_ROWS:
-        raise UserError(
-            f"{len(asked)} classes are too many rows for a sheet; choose some with "
-            f"--classes=0-9, or give --columns to draw them in turn."
-        )
-    if not (rows or (several and FLAGS.each_class)):
-        own = [turns[i % len(turns)] for i in range(len(seeds))] if turns else None
-        return Plan(seeds, own, several, FLAGS.columns)
-    each = [k for k in asked for _ in seeds]
-    return Plan(seeds * len(asked), each, several, FLAGS.columns or len(seeds))
-
-
-def _names(plan: Plan) -> list[str]:
-    """What the files of seeds are called."""
-    pairs = zip(plan.seeds, plan.classes or plan.seeds, strict=True)
-    return [f"seed{s:04d}" + f"-class{k}" * plan.several for s, k in pairs]
-
-
-def _file_names(names: Sequence[str]) -> list[str]:
-    """Names from a file, without what has a meaning to a file system; each once."""
-    import re
-
-    safe = [re.sub(r"[^\w.-]+", "-", name).strip(".-") or "picture" for name in names]
-    if len(set(safe)) < len(safe):
-        safe = [f"{i:04d}-{name}" for i, name in enumerate(safe)]
-    return safe
-
-
 def _write(names: Sequence[str], columns: int | None, pictures) -> int:
     """A sheet, or a file a picture."""
     from pathlib import Path
@@ -423,7 +404,8 @@ def _write(names: Sequence[str], columns: int | None, pictures) -> int:
         return 0
     for name, picture in zip(names, pictures, strict=True):
         figures.save(Path(FLAGS.out) / f"{name}.png", picture)
-    print(f"{len(names)} picture{'s' * (len(names) != 1)} in {FLAGS.out}")
+    count = len(set(names))  # a seed that was given twice is one file
+    print(f"{count} picture{'s' * (count != 1)} in {FLAGS.out}")
     return 0
 
 

@@ -62,7 +62,12 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("steps", 1000, "Of Adam.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "seed", 0, "Of the noise in the search.", lower_bound=0, flag_values=FLAGS
+    "seed",
+    0,
+    "Of the noise in the search.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
+    flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "classes",
@@ -116,6 +121,10 @@ def main(argv: Sequence[str]) -> int:
             "name pictures with --images=FILE,FOLDER, or seeds of the model with "
             "--target_seeds=0-31; one of the two."
         )
+    if FLAGS.target_seeds:
+        cli.in_vain(FLAGS, ["first"], "is of --images; give fewer --target_seeds.")
+    if FLAGS.loss == "multiscale":
+        cli.in_vain(FLAGS, ["data"], "names the network of --loss=builtin; use that.")
     cli.load_tensorflow(exact=True)
     from stylegan_tf import export, projector
     from stylegan_tf.projector import report
@@ -124,6 +133,7 @@ def main(argv: Sequence[str]) -> int:
     model = export.load(FLAGS.model)
     loss = _loss(model.config.channels)
     names, targets, classes = _own(model) if FLAGS.target_seeds else _read(model)
+    cli.need_folder(FLAGS.out)
     found = projector.project(
         model,
         targets,

@@ -20,8 +20,10 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import load_arrays, reals, save_arrays
 
 MAX_SEED = 2**32 - 1
+MAX_PSI = 100  # pictures have long stopped to change
 GROUPS = ("coarse", "middle", "fine")  # of layers, as the paper's figure 3 names them
 PATHS = ("z", "linear", "cubic")
+BLOCK = 256  # points of a path that are held as float64
 
 
 def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[int]:
@@ -182,9 +184,10 @@ def _reals(text: str, what: str) -> list[float]:
         values = [float(part) for part in str(text).split(",")]
     except ValueError:
         values = [np.nan]
-    if not np.all(np.isfinite(values)):
+    if not np.all(np.abs(values) <= MAX_PSI):
         raise UserError(
-            f"{what} {text!r} is no number to truncate by; write 0.7, or 0.5,0.5,1."
+            f"{what} {text!r} is no number to truncate by, at most {MAX_PSI} away "
+            f"from 0; write 0.7, or 0.5,0.5,1."
         )
     return values
 
@@ -303,11 +306,14 @@ def path(points: np.ndarray, kind: str, frames: int, loop: bool = False) -> np.n
         ends = "periodic" if loop else "natural"
         spline = interpolate.CubicSpline(np.arange(steps + 1), points, bc_type=ends)
         return spline(times).astype(np.float32)
-    before = np.minimum(times.astype(int), steps - 1)
-    t = (times - before).reshape(-1, *[1] * (points.ndim - 1))
-    a, b = points[before], points[before + 1]
-    between = slerp(a, b, t) if kind == "z" else a + (b - a) * t
-    return between.astype(np.float32)
+    between = slerp if kind == "z" else lambda a, b, t: a + (b - a) * t
+    found = np.empty((len(times), *points.shape[1:]), np.float32)
+    for start in range(0, len(times), BLOCK):
+        own = times[start : start + BLOCK]
+        before = np.minimum(own.astype(int), steps - 1)
+        t = (own - before).reshape(-1, *[1] * (points.ndim - 1))
+        found[start : start + BLOCK] = between(points[before], points[before + 1], t)
+    return found
 
 
 # ---------------------------------------------------------------------------

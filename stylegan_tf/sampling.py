@@ -301,9 +301,7 @@ def class_centers(
     off = None if progress else True
     out = np.zeros((len(classes), c.w_dim), np.float32)
     for i, k in enumerate(tqdm(classes, "means of w", unit="class", disable=off)):
-        parts = [z[j : j + CENTER_BATCH] for j in range(0, count, CENTER_BATCH)]
-        w = [model.mapping(p, latents.one_hot([k] * len(p), c.classes)) for p in parts]
-        out[i] = np.concatenate(w).mean(axis=0, dtype=np.float64)
+        out[i] = mapped(model, z, [k] * count).mean(axis=0, dtype=np.float64)
     return out
 
 

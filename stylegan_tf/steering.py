@@ -20,6 +20,8 @@ from stylegan_tf.directions import Directions
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 
+MAX_AMOUNT = 1000  # standard deviations of an edit
+
 
 @dataclass(frozen=True)
 class Subjects:
@@ -161,16 +163,16 @@ def parse_edit(text: str, count: int) -> Edit:
     Raises:
         UserError: not DIRECTION:AMOUNT, or no layers of `count`.
     """
-    first, at, layers = str(text).partition("@")
-    name, colon, amount = first.rpartition(":")
+    name, colon, rest = str(text).rpartition(":")  # names may have an @
+    amount, at, layers = rest.partition("@")
     try:
         number = float(amount)
     except ValueError:
         number = np.nan
-    if not name or not colon or not np.isfinite(number):
+    if not name or not colon or not abs(number) <= MAX_AMOUNT:
         raise UserError(
             f"--edit={text} is not DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS, such "
-            f"as pca0:2@0-3."
+            f"as pca0:2@0-3, of an amount from -{MAX_AMOUNT} to {MAX_AMOUNT}."
         )
     own = tuple(latents.parse_layers(layers, count)) if at else None
     return Edit(name, number, own)

@@ -135,6 +135,15 @@ def test_distance_against_numpy(network, seen):
     np.testing.assert_allclose(found, back, rtol=1e-5)
 
 
+def test_grey_pictures_are_compared_in_colour(network, seen):
+    a, b = (tf.constant(seen[0][i : i + 2, ..., :1], tf.float32) for i in (0, 2))
+    found = network.distance(a, b)
+    colour = network.distance(tf.repeat(a, 3, -1), tf.repeat(b, 3, -1))
+    np.testing.assert_array_equal(found, colour)
+    with pytest.raises(UserError, match="pictures of 3 channels; these have 4"):
+        network.distance(tf.repeat(a, 4, -1), tf.repeat(b, 4, -1))
+
+
 def test_distance_grows_with_the_change_and_has_gradients(network, seen):
     a = tf.constant(seen[0][:3], tf.float32)
     noise = tf.random.stateless_normal(a.shape, [1, 2])

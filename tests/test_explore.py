@@ -50,20 +50,21 @@ def drawn(engine: Engine, seed: int, **options) -> np.ndarray:
 @pytest.mark.parametrize(
     ("resolution", "expected"),
     [
-        (8, {"coarse": "0-1", "fine": "2-3"}),
+        (8, {"coarse": "0-1", "middle": "2-2", "fine": "3-3"}),
         (16, {"coarse": "0-1", "middle": "2-3", "fine": "4-5"}),
         (32, {"coarse": "0-3", "middle": "4-5", "fine": "6-7"}),
         (64, {"coarse": "0-3", "middle": "4-7", "fine": "8-9"}),
         (1024, {"coarse": "0-3", "middle": "4-7", "fine": "8-17"}),
     ],
 )
-def test_groups_of_layers_are_those_of_the_paper_where_there_is_room(
-    resolution, expected
-):
+def test_groups_of_layers_are_those_that_flags_take(resolution, expected):
     groups = groups_of(config.GeneratorConfig(), resolution)
     assert {g.name: g.text for g in groups} == expected
     together = [r for g in groups for r in g.resolutions]
-    assert together == config.levels(resolution)
+    assert list(dict.fromkeys(together)) == config.levels(resolution)
+    for g in groups:
+        own = latents.parse_layers(g.name, 2 * len(config.levels(resolution)))
+        assert own == latents.parse_layers(g.text, 20) == list(g.numbers)
     assert all(g.numbers == tuple(range(20))[g.layers] for g in groups)
 
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
-from stylegan_tf_launch import generate
 from test_launch import call
 from test_video import read_gif, read_mp4
 
-from stylegan_tf import directions, figures, latents, sampling, steering
+from stylegan_tf import directions, figures, latents, lineup, sampling, steering
 from stylegan_tf.networks.generator import Generator
 
 
@@ -67,9 +66,9 @@ def test_styles_are_kept_and_drawn_again(model, tmp_path):
 
 
 def test_files_are_named_safely():
-    found = generate._file_names(["a/../b", "a/../b", ""])
+    found = lineup.safe_names(["a/../b", "a/../b", ""])
     assert found == ["0000-a-..-b", "0001-a-..-b", "0002-picture"]
-    assert generate._file_names(["cat", "dog.1"]) == ["cat", "dog.1"]
+    assert lineup.safe_names(["cat", "dog.1"]) == ["cat", "dog.1"]
 
 
 def test_a_sweep_has_a_column_a_psi(model, tmp_path):
@@ -105,6 +104,67 @@ def test_films_pass_the_pictures(model, tmp_path):
     assert len(frames) == 9 and about["size"] == (256, 256)
     large = figures.enlarge(sampling.Renderer(made)(sampling.styles(made, [3])), 32)
     assert np.abs(frames[-1] - large[0].astype(int)).mean() < 6
+
+
+@pytest.mark.parametrize("noise", ["random", "none"])
+def test_the_noise_of_kept_styles_is_kept(model, tmp_path, noise):
+    _, flag, _ = model
+    kept, sheets = tmp_path / "w.npz", [tmp_path / f"{k}.png" for k in "abc"]
+    flags = (flag, "--seeds=5,9", f"--noise={noise}")
+    done("generate", *flags, f"--grid={sheets[0]}")
+    done("generate", *flags, f"--grid={sheets[1]}", f"--save_latents={kept}")
+    done("generate", flag, f"--latents={kept}", f"--grid={sheets[2]}")
+    first, *others = map(read, sheets)
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+    done("generate", flag, "--seeds=5,9", f"--grid={sheets[1]}")
+    assert np.any(first != read(sheets[1]))
+
+
+def test_a_seed_that_is_given_twice_is_one_file(model, tmp_path):
+    assert "1 picture in" in done(
+        "generate", model[1], "--seeds=3,3", f"--out={tmp_path}"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["seed0003.png"]
+
+
+UNHEARD = [
+    ("generate", ["--frames=5"], "--frames is of a film; name its file with --video"),
+    ("generate", ["--noloop"], "--loop is of a film"),
+    ("generate", ["--columns=5"], "--columns is of a sheet"),
+    ("generate", ["--psi_sweep=1,0", "--columns=5"], "--columns is of a sheet"),
+    ("generate", ["--video=a.gif", "--grid=a.png"], "--grid is not used; --video"),
+    ("generate", ["--grid=a.png", "--out=b"], "--out is for pictures; --grid names"),
+    ("generate", ["--directions=a.npz"], "--directions names directions; use one"),
+    ("figures", ["--figure=mixing", "--psi_sweep=1"], "--psi_sweep means nothing to"),
+    ("figures", ["--figure=truncation", "--psi=1"], "--psi means nothing to"),
+    ("figures", ["--figure=noise", "--cols=2"], "--cols means nothing to --figure=noi"),
+    ("figures", ["--figure=noise", "--fps=2"], "--fps is of a film; write one with"),
+    (
+        "figures",
+        ["--figure=interpolation", "--out=a.gif", "--rows=2"],
+        "--rows is of a",
+    ),
+    ("project", ["--target_seeds=1", "--first=2"], "--first is of --images"),
+    ("project", ["--target_seeds=1", "--data=demo"], "--data names the network of"),
+    ("export", ["--batch=2"], "--batch is of ONNX and LiteRT files"),
+    ("export", ["--format=keras", "--noise=none"], "--noise is not settled in"),
+    ("directions", ["--samples=99"], "--samples is of --labels=demo"),
+    ("directions", ["--method=labels", "--labels=demo", "--count=2"], "--count is of"),
+]
+
+
+@pytest.mark.parametrize(("verb", "flags", "words"), UNHEARD)
+def test_flags_that_would_not_be_heard_are_refused(verb, flags, words):
+    code, _, error = call(verb, "--model=/nowhere", *flags)
+    assert code == 1 and error.startswith(f"error: {words}"), error
+
+
+def test_a_folder_that_is_a_file_is_said_before_the_work(model, tmp_path):
+    (tmp_path / "file").touch()
+    flags = ["--target_seeds=1", f"--out={tmp_path / 'file'}", "--steps=1000000000"]
+    code, _, error = call("project", model[1], *flags)
+    assert code == 1 and error.endswith("file is there already, and is no folder.\n")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +257,29 @@ def test_directions_of_a_table(model, tmp_path):
         found.vectors,
         directions.from_labels(w, {"side": w[:, 2] > np.median(w[:, 2])}).vectors,
     )
+
+
+def test_a_table_of_a_conditional_model_says_the_classes(tmp_path):
+    changes = {"generator.classes": 3, "discriminator.classes": 3}
+    made = Generator(tiny.config(changes).generator)
+    made.save(tmp_path / "a.keras")
+    seeds = [s for s in range(70) if s % 7]  # not those that classes would follow
+    classes = np.random.default_rng(0).integers(0, 3, len(seeds))
+    pairs = zip(seeds, classes, strict=True)
+    w = [sampling.styles(made, [s], classes=[k])[0, 0] for s, k in pairs]
+    side = np.stack(w)[:, 2] > np.median(w, axis=0)[2]
+    rows = [f"{s},{int(x)}" for s, x in zip(seeds, side, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(["seed,side", *rows]))
+    flags = ["--method=labels", f"--labels={tmp_path / 'a.csv'}", f"--out={tmp_path}"]
+    code, _, error = call("directions", f"--model={tmp_path / 'a.keras'}", *flags)
+    assert code == 1 and "needs a column class" in error
+    rows = [f"{row},{k}" for row, k in zip(rows, classes, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(["seed,side,class", *rows]))
+    done("directions", f"--model={tmp_path / 'a.keras'}", *flags)
+    found = directions.load(tmp_path / "directions.npz", 6, 8)
+    assert found.names == ("side",)
+    expected = directions.from_labels(np.stack(w), {"side": side}).vectors
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-4)
 
 
 def test_directions_of_the_factor_network(model, tmp_path, monkeypatch):

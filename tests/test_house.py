@@ -24,6 +24,7 @@ ROOMS = {
     "figures": "files",
     "video": "errors files figures",
     "directions": "errors files",
+    "lineup": "errors sampling networks",
     "steering": "errors latents directions sampling networks",
     "paper": "errors latents figures directions steering sampling networks",
     "ops": "",
@@ -37,7 +38,7 @@ ROOMS = {
     "export": "config errors schedule files latents figures networks official data "
     "sampling precision",
     "metrics": "errors config latents ops networks data export official sampling",
-    "projector": "errors latents figures ops networks sampling",
+    "projector": "errors files latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
     "training": "config errors schedule presets latents figures ops losses augment "
     "networks data export sampling official metrics",

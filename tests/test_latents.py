@@ -186,7 +186,7 @@ def test_psi_is_a_number_or_one_a_layer():
     assert latents.parse_sweep("-1,0,0.7") == [-1, 0, 0.7]
     with pytest.raises(UserError, match="5 numbers; the model has 4"):
         latents.parse_psi("1,1,1,1,1", 4)
-    for text in ("nan", "a", "", "1,,2", "inf"):
+    for text in ("nan", "a", "", "1,,2", "inf", "1e40"):
         with pytest.raises(UserError, match="no number to truncate by"):
             latents.parse_psi(text, 4)
 

@@ -134,6 +134,9 @@ WRONG = [  # 2: the command line itself
     ("train", ["demo"], "unexpected argument 'demo'; settings are given as --name"),
     ("generate", ["--noise=some"], "noise"),
     ("generate", ["--cutoff=-1"], "cutoff"),
+    ("generate", ["--frames=1000000000"], "frames"),
+    ("generate", ["--model="], "--model= has no value; see --help"),
+    ("figures", ["--rows=1000000000"], "rows"),
 ]
 IMPOSSIBLE = [  # 1: it cannot be done
     ("train", ["--set=seed"], "--set=seed is not NAME=VALUE"),
@@ -189,6 +192,12 @@ def test_what_cannot_be_is_said_in_a_line(
             1,
             "error: No such file: a.png\n",
         ),
+        (
+            FileExistsError(17, "File exists", "a"),
+            1,
+            "error: a is there already, and is no folder.\n",
+        ),
+        (MemoryError("of 9 GB"), 1, "error: not enough memory: of 9 GB\n"),
     ],
 )
 def test_errors_become_exit_codes(error, code, said, capsys):
@@ -542,10 +551,11 @@ def test_psi_center_is_the_class_unless_said_otherwise(models, tmp_path):
         ("many", ["--grid=a.png"], "101 classes are too many rows.*--classes=0-9"),
     ],
 )
-def test_what_a_model_has_no_classes_for(models, model, flags, words, tmp_path):
-    code, _, error = call(
-        "generate", f"--model={models / model}.keras", f"--out={tmp_path}", *flags
-    )
+def test_what_a_model_has_no_classes_for(
+    models, model, flags, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call("generate", f"--model={models / model}.keras", *flags)
     assert code == 1 and len(error.splitlines()) == 1
     assert re.search(words, error), error
     assert not list(tmp_path.iterdir())

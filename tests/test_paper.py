@@ -95,7 +95,7 @@ def test_mixing_of_ones_own(model, painter):
     check_close(
         cell(sheet, 1, 2, 0, 0), large(by_model(model, latents.mix(b, a, [1, 3]))[0])
     )
-    with pytest.raises(UserError, match="mixing takes 3 seeds for its columns"):
+    with pytest.raises(UserError, match="mixing takes seeds for its columns, here 3"):
         draw("mixing", painter, seeds=[1, 2, 3], columns=3)
 
 
@@ -258,6 +258,18 @@ def test_styles_of_a_file_are_drawn_with_their_noise(model, painter, tmp_path):
     check_close(cell(sheet, 2, 2, 1, 1), large(by_model(model, mixed, maps)[0]))
     sheet, _ = draw("interpolation", painter, who=who, psi=1, columns=2)
     assert sheet.shape[0] == CELL  # in W only
+    check_close(cell(sheet, 1, 2, 0, 0), large(expected[0]))
+
+
+def test_mixing_in_a_model_that_has_hardly_grown():
+    """Two layers: there are coarse and fine ones, and nothing between."""
+    small = tiny.noisy(Generator(tiny.config().generator, level=4))
+    sheet, _ = paper.draw("mixing", small, options(rows=2, columns=1, psi=1))
+    above = sampling.styles(small, [639])
+    for r, layer in enumerate((0, 1)):
+        below = sampling.styles(small, [(701, 687)[r]])
+        mixed = sampling.Renderer(small)(latents.mix(below, above, [layer]))
+        check_close(cell(sheet, 2, 1, r, 0), large(mixed[0], CELL // 4))
 
 
 # ---------------------------------------------------------------------------

@@ -84,10 +84,11 @@ def test_mixes_and_edits_are_read():
     assert steering.parse_edit("pca0:-2.5", 4) == steering.Edit("pca0", -2.5)
     edit = steering.parse_edit("a:b:1@2-", 4)
     assert edit == steering.Edit("a:b", 1.0, (2, 3))
+    assert steering.parse_edit("a@b:1@3", 4) == steering.Edit("a@b", 1.0, (3,))
     for text in ("639", "@0", "1,2@0", "x@0"):
         with pytest.raises(UserError, match="SEED@LAYERS|neither a number"):
             steering.parse_mix(text, 4)
-    for text in ("pca0", "pca0:", ":1", "pca0:much", "pca0:nan", "pca0:inf"):
+    for text in ("pca0", "pca0:", ":1", "pca0:much", "pca0:nan", "pca0:1e39"):
         with pytest.raises(UserError, match="is not DIRECTION:AMOUNT"):
             steering.parse_edit(text, 4)
     with pytest.raises(UserError, match="4 is above 3"):

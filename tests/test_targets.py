@@ -52,6 +52,16 @@ def test_a_mixture_for_a_grey_model_that_is_not_square(folder):
     np.testing.assert_array_equal(first.pictures, found.pictures[:3])
 
 
+def test_no_file_of_a_projection_is_written_twice(tmp_path):
+    names = ("a-target", "comparison", "a", "a.b", "b", "b-target")
+    for i, name in enumerate(names):
+        Image.fromarray(demo.draw(i, 16)).save(tmp_path / f"{name}.png")
+    specs = [str(tmp_path / f"{name}.png") for name in names]
+    found = targets.read(specs, (16, 16), 3).names
+    files = [*found, *(f"{name}-target" for name in found), "comparison"]
+    assert len(set(files)) == 2 * len(names) + 1
+
+
 def test_what_is_not_there_is_said(folder):
     with pytest.raises(UserError, match="there is no 'nothing.png'"):
         targets.read(["nothing.png"], (8, 8), 3)

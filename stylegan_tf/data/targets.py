@@ -100,11 +100,15 @@ def _kind(image: Image.Image | np.ndarray) -> str:
 
 
 def _unused(name: str, used: dict) -> str:
-    """`a/my cat.png` -> `my_cat`, or `my_cat-2` if there is one already."""
+    """`a/my cat.png` -> `my_cat`, or `my_cat-2` if there is one already.
+
+    A projection writes `my_cat.png` and `my_cat-target.png`, beside `comparison.png`.
+    """
     stem = PurePosixPath(name).stem if "." in name else name
     stem = re.sub(r"[^\w.-]+", "_", stem).strip("_.") or "picture"
     name, number = stem, 1
-    while name in used:
+    taken = {"comparison", *used, *(f"{n}-target" for n in used)}
+    while name in taken or f"{name}-target" in used:
         number += 1
         name = f"{stem}-{number}"
     return name

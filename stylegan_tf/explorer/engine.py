@@ -173,11 +173,10 @@ class Engine:
 
     def noise(self, state: State) -> list[np.ndarray]:
         """One float32 [1, H, W, 1] a layer; zero where it is off."""
-        shapes, synthesis = self._render.shapes, self.model.synthesis
         if state.noise == "random":
-            maps = latents.noise_of([state.seed], shapes)
+            maps = self._render.noise_of([state.seed])
         else:
-            maps = [getattr(synthesis, f"noise{i}").numpy() for i in range(len(shapes))]
+            maps = sampling.stored_noise(self.model)
         off = [state.noise == "none" or r in state.muted for r in self._levels]
         return [np.zeros_like(m) if o else m for m, o in zip(maps, off, strict=True)]
 

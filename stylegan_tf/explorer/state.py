@@ -11,7 +11,7 @@ import numpy as np
 
 from stylegan_tf import config
 from stylegan_tf.errors import UserError
-from stylegan_tf.latents import MAX_SEED
+from stylegan_tf.latents import MAX_SEED, layer_groups
 
 NOISE = ("const", "random", "none")
 PSI = (-1.0, 1.5)  # the range of the slider
@@ -23,7 +23,7 @@ class Group:
     """Layers that are steered together.
 
     Attributes:
-        name: "coarse", "middle", "fine" or "all".
+        name: "coarse", "middle" or "fine".
         first, last: layers, both included.
         resolutions: levels that they draw.
     """
@@ -52,20 +52,16 @@ class Group:
 def groups_of(c: config.GeneratorConfig, resolution: int) -> tuple[Group, ...]:
     """Coarse, middle and fine layers of a model drawn at `resolution`.
 
-    Models of fewer than five resolutions have fewer than two to a group; those
-    without a style a layer have no groups.
+    Those of `latents.layer_groups`, as flags take them; models without a style a layer
+    have no groups.
     """
     if c.num_styles == 1:
         return ()
-    levels = config.levels(resolution)
-    sizes = {1: (1,), 2: (1, 0, 1), 3: (1, 1, 1), 4: (2, 1, 1)}
-    sizes = sizes.get(len(levels), (2, 2, len(levels) - 4))
-    found, start = [], 0
-    for name, size in zip(("coarse", "middle", "fine"), sizes, strict=False):
-        if size:
-            own = tuple(levels[start : start + size])
-            found.append(Group(name, 2 * start, 2 * (start + size) - 1, own))
-        start += size
+    levels, found = config.levels(resolution), []
+    for name, own in layer_groups(2 * len(levels)).items():
+        if own:
+            reached = dict.fromkeys(levels[k // 2] for k in own)
+            found.append(Group(name, own[0], own[-1], tuple(reached)))
     return tuple(found)
 
 

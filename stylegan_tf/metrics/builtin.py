@@ -153,7 +153,18 @@ class Builtin:
     # The network itself
 
     def _activations(self, images: tf.Tensor) -> list[tf.Tensor]:
-        """After each convolution: five float [N, H, W, maps]."""
+        """After each convolution: five float [N, H, W, maps].
+
+        Grey pictures are grey ones in colour, where the network knows colours.
+        """
+        wanted = self._weights["conv0/kernel"].shape[2]
+        if images.shape[-1] == 1 < wanted:
+            images = tf.repeat(images, wanted, axis=-1)
+        if images.shape[-1] != wanted:
+            raise UserError(
+                f"{self.name} compares pictures of {wanted} channels; these have "
+                f"{images.shape[-1]}."
+            )
         x, found = resized(images) / 127.5 - 1, []
         for i, (_, stride, _, pool) in enumerate(CONVOLUTIONS):
             kernel, bias = (self._weights[f"conv{i}/{w}"] for w in ("kernel", "bias"))

@@ -84,8 +84,11 @@ def mixing(p: Painter) -> Figure:
     top, left = p.styles_of(above), p.styles_of(below)
     layers = [own for _, count, own in bands for _ in range(count)]
     table = latents.mixing_table(left, top, layers)
-    rows = [p.cells(t, below.maps(i)) for i, t in enumerate(table)]
-    headings = [p.cells(left[i : i + 1], below.maps(i))[0] for i in range(len(left))]
+    count = len(top)
+    noise = [np.repeat(m, count if len(m) > 1 else 1, 0) for m in below.noise or []]
+    cells = p.cells(table.reshape(-1, *left.shape[1:]), noise or None)
+    rows = [cells[i : i + count] for i in range(0, len(cells), count)]
+    headings = p.cells(left, below.noise)
     words = [(_band_text(name, own), count) for name, count, own in bands]
     picture = figures.table(rows, p.cells(top), headings, words)
     caption = (
@@ -106,8 +109,8 @@ def _mixing_subjects(p: Painter) -> tuple[Subjects, Subjects]:
     above, below = list(seeds[:columns]), list(seeds[columns:])[: o.rows]
     if not below or (o.rows or 0) > len(below) or len(above) < columns:
         raise UserError(
-            f"mixing takes {columns} seeds for its columns and then "
-            f"{o.rows or 'some'} for its rows; {len(seeds)} were given."
+            f"mixing takes seeds for its columns, here {columns}, and then "
+            f"{o.rows or 'some'} for its rows; {len(seeds)} in all were given."
         )
     return p.of(above), p.of(below)
 
@@ -116,10 +119,10 @@ def _mixing_bands(p: Painter, rows: int) -> list[tuple[str, int, list[int]]]:
     """Name, number of rows, and layers of each band."""
     if p.options.layers is not None:
         return [("", rows, list(p.options.layers))]
-    order = [MIXING_ORDER[i % len(MIXING_ORDER)] for i in range(rows)]
-    groups = latents.layer_groups(p.styles)
-    counts = {name: order.count(name) for name in groups}
-    return [(n, counts[n], list(groups[n])) for n in groups if counts[n] and groups[n]]
+    groups = {n: own for n, own in latents.layer_groups(p.styles).items() if own}
+    known = [name for name in MIXING_ORDER if name in groups]
+    order = [known[i % len(known)] for i in range(rows)]
+    return [(n, order.count(n), list(groups[n])) for n in groups if n in order]
 
 
 def _band_text(name: str, layers: list[int]) -> str:

@@ -70,13 +70,13 @@ def interpolation(p: Painter) -> Figure:
             if kind == "z" and o.who is not None:
                 continue  # styles of a file have no z
             walk = _between(p, who, (a, b), kind, steps)
-            rows.append(p.cells(p.styles_of(walk)))
+            rows.append(p.cells(p.styles_of(walk), who.maps(a)))
             lefts.append("in Z" if kind == "z" else "in W")
         bands.append((f"{who.names[a]} to {who.names[b]}", len(rows) - count))
-    caption = (
-        "Interpolation between pictures: in Z along a great circle, in W along a "
-        "straight line."
-    )
+    ways = ["in W along a straight line"]
+    if o.who is None:
+        ways.insert(0, "in Z along a great circle")
+    caption = f"Interpolation between pictures: {', '.join(ways)}."
     bands = [(t if n > 1 else "", n) for t, n in bands]
     return Figure(figures.table(rows, (), lefts, bands), caption)
 

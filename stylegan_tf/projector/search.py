@@ -24,7 +24,7 @@ from stylegan_tf.projector import noise
 from stylegan_tf.projector.likeness import Loss, MultiScale, distances, psnr, shrink
 
 SPACES = ("w", "wplus")
-MEAN_SEED, MEAN_COUNT, MEAN_BATCH = 123, 10_000, 1_000
+MEAN_SEED, MEAN_COUNT = 123, 10_000
 BATCH_PIXELS, BATCH_LARGEST = 1 << 19, 32  # what a batch holds, unless it is told
 OFFICIAL_WEIGHT, OFFICIAL_PIXELS = 1e5, 1024**2
 SHOW_EVERY = 10  # steps between two readings of the loss
@@ -234,12 +234,7 @@ def w_statistics(
     c = model.config
     z = np.random.RandomState(MEAN_SEED).randn(count, c.z_dim).astype(np.float32)
     turns = np.arange(count) % max(c.classes, 1) if label is None else [label] * count
-    parts = []
-    for i in range(0, count, MEAN_BATCH):
-        chosen = list(turns[i : i + MEAN_BATCH])
-        labels = latents.one_hot(chosen, c.classes) if c.classes else None
-        parts.append(np.asarray(model.mapping(z[i : i + MEAN_BATCH], labels)))
-    w = np.concatenate(parts).astype(np.float64)
+    w = sampling.mapped(model, z, turns).astype(np.float64)
     mean = w.mean(axis=0)
     return mean.astype(np.float32), float(np.sqrt(((w - mean) ** 2).sum() / count))
 
