@@ -121,24 +121,24 @@ def figure(tables: dict, network: str, path: str) -> None:
     fig, axes = pyplot.subplots(
         1,
         len(tables),
-        figsize=(1.6 + 0.42 * sum(widths), 5.2),
+        figsize=(1.9 + 0.42 * sum(widths), 6.2),
         width_ratios=widths,
         squeeze=False,
     )
     for axis, (name, t) in zip(axes[0], tables.items(), strict=True):
-        panel(axis, t, Path(name).name)
+        panel(axis, t, Path(name).name, named=axis is axes[0, 0])
     fig.suptitle(
         f"share of a factor that a layer's style brings along [{network}]; "
-        "grey: within the network's own error",
-        fontsize=9,
+        "grey: within the network's own error (in brackets)",
+        fontsize=11,
     )
     fig.tight_layout()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=90)
+    fig.savefig(path, dpi=100)
 
 
-def panel(axis, t, title: str) -> None:
-    """One model's heat map, numbers in the cells."""
+def panel(axis, t, title: str, named: bool) -> None:
+    """One model's heat map, numbers in the cells, its rows named or not."""
     import numpy as np
 
     rows, shapes = ordered(t)
@@ -149,14 +149,14 @@ def panel(axis, t, title: str) -> None:
         colour = ("white" if value > 0.6 else "black") if sure else "darkgrey"
         axis.text(
             j, i, f"{value:.2f}"[-3 if value < 1 else 0 :], ha="center", va="center",
-            fontsize=6, color=colour,
+            fontsize=10, color=colour,
         )  # fmt: skip
     names = [f"{t.factors[r]} ({t.own_error[r]:.2f})" for r in rows]
-    axis.set_yticks(range(len(rows)), names, fontsize=7)
-    axis.set_xticks(range(len(t.layers)), t.layers, fontsize=7, rotation=90)
+    axis.set_yticks(range(len(rows)), names if named else [], fontsize=11)
+    axis.set_xticks(range(len(t.layers)), t.layers, fontsize=11, rotation=90)
     axis.axhline(shapes - 0.5, color="black", linewidth=1.2)
     axis.axvline(t.singles - 0.5, color="black", linewidth=1.2)
-    axis.set_title(title, fontsize=8)
+    axis.set_title(title, fontsize=11)
 
 
 if __name__ == "__main__":

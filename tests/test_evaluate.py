@@ -57,7 +57,10 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
     assert [t for t in lines if t.startswith("no ")] == [
         "no is12: random-v1 has no probabilities of classes; --features=builtin or "
         "inception:FILE has",
-        "no ls12: random-v1 has no factor classifiers; --features=builtin has",
+        *(
+            f"no {name}12: random-v1 has no factor classifiers; --features=builtin has"
+            for name in ("ls", "dci", "mig", "sap")
+        ),
     ]
     assert lines[-1] == f"in {folder / 'metrics.jsonl'}"
     assert list(folder.glob("events.*.metrics"))

@@ -13,6 +13,7 @@ from stylegan_tf import export, figures, latents, sampling
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import distribution, latent, manifold, models, results, suite
+from stylegan_tf.metrics import factors as disentanglement
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
 from stylegan_tf.metrics.networks import open_network
 from stylegan_tf.metrics.pictures import Fakes, Labels, Reals, Steps, batch_for
@@ -106,6 +107,9 @@ def evaluation(pictures, folder, network=None, replicas=1, **settings):
         ("ppl2_5k_wend", 5000, "ppl2_5k_wend"),
         ("ls", 200_000, "ls"),
         ("ls5k", 5000, "ls5k"),
+        ("dci", 4000, "dci"),
+        ("mig4k", 4000, "mig"),
+        ("sap500", 500, "sap500"),
     ],
 )
 def test_names_say_how_many_pictures(name, num, found):
@@ -117,7 +121,7 @@ def test_num_renames():
     names = [r.name for r in suite.parse("fid50k,ppl_wend,ls,pr50k3_full", 5000)]
     assert names == ["fid5k", "ppl5k_wend", "ls5k", "pr5k3_full"]
     every = suite.parse(["all", "fid50k"])
-    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 13
+    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 16
 
 
 @pytest.mark.parametrize(
@@ -378,6 +382,14 @@ def test_numbers_are_those_of_all_pictures_and_no_others(whole, pictures):
     w, logits = model().mapping(z).numpy(), logits_of(network.factors(images))
     assert found["ls30_w"] == close(separability(w, logits).score)
     assert found["ls30_z"] == close(separability(z, logits).score)
+    factors = network.factors(images)
+    for space, codes in (("w", w), ("z", z)):
+        scores = disentanglement.scores(codes, factors)
+        for name, value in scores.items():
+            head, *part = name.split("_")
+            key = "_".join([f"{head}30", space, *part])
+            assert found[key] == close(value), key
+    assert found["dci30_w_d"] != found["dci30_z_d"]
 
 
 def test_path_lengths_are_those_of_all_steps(whole, pictures):
@@ -401,7 +413,7 @@ def test_path_lengths_are_those_of_all_steps(whole, pictures):
 def test_every_row_says_what_it_is(whole):
     folder, _, rows = whole
     assert rows == results.read(folder)
-    assert len(rows) == 13 + 1 + 3 + 3 + 1
+    assert len(rows) == 16 + 1 + 3 + 3 + 1 + 5 + 1 + 1
     for row in rows:
         assert row["network"] == "toy-v1" and row["num"] == NUM
         assert results.label(row) == f"{row['metric']}[toy-v1]"
@@ -487,7 +499,7 @@ def test_what_changes_the_number_changes_the_key(pictures, tmp_path):
 def test_a_network_says_what_it_cannot(pictures, tmp_path):
     e = evaluation(pictures, tmp_path, open_network("random"))
     refused = {r.name: e.refusal(r) for r in suite.parse("all") if e.refusal(r)}
-    assert set(refused) == {"is50k", "ls"}
+    assert set(refused) == {"is50k", "ls", "dci", "mig", "sap"}
     assert "builtin or inception:FILE has" in refused["is50k"]
     with pytest.raises(UserError, match="ls5k cannot be computed: random-v1 has no"):
         e.run(suite.parse("fid5k,ls5k"))

@@ -1,9 +1,9 @@
 """Everything a run needs to go on, saved and restored as one.
 
 Weights of G, D and the moving average (w_avg and the noise maps are weights), both
-optimisers, the running path length, the augmentation's controller, images seen, stage,
-best metric. The data position and every random draw are functions of the seed and the
-images seen, so nothing else is state.
+optimisers, the running path length, the augmentation's controller, images seen, stage.
+The data position and every random draw are functions of the seed and the images seen,
+so nothing else is state.
 """
 
 import json
@@ -32,7 +32,6 @@ class State:
         nimg: images seen.
         skipped: steps left out because a gradient was not finite.
         seconds: time spent training, over all sessions of the run.
-        best: best value of the metric that picks a model; infinity before the first.
     """
 
     def __init__(
@@ -42,11 +41,12 @@ class State:
         writes: bool = True,
         augment: Controller | None = None,
     ):
-        self.nimg, self.skipped, self.seconds, self.best = 0, 0, 0.0, float("inf")
+        self.nimg, self.skipped, self.seconds = 0, 0, 0.0
         self.stage = (-1, -1)
         self.path, self.writes = path, writes
         self.networks = networks
         self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
+        # Of two, the second is not used: checkpoints of 0.1.0's first runs have it.
         self._values = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
         self.augment, parts = augment, {"counts": self._counts, "values": self._values}
         parts |= {k: v for k, v in vars(networks).items() if v is not None}
@@ -61,7 +61,7 @@ class State:
     def save(self) -> None:
         """Writes a checkpoint, then `progress.json`; older checkpoints go."""
         self._counts.assign([self.nimg, self.skipped, *self.stage])
-        self._values.assign([self.seconds, self.best])
+        self._values.assign([self.seconds, 0.0])
         if self.augment:
             self.checkpoint.augment.assign(self.augment.state())
         if not self.writes:
@@ -99,7 +99,7 @@ class State:
         counts = self._counts.numpy()
         self.nimg, self.skipped = int(counts[0]), int(counts[1])
         self.stage = (int(counts[2]), int(counts[3]))
-        self.seconds, self.best = (float(v) for v in self._values.numpy())
+        self.seconds = float(self._values.numpy()[0])
         if self.augment:
             self.augment.restore(self.checkpoint.augment.numpy().tolist())
         return True
