@@ -251,6 +251,11 @@ def test_how_files_are_judged(errors, precision, good):
         export.judge("x", errors, precision)
 
 
+def test_large_pictures_are_timed_one_by_one():
+    sides = (32, 256, 512, 1024, 2048)
+    assert [measure.timed_batch(n * n) for n in sides] == [8, 8, 4, 1, 1]
+
+
 def test_nothing_but_numbers_counts_as_endlessly_far():
     off = measure._off(np.float32([1, np.nan, np.inf]), np.float32([1, 1, 1]))
     np.testing.assert_array_equal(off, [0, np.inf, np.inf])

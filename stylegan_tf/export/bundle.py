@@ -245,7 +245,8 @@ class _Job:
         )
         if "generate" not in run:
             return file
-        n = file.batch or measure.TIMED_BATCH
+        height, width, _ = self.program.picture_shape
+        n = file.batch or measure.timed_batch(height * width)
         inputs = self.reference.inputs(n)
         psi = np.float32(measure.PSIS[0])
         ours, theirs = measure.paired(

@@ -23,7 +23,7 @@ ROUGH = 0.1  # most that the pixels of a quantised file may be off on average
 PSIS = (0.7, 1.0)  # two, so that a file cannot ignore its psi
 BATCHES = (1, 4)  # that a file of free batch size is tried with
 PICTURES = 4  # at least, that any other is
-TIMED_BATCH = 8  # and timed with
+TIMED_BATCH, TIMED_PIXELS = 8, 1 << 20  # and timed with: at most so many of either
 SECONDS, ROUNDS = 0.5, (3, 30)  # timing takes this long, but so many rounds
 
 Run = Callable[..., dict[str, np.ndarray]]
@@ -212,6 +212,11 @@ def judge(name: str, errors: Errors, precision: str = "float32") -> None:
             f"{errors.steps} of 255 steps; {limit} is allowed), so it was not kept. "
             f"--format=savedmodel is the surest one."
         )
+
+
+def timed_batch(pixels: int) -> int:
+    """How many pictures of so many pixels a file of free batch size is timed with."""
+    return max(min(TIMED_BATCH, TIMED_PIXELS // pixels), 1)
 
 
 def paired(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple:
