@@ -35,6 +35,11 @@ from stylegan_tf.errors import UserError  # noqa: E402
 
 _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6
+# The help of --model, which takes the same everywhere.
+MODEL = (
+    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
+    "an official .pkl."
+)
 
 
 def run(
@@ -163,6 +168,12 @@ def _fail(message: str, code: int = 1) -> int:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     return code
+
+
+def check_model(path: str | None) -> None:
+    """Raises UserError where --model was not given."""
+    if not path:
+        raise UserError("name a model with --model=..., such as a folder in runs/.")
 
 
 # ---------------------------------------------------------------------------

@@ -34,12 +34,7 @@ from absl import flags
 from stylegan_tf_launch import cli
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint, or an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_enum("method", "pca", ["pca", "sefa", "labels"], "How.", flag_values=FLAGS)
 flags.DEFINE_string(
     "labels", None, "A CSV file, or demo, for --method=labels.", flag_values=FLAGS
@@ -67,8 +62,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import directions, latents
     from stylegan_tf.errors import UserError
 
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     if bool(FLAGS.labels) != (FLAGS.method == "labels"):
         raise UserError("--method=labels and --labels=FILE.csv or demo go together.")
     latents.parse_sweep(str(FLAGS.psi))

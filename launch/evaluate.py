@@ -30,13 +30,7 @@ from stylegan_tf.metrics import suite
 __doc__ = __doc__.replace("{metrics}", suite.table())
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_string(
     "data",
     None,
@@ -100,8 +94,7 @@ def main(argv: Sequence[str]) -> int:
     """Measures as the flags say; returns the exit code."""
     from stylegan_tf.errors import UserError
 
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     requests = suite.parse(FLAGS.metrics, FLAGS.num)
     cli.load_tensorflow(exact=True)
     from stylegan_tf.metrics import results

@@ -22,13 +22,7 @@ from absl import flags
 from stylegan_tf_launch import cli
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_integer(
     "port",
     8080,
@@ -55,11 +49,9 @@ flags.DEFINE_bool("open", False, "Show the page in the browser.", flag_values=FL
 
 def main(argv: Sequence[str]) -> int:
     """Serves the page until Ctrl-C; returns the exit code."""
-    from stylegan_tf.errors import UserError
     from stylegan_tf.explorer import server
 
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     server.check(FLAGS.host, FLAGS.port)
 
     cli.load_tensorflow(exact=True)

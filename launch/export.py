@@ -31,13 +31,7 @@ from absl import flags
 from stylegan_tf_launch import cli
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_list(
     "format",
     "savedmodel",
@@ -76,10 +70,7 @@ flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> int:
     """Exports as the flags say; returns the exit code."""
-    from stylegan_tf.errors import UserError
-
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     batch = _batch(FLAGS.batch)
     _check_unheard()
 

@@ -42,12 +42,7 @@ USES = {
 }
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint, or an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_enum("figure", "all", NAMES, "Which one.", flag_values=FLAGS)
 flags.DEFINE_string(
     "seeds",
@@ -146,8 +141,7 @@ def _check() -> str:
     from stylegan_tf import latents, video
     from stylegan_tf.errors import UserError
 
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     for text in (FLAGS.psi, FLAGS.psi_sweep):
         if text is not None:
             latents.parse_sweep(text)

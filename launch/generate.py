@@ -44,13 +44,7 @@ from stylegan_tf_launch import cli
 MOST_FRAMES = 3600  # two minutes from a picture to the next
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_string(
     "seeds",
     None,
@@ -199,8 +193,7 @@ def _check() -> None:
     from stylegan_tf import latents, video
     from stylegan_tf.errors import UserError
 
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     for text in (FLAGS.psi, FLAGS.psi_sweep):
         if text is not None:
             latents.parse_sweep(text)

@@ -31,13 +31,7 @@ from stylegan_tf_launch import cli
 FRAMES = 120  # of a film
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "model",
-    None,
-    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "an official .pkl.",
-    flag_values=FLAGS,
-)
+flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
 flags.DEFINE_list(
     "images",
     None,
@@ -114,8 +108,7 @@ def main(argv: Sequence[str]) -> int:
     """Projects as the flags say; returns the exit code."""
     from stylegan_tf.errors import UserError
 
-    if not FLAGS.model:
-        raise UserError("name a model with --model=..., such as a folder in runs/.")
+    cli.check_model(FLAGS.model)
     if bool(FLAGS.images) == bool(FLAGS.target_seeds):
         raise UserError(
             "name pictures with --images=FILE,FOLDER, or seeds of the model with "
