@@ -13,6 +13,7 @@ import tiny
 from stylegan_tf import export
 from stylegan_tf.config import RESUMABLE
 from stylegan_tf.errors import UserError
+from stylegan_tf.export import savedmodel
 from stylegan_tf.metrics import models, results, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
 from stylegan_tf.metrics.networks import open_network
@@ -219,7 +220,7 @@ def run(pictures, tmp_path_factory):
     tf.config.run_functions_eagerly(True)  # sooner than making graphs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_function", blank)
-        patch.setattr(export, "save_saved_model", lambda *args: None)
+        patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
         patch.setattr(trainer, "step", step)
         first = trainer.train(), trainer.stopping, trainer.state.nimg
         left = (
@@ -231,7 +232,7 @@ def run(pictures, tmp_path_factory):
     shutil.copytree(folder / measuring.BEST, best)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_function", blank)
-        patch.setattr(export, "save_saved_model", lambda *args: None)
+        patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
         trainer.stopping = None
         assert trainer.restore() and trainer.train() == "finished"
     tf.config.run_functions_eagerly(False)

@@ -56,10 +56,10 @@ def test_files_are_compared_exactly():
     class Reference:
         noise = "const"
 
-        def inputs(self, n):
+        def inputs(self, n, first):
             return {"z": np.zeros((n, 8), np.float32)}
 
-        def answer(self, n, psi):
+        def answer(self, n, first, psi):
             assert not on()
             return np.zeros((n, 6, 8)), np.zeros((n, 4, 4, 3), np.float32)
 

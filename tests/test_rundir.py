@@ -105,6 +105,9 @@ def test_every_other_setting_may_not(monkeypatch):
         "schedule.total_kimg",
         "snapshot_ticks",
         "image_ticks",
+        "metrics",
+        "metrics_every",
+        "features",
         "data",
     }
 
