@@ -106,15 +106,23 @@ def upsample_conv(
         shape = [n, 2 * h, 2 * w, kernel.shape[2]]
         return tf.nn.conv2d_transpose(x, kernel, shape, 2, "SAME")
     k = kernel.shape[0]
-    # A 1 x 1 kernel leaves the last row and column of the doubled map zero.
-    shape = [n, 2 * h - 2 + max(k, 2), 2 * w - 2 + max(k, 2), kernel.shape[2]]
+    # No row more than the kernel reaches: oneDNN's strided 1 x 1 convolution, which is
+    # the gradient here, reads past its input where one is left over (AVX-512).
+    shape = [n, 2 * h - 2 + k, 2 * w - 2 + k, kernel.shape[2]]
     return _smooth(tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID"), taps, k)
 
 
-def _smooth(x: tf.Tensor, taps, k: int) -> tf.Tensor:
-    """The filter behind a k x k convolution of maps with zeros between their pixels."""
+def _smooth(x: tf.Tensor, taps, k: int, left_over: int = 0) -> tf.Tensor:
+    """The filter behind a k x k convolution of maps with zeros between their pixels.
+
+    Args:
+        x: float [N, 2H - 2 + k, 2W - 2 + k, C], but for what is left over.
+        taps: of the filter.
+        k: side of the kernel.
+        left_over: rows and columns of zeros at the end of x.
+    """
     spare = len(taps) - 2 - (k - 1)
-    after = spare // 2 + 1 - (k == 1)
+    after = spare // 2 + 1 - left_over
     return _fir(x, taps, (spare + 1) // 2 + 1, after, gain=4)
 
 
@@ -201,7 +209,7 @@ def _grouped_conv(x, kernel, style, demodulate, up, taps):
     rows = tf.reshape(tf.concat(patches, axis=-1), [n, h * w, k * k * c])
     y = tf.matmul(rows, tf.reshape(kernels, [n, k * k * c, out]))
     y = tf.reshape(y, [n, h, w, out])
-    return _smooth(y, taps, k) if up else y
+    return _smooth(y, taps, k, left_over=int(k == 1)) if up else y
 
 
 def _float(x: tf.Tensor) -> tf.Tensor:
