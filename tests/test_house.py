@@ -37,11 +37,11 @@ ROOMS = {
     "data": "config errors",
     "export": "config errors schedule files latents figures networks official data "
     "sampling precision",
-    "metrics": "errors config latents ops networks data export official sampling",
+    "metrics": "errors files config latents ops networks data export official sampling",
     "projector": "errors files latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
-    "training": "config errors schedule presets latents figures ops losses augment "
-    "networks data export sampling official metrics",
+    "training": "config errors files schedule presets latents figures ops losses "
+    "augment networks data export sampling official metrics",
 }
 # Inside `export`: formats know no cards, cards no formats, and `bundle` all of them.
 EXPORT = {

@@ -26,6 +26,7 @@ from stylegan_tf import config as configs
 from stylegan_tf.data import records
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import save_arrays
 from stylegan_tf.metrics import results
 from stylegan_tf.metrics.distribution import Moments
 from stylegan_tf.metrics.networks import lacks
@@ -208,10 +209,7 @@ class Evaluation:
         if count % once:
             found.add(rows[: count % once])
         self.counted("real pictures", found.count, count)
-        temporary = file.with_suffix(".tmp")
-        with open(temporary, "wb") as f:
-            np.savez(f, **found.state())
-        temporary.replace(file)
+        save_arrays(file, found.state())
         return found
 
     def steps(self, space: str, sampling: str, crop: str, count: int) -> np.ndarray:

@@ -17,6 +17,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from stylegan_tf.files import in_one_step
+
 FILE = "metrics.jsonl"
 
 
@@ -65,9 +67,8 @@ def forget(folder: Path | str, nimg: int) -> None:
     path, rows = Path(folder) / FILE, read(folder)
     kept = [r for r in rows if r["nimg"] is None or r["nimg"] <= nimg]
     if path.exists():
-        temporary = path.with_name(f".{FILE}")
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8")
-        os.replace(temporary, path)
+        with in_one_step(path) as draft:
+            draft.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8")
 
 
 def show(folder: Path | str, rows: Sequence[dict]) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegan_tf.files import in_one_step
+
 try:
     import fcntl
 except ImportError:  # Windows: two evaluations of one model are the user's affair
@@ -134,9 +136,8 @@ class Table:
             file.flush()
             os.fsync(file.fileno())
         state = self._state() | {n: (done[n], widths[n]) for n in files}
-        temporary = self.folder / f".{ROWS}"
-        temporary.write_text(json.dumps(state))
-        os.replace(temporary, self.folder / ROWS)
+        with in_one_step(self.folder / ROWS) as draft:
+            draft.write_text(json.dumps(state))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

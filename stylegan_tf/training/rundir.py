@@ -20,6 +20,7 @@ from pathlib import Path
 from stylegan_tf import config as configs
 from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import in_one_step
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
 
@@ -162,6 +163,5 @@ def _commit() -> str | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file in one step, so that a reader never sees half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with in_one_step(path) as draft:
+        draft.write_text(text)
