@@ -1,0 +1,149 @@
+"""What the benchmarks share: programs timed in turns, and their tables.
+
+Machines drift; the ratio of two programs that take turns does not. A worker is a script
+of its own process that calls `serve`; the benchmark starts several and lets one work at
+a time. Standard library only, so that a worker may live without TensorFlow.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+
+
+class Timed(NamedTuple):
+    """Seconds of one turn: by the clock, and of all cores of the process."""
+
+    wall: float
+    cpu: float
+
+
+def timed(work: Callable[[], object]) -> Timed:
+    """Runs `work` once."""
+    wall, cpu = time.perf_counter(), _cpu()
+    work()
+    return Timed(time.perf_counter() - wall, _cpu() - cpu)
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def serve(work: Callable[[int], object], about: Mapping | None = None) -> None:
+    """A worker's main loop: says that it is ready, then works when it is told to.
+
+    Args:
+        work: does so many steps, and returns when they are done.
+        about: JSON that the benchmark wants to know, such as operations a step.
+    """
+    print(json.dumps({"ready": dict(about or {})}), flush=True)
+    for line in sys.stdin:
+        steps = json.loads(line)["steps"]
+        print(json.dumps(timed(lambda n=steps: work(n))._asdict()), flush=True)
+
+
+class Worker:
+    """A script that calls `serve`, in a process of its own.
+
+    Args:
+        script: its file name in this folder.
+        arguments: of its command line.
+        environment: variables added to this process' own.
+
+    Attributes:
+        about: what it said when it was ready.
+
+    Raises:
+        RuntimeError: it ended before it was ready; its last lines are in the message.
+    """
+
+    def __init__(
+        self,
+        script: str,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ):
+        self._log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=os.environ | dict(environment or {}),
+        )
+        self.name = script
+        self.about = self._hear()["ready"]
+
+    def run(self, steps: int) -> Timed:
+        """So many steps, now."""
+        self.process.stdin.write(json.dumps({"steps": steps}) + "\n")
+        self.process.stdin.flush()
+        return Timed(**self._hear())
+
+    def _hear(self) -> dict:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        self._log.seek(0)
+        raise RuntimeError(f"{self.name} ended: {self._log.read()[-2000:]}")
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def in_turns(
+    turns: Mapping[str, Callable[[], Timed]], rounds: int = 5
+) -> dict[str, Timed]:
+    """Medians of programs that take turns, after a first round that does not count.
+
+    Args:
+        turns: name -> one turn, such as `lambda: worker.run(10)`.
+        rounds: turns of each.
+    """
+    seen = {name: [] for name in turns}
+    for i in range(rounds + 1):
+        for name, turn in turns.items():
+            seconds = turn()
+            if i:
+                seen[name].append(seconds)
+    return {
+        name: Timed(*(statistics.median(column) for column in zip(*all_, strict=True)))
+        for name, all_ in seen.items()
+    }
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A table in Markdown; numbers with three digits."""
+    lines = [list(columns), ["---"] * len(columns), *[map(_text, row) for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _text(value) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write_json(path: str | None, rows: Sequence[Mapping]) -> None:
+    """The rows as JSON, where a path is given."""
+    if path:
+        Path(path).write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
