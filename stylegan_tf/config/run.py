@@ -31,6 +31,7 @@ class LossConfig:
     pl_decay: float = 0.01  # of the running mean of the path length
     pl_shrink: int = 2  # the batch it is measured on is this many times smaller
     g_reg_interval: int = 1  # path length every so many steps
+    reuse_fakes: bool = False  # G's step takes the pictures of D's, a pass of G saved
     lazy: bool = False  # regularise in steps of their own (StyleGAN2, appendix B)
 
     def __post_init__(self):
