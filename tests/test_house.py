@@ -62,6 +62,7 @@ TRAINING = {
     "optimizer": "",
     "planning": "",
     "modulation": "",
+    "compiling": "step trainer",
     "devices": "",
     "rundir": "",
     "draws": "",
@@ -72,7 +73,8 @@ TRAINING = {
     "reports": "planning",
     "transfer": "passes rundir",
     "measuring": "devices reports",
-    "session": "devices measuring modulation planning reports rundir trainer transfer",
+    "session": "compiling devices measuring modulation planning reports rundir "
+    "trainer transfer",
 }
 WITHOUT_TENSORFLOW = (
     "errors",

@@ -173,6 +173,8 @@ class Trainer:
                 self._labels,
                 due,
             )
+            if self.config.jit == "on":
+                step = tf.function(step, autograph=False, jit_compile=True)
 
             @tf.function(autograph=False)
             def iterate(images, labels, clock):
