@@ -7,8 +7,8 @@ one picture; what is made of a kernel is made once, in NumPy.
 `Winograd`: a 3 x 3 convolution, six multiplications where four columns take twelve
 (S. Winograd, *Arithmetic Complexity of Computations*, 1980: F(4, 3), along a row).
 
-`Doubling`: a 3 x 3 convolution of doubled pixels. Along one axis, with the taps a, b, c,
-K = a + b + c and the differences d[i] = x[i] - x[i - 1],
+`Doubling`: a 3 x 3 convolution of doubled pixels. Along one axis, with the taps a, b
+and c, K = a + b + c and the differences d[i] = x[i] - x[i - 1],
 
     y[2i]     = a x[i - 1] + (b + c) x[i] = K x[i] - a d[i]
     y[2i + 1] = (a + b) x[i] + c x[i + 1] = K x[i] + c d[i + 1],
@@ -28,7 +28,8 @@ KERNEL = np.array(  # taps -> the six products
         [_24TH, _TWELFTH, _SIXTH],
         [_24TH, -_TWELFTH, _SIXTH],
         [0, 0, 1],
-    ]
+    ],
+    np.float32,
 )
 
 
@@ -46,8 +47,8 @@ class Winograd:
     """
 
     def __init__(self, kernel: np.ndarray):
-        parts = np.einsum("pq,yqio->pyio", KERNEL, np.asarray(kernel, np.float64))
-        self.kernels = [tf.constant(k[:, None], tf.float32) for k in parts]
+        parts = np.tensordot(KERNEL, np.asarray(kernel, np.float32), (1, 1))
+        self.kernels = [tf.constant(part[:, None]) for part in parts]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         _, h, w, _ = x.shape
@@ -102,8 +103,8 @@ class Doubling:
     """
 
     def __init__(self, kernel: np.ndarray):
-        # Rows, then columns: "=" all taps, "-" what the even, "+" what the odd differ by.
-        k = np.asarray(kernel, np.float64)
+        # Rows, then columns: "=" for K, "-" of even and "+" of odd pixels' differences.
+        k = np.asarray(kernel, np.float32)
         both = {
             y + x: taps
             for y, row in _sides(k).items()  # [3, I, O]

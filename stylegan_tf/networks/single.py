@@ -63,7 +63,7 @@ class Single:
         for i, r in enumerate(levels(resolution)):
             block = getattr(synthesis, f"block{r}")
             convolutions = [_doubling(block.conv0, r // 2) if r > 4 else None]
-            convolutions += [_plain(block.conv1, r)]
+            convolutions += [_plain(block.conv1, block.config.shape(r))]
             for k, convolve in enumerate(convolutions):
                 map_ = getattr(synthesis, f"noise{2 * i + k}", None)
                 stored = map_.numpy() if noise == "const" and map_ is not None else None
@@ -150,10 +150,10 @@ def _doubling(layer, side: int) -> Callable:
     return convolve
 
 
-def _plain(layer, side: int) -> Callable:
-    """The convolution of maps of `side` pixels."""
+def _plain(layer, shape: tuple[int, int]) -> Callable:
+    """The convolution of maps of a height and width."""
     kernel = _kernel(layer)
-    if 8 <= side <= WINOGRAD_SIDE:
+    if 8 <= min(shape) <= WINOGRAD_SIDE and shape[1] % 4 == 0:
         return Winograd(kernel)
     constant = tf.constant(kernel)
     return lambda x: ops.conv(x, constant)
