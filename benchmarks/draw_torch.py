@@ -11,6 +11,7 @@ weights are random: they do not change what it costs. Needs `pip install torch`.
 import argparse
 import math
 
+import draw_sizes
 import pairing
 
 try:
@@ -115,12 +116,6 @@ class Generator(torch.nn.Module):
         return x.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def fmaps(resolution: int, base: int = 8192, most: int = 512) -> dict[int, int]:
-    """Feature maps by resolution, as the official rule has them."""
-    sides = [4 << k for k in range(int(math.log2(resolution)) - 1)]
-    return {side: min(base * 2 // side, most) for side in sides}
-
-
 def main() -> None:
     """Draws as often as it is told to."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -130,7 +125,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--plain", action="store_true", help="no channels last")
     args = parser.parse_args()
-    model = Generator(fmaps(args.resolution)).eval().requires_grad_(False)
+    model = Generator(draw_sizes.fmaps(args.resolution)).eval().requires_grad_(False)
     if not args.plain:
         model = model.to(memory_format=torch.channels_last)
     draw = torch.compile(model, dynamic=False) if args.compile else model

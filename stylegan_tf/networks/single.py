@@ -24,7 +24,7 @@ from stylegan_tf.networks.synthesis import Synthesis
 
 # Maps and sides for which `short` was faster, by benchmarks/sampling.py --layers.
 DOUBLING_SIDE = 64  # of the smaller picture
-WINOGRAD_SIDE = 64
+WINOGRAD_SIDE = 128
 
 
 def suits(config: GeneratorConfig) -> bool:
