@@ -78,7 +78,7 @@ def generator(resolution: int, psi: float = 0.7) -> keras.Model:
     for _ in range(8):
         w = keras.layers.LeakyReLU(negative_slope=0.2)(keras.layers.Dense(512)(w))
     w, x = w * psi, None
-    for side, maps in draw_sizes.fmaps(resolution).items():
+    for maps in draw_sizes.fmaps(resolution).values():
         conv = {"padding": "same", "use_bias": False}
         if x is None:
             x = Constant(maps)(w)

@@ -1,4 +1,4 @@
-"""What `benchmarks/sampling.py` measures of this package: `stylegan_tf.draw` at work.
+"""What `benchmarks/sampling.py` measures of this package: what `draw` is made of.
 
     python benchmarks/draw_ours.py --resolution=64 --batch=8
 

@@ -5,12 +5,11 @@
     python benchmarks/sampling.py --resolutions=64 --rounds=9 --json=sampling.json
 
 The official generator (8192 feature maps halved at each doubling, at most 512) draws
-finished uint8 pictures from z, psi 0.7 and stored noise, in float32. Two questions, each
-answered by programs that take turns: how many pictures a second, where each program
-draws as many at once as it draws fastest; and how long a single picture takes. PyTorch
-runs channels last and compiled, Keras compiled by `tf.function`; then each as its users
-would begin, PyTorch plain and eager, Keras by `model.predict`. "times" is ours over
-theirs, so that 2 is twice as fast.
+finished uint8 pictures from z, with psi 0.7 and stored noise, in float32; the programs
+take turns. Many are drawn at once, as many as serve the other programs best, and then a
+single one. PyTorch runs channels last and compiled, Keras compiled by `tf.function`;
+then each as its users would begin, PyTorch plain and eager, Keras by `model.predict`.
+"times" is how often ours draws while the other program draws once.
 """
 
 import contextlib

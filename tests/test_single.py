@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny
 from golden import load
 from test_networks import GENERATORS, VARIANTS, generator, labels, nchw, nhwc, pairs
 
-from stylegan_tf import latents, ops, sampling
+from stylegan_tf import ops
 from stylegan_tf.networks import single
-from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.short import Doubling, Winograd
 
 RNG = np.random.default_rng(3)
