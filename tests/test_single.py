@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 from golden import load
 from test_networks import GENERATORS, VARIANTS, generator, labels, nchw, nhwc, pairs
 
-from stylegan_tf import ops
+from stylegan_tf import ops, sampling
 from stylegan_tf.networks import single
+from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.short import Doubling, Winograd
 
 RNG = np.random.default_rng(3)
@@ -62,3 +64,66 @@ def test_official_images(case, name):
     ws = g.truncate(ws, how.pop("psi", 1.0), how.pop("cutoff", None))
     assert not how
     golden.check(f"out/images/{name}", drawn(g.synthesis, ws, noise, maps))
+
+
+# ---------------------------------------------------------------------------
+# As `sampling` uses it
+
+
+def pictures(model, seeds, **how) -> np.ndarray:
+    return np.stack([p for _, p in sampling.draw(model, seeds, psi=0.7, **how)])
+
+
+@pytest.mark.parametrize("noise", ["const", "random", "none"])
+@pytest.mark.parametrize("start", [(4, 4), (5, 6)])
+def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
+    changes = {"generator.start_shape": start, "generator.channels": 4}
+    model = tiny.noisy(Generator(tiny.config(changes).generator))
+    assert sampling.batch_of(model) == sampling.BATCH
+    expected = pictures(model, range(11), noise=noise)
+    monkeypatch.setattr(sampling, "SMALL", 0)
+    assert sampling.batch_of(model) == 1
+    found = pictures(model, range(11), noise=noise)
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+    np.testing.assert_array_equal(pictures(model, [9, 3], noise=noise), found[[9, 3]])
+
+
+def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
+    """To the bit: the explorer gives them, `generate` does not."""
+    model = tiny.noisy(Generator(tiny.config().generator))
+    monkeypatch.setattr(sampling, "SMALL", 0)
+    render, ws = sampling.Renderer(model), sampling.styles(model, [1, 2])
+    maps = sampling.stored_noise(model)
+    np.testing.assert_array_equal(render(ws, maps), render(ws))
+    none = [np.zeros_like(m) for m in maps]
+    without = sampling.Renderer(model, "none")(ws)
+    np.testing.assert_array_equal(render(ws, none), without)
+    assert np.any(without != render(ws))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generator.use_pixel_norm": True},
+        {"generator.noise_position": "after_adain"},
+        {"generator.use_instance_norm": False},
+        {"generator.const_input": False},
+        {"generator.architecture": "skip"},
+    ],
+)
+def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
+    model = tiny.noisy(Generator(tiny.config(change).generator))
+    expected = pictures(model, [4, 5])
+    assert not single.suits(model.config)
+    monkeypatch.setattr(sampling, "SMALL", 0)
+    np.testing.assert_allclose(pictures(model, [4, 5]).astype(int), expected, atol=1)
+
+
+def test_batches_follow_from_the_size():
+    """18 multiplications a pixel and pair of maps: 16 + 64 pixels, 8 maps."""
+    model = Generator(tiny.config().generator)
+    assert sampling._multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
+    wide = tiny.config({"generator.fmap_base": 8192, "generator.fmap_max": 512})
+    wide = Generator(wide.generator)
+    assert [sampling.batch_of(m) for m in (model, wide)] == [sampling.BATCH] * 2
+    assert sampling._multiplications(wide, 32) > sampling.SMALL
