@@ -6,8 +6,8 @@
 
 The official generator (8192 feature maps halved at each doubling, at most 512) draws
 finished uint8 pictures from z, with psi 0.7 and stored noise, in float32; the programs
-take turns. Many are drawn at once, as many as serve the other programs best, and then a
-single one. PyTorch runs channels last and compiled, Keras compiled by `tf.function`;
+take turns. Several are drawn at once (8 at 64, 4 at 256; ours draws them one by one),
+and then a single one. PyTorch runs channels last and compiled, Keras compiled by `tf.function`;
 then each as its users would begin, PyTorch plain and eager, Keras by `model.predict`.
 "times" is how often ours draws while the other program draws once.
 """
@@ -25,7 +25,7 @@ flags.DEFINE_integer("rounds", 5, "Turns of each program.", flag_values=FLAGS)
 flags.DEFINE_bool("plain", True, "Also as users begin.", flag_values=FLAGS)
 flags.DEFINE_string("json", None, "Write the rows to this file.", flag_values=FLAGS)
 
-BATCH = {64: 8, 256: 4, 1024: 1}  # the references' fastest: tried 1, 2, 4, 8, 16
+BATCH = {64: 8, 256: 4, 1024: 1}
 PROGRAMS = {
     "ours": ("draw_ours.py",),
     "PyTorch": ("draw_torch.py", "--compile"),

@@ -1,5 +1,7 @@
 """networks/single.py, networks/short.py: the numbers of the plain networks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -70,6 +72,11 @@ def test_official_images(case, name):
 # As `sampling` uses it
 
 
+def small(**changes) -> Generator:
+    config = dataclasses.replace(tiny.config().generator, **changes)
+    return tiny.noisy(Generator(config))
+
+
 def pictures(model, seeds, **how) -> np.ndarray:
     return np.stack([p for _, p in sampling.draw(model, seeds, psi=0.7, **how)])
 
@@ -77,8 +84,7 @@ def pictures(model, seeds, **how) -> np.ndarray:
 @pytest.mark.parametrize("noise", ["const", "random", "none"])
 @pytest.mark.parametrize("start", [(4, 4), (5, 6)])
 def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
-    changes = {"generator.start_shape": start, "generator.channels": 4}
-    model = tiny.noisy(Generator(tiny.config(changes).generator))
+    model = small(start_shape=start, channels=4)
     assert sampling.batch_of(model) == sampling.BATCH
     expected = pictures(model, range(11), noise=noise)
     monkeypatch.setattr(sampling, "SMALL", 0)
@@ -90,7 +96,7 @@ def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
 
 def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
     """To the bit: the explorer gives them, `generate` does not."""
-    model = tiny.noisy(Generator(tiny.config().generator))
+    model = small()
     monkeypatch.setattr(sampling, "SMALL", 0)
     render, ws = sampling.Renderer(model), sampling.styles(model, [1, 2])
     maps = sampling.stored_noise(model)
@@ -104,15 +110,15 @@ def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [
-        {"generator.use_pixel_norm": True},
-        {"generator.noise_position": "after_adain"},
-        {"generator.use_instance_norm": False},
-        {"generator.const_input": False},
-        {"generator.architecture": "skip"},
+        {"use_pixel_norm": True},
+        {"noise_position": "after_adain"},
+        {"use_instance_norm": False},
+        {"const_input": False},
+        {"architecture": "skip"},
     ],
 )
 def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
-    model = tiny.noisy(Generator(tiny.config(change).generator))
+    model = small(**change)
     expected = pictures(model, [4, 5])
     assert not single.suits(model.config)
     monkeypatch.setattr(sampling, "SMALL", 0)
