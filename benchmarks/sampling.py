@@ -7,8 +7,9 @@
 The official generator (8192 feature maps halved at each doubling, at most 512) draws
 finished uint8 pictures from z, with psi 0.7 and stored noise, in float32; the programs
 take turns. Several are drawn at once (8 at 64, 4 at 256; ours draws them one by one),
-and then a single one. PyTorch runs channels last and compiled, Keras compiled by `tf.function`;
-then each as its users would begin, PyTorch plain and eager, Keras by `model.predict`.
+and then a single one. PyTorch runs channels last and compiled, Keras compiled by
+`tf.function`; then each as its users would begin, PyTorch plain and eager, Keras by
+`model.predict`.
 "times" is how often ours draws while the other program draws once.
 """
 

@@ -22,7 +22,7 @@ from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.networks.short import Doubling, Winograd
 from stylegan_tf.networks.synthesis import Synthesis
 
-# Up to these sides `short` was faster at the official widths, on two cores with AVX-512.
+# Up to these sides `short` was faster: official widths, two cores with AVX-512.
 DOUBLING_SIDE = 64  # of the smaller picture
 WINOGRAD_SIDE = 128
 
