@@ -134,7 +134,6 @@ def _make() -> int:
     source = sources.open_source(FLAGS.source, FLAGS.labels, FLAGS.download)
     for note in source.notes:
         print(note)
-    cli.load_tensorflow()
     try:
         made = records.write(
             source,

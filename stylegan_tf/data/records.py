@@ -328,7 +328,7 @@ def _convert(
     if type(source).__module__ == "__main__":
         jobs = 1  # a class of the user's own script, which workers do not import
     jobs = min(jobs or cores(), len(chunks))
-    results = run_tasks(convert.convert, (source, layout), chunks, jobs)
+    results = run_tasks(store.work, (source, layout), chunks, jobs)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
             done: list[Converted | Skipped] = []
