@@ -82,10 +82,14 @@ def _work(size: int, devices: int) -> int:
     return 0
 
 
-def stepper(size: int, batch: int, count: int):
+def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
     """A function that makes so many steps at `size`, on `count` devices.
 
-    The process must have as many logical CPU devices.
+    Args:
+        size: side of the pictures, and of the networks.
+        batch: pictures a step.
+        count: devices; the process must have as many logical ones.
+        changes: settings of the run, by dotted name; `NETWORK` if not given.
     """
     import numpy as np
     import tensorflow as tf
@@ -96,7 +100,7 @@ def stepper(size: int, batch: int, count: int):
     from stylegan_tf.training.trainer import make_networks
 
     sizes = {"generator.resolution": size, "discriminator.resolution": size}
-    config = configs.update(configs.TrainConfig(), NETWORK | sizes)
+    config = configs.update(configs.TrainConfig(), (changes or NETWORK) | sizes)
     strategy = devices.make_strategy("one" if count == 1 else "mirrored")
     with strategy.scope():
         networks = make_networks(config)

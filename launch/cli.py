@@ -35,6 +35,9 @@ from stylegan_tf.errors import UserError  # noqa: E402
 
 _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6
+# Keras wraps these where it finds them, and takes a second or two to import them all;
+# nothing here uses the wrappers. Who needs the packages imports them later.
+_NOT_FOR_KERAS = ("sklearn", "matplotlib", "pandas")
 # The help of --model, which takes the same everywhere.
 MODEL = (
     "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
@@ -96,7 +99,8 @@ def load_tensorflow(exact: bool = False) -> None:
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held, _stderr_to(held):
         try:
-            import tensorflow as tf
+            with hidden(*_NOT_FOR_KERAS):
+                import tensorflow as tf
 
             if "TF_CONFIG" not in os.environ:  # a cluster must be set up first
                 tf.config.list_logical_devices()
@@ -106,6 +110,18 @@ def load_tensorflow(exact: bool = False) -> None:
             held.seek(0)
             sys.stdout.write(held.read().decode(errors="replace"))
             raise
+
+
+@contextlib.contextmanager
+def hidden(*names: str) -> Iterator[None]:
+    """Packages that cannot be imported meanwhile, unless they have been before."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # None: importing it is an ImportError
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 CROPS = ("center", "pad", "none")
 MAX_UPSCALE = 2  # a picture enlarged further than this is blur, not data
+DRAFT = 3  # how much larger than wanted a JPEG is decoded, if a draft is enough
 _ORIENTATION = 0x0112  # EXIF tag; values from 5 on swap height and width
 _SIDEWAYS = 5
 
@@ -92,8 +93,14 @@ def header(file) -> Header:
         return Header(height, width, gray)
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, draft: int = 0) -> Image.Image:
     """The picture in the bytes of a file, upright. The first frame, if there are more.
+
+    Args:
+        data: the file.
+        draft: where this is a size in pixels, a JPEG whose sides are several times that
+            large is decoded at a half, a quarter or an eighth, `DRAFT` times as large
+            or larger: the mean over blocks of pixels, in a fraction of the time.
 
     Raises:
         BadPicture: empty, truncated, damaged, too large or no picture at all.
@@ -102,6 +109,8 @@ def decode(data: bytes) -> Image.Image:
         if not data:
             raise BadPicture("the file is empty")
         image = Image.open(io.BytesIO(data))
+        if draft:
+            image.draft(None, (DRAFT * draft, DRAFT * draft))  # nothing but for JPEG
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return image
@@ -288,10 +297,11 @@ def _filtered(rows: np.ndarray, step: int) -> np.ndarray:
     left[:, step:], up[1:] = rows[:, :-step], rows[:-1]
     mean = (left & up) + ((left ^ up) >> 1)  # rounded down, within eight bits
     lines = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
-    least = np.full(len(rows), np.iinfo(np.int64).max)
+    least = np.full(len(rows), np.iinfo(np.uint32).max)
     for number, guess in ((_LEFT, left), (_UP, up), (_MEAN, mean)):
         rest = np.subtract(rows, guess, out=guess)
-        size = np.minimum(rest, 0 - rest).sum(1)  # of differences that wrap around
+        some = rest[:, ::4]  # of all channels
+        size = np.minimum(some, 0 - some).sum(1, np.uint32)  # differences wrap around
         better = size < least
         least[better] = size[better]
         lines[better, 0], lines[better, 1:] = number, rest[better]

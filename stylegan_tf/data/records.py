@@ -205,6 +205,8 @@ def _plan(
     settings = [str(resolution), crop, str(channels), max_images]
     if (layout, shuffle) != ("records", True):  # what is kept from before stays valid
         settings += [layout, shuffle]
+    if source.draft:
+        settings += ["draft"]
     parts = [
         manifest.FORMAT,
         manifest.VERSION,

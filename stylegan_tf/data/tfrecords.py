@@ -24,6 +24,7 @@ _MASK = 0xA282EAD8  # TFRecord's: a CRC of data that holds CRCs would be weak
 _ROW = 256  # bytes that are gone through one after the other
 _AT_ONCE = 1 << 20  # bytes: what the caches hold
 _HALF = np.uint32(0xFFFF)
+_SMALL = [bytes([value]) for value in range(128)]
 _SHIFT = np.uint32(16)
 
 
@@ -115,16 +116,22 @@ def example(features: Mapping[str, int | bytes | np.ndarray]) -> bytes:
         features: name -> an int (int64_list), bytes (bytes_list), or an array:
             integers are an int64_list, others a float_list.
     """
-    entries = (_entry(name.encode(), _feature(v)) for name, v in features.items())
-    return field(1, b"".join(entries))
+    return field(1, b"".join([_entry(name, v) for name, v in features.items()]))
 
 
-def _entry(name: bytes, feature: bytes) -> bytes:
+def _entry(name: str, value: int | bytes | np.ndarray) -> bytes:
     """An entry of the map in tf.train.Features."""
-    return field(1, field(1, name) + field(2, feature))
+    if isinstance(value, int):
+        return _number(name, value)
+    return field(1, field(1, name.encode()) + field(2, _feature(value)))
 
 
-def _feature(value: int | bytes | np.ndarray) -> bytes:
+@functools.lru_cache(4096)  # sizes are the same in every record of a level
+def _number(name: str, value: int) -> bytes:
+    return field(1, field(1, name.encode()) + field(2, _feature(np.array(value))))
+
+
+def _feature(value: bytes | np.ndarray) -> bytes:
     if isinstance(value, bytes):
         return field(1, field(1, value))
     value = np.atleast_1d(value)
@@ -140,6 +147,8 @@ def field(number: int, data: bytes) -> bytes:
 
 def varint(value: int) -> bytes:
     """A protocol buffer's integer; negative ones as 64 bits, in two's complement."""
+    if 0 <= value < 128:
+        return _SMALL[value]
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 127:
