@@ -31,6 +31,8 @@ MEMORY_BYTES = 512 << 20  # a level in memory, or a window of one that is on dis
 _FOREVER = 1 << 62
 _SHARDS, _RECORDS, _MIRROR, _STREAMS = range(4)  # streams of random numbers
 _MOST_WINDOWS = 1 << 24  # in an epoch
+# These functions are graphs already; to be searched for Python's `if` takes a second.
+_as_it_is = tf.autograph.experimental.do_not_convert
 
 
 def dataset(
@@ -74,11 +76,13 @@ def dataset(
     order = _Order(manifest, resolution, seed, shuffle)
     data = order.tokens(start, repeat).rebatch(batch, drop_remainder=repeat)
 
+    @_as_it_is
     def deal(step: tf.Tensor, tokens: tf.Tensor) -> tf.data.Dataset:
         number = start + step * batch + tf.range(tf.size(tokens, tf.int64))
-        share = lambda r: (tokens[r::pieces], number[r::pieces])  # noqa: E731
+        share = _as_it_is(lambda r: (tokens[r::pieces], number[r::pieces]))
         return tf.data.Dataset.range(*mine).map(share)
 
+    @_as_it_is
     def load(tokens: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
         flips = _flips(number, seed) if mirror else None
         element = decode(order.records(tokens), level, manifest, flips)
@@ -123,8 +127,9 @@ def first_images(
     Returns:
         uint8 [n, height, width, channels].
     """
-    data = dataset(source, resolution, n, shuffle=False, repeat=False)
-    return next(data.as_numpy_iterator())["image"]
+    manifest = _manifest(source)
+    records = _read(manifest.paths(resolution), min(n, manifest.count), 1)
+    return decode(records, manifest.level(resolution), manifest)["image"].numpy()
 
 
 def labels(source: str | os.PathLike | Manifest) -> np.ndarray:
@@ -170,6 +175,7 @@ class _Order:
         first = epoch * self.windows + window
         last = _FOREVER if repeat else (epoch + 1) * self.windows
 
+        @_as_it_is
         def read(i: tf.Tensor) -> tf.Tensor:
             skipped = tf.where(i == first, tf.constant(skip, tf.int64), 0)
             return self._window(i // self.windows, i % self.windows, skipped)
@@ -205,9 +211,16 @@ class _Order:
         return tf.random.experimental.stateless_shuffle(values, key, alg="philox")
 
 
-def _read(files, count) -> tf.Tensor:
-    """All records of some files, one file after the other: string [count]."""
-    return tf.data.TFRecordDataset(files).batch(count).get_single_element()
+def _read(files, count, batches: int = -1) -> tf.Tensor:
+    """The records of some files, one file after the other: string [count].
+
+    Args:
+        files: their names.
+        count: of all their records; of the first ones where batches is 1.
+        batches: -1 where there must be no more records than that.
+    """
+    data = tf.data.TFRecordDataset(files).batch(count)
+    return data.take(batches).get_single_element()
 
 
 def _manifest(source: str | os.PathLike | Manifest) -> Manifest:
