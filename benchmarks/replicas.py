@@ -86,7 +86,7 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
     """A function that makes so many steps at `size`, on `count` devices.
 
     Args:
-        size: side of the pictures, and of the networks.
+        size: side of the pictures.
         batch: pictures a step.
         count: devices; the process must have as many logical ones.
         changes: settings of the run, by dotted name; `NETWORK` if not given.
@@ -99,7 +99,8 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
     from stylegan_tf.training.step import Step
     from stylegan_tf.training.trainer import make_networks
 
-    sizes = {"generator.resolution": size, "discriminator.resolution": size}
+    final = max(size, 8)  # the smallest that a network can have
+    sizes = {"generator.resolution": final, "discriminator.resolution": final}
     config = configs.update(configs.TrainConfig(), (changes or NETWORK) | sizes)
     strategy = devices.make_strategy("one" if count == 1 else "mirrored")
     with strategy.scope():

@@ -183,16 +183,15 @@ def _example(item: Converted, i: int, layout: Layout) -> bytes:
     """One record; the features are described in `manifest.py`."""
     height, width = layout.shape(layout.levels[i])
     vector = isinstance(item.label, np.ndarray)
+    # In the order in which TensorFlow writes them, asked for a reproducible one.
     features = {
-        "height": height,
-        "width": width,
         "channels": layout.channels,
-        "label": -1 if vector else item.label,
-        "index": item.index,
-        "image": item.levels[i],
         "encoding": layout.encodings[layout.levels[i]].encode(),
+        "height": height,
+        "image": item.levels[i],
+        "index": item.index,
     }
     if vector:
         features["label_vector"] = item.label.astype(np.float32)
-    # By name, as protocol buffers do, asked for the same bytes in every process.
-    return tfrecords.example(dict(sorted(features.items())))
+    features |= {"label": -1 if vector else int(item.label), "width": width}
+    return tfrecords.example(features)

@@ -110,8 +110,6 @@ def _tables(count: int) -> tuple[np.ndarray, np.ndarray]:
 def example(features: Mapping[str, int | bytes | np.ndarray]) -> bytes:
     """A serialised tf.train.Example, its features in the order of `features`.
 
-    TensorFlow, asked for a reproducible order, writes them by name.
-
     Args:
         features: name -> an int (int64_list), bytes (bytes_list), or an array:
             integers are an int64_list, others a float_list.
