@@ -50,6 +50,7 @@ _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
 _LOCK = "lock"
 _ATTEMPTS = 100
+_CHUNKS = 12  # a worker at least, so that all end at about the same time
 
 
 def write(
@@ -331,11 +332,12 @@ def _convert(
     """Makes the shards that are not there yet; returns the receipts of all."""
     receipts = store.read_receipts(work, len(parts), layout)
     missing = [s for s, receipt in enumerate(receipts) if receipt is None]
-    size = convert.chunk_size(layout)
+    jobs = max(len(processes), 1)
+    fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * jobs))
+    size = max(min(convert.chunk_size(layout), fair), 1)
     chunks = [
         parts[s][i : i + size] for s in missing for i in range(0, len(parts[s]), size)
     ]
-    jobs = max(len(processes), 1)
     results = run_tasks(store.work, (source, layout), chunks, jobs, processes)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
