@@ -6,7 +6,8 @@
 The loop is what one writes in ten minutes: open, convert to RGB, crop, resize with
 Lanczos, save as PNG, write a record; one process, one size. `make_dataset.py` uses all
 cores and writes every level from 4x4 up. Both are processes from their start to their
-end, in turns. Without --source, three folders are made: drawn pictures with a texture
+end, in turns; ours takes half a second to a second to begin, so that a folder of a few
+files says little. Without --source, three folders are made: drawn pictures with a texture
 of noise, which is as hard to pack as a photograph.
 """
 
@@ -62,10 +63,10 @@ class Folder(NamedTuple):
 
 
 FOLDERS = (
-    Folder("small PNGs", ".png", 3000, (64, 64), 64),
-    Folder("large PNGs", ".png", 32, (1024, 1024), 1024),
-    Folder("JPEGs of 1 megapixel", ".jpg", 200, (1152, 864), 256),
-    Folder("JPEGs of 12 megapixels", ".jpg", 32, (4000, 3000), 256),
+    Folder("small PNGs", ".png", 8000, (64, 64), 64),
+    Folder("large PNGs", ".png", 80, (1024, 1024), 1024),
+    Folder("JPEGs of 1 megapixel", ".jpg", 600, (1152, 864), 256),
+    Folder("JPEGs of 12 megapixels", ".jpg", 64, (4000, 3000), 256),
 )
 DRAFT = "JPEGs of 12 megapixels"  # converted with --draft too
 
