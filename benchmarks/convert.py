@@ -6,9 +6,9 @@
 The loop is what one writes in ten minutes: open, convert to RGB, crop, resize with
 Lanczos, save as PNG, write a record; one process, one size. `make_dataset.py` uses all
 cores and writes every level from 4x4 up. Both are processes from their start to their
-end, in turns; ours takes half a second to a second to begin, so that a folder of a few
-files says little. Without --source, three folders are made: drawn pictures with a texture
-of noise, which is as hard to pack as a photograph.
+end, in turns; ours takes up to a second to begin, so a folder of a few files says
+little. Without --source, four folders are made: drawn pictures under a texture of
+noise, which is as hard to pack as a photograph.
 """
 
 import resource
