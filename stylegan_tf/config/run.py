@@ -141,6 +141,7 @@ class TrainConfig:
     ema_kimg: float = 10.0  # half-life of the generator's moving average
     ema_rampup: float = 0.0  # the half-life is at most this share of the images seen
     accumulate: int = 1  # rounds a step is split into, to fit a small device
+    recompute: bool = False  # less memory: gradients compute maps again
     precision: str = "float32"
     seed: int = 0
     deterministic: bool = False
@@ -180,5 +181,7 @@ class TrainConfig:
 # What may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
 RESUMABLE += ("metrics", "metrics_every", "features")
+# And how it fits its device: the same numbers up to rounding.
+RESUMABLE += ("recompute",)
 # What a run settles by itself at its start and then keeps, so that it may differ too.
 SETTLED = ("generator.modulation",)

@@ -14,7 +14,7 @@ examples of a group differ. `architecture` says how the picture enters:
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
+from stylegan_tf import config, ops, recompute
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.layers import (
@@ -70,11 +70,19 @@ class DiscriminatorBlock(keras.layers.Layer):
 
     def call(self, x):
         c = self.config
-        y = ops.activate(self.conv0(x), c.activation, c.gains[1])
+        y = recompute.again(self._inner, [self.conv0(x)], [self.conv1])
+        y = recompute.activate(y, c.activation, c.gains[1])
+        if c.architecture != "residual":
+            return y
+        return (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
+
+    def _inner(self, x):
+        """From the first convolution's maps to the second one's."""
+        c = self.config
+        x = ops.activate(x, c.activation, c.gains[1])
         if c.architecture == "stylegan":
-            y = ops.blur(y, c.blur_filter)
-        y = ops.activate(self.conv1(y), c.activation, c.gains[1])
-        return (y + self.skip(x)) / 2**0.5 if c.architecture == "residual" else y
+            x = ops.blur(x, c.blur_filter)
+        return self.conv1(x)
 
     def compute_output_shape(self, input_shape):
         c, r = self.config, self.resolution // 2

@@ -11,10 +11,12 @@ follows the activation. `architecture` says how pictures leave:
     revised     as StyleGAN grows: at the resolution under training, faded in
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
+from stylegan_tf import config, ops, recompute
 from stylegan_tf.config import levels
 from stylegan_tf.layers import (
     PACKAGE,
@@ -214,10 +216,12 @@ class StyleGAN2Block(ResolutionBlock):
     def call(self, x, styles, noise):
         if self.resolution == 4:
             return self.conv1(self.const(x), styles[0], noise[0])
-        y = self.conv0(x, styles[0], noise[0])
-        y = self.conv1(y, styles[1], noise[1])
+        y = x
+        for i, conv in enumerate((self.conv0, self.conv1)):
+            layer = functools.partial(conv, noise=noise[i])
+            y = recompute.again(layer, [y, styles[i]], [conv])
         if self.config.architecture == "residual":
-            y = (y + self.skip(x)) / 2**0.5
+            y = (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
         return y
 
 

@@ -10,7 +10,7 @@ one has faded in.
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
+from stylegan_tf import config, ops, recompute
 from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.layers import (
     PACKAGE,
@@ -115,14 +115,22 @@ class SynthesisBlock(ResolutionBlock):
     def call(self, x, styles, noise=(None, None)):
         c = self.config
         if self.resolution > 4:
-            x = ops.blur(self.conv0(x), c.blur_filter)
+            x = self.conv0(x)
         elif c.const_input:
             x = self.const(x)
         else:
             shape = (-1, *c.shape(4), c.fmaps(4))
             x = tf.reshape(self.dense(styles[0]), shape)
-        x = self.epilogue0(x, styles[0], noise[0])
-        return self.epilogue1(self.conv1(x), styles[1], noise[1])
+        parts = [self.epilogue0, self.conv1]
+        x = recompute.again(lambda x, w: self._inner(x, w, noise[0]), [x, styles[0]], parts)
+        tail = self.epilogue1
+        return recompute.again(lambda x, w: tail(x, w, noise[1]), [x, styles[1]], [tail])
+
+    def _inner(self, x, w, noise):
+        """From the first convolution's maps to the second one's."""
+        if self.resolution > 4:
+            x = ops.blur(x, self.config.blur_filter)
+        return self.conv1(self.epilogue0(x, w, noise))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from stylegan_tf import losses
+from stylegan_tf import losses, recompute
 from stylegan_tf.augment.ada import ada
 from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
@@ -121,6 +121,10 @@ class Step:
         Returns:
             float32 [len(METRICS)], this device's.
         """
+        with recompute.when(self.config.recompute):
+            return self._iterate(images, labels, clock)
+
+    def _iterate(self, images, labels, clock: dict) -> tf.Tensor:
         alpha = clock["alpha"] if self.fading else 1.0
         reals = process_reals(images, alpha)
         nimg, lazy = clock["nimg"], self.config.loss.lazy
@@ -172,9 +176,19 @@ class Step:
 
         def one_round(k, reals, draws):
             fakes, w_mean = self.generate(draws, alpha, k)
+            pictures, score, before = (reals, fakes), None, None
+            if self._in_turn:
+                score, before = self._fakes_alone(fakes, draws, alpha, clock)
+                with tf.control_dependencies(before):
+                    pictures = tf.identity(reals), tf.stop_gradient(fakes)
             with tf.GradientTape() as tape:
-                loss, stats = self.discriminator_loss(reals, fakes, draws, alpha, clock)
-            return _gradients(tape, loss, variables), w_mean, stats
+                loss, stats = self.discriminator_loss(
+                    *pictures, draws, alpha, clock, score
+                )
+            gradients = _gradients(tape, loss, variables)
+            if before:
+                gradients = [a + b for a, b in zip(gradients, before, strict=True)]
+            return gradients, w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
         self._update_w_avg(w_mean)
@@ -203,17 +217,37 @@ class Step:
         _, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
         return stats | {"skipped/d": skipped}
 
+    @property
+    def _in_turn(self) -> bool:
+        """Whether D's maps of generated pictures are gone before those of real ones."""
+        return self.config.recompute and not self.config.loss.r2_gamma
+
+    def _fakes_alone(self, fakes, draws: Draws, alpha, clock: dict):
+        """D's scores of generated pictures, and the slope of their part of the loss.
+
+        Every loss of D is one term of the real scores and one of the others.
+        """
+        of = losses.DISCRIMINATOR[self.config.loss.d_loss]
+        with tf.GradientTape() as tape:
+            score = self._scores(draws, alpha, clock)["fake"](fakes)
+            loss = tf.reduce_mean(of(tf.zeros_like(score), score))
+        return tf.stop_gradient(score), _gradients(tape, loss, self._d_variables())
+
     def discriminator_loss(
-        self, reals, fakes, draws: Draws, alpha, clock: dict
+        self, reals, fakes, draws: Draws, alpha, clock: dict, fake=None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Loss and penalties, averaged over the examples; and what they were."""
+        """Loss and penalties, averaged over the examples; and what they were.
+
+        `fake` are the scores of `fakes` where they are known, as constants.
+        """
         c = self.config.loss
         scores = self._scores(draws, alpha, clock)
         known, penalty, stats = {}, 0.0, {}
         if self.due.d_reg and not c.lazy:
             known, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
         real = known["real"] if "real" in known else scores["real"](reals)
-        fake = known["fake"] if "fake" in known else scores["fake"](fakes)
+        if fake is None:
+            fake = known["fake"] if "fake" in known else scores["fake"](fakes)
         loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
         if c.drift:
             loss += c.drift * losses.drift(real)
