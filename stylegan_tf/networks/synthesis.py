@@ -122,9 +122,13 @@ class SynthesisBlock(ResolutionBlock):
             shape = (-1, *c.shape(4), c.fmaps(4))
             x = tf.reshape(self.dense(styles[0]), shape)
         parts = [self.epilogue0, self.conv1]
-        x = recompute.again(lambda x, w: self._inner(x, w, noise[0]), [x, styles[0]], parts)
+        x = recompute.again(
+            lambda x, w: self._inner(x, w, noise[0]), [x, styles[0]], parts
+        )
         tail = self.epilogue1
-        return recompute.again(lambda x, w: tail(x, w, noise[1]), [x, styles[1]], [tail])
+        return recompute.again(
+            lambda x, w: tail(x, w, noise[1]), [x, styles[1]], [tail]
+        )
 
     def _inner(self, x, w, noise):
         """From the first convolution's maps to the second one's."""
