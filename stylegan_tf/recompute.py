@@ -24,6 +24,7 @@ from stylegan_tf import ops
 
 LEAST = 32  # pixels on the shorter side: smaller maps are not worth it
 _ON = ContextVar("recompute", default=False)
+_ALONE = ContextVar("maps_alone", default=False)
 
 
 @contextlib.contextmanager
@@ -34,6 +35,20 @@ def when(on: bool) -> Iterator[None]:
         yield
     finally:
         _ON.reset(token)
+
+
+@contextlib.contextmanager
+def maps_alone() -> Iterator[None]:
+    """For a derivative that is taken in maps alone, such as R1's in the picture.
+
+    Elsewhere the slope in a stretch's weights comes before the stretch below is
+    entered, or the maps that it needs would pile up.
+    """
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 def _worth(x: tf.Tensor) -> bool:
@@ -80,6 +95,9 @@ def _again(f: Callable, args: list[tf.Tensor], n: int) -> list[tf.Tensor]:
             k = len(args)
             of_maps = _again(_slope(f, k, range(n)), both, len(both)) if n else []
             of_weights = _again(_slope(f, k, range(n, k)), both, len(both))
+            if of_weights and not _ALONE.get():
+                with tf.control_dependencies(of_weights):
+                    of_maps = [tf.identity(x) for x in of_maps]
             return [*of_maps, *of_weights]
 
         return f(*args), slope

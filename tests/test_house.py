@@ -31,7 +31,7 @@ ROOMS = {
     "recompute": "ops",
     "augment": "errors",
     "explorer": "config errors latents figures directions steering sampling networks",
-    "losses": "",
+    "losses": "recompute",
     "layers": "ops recompute",
     "networks": "config ops layers recompute",
     "official": "config errors networks",
