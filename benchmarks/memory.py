@@ -7,11 +7,11 @@
 A fresh process for every line trains a few steps at one resolution, on faces that it
 draws itself, as `launch/train.py` would, and tells its peak of resident memory (VmHWM
 of Linux). `predicted` is what `train.py --dry_run` says (`training/planning.py`): the
-base of a process that has loaded TensorFlow and computed nothing, and what must be
-held. `measured / held` leaves the base out of both: how much is held beside what must
-be. `live` is the peak that TensorFlow's allocator handed out; what is measured above
-it is the allocator's own. With --recompute every line is measured without and with,
-one after the other, and memory and processor time are compared.
+base of a process that has loaded TensorFlow and computed nothing, the program that a
+step is compiled to, and what must be held. The last column leaves the base out: what
+is held above it, by what must be and the program. `live` is the peak that TensorFlow's
+allocator handed out in a step. With --recompute every line is measured without and
+with, one after the other, and memory and processor time are compared.
 """
 
 import json
@@ -35,7 +35,7 @@ NETWORKS = {
 MATCHED = {"fmap_base": 2048, "fmap_max": 128}
 WIDTHS = ("generator.z_dim", "generator.w_dim", "generator.mapping_width")
 COLUMNS = ("network", "size", "batch", "precision", "recompute", "base", "predicted")
-COLUMNS += ("measured", "measured / predicted", "held", "live", "measured / held")
+COLUMNS += ("measured", "measured / predicted", "program", "held", "live", "above base")
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("networks", ["demo", "matched"], "Of the list.", flag_values=FLAGS)
@@ -98,8 +98,12 @@ def _measured(network: str, size: int, precision: str, again: bool) -> dict:
 
 
 def _cells(row: dict) -> list[str]:
-    mb = {k: f"{row[k] / 1e6:.0f}" for k in ("base", "held", "measured", "live")}
-    predicted = row["base"] + row["held"]
+    mb = {
+        k: f"{row[k] / 1e6:.0f}"
+        for k in ("base", "program", "held", "measured", "live")
+    }
+    above = row["program"] + row["held"]
+    predicted = row["base"] + above
     return [
         row["network"],
         str(row["size"]),
@@ -110,9 +114,10 @@ def _cells(row: dict) -> list[str]:
         f"{predicted / 1e6:.0f}",
         mb["measured"],
         f"{row['measured'] / predicted:.2f}",
+        mb["program"],
         mb["held"],
         mb["live"],
-        f"{(row['measured'] - row['base']) / row['held']:.2f}",
+        f"{(row['measured'] - row['base']) / above:.2f}",
     ]
 
 

@@ -56,6 +56,7 @@ def main(task: dict) -> dict:
     return {
         "base": base,
         "measured": resident("VmHWM"),
+        "program": planning.program_bytes(config, task["size"]),
         "held": sum(parts.values()),
         "fixed": parts["weights"] + parts["optimizer"],
         "live": tf.config.experimental.get_memory_info("CPU:0")["peak"],

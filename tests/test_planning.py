@@ -171,6 +171,18 @@ def test_maps_that_a_derivative_keeps():
     assert slopes == 4 * 2 * (8 * 8 + 4 * 4) * 8
 
 
+def test_the_program_grows_with_levels_and_with_steps_that_differ():
+    def program(resolution=16, **changes):
+        lazy = {"loss.r1_gamma": 1.0, "loss.d_reg_interval": 1} | changes
+        return planning.program_bytes(update(CONFIG, lazy), resolution)
+
+    assert program(16) - program(8) == pytest.approx(program(8) - program(4))
+    assert program(16) > program(8)
+    more = program(**{"loss.d_reg_interval": 4}) - program()
+    assert more == planning.FUNCTION_BYTES
+    assert program(**{"loss.d_reg_interval": 4, "loss.r1_gamma": 0.0}) == program()
+
+
 # ---------------------------------------------------------------------------
 # Time
 
