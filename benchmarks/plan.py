@@ -10,8 +10,8 @@ but not less than it takes to launch its operations; gradients are then summed o
 devices. --tflops counts a multiply and an add as two, as data sheets do, but is what is
 reached, a third of a data sheet's number or less. --authors turns it round: the rate
 that the paper's own training times come to. --validate times a D and G step of the
-demo's network at every resolution on this machine, takes the rate from the largest and
-the overhead from the smallest, and compares the rest with what the model says.
+demo's network at every resolution to 64 on this machine, takes rate and overhead from
+the largest and the smallest, and compares the rest with what the model says.
 """
 
 import statistics
@@ -115,7 +115,7 @@ def validate(repeats: int) -> str:
     from stylegan_tf.config import levels
     from stylegan_tf.training import planning
 
-    config = presets.make("demo")
+    config = presets.make("demo", FLAGS.resolution or 64)
     sizes = levels(config.generator.resolution, config.schedule.initial_resolution)
     seconds = dict(zip(sizes, _timed(config, sizes, repeats), strict=True))
     work = {
@@ -160,7 +160,8 @@ def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
         shape = (batch, *config.generator.shape(size), config.generator.channels)
         faces = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
         inputs = tf.constant(faces), tf.zeros([batch, 0]), clock
-        function = tf.function(lambda: strategy.run(step, args=inputs))
+        traced = tf.function(lambda: strategy.run(step, args=inputs), autograph=False)
+        function = traced.get_concrete_function()
         function()
         return lambda: function().numpy()
 

@@ -28,11 +28,18 @@ def conv() -> EqualizedConv2D:
     return layer
 
 
-def stretches(on: bool, layers: list) -> callable:
-    """Activations and convolutions one after the other."""
+def stretches(on: bool, layers: list, parts: bool = False) -> callable:
+    """Activations and convolutions one after the other; in parts, all at once."""
+
+    def chain(x):
+        for layer in layers:
+            x = layer(ops.blur(tf.math.tanh(x)))
+        return x
 
     def net(x):
         with recompute.when(on):
+            if parts:
+                return recompute.in_parts(chain, [x], layers, recompute.LARGE)
             for layer in layers:
 
                 def stretch(x, layer=layer):
@@ -67,11 +74,13 @@ def slopes(net, layers: list, orders: int) -> list:
     return [y.numpy() for y in compute(X)]
 
 
-@pytest.mark.parametrize("orders", [1, 2, 3])
-def test_slopes_of_any_order(orders):
+@pytest.mark.parametrize(
+    ("orders", "parts"), [(1, False), (2, False), (3, False), (1, True), (2, True)]
+)
+def test_slopes_of_any_order(orders, parts):
     layers = [conv(), conv()]
     expected = slopes(stretches(False, layers), layers, orders)
-    found = slopes(stretches(True, layers), layers, orders)
+    found = slopes(stretches(True, layers, parts), layers, orders)
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(b, a, rtol=2e-5, atol=2e-6 * np.abs(a).max())
 
@@ -136,8 +145,10 @@ SKIP = FINAL | {
     "loss.lazy": True,
     "loss.pl_weight": 2.0,
 }
+LARGE = {"R1": 8, "R1, layer by layer": 256, "path length": 8}
 KINDS = {
     "R1": FINAL | {"loss.d_loss": "hinge"},
+    "R1, layer by layer": FINAL | {"loss.d_loss": "hinge"},
     "path length": SKIP,
 }
 
@@ -166,7 +177,9 @@ def after_a_step(changes: dict):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_changes_the_same(kind):
+def test_a_step_changes_the_same(kind, monkeypatch):
+    """Where blocks are computed in parts, and where layers are."""
+    monkeypatch.setattr(recompute, "LARGE", LARGE[kind])
     changes = KINDS[kind] | {"adam_epsilon": 0.1}  # Adam makes 1 of any rounding
     before, metrics, expected = after_a_step(changes)
     _, again, found = after_a_step(changes | {"recompute": True})

@@ -11,6 +11,8 @@ examples of a group differ. `architecture` says how the picture enters:
     skip                at every resolution
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -212,16 +214,20 @@ class Discriminator(keras.Model):
 
     def call(self, images, labels=None, alpha=1.0, training=False):
         final = self.resolution_of(images)
-        x = getattr(self, f"from_rgb{final}")(images)
+        x, layers = images, [getattr(self, f"from_rgb{final}")]
         for r in reversed(levels(final, first=8)):
-            x = getattr(self, f"block{r}")(x)
+            layers.append(getattr(self, f"block{r}"))
+            x = recompute.in_parts(
+                _chain(layers), [x], layers, min(self.config.shape(r))
+            )
+            layers = []
             if self.config.architecture == "skip":
                 images = ops.downsample(images, self.config.resample_filter)
                 x += getattr(self, f"from_rgb{r // 2}")(images)
             elif r == final and not fully_faded(alpha):
                 old = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
                 x = ops.lerp(old, x, alpha)
-        return self.head(x, labels)
+        return self.head(_chain(layers)(x), labels)
 
     def resolution_of(self, images: tf.Tensor) -> int:
         """The level whose pictures have this size."""
@@ -254,6 +260,11 @@ class Discriminator(keras.Model):
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+
+
+def _chain(layers: list):
+    """The layers, one after the other, as a function."""
+    return lambda x: functools.reduce(lambda y, layer: layer(y), layers, x)
 
 
 def discriminator_of(c: DiscriminatorConfig, dtype=None) -> keras.Model:

@@ -32,6 +32,7 @@ from stylegan_tf.networks.synthesis import (
     add_noise_weights,
     fully_faded,
     noise_maps,
+    run_block,
 )
 
 
@@ -286,7 +287,7 @@ class StyleGAN2Synthesis(keras.layers.Layer):
         for i, r in enumerate(levels(final)):
             first, last = max(2 * i - 1, 0), 2 * i + 1  # the layers of this block
             block = getattr(self, f"block{r}")
-            x = block(x, styles[first:last], maps[first:last])
+            x = run_block(block, x, styles[first:last], maps[first:last])
             if c.architecture == "skip":
                 rgb = self._add(rgb, r, x, styles[last])
             elif r == final // 2 and not fully_faded(alpha):

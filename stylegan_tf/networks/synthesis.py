@@ -193,7 +193,8 @@ class Synthesis(keras.layers.Layer):
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
             pair = slice(2 * i, 2 * i + 2)
-            x = getattr(self, f"block{r}")(x, styles[pair], maps[pair])
+            block = getattr(self, f"block{r}")
+            x = run_block(block, x, styles[pair], maps[pair])
             if r == final // 2 and not fully_faded(alpha):
                 rgb = getattr(self, f"to_rgb{r}")(x)
         new = getattr(self, f"to_rgb{final}")(x)
@@ -256,6 +257,13 @@ def noise_maps(layer, noise, resolution: int, n, seed=None) -> list:
         tf.random.stateless_normal((n, *s, 1), tf.random.fold_in(seed, i))
         for i, s in enumerate(shapes)
     ]
+
+
+def run_block(block: ResolutionBlock, x, styles: list, noise: list) -> tf.Tensor:
+    """block(x, styles, noise), computed again where pictures are large."""
+    n, side = len(styles), min(block.config.shape(block.resolution))
+    stretch = lambda x, *rest: block(x, rest[:n], rest[n:])  # noqa: E731
+    return recompute.in_parts(stretch, [x, *styles, *noise], [block], side)
 
 
 def fully_faded(alpha) -> bool:

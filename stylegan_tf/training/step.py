@@ -133,12 +133,25 @@ class Step:
         d_draws = self.draw(nimg, drawing.D_STEP, labels)
         stats |= self.update_discriminator(reals, d_draws, alpha, clock)
         if lazy and self.due.d_reg:
-            _add(stats, self.regularize_discriminator(reals, d_draws, alpha, clock))
-        g_draws = self.draw(nimg, drawing.G_STEP)
-        stats |= self.update_generator(g_draws, alpha, clock)
+            again = self._after(stats["skipped/d"], reals)
+            _add(stats, self.regularize_discriminator(again, d_draws, alpha, clock))
+        now = self._after(stats["skipped/d"], nimg)
+        stats |= self.update_generator(self.draw(now, drawing.G_STEP), alpha, clock)
         if self.due.g_reg:
-            _add(stats, self.regularize_generator(self.path_draws(nimg), alpha, clock))
+            draws = self.path_draws(self._after(stats["skipped/g"], nimg))
+            _add(stats, self.regularize_generator(draws, alpha, clock))
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
+
+    def _after(self, done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """x, but not before the step that tells `done` has let its maps go.
+
+        A graph would begin with the next step's generator at once, and hold both. Where
+        maps are small that is no harm, and keeps idle cores busy.
+        """
+        if self.resolution < recompute.LEAST:
+            return x
+        with tf.control_dependencies([done]):
+            return tf.identity(x)
 
     # -----------------------------------------------------------------------
     # Exponential moving average of the generator, half-life in images (Karras et al.
