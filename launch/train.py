@@ -69,6 +69,13 @@ flags.DEFINE_integer(
     lower_bound=1,
     flag_values=FLAGS,
 )
+flags.DEFINE_boolean(
+    "recompute",
+    None,
+    "Compute feature maps again instead of keeping them: less memory for more time, "
+    "the same results but for rounding.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_float("gamma", None, "Weight of the R1 penalty.", flag_values=FLAGS)
 flags.DEFINE_string(
     "labels",
@@ -183,6 +190,7 @@ SETTINGS = {
     "kimg": "schedule.total_kimg",
     "batch": "schedule.batch",
     "accumulate": "accumulate",
+    "recompute": "recompute",
     "gamma": "loss.r1_gamma",
     "labels": "labels",
     "init": "init",

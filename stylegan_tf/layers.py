@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import ops
+from stylegan_tf import ops, recompute
 
 PACKAGE = "stylegan_tf"
 ZEROS = "zeros"
@@ -387,7 +387,8 @@ class FromRGB(EqualizedConv2D):
         self.activation_gain = activation_gain
 
     def call(self, x):
-        return ops.activate(super().call(x), self.activation, self.activation_gain)
+        x = super().call(x)
+        return recompute.activate(x, self.activation, self.activation_gain)
 
     def get_config(self):
         own = {"activation": self.activation, "activation_gain": self.activation_gain}

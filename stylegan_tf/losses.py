@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from stylegan_tf import recompute
+
 ScoreFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -85,7 +87,8 @@ def scores_and_gradients(
         tape.watch(images)
         scores = score(images)
         total = tf.reduce_sum(scores)
-    return scores, tape.gradient(total, images)
+    with recompute.maps_alone():
+        return scores, tape.gradient(total, images)
 
 
 def zero_centered(gradients: tf.Tensor, scale: float = 1.0) -> tf.Tensor:
@@ -150,7 +153,9 @@ def path_lengths(
         pixels = images.shape[1] * images.shape[2]
         y = direction(tf.shape(images)) / pixels**0.5
         total = tf.reduce_sum(images * y)
-    squares = tf.reduce_sum(tf.square(tape.gradient(total, ws)), axis=2)
+    with recompute.maps_alone():
+        slope = tape.gradient(total, ws)
+    squares = tf.reduce_sum(tf.square(slope), axis=2)
     return images, tf.sqrt(tf.reduce_mean(squares, axis=1, keepdims=True))
 
 

@@ -28,11 +28,12 @@ ROOMS = {
     "steering": "errors latents directions sampling networks",
     "paper": "errors latents figures directions steering sampling networks",
     "ops": "",
+    "recompute": "ops",
     "augment": "errors",
     "explorer": "config errors latents figures directions steering sampling networks",
-    "losses": "",
-    "layers": "ops",
-    "networks": "config ops layers",
+    "losses": "recompute",
+    "layers": "ops recompute",
+    "networks": "config ops layers recompute",
     "official": "config errors networks",
     "data": "config errors",
     "export": "config errors schedule files latents figures networks official data "
@@ -41,7 +42,7 @@ ROOMS = {
     "projector": "errors files latents figures ops networks sampling",
     "sampling": "errors config latents figures networks",
     "training": "config errors files schedule presets latents figures ops losses "
-    "augment networks data export sampling official metrics",
+    "recompute augment networks data export sampling official metrics",
 }
 # Inside `export`: formats know no cards, cards no formats, and `bundle` all of them.
 EXPORT = {

@@ -110,6 +110,9 @@ def test_penalties_cost_and_lazy_ones_less():
     g = planning.generator_macs(CONFIG.generator, 16)
     d = planning.discriminator_macs(CONFIG.discriminator, 16)
     assert none == 4 * g + 8 * d
+    once = {"loss.r1_gamma": 0.0, "loss.reuse_fakes": True}
+    assert cost(once) == 3 * g + 8 * d
+    assert cost(once | {"accumulate": 2}) == none
     r1 = cost({"loss.r1_gamma": 1.0})
     lazy = cost({"loss.r1_gamma": 1.0, "loss.d_reg_interval": 4})
     assert r1 - none == pytest.approx(4 * (lazy - none)) and lazy > none
@@ -136,12 +139,85 @@ def test_memory_follows_batch_devices_and_precision():
     activations = whole["activations"]
     for other in (
         memory({"accumulate": 2}),
-        memory({"precision": "bfloat16"}),
         memory({"schedule.batch": 2}),
         memory(devices=2),
     ):
         assert other["activations"] == pytest.approx(activations / 2)
         assert other["weights"] == whole["weights"]
+
+
+def test_bfloat16_halves_all_maps_but_statistics():
+    def activations(**changes):
+        config = update(CONFIG, changes)
+        return planning.memory_bytes(config, COUNTS, 16)["activations"]
+
+    whole, half = activations(), activations(precision="bfloat16")
+    assert whole / 2 < half < 0.65 * whole
+
+
+def test_recomputing_halves_the_maps_of_large_pictures():
+    config = presets.make("paper256")
+    whole, less = (
+        planning.memory_bytes(update(config, {"recompute": on}), COUNTS, 256)
+        for on in (False, True)
+    )
+    assert less["activations"] < 0.6 * whole["activations"]
+    assert less["weights"] == whole["weights"]
+
+
+def test_maps_that_a_derivative_keeps():
+    """D at 8 x 8: from_rgb's two, four of a level of 8, and so many of the slopes."""
+    c = update(CONFIG, {"start_shape": (4, 4), "resolution": 8}).discriminator
+    kept, slopes = planning._kept(tiny.config(), c, 8)
+    floats = 8 * 8 * 8 * (2 + 4) + 4 * 4 * 8 * 4 + (8 * 8 + 4 * 4) * 3
+    assert kept == 4 * floats
+    assert slopes == 4 * 2 * (8 * 8 + 4 * 4) * 8
+
+
+def test_the_program_grows_with_levels_and_with_steps_that_differ():
+    def program(resolution=16, **changes):
+        lazy = {"loss.r1_gamma": 1.0, "loss.d_reg_interval": 1} | changes
+        return planning.program_bytes(update(CONFIG, lazy), resolution)
+
+    assert program(16) - program(8) == pytest.approx(program(8) - program(4))
+    assert program(16) > program(8)
+    more = program(**{"loss.d_reg_interval": 4}) - program()
+    assert more == planning.FUNCTION_BYTES
+    assert program(**{"loss.d_reg_interval": 4, "loss.r1_gamma": 0.0}) == program()
+
+
+# ---------------------------------------------------------------------------
+# Time
+
+
+def test_a_step_takes_its_work_or_its_overhead():
+    work = 4 * planning.iteration_macs(CONFIG, 16)
+
+    def seconds(**changes):
+        device = planning.Device(**{"rate": work / 3, "overhead": 1.0} | changes)
+        return planning.step_seconds(CONFIG, 16, device)
+
+    assert seconds() == pytest.approx(3)
+    assert seconds(overhead=5.0) == 5
+    assert seconds(overlaps=False) == pytest.approx(4)
+
+
+def test_devices_share_the_work_and_sum_gradients():
+    work = 4 * planning.iteration_macs(CONFIG, 16)
+    device = planning.Device(work, overhead=0.0, link=100.0)
+    alone = planning.step_seconds(CONFIG, 16, device, 1, 1000)
+    shared = planning.step_seconds(CONFIG, 16, device, 4, 1000)
+    assert alone == pytest.approx(1)
+    assert shared == pytest.approx(0.25 + 2 * 3 / 4 * 4000 / 100)
+
+
+def test_stages_are_the_schedule():
+    device = planning.Device(rate=1e30, overhead=2.0)
+    found = planning.stages(CONFIG, device)
+    assert [s.resolution for s in found] == [4, 8, 16]
+    assert sum(s.kimg for s in found) == pytest.approx(0.08)
+    images = 1000 * 0.08
+    assert sum(s.hours for s in found) == pytest.approx(images / 4 * 2 / 3600)
 
 
 def test_the_papers_network_fits_what_it_was_made_for():

@@ -143,6 +143,7 @@ class TrainConfig:
     ema_kimg: float = 10.0  # half-life of the generator's moving average
     ema_rampup: float = 0.0  # the half-life is at most this share of the images seen
     accumulate: int = 1  # rounds a step is split into, to fit a small device
+    recompute: bool = False  # less memory: gradients compute maps again
     precision: str = "float32"
     jit: str = "off"  # compile the step by XLA; "auto" times one, and keeps the faster
     seed: int = 0
@@ -180,9 +181,16 @@ class TrainConfig:
                     f"schedule.initial_resolution={g.resolution}."
                 )
 
+    @property
+    def shares_pass(self) -> bool:
+        """Whether both steps use one pass of G, which rounds would have to keep."""
+        return self.loss.reuse_fakes and self.accumulate == 1
+
 
 # What may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
 RESUMABLE += ("metrics", "metrics_every", "features")
+# And how it fits its device: the same numbers up to rounding.
+RESUMABLE += ("recompute",)
 # What a run settles by itself at its start and then keeps, so that it may differ too.
 SETTLED = ("generator.modulation", "jit")

@@ -11,10 +11,12 @@ examples of a group differ. `architecture` says how the picture enters:
     skip                at every resolution
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
+from stylegan_tf import config, ops, recompute
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.layers import (
@@ -70,11 +72,19 @@ class DiscriminatorBlock(keras.layers.Layer):
 
     def call(self, x):
         c = self.config
-        y = ops.activate(self.conv0(x), c.activation, c.gains[1])
+        y = recompute.again(self._inner, [self.conv0(x)], [self.conv1])
+        y = recompute.activate(y, c.activation, c.gains[1])
+        if c.architecture != "residual":
+            return y
+        return (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
+
+    def _inner(self, x):
+        """From the first convolution's maps to the second one's."""
+        c = self.config
+        x = ops.activate(x, c.activation, c.gains[1])
         if c.architecture == "stylegan":
-            y = ops.blur(y, c.blur_filter)
-        y = ops.activate(self.conv1(y), c.activation, c.gains[1])
-        return (y + self.skip(x)) / 2**0.5 if c.architecture == "residual" else y
+            x = ops.blur(x, c.blur_filter)
+        return self.conv1(x)
 
     def compute_output_shape(self, input_shape):
         c, r = self.config, self.resolution // 2
@@ -204,16 +214,20 @@ class Discriminator(keras.Model):
 
     def call(self, images, labels=None, alpha=1.0, training=False):
         final = self.resolution_of(images)
-        x = getattr(self, f"from_rgb{final}")(images)
+        x, layers = images, [getattr(self, f"from_rgb{final}")]
         for r in reversed(levels(final, first=8)):
-            x = getattr(self, f"block{r}")(x)
+            layers.append(getattr(self, f"block{r}"))
+            x = recompute.in_parts(
+                _chain(layers), [x], layers, min(self.config.shape(r))
+            )
+            layers = []
             if self.config.architecture == "skip":
                 images = ops.downsample(images, self.config.resample_filter)
                 x += getattr(self, f"from_rgb{r // 2}")(images)
             elif r == final and not fully_faded(alpha):
                 old = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
                 x = ops.lerp(old, x, alpha)
-        return self.head(x, labels)
+        return self.head(_chain(layers)(x), labels)
 
     def resolution_of(self, images: tf.Tensor) -> int:
         """The level whose pictures have this size."""
@@ -246,6 +260,11 @@ class Discriminator(keras.Model):
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
+
+
+def _chain(layers: list):
+    """The layers, one after the other, as a function."""
+    return lambda x: functools.reduce(lambda y, layer: layer(y), layers, x)
 
 
 def discriminator_of(c: DiscriminatorConfig, dtype=None) -> keras.Model:

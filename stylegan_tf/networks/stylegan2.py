@@ -11,10 +11,12 @@ follows the activation. `architecture` says how pictures leave:
     revised     as StyleGAN grows: at the resolution under training, faded in
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
+from stylegan_tf import config, ops, recompute
 from stylegan_tf.config import levels
 from stylegan_tf.layers import (
     PACKAGE,
@@ -30,6 +32,7 @@ from stylegan_tf.networks.synthesis import (
     add_noise_weights,
     fully_faded,
     noise_maps,
+    run_block,
 )
 
 
@@ -214,10 +217,12 @@ class StyleGAN2Block(ResolutionBlock):
     def call(self, x, styles, noise):
         if self.resolution == 4:
             return self.conv1(self.const(x), styles[0], noise[0])
-        y = self.conv0(x, styles[0], noise[0])
-        y = self.conv1(y, styles[1], noise[1])
+        y = x
+        for i, conv in enumerate((self.conv0, self.conv1)):
+            layer = functools.partial(conv, noise=noise[i])
+            y = recompute.again(layer, [y, styles[i]], [conv])
         if self.config.architecture == "residual":
-            y = (y + self.skip(x)) / 2**0.5
+            y = (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
         return y
 
 
@@ -282,7 +287,7 @@ class StyleGAN2Synthesis(keras.layers.Layer):
         for i, r in enumerate(levels(final)):
             first, last = max(2 * i - 1, 0), 2 * i + 1  # the layers of this block
             block = getattr(self, f"block{r}")
-            x = block(x, styles[first:last], maps[first:last])
+            x = run_block(block, x, styles[first:last], maps[first:last])
             if c.architecture == "skip":
                 rgb = self._add(rgb, r, x, styles[last])
             elif r == final // 2 and not fully_faded(alpha):

@@ -10,7 +10,7 @@ one has faded in.
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
+from stylegan_tf import config, ops, recompute
 from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.layers import (
     PACKAGE,
@@ -115,14 +115,26 @@ class SynthesisBlock(ResolutionBlock):
     def call(self, x, styles, noise=(None, None)):
         c = self.config
         if self.resolution > 4:
-            x = ops.blur(self.conv0(x), c.blur_filter)
+            x = self.conv0(x)
         elif c.const_input:
             x = self.const(x)
         else:
             shape = (-1, *c.shape(4), c.fmaps(4))
             x = tf.reshape(self.dense(styles[0]), shape)
-        x = self.epilogue0(x, styles[0], noise[0])
-        return self.epilogue1(self.conv1(x), styles[1], noise[1])
+        parts = [self.epilogue0, self.conv1]
+        x = recompute.again(
+            lambda x, w: self._inner(x, w, noise[0]), [x, styles[0]], parts
+        )
+        tail = self.epilogue1
+        return recompute.again(
+            lambda x, w: tail(x, w, noise[1]), [x, styles[1]], [tail]
+        )
+
+    def _inner(self, x, w, noise):
+        """From the first convolution's maps to the second one's."""
+        if self.resolution > 4:
+            x = ops.blur(x, self.config.blur_filter)
+        return self.conv1(self.epilogue0(x, w, noise))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -181,7 +193,8 @@ class Synthesis(keras.layers.Layer):
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
             pair = slice(2 * i, 2 * i + 2)
-            x = getattr(self, f"block{r}")(x, styles[pair], maps[pair])
+            block = getattr(self, f"block{r}")
+            x = run_block(block, x, styles[pair], maps[pair])
             if r == final // 2 and not fully_faded(alpha):
                 rgb = getattr(self, f"to_rgb{r}")(x)
         new = getattr(self, f"to_rgb{final}")(x)
@@ -244,6 +257,13 @@ def noise_maps(layer, noise, resolution: int, n, seed=None) -> list:
         tf.random.stateless_normal((n, *s, 1), tf.random.fold_in(seed, i))
         for i, s in enumerate(shapes)
     ]
+
+
+def run_block(block: ResolutionBlock, x, styles: list, noise: list) -> tf.Tensor:
+    """block(x, styles, noise), computed again where pictures are large."""
+    n, side = len(styles), min(block.config.shape(block.resolution))
+    stretch = lambda x, *rest: block(x, rest[:n], rest[n:])  # noqa: E731
+    return recompute.in_parts(stretch, [x, *styles, *noise], [block], side)
 
 
 def fully_faded(alpha) -> bool:

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import resource
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -152,6 +153,15 @@ def dtype_policy(precision: str) -> keras.DTypePolicy:
 def make_deterministic() -> None:
     """Bit-for-bit repeatable kernels on GPUs too, at some cost in speed."""
     tf.config.experimental.enable_op_determinism()
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now; where the system does not tell, its peak."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * resource.getpagesize()
 
 
 def memory_gb() -> dict[str, float]:

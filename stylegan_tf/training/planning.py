@@ -1,8 +1,11 @@
-"""What a run will cost, before it runs: operations, parameters, memory.
+"""What a run will cost, before it runs: operations, memory, time.
 
 Everything here is counted from the configuration. Operations are the multiply-adds of
 the convolutions that are executed, fused ones as fused: they decide the time.
 """
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, levels
 from stylegan_tf.config.networks import STYLEGAN2
@@ -70,10 +73,8 @@ def iteration_macs(config: TrainConfig, resolution: int) -> float:
     of_fakes = (c.r2_gamma > 0) + 3 * (c.gp_weight > 0)
     extra = (6 if c.lazy else 3) * ((c.r1_gamma > 0) + of_fakes)
     d = 8 + extra / c.d_reg_interval
-    shared = c.reuse_fakes and config.accumulate == 1
-    g = (3 if shared else 4) + (
-        6 / c.pl_shrink / c.g_reg_interval if c.pl_weight else 0
-    )
+    g = 3 if config.shares_pass else 4
+    g += 6 / c.pl_shrink / c.g_reg_interval if c.pl_weight else 0
     g += 1 / c.d_reg_interval if c.lazy and of_fakes else 0
     g_macs = generator_macs(config.generator, resolution)
     return g * g_macs + d * discriminator_macs(config.discriminator, resolution)
@@ -90,33 +91,98 @@ def remaining_macs(config: TrainConfig, nimg: int, devices: int = 1) -> float:
 
 
 # ---------------------------------------------------------------------------
+# Memory. What must be held are weights, Adam's slots, the moving average, gradients,
+# and the feature maps that derivatives ask for. Those are counted layer by layer from
+# the derivatives of the operations:
+#
+#     convolution         its input (for the slope in the kernel)
+#     leaky ReLU          its input (for the sign)
+#     x * scale           x, here in the instance norm: x less its mean
+#     filter, bias, sum   nothing
+#
+# and R1 keeps the slopes in the convolutions' outputs besides. With `recompute` only
+# the ends of the stretches in `networks/` are kept.
 
 
-def _picture_floats(c, resolution: int) -> float:
-    """Values of all feature maps of one picture: two maps a layer and their input.
+class Maps(NamedTuple):
+    """Maps of a level's size that one picture keeps, in the networks' precision.
 
-    A residual block has its skip besides, DCGAN one layer where others have two.
+    Attributes:
+        entrance: where a picture enters D or leaves G, once.
+        level: of the layers at one resolution.
+        slopes: of a derivative that is differentiated again, at one resolution.
+        exact: how many of `level` are float32 in any precision.
     """
-    maps = {"residual": 3, "dcgan": 1}.get(c.architecture, 2)
-    total = 0.0
+
+    entrance: float
+    level: float
+    slopes: float
+    exact: float = 0
+
+
+# A convolution's input and an activation's, two a level. G's layers keep what the
+# instance norm scales as well. StyleGAN2's G keeps x, x s, the convolution and the
+# activation's input; a residual block's skip keeps what it filtered.
+KEPT_BY_G = {"stylegan": Maps(0, 6, 6, 2), "dcgan": Maps(0, 1.5, 1.5)}
+KEPT_BY_D = {"residual": Maps(2, 5, 3), "dcgan": Maps(0, 1.5, 1.5)}
+# Recomputed: G's convolutions and what leaves a block; D's convolutions.
+AGAIN_BY_G = {"stylegan": Maps(0, 3, 3), "dcgan": KEPT_BY_G["dcgan"]}
+AGAIN_BY_D = {"residual": Maps(1, 3, 3), "dcgan": KEPT_BY_D["dcgan"]}
+IN_HAND = 6  # maps of the largest layer that its own derivative works on
+
+
+def _maps(c, recompute: bool) -> Maps:
+    if isinstance(c, GeneratorConfig):
+        table = AGAIN_BY_G if recompute else KEPT_BY_G
+        return table.get(c.architecture, Maps(0, 2, 4) if recompute else Maps(0, 8, 8))
+    table = AGAIN_BY_D if recompute else KEPT_BY_D
+    return table.get(c.architecture, Maps(1, 2, 2) if recompute else Maps(2, 4, 2))
+
+
+def _kept(config: TrainConfig, c, resolution: int) -> tuple[float, float]:
+    """Bytes a picture of G's or D's maps: those kept, and those of slopes."""
+    maps = _maps(c, config.recompute)
+    size = 2 if config.precision == "bfloat16" else BYTES
+    wide = maps.level * size + maps.exact * (BYTES - size)
+    kept = slopes = 0.0
     for r in levels(resolution):
         h, w = c.shape(r)
-        last = c.architecture == "dcgan" and r == c.resolution
-        total += h * w * (c.channels + (0 if last else maps * c.fmaps(r)))
-    return total
+        kept += h * w * (c.fmaps(r) * wide + c.channels * BYTES)
+        slopes += h * w * c.fmaps(r) * maps.slopes * size
+    h, w = c.shape(resolution)
+    return kept + h * w * c.fmaps(resolution) * maps.entrance * size, slopes
 
 
-def _kept(config: TrainConfig) -> tuple[float, float]:
-    """How often a picture's maps of G and of D are held at once.
+def _in_hand(config: TrainConfig, resolution: int) -> float:
+    """Bytes a picture of what the derivative of the largest layer works on."""
+    size = 2 if config.precision == "bfloat16" else BYTES
+    largest = 0.0
+    for c in (config.generator, config.discriminator):
+        sides = [(c.shape(r), c.fmaps(r)) for r in levels(resolution)]
+        largest = max(largest, *(h * w * maps for (h, w), maps in sides))
+    return IN_HAND * largest * size
 
-    D's step keeps D's maps of real and generated pictures with their pre-activations
-    and blurred copies (2 x 3); R1 keeps the gradient's maps as well, and so does the
-    path length. In a step of its own, each has one batch alone.
+
+def _activations(config: TrainConfig, resolution: int) -> float:
+    """Bytes a picture at the step that holds most.
+
+    D's step holds D's maps of real and of generated pictures, or with `recompute` one
+    after the other, and the slopes of its penalty; a penalty's own step holds one batch
+    alone. G's step holds G's maps and D's, and most of D's are gone before it comes to
+    large layers; with one pass of G for both, D's holds G's, too. The path length holds
+    G's maps and slopes, of a smaller batch.
     """
     c = config.loss
-    penalty = 6 if c.has_penalty else 0
-    d = max(6, 3 + penalty) if c.lazy else 6 + penalty
-    return (max(8, 16 / c.pl_shrink) if c.pl_weight else 8), d
+    d, d_slopes = _kept(config, config.discriminator, resolution)
+    g, g_slopes = _kept(config, config.generator, resolution)
+    both = d if config.recompute else 2 * d
+    penalty = d_slopes if c.has_penalty else 0
+    hand = _in_hand(config, resolution)
+    steps = [both, d + penalty] if c.lazy else [both + penalty]
+    if c.pl_weight:
+        steps.append((g + g_slopes) / c.pl_shrink)
+    held = g if config.shares_pass else 0.0  # for G's step, while D's works
+    return max(max(steps) + hand + held, g + max(d, hand))
 
 
 def memory_bytes(
@@ -135,19 +201,101 @@ def memory_bytes(
         weight), "gradients", and "activations" of one round.
     """
     g, d = parameters["generator"], parameters["discriminator"]
-    s, final = config.schedule, config.generator.resolution
-    nimg = 0
-    for row in rows(config, devices):
-        if row.phase.resolution == resolution:
-            nimg = row.phase.nimg
-    share = phase_at(s, final, nimg, devices).batch / devices / config.accumulate
-    size = 2 if config.precision == "bfloat16" else BYTES
-    of_g, of_d = _kept(config)
-    maps = of_d * _picture_floats(config.discriminator, resolution)
-    maps = max(maps, of_g * _picture_floats(config.generator, resolution))
+    share = batch_at(config, resolution, devices) / devices / config.accumulate
     return {
         "weights": (2 * g + d) * BYTES,
         "optimizer": 2 * (g + d) * BYTES,
         "gradients": max(g, d) * BYTES,
-        "activations": share * maps * size,
+        "activations": share * _activations(config, resolution),
     }
+
+
+# What TensorFlow 2.21 holds of a compiled step on the host, measured on a CPU: the
+# package and tf.data, then a share for every operation of the first step that is
+# compiled (traced, optimised, its kernels generated), and less for each further one.
+PACKAGE_BYTES, OPERATION_BYTES, FUNCTION_BYTES = 30e6, 32e3, 35e6
+
+
+def program_bytes(config: TrainConfig, resolution: int) -> float:
+    """What a process holds of its own program, beside TensorFlow itself."""
+    operations = 1100 + 1000 * len(levels(resolution))  # of a D and a G step
+    c = config.loss
+    intervals = [c.d_reg_interval if c.has_penalty else 1]
+    intervals += [c.g_reg_interval if c.pl_weight else 1]
+    further = sum(interval > 1 for interval in intervals)
+    return PACKAGE_BYTES + operations * OPERATION_BYTES + further * FUNCTION_BYTES
+
+
+def batch_at(config: TrainConfig, resolution: int, devices: int = 1) -> int:
+    """Images a step, over all devices, at a resolution."""
+    s, nimg = config.schedule, 0
+    for row in rows(config, devices):
+        if row.phase.resolution == resolution:
+            nimg = row.phase.nimg
+    return phase_at(s, config.generator.resolution, nimg, devices).batch
+
+
+# ---------------------------------------------------------------------------
+# Time. A step takes what its multiply-adds take on one device, but not less than it
+# takes to launch its operations; then the gradients are summed over the devices.
+
+
+@dataclass(frozen=True)
+class Device:
+    """What decides the time of a step.
+
+    Attributes:
+        rate: multiply-adds a second that training reaches on one device.
+        overhead: seconds a step takes at least, to launch its operations.
+        overlaps: the device computes while the next operations are launched, as GPUs
+            do; a CPU does one after the other.
+        link: bytes a second between devices.
+    """
+
+    rate: float
+    overhead: float = 0.1
+    overlaps: bool = True
+    link: float = 50e9
+
+
+def step_seconds(
+    config: TrainConfig,
+    resolution: int,
+    device: Device,
+    devices: int = 1,
+    parameters: int = 0,
+) -> float:
+    """Seconds of one D and G step; `parameters` of both networks are summed over."""
+    share = batch_at(config, resolution, devices) / devices
+    work = share * iteration_macs(config, resolution) / device.rate
+    both = max if device.overlaps else lambda a, b: a + b
+    # A ring moves each byte twice, but for the share that is there already.
+    moved = 2 * (devices - 1) / devices * parameters * BYTES
+    return both(device.overhead, work) + moved / device.link
+
+
+class Stage(NamedTuple):
+    """What one resolution costs: images a step, seconds a step, hours in all."""
+
+    resolution: int
+    kimg: float
+    batch: int
+    seconds: float
+    hours: float
+
+
+def stages(
+    config: TrainConfig, device: Device, devices: int = 1, parameters: int = 0
+) -> list[Stage]:
+    """The time of a whole run, resolution by resolution; reports are not in it."""
+    kimg: dict[int, float] = {}
+    for row in rows(config, devices):
+        r = row.phase.resolution
+        kimg[r] = kimg.get(r, 0.0) + row.end - row.start
+    out = []
+    for r, thousands in kimg.items():
+        seconds = step_seconds(config, r, device, devices, parameters)
+        batch = batch_at(config, r, devices)
+        hours = 1000 * thousands / batch * seconds / 3600
+        out.append(Stage(r, thousands, batch, seconds, hours))
+    return out

@@ -405,6 +405,7 @@ def _say_finished(run: rundir.Run) -> None:
 def describe(request: Request) -> str:
     """Schedule, sizes, memory and first batches of what `train` would do."""
     strategy = devices.make_strategy(request.strategy)
+    base = devices.resident_bytes()
     config, data = settle(request, strategy)
     replicas = strategy.num_replicas_in_sync
     parameters = {
@@ -422,7 +423,13 @@ def describe(request: Request) -> str:
         total = sum(parts.values())
         inside = ", ".join(f"{k} {v / 1e9:.2f}" for k, v in parts.items())
         size = "x".join(map(str, config.generator.shape(r)))
-        lines.append(f"{size:<11} {total / 1e9:.2f} GB ({inside})")
+        host = base + planning.program_bytes(config, r)
+        resident = (total + host) / 1e9
+        lines.append(
+            f"{size:<11} {total / 1e9:.2f} GB ({inside}); on a CPU {resident:.2f} GB "
+            f"resident"
+        )
+    lines.append(f"{'base':<11} {base / 1e9:.2f} GB resident of TensorFlow alone")
     return "\n".join([*lines, "", _first_batches(config, data, replicas)])
 
 

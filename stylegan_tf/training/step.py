@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from stylegan_tf import losses
+from stylegan_tf import losses, recompute
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.run import LossConfig
 from stylegan_tf.data.pipeline import process_reals
@@ -100,22 +100,41 @@ class Step(Passes):
         Returns:
             float32 [len(METRICS)], this device's.
         """
+        with recompute.when(self.config.recompute):
+            return self._iterate(images, labels, clock)
+
+    def _iterate(self, images, labels, clock: dict) -> tf.Tensor:
         alpha = clock["alpha"] if self.fading else 1.0
         reals = process_reals(images, alpha)
         nimg, lazy = clock["nimg"], self.config.loss.lazy
         stats = dict.fromkeys(METRICS, tf.zeros([]))
         self.update_average(nimg)
         d_draws = self.draw(nimg, drawing.D_STEP, labels)
-        fakes = self.fakes(d_draws, alpha) if self.shares_pass else None
+        fakes = self.fakes(d_draws, alpha) if self.config.shares_pass else None
         stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
         if lazy and self.due.d_reg:
-            _add(stats, self.regularize_discriminator(reals, d_draws, alpha, clock))
-        again = self.config.loss.reuse_fakes
-        g_draws = d_draws if again else self.draw(nimg, drawing.G_STEP)
+            again = self._after(stats["skipped/d"], reals)
+            _add(stats, self.regularize_discriminator(again, d_draws, alpha, clock))
+        g_draws = d_draws
+        if not self.config.loss.reuse_fakes:
+            now = self._after(stats["skipped/d"], nimg)
+            g_draws = self.draw(now, drawing.G_STEP)
         stats |= self.update_generator(g_draws, alpha, clock, fakes)
         if self.due.g_reg:
-            _add(stats, self.regularize_generator(self.path_draws(nimg), alpha, clock))
+            draws = self.path_draws(self._after(stats["skipped/g"], nimg))
+            _add(stats, self.regularize_generator(draws, alpha, clock))
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
+
+    def _after(self, done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """x, but not before the step that tells `done` has let its maps go.
+
+        A graph would begin with the next step's generator at once, and hold both. Where
+        maps are small that is no harm, and keeps idle cores busy.
+        """
+        if self.resolution < recompute.LEAST:
+            return x
+        with tf.control_dependencies([done]):
+            return tf.identity(x)
 
     # -----------------------------------------------------------------------
     # Exponential moving average of the generator, half-life in images (Karras et al.
@@ -161,11 +180,19 @@ class Step(Passes):
 
         def one_round(k, reals, draws):
             images, w_mean = fakes[:2] if fakes else self.generate(draws, alpha, k)
+            pictures, score, before = (reals, images), None, None
+            if self._in_turn:
+                score, before = self._fakes_alone(images, draws, alpha, clock)
+                with tf.control_dependencies(before):
+                    pictures = tf.identity(reals), tf.stop_gradient(images)
             with tf.GradientTape() as tape:
                 loss, stats = self.discriminator_loss(
-                    reals, images, draws, alpha, clock
+                    *pictures, draws, alpha, clock, score
                 )
-            return _gradients(tape, loss, variables), w_mean, stats
+            gradients = _gradients(tape, loss, variables)
+            if before:
+                gradients = [a + b for a, b in zip(gradients, before, strict=True)]
+            return gradients, w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
         self._update_w_avg(w_mean)
@@ -194,19 +221,41 @@ class Step(Passes):
         _, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
         return stats | {"skipped/d": skipped}
 
+    @property
+    def _in_turn(self) -> bool:
+        """Whether D's maps of generated pictures are gone before those of real ones."""
+        return self.config.recompute and not self.config.loss.r2_gamma
+
+    def _fakes_alone(self, fakes, draws: Draws, alpha, clock: dict):
+        """D's scores of generated pictures, and the slope of their part of the loss.
+
+        Every loss of D is one term of the real scores and one of the others.
+        """
+        of = losses.DISCRIMINATOR[self.config.loss.d_loss]
+        with tf.GradientTape() as tape:
+            score = self.scores(draws, alpha, clock)["fake"](fakes)
+            loss = tf.reduce_mean(of(tf.zeros_like(score), score))
+        return tf.stop_gradient(score), _gradients(tape, loss, self._d_variables())
+
     def discriminator_loss(
-        self, reals, fakes, draws: Draws, alpha, clock: dict
+        self, reals, fakes, draws: Draws, alpha, clock: dict, fake=None
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Loss and penalties, averaged over the examples; and what they were."""
+        """Loss and penalties, averaged over the examples; and what they were.
+
+        `fake` are the scores of `fakes` where they are known, as constants.
+        """
         c = self.config.loss
         penalty, stats = 0.0, {}
         if self.due.d_reg and not c.lazy:
             scores = self.scores(draws, alpha, clock)
             known, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
             real = known["real"] if "real" in known else scores["real"](reals)
-            fake = known["fake"] if "fake" in known else scores["fake"](fakes)
-        else:
+            if fake is None:
+                fake = known["fake"] if "fake" in known else scores["fake"](fakes)
+        elif fake is None:
             real, fake = self.score_both(reals, fakes, draws, alpha, clock)
+        else:
+            real = self.scores(draws, alpha, clock)["real"](reals)
         loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
         if c.drift:
             loss += c.drift * losses.drift(real)
@@ -272,11 +321,6 @@ class Step(Passes):
         lr = clock["lr"] * self.g_rate
         norm, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
         return stats | {"grad_norm/g": norm, "skipped/g": skipped}
-
-    @property
-    def shares_pass(self) -> bool:
-        """Whether both steps use one pass of G, which rounds would have to keep."""
-        return self.config.loss.reuse_fakes and self.config.accumulate == 1
 
     # -----------------------------------------------------------------------
     # Path length regularisation (Karras et al. 2020, section 3.2): a step in w should

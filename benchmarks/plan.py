@@ -1,0 +1,184 @@
+"""Time and memory of a run that has not been started, resolution by resolution.
+
+    python benchmarks/plan.py --preset=paper1024 --devices=8 --tflops=5.1
+    python benchmarks/plan.py --preset=paper256 --tflops=42 --step_overhead=0.1
+    python benchmarks/plan.py --authors
+    python benchmarks/plan.py --validate
+
+A step takes what its multiply-adds take at the rate that a device reaches in training,
+but not less than it takes to launch its operations; gradients are then summed over the
+devices. --tflops counts a multiply and an add as two, as data sheets do, but is what is
+reached, a third of a data sheet's number or less. --authors turns it round: the rate
+that the paper's own training times come to. --validate times a D and G step of the
+demo's network at every resolution to 64 on this machine, takes rate and overhead from
+the largest and the smallest, and compares the rest with what the model says.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import pairing
+from absl import flags
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("preset", "paper1024", "As of train.py.", flag_values=FLAGS)
+flags.DEFINE_integer("resolution", None, "Final size.", flag_values=FLAGS)
+flags.DEFINE_integer("devices", 1, "GPUs.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_float(
+    "tflops", 5.1, "Reached in training, 1e12 operations a second.", flag_values=FLAGS
+)
+flags.DEFINE_float("step_overhead", 0.1, "Seconds a step.", flag_values=FLAGS)
+flags.DEFINE_float("link", 50.0, "GB a second between devices.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "precision", "float32", ["float32", "bfloat16"], "Of the run.", flag_values=FLAGS
+)
+flags.DEFINE_boolean("recompute", False, "As of train.py.", flag_values=FLAGS)
+flags.DEFINE_boolean("authors", False, "Rates of the authors.", flag_values=FLAGS)
+flags.DEFINE_boolean("validate", False, "Compare with this CPU.", flag_values=FLAGS)
+flags.DEFINE_integer("repeats", 5, "Steps timed at each size.", flag_values=FLAGS)
+
+# Hours on 8 V100, whose float32 is 15.7e12 operations a second (Karras et al. 2019).
+AUTHORS = {"paper256": 3 * 24 + 8, "paper1024": 6 * 24 + 14}
+V100 = 15.7
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the tables."""
+    cli.load_tensorflow()
+    if FLAGS.authors:
+        print(authors())
+    elif FLAGS.validate:
+        print(validate(FLAGS.repeats))
+    else:
+        print(planned())
+    return 0
+
+
+def planned() -> str:
+    """The table of a run."""
+    from stylegan_tf import presets
+    from stylegan_tf.config import update
+    from stylegan_tf.training import planning
+
+    config = presets.make(FLAGS.preset, FLAGS.resolution, FLAGS.devices)
+    changes = {"precision": FLAGS.precision, "recompute": FLAGS.recompute}
+    config = update(config, changes)
+    counts = _parameters(config)
+    device = planning.Device(
+        FLAGS.tflops * 1e12 / 2, FLAGS.step_overhead, link=FLAGS.link * 1e9
+    )
+    plan = planning.stages(config, device, FLAGS.devices, sum(counts.values()))
+    columns = ("size", "thousand images", "batch", "s a step", "images/s", "hours")
+    rows = []
+    for s in plan:
+        held = planning.memory_bytes(config, counts, s.resolution, FLAGS.devices)
+        row = [s.resolution, f"{s.kimg:g}", s.batch, s.seconds, s.batch / s.seconds]
+        rows.append([*row, s.hours, sum(held.values()) / 1e9])
+    hours = sum(s.hours for s in plan)
+    total = f"{FLAGS.preset}: {hours / 24:.1f} days on {FLAGS.devices} device(s)"
+    return pairing.table((*columns, "GB a device"), rows) + "\n\n" + total
+
+
+def _parameters(config) -> dict[str, int]:
+    from stylegan_tf.networks.discriminator import discriminator_of
+    from stylegan_tf.networks.generator import Generator
+
+    return {
+        "generator": Generator(config.generator).count_params(),
+        "discriminator": discriminator_of(config.discriminator).count_params(),
+    }
+
+
+def authors() -> str:
+    """What the paper's training times come to, in operations a second and device."""
+    from stylegan_tf import presets
+    from stylegan_tf.training import planning
+
+    rows = []
+    for name, hours in AUTHORS.items():
+        config = presets.make(name, devices=8)
+        work = planning.remaining_macs(config, 0, 8)
+        tflops = 2 * work / 8 / (3600 * hours) / 1e12
+        rows.append([name, f"{work:.2e}", f"{hours} h", tflops, tflops / V100])
+    columns = ("preset", "multiply-adds", "8 V100", "TFLOPS each", "of 15.7")
+    return pairing.table(columns, rows)
+
+
+# ---------------------------------------------------------------------------
+
+
+def validate(repeats: int) -> str:
+    """Steps of the demo's network here, and what two numbers say of them."""
+    from stylegan_tf import presets
+    from stylegan_tf.config import levels
+    from stylegan_tf.training import planning
+
+    config = presets.make("demo", FLAGS.resolution or 64)
+    sizes = levels(config.generator.resolution, config.schedule.initial_resolution)
+    seconds = dict(zip(sizes, _timed(config, sizes, repeats), strict=True))
+    work = {
+        r: planning.iteration_macs(config, r) * planning.batch_at(config, r)
+        for r in sizes
+    }
+    first, last = sizes[0], sizes[-1]
+    rate = (work[last] - work[first]) / (seconds[last] - seconds[first])
+    device = planning.Device(rate, seconds[first] - work[first] / rate, overlaps=False)
+    rows = []
+    for r in sizes:
+        predicted = planning.step_seconds(config, r, device)
+        known = "  (taken from)" if r in (first, last) else ""
+        rows.append([r, 1000 * predicted, 1000 * seconds[r], seconds[r] / predicted])
+        rows[-1][0] = f"{r}{known}"
+    head = f"{rate / 1e9:.1f}e9 multiply-adds/s, {1000 * device.overhead:.0f} ms a step"
+    columns = ("size", "predicted, ms", "measured, ms", "measured / predicted")
+    return head + "\n\n" + pairing.table(columns, rows)
+
+
+def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
+    """Seconds of a step at each size, a mean of those with a penalty and without."""
+    import numpy as np
+    import tensorflow as tf
+
+    from stylegan_tf.training import planning, trainer
+    from stylegan_tf.training.step import Due, Step
+
+    nets = trainer.make_networks(config)
+    strategy = tf.distribute.get_strategy()
+    every = config.loss.d_reg_interval
+    clock = {
+        "nimg": tf.constant(1000, tf.int64),
+        "alpha": tf.constant(0.5),
+        "lr": tf.constant(0.0),
+        "p": tf.constant(0.0),
+    }
+
+    def program(size: int, penalty: bool):
+        batch = planning.batch_at(config, size)
+        step = Step(nets, config, size, batch, due=Due(penalty, False))
+        shape = (batch, *config.generator.shape(size), config.generator.channels)
+        faces = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+        inputs = tf.constant(faces), tf.zeros([batch, 0]), clock
+        traced = tf.function(lambda: strategy.run(step, args=inputs), autograph=False)
+        function = traced.get_concrete_function()
+        function()
+        return lambda: function().numpy()
+
+    turns = {
+        (size, penalty): program(size, penalty)
+        for size in sizes
+        for penalty in (True, False)
+    }
+    seen = {key: [] for key in turns}
+    for _ in range(repeats):
+        for key, turn in turns.items():
+            began = time.perf_counter()
+            turn()
+            seen[key].append(time.perf_counter() - began)
+    middle = {key: statistics.median(values) for key, values in seen.items()}
+    return [(middle[s, True] + (every - 1) * middle[s, False]) / every for s in sizes]
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

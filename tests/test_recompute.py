@@ -1,0 +1,200 @@
+"""recompute.py: the same values and slopes, of any order, from less memory."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny
+from stylegan_tf_launch import train
+
+from stylegan_tf import config, ops, recompute
+from stylegan_tf.layers import EqualizedConv2D
+from stylegan_tf.training import trainer
+from stylegan_tf.training.step import Due, Step
+
+X = tf.random.stateless_normal([2, 16, 16, 4], [1, 2])
+
+
+@pytest.fixture(autouse=True)
+def small_maps_count(monkeypatch):
+    monkeypatch.setattr(recompute, "LEAST", 8)
+
+
+def conv() -> EqualizedConv2D:
+    layer = EqualizedConv2D(4)
+    layer.build((None, None, None, 4))
+    return layer
+
+
+def stretches(on: bool, layers: list, parts: bool = False) -> callable:
+    """Activations and convolutions one after the other; in parts, all at once."""
+
+    def chain(x):
+        for layer in layers:
+            x = layer(ops.blur(tf.math.tanh(x)))
+        return x
+
+    def net(x):
+        with recompute.when(on):
+            if parts:
+                return recompute.in_parts(chain, [x], layers, recompute.LARGE)
+            for layer in layers:
+
+                def stretch(x, layer=layer):
+                    return layer(ops.blur(tf.math.tanh(x)))
+
+                x = recompute.again(stretch, [x], [layer])
+            return x
+
+    return net
+
+
+def slopes(net, layers: list, orders: int) -> list:
+    """Of a sum of squares, in x and weights, differentiated so many times."""
+
+    @tf.function(autograph=False)
+    def compute(x):
+        weights = [v.value for layer in layers for v in layer.trainable_variables]
+
+        def value(x, order):
+            if not order:
+                return tf.reduce_mean(net(x) ** 2)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                below = value(x, order - 1)
+            return tf.reduce_sum(tape.gradient(below, x) ** 2)
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = value(x, orders - 1)
+        return [total, *tape.gradient(total, [x, *weights])]
+
+    return [y.numpy() for y in compute(X)]
+
+
+@pytest.mark.parametrize(
+    ("orders", "parts"), [(1, False), (2, False), (3, False), (1, True), (2, True)]
+)
+def test_slopes_of_any_order(orders, parts):
+    layers = [conv(), conv()]
+    expected = slopes(stretches(False, layers), layers, orders)
+    found = slopes(stretches(True, layers, parts), layers, orders)
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=2e-5, atol=2e-6 * np.abs(a).max())
+
+
+def kept(on: bool, count: int) -> int:
+    """Peak bytes of a second derivative through so many layers."""
+    keras.utils.set_random_seed(0)
+    layers = [conv() for _ in range(count)]
+    net = stretches(on, layers)
+
+    @tf.function(autograph=False)
+    def step(x):
+        with tf.GradientTape() as tape:
+            with tf.GradientTape(watch_accessed_variables=False) as inner:
+                inner.watch(x)
+                total = tf.reduce_sum(net(x) ** 2)
+            slope = inner.gradient(total, x)
+            loss = tf.reduce_sum(slope**2)
+        weights = [v.value for layer in layers for v in layer.trainable_variables]
+        return tape.gradient(loss, weights)
+
+    big = tf.tile(X, [8, 4, 4, 1])
+    step(big)
+    tf.config.experimental.reset_memory_stats("CPU:0")
+    before = tf.config.experimental.get_memory_info("CPU:0")["current"]
+    step(big)
+    return tf.config.experimental.get_memory_info("CPU:0")["peak"] - before
+
+
+def test_it_holds_less():
+    """Each layer keeps two maps, its input and its slope, in place of more."""
+    size = 8 * 2 * 64 * 64 * 4 * 4
+    grown = {on: (kept(on, 5) - kept(on, 2)) / 3 / size for on in (False, True)}
+    assert grown[True] < 2.5 < 3.5 < grown[False]
+
+
+@pytest.mark.parametrize("kind", ["lrelu", "relu"])
+def test_activation_by_what_comes_out(kind):
+    def both(on):
+        with recompute.when(on), tf.GradientTape(persistent=True) as outer:
+            outer.watch(X)
+            with tf.GradientTape() as tape:
+                tape.watch(X)
+                y = recompute.activate(X, kind, 2**0.5)
+                total = tf.reduce_sum(y**3)
+            slope = tape.gradient(total, X)
+        return y, slope, outer.gradient(slope, X)
+
+    for a, b in zip(both(False), both(True), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+# ---------------------------------------------------------------------------
+# Whole steps
+
+
+FINAL = {"schedule.initial_resolution": 8, "loss.r1_gamma": 10.0}
+SKIP = FINAL | {
+    "generator.architecture": "skip",
+    "generator.modulation": "maps",
+    "discriminator.architecture": "residual",
+    "loss.lazy": True,
+    "loss.pl_weight": 2.0,
+}
+LARGE = {"R1": 8, "R1, layer by layer": 256, "path length": 8}
+KINDS = {
+    "R1": FINAL | {"loss.d_loss": "hinge"},
+    "R1, layer by layer": FINAL | {"loss.d_loss": "hinge"},
+    "path length": SKIP,
+}
+
+
+def after_a_step(changes: dict):
+    """All that a step changes: before it, and after it; and its metrics."""
+    c = tiny.config(changes)
+    nets = trainer.make_networks(c)
+    tiny.shake(nets)
+    before = tiny.state(nets)
+    step = Step(nets, c, 8, 4, due=Due(True, c.loss.pl_weight > 0))
+    images = np.random.default_rng(1).integers(0, 255, (4, 8, 8, 3), np.uint8)
+    clock = {
+        "nimg": tf.constant(16, tf.int64),
+        "alpha": tf.constant(0.5),
+        "lr": tf.constant(0.001),
+        "p": tf.constant(0.5),
+    }
+
+    @tf.function(autograph=False)
+    def run():
+        args = (tf.constant(images), tf.zeros([4, 0]), clock)
+        return tf.distribute.get_strategy().run(step, args=args)
+
+    return before, run(), tiny.state(nets)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_changes_the_same(kind, monkeypatch):
+    """Where blocks are computed in parts, and where layers are."""
+    monkeypatch.setattr(recompute, "LARGE", LARGE[kind])
+    changes = KINDS[kind] | {"adam_epsilon": 0.1}  # Adam makes 1 of any rounding
+    before, metrics, expected = after_a_step(changes)
+    _, again, found = after_a_step(changes | {"recompute": True})
+    np.testing.assert_allclose(again, metrics, rtol=2e-4, atol=1e-5)
+    tiny.check_close(before, expected, found, 2e-4)
+
+
+# ---------------------------------------------------------------------------
+# The setting
+
+
+def test_the_setting_is_kept_and_may_change():
+    c = tiny.config({"recompute": "true"})
+    assert c.recompute is True
+    assert config.from_dict(config.TrainConfig, config.to_dict(c)) == c
+    assert "recompute" in config.RESUMABLE
+    assert train.SETTINGS["recompute"] == "recompute"
+    assert dataclasses.replace(c, recompute=False) == tiny.config()
