@@ -73,9 +73,11 @@ class ScaledNoise(layers.Layer):
 
     def build(self, shape):
         self.weight = self.add_weight(shape[-1:], "zeros")
+        self.seed = keras.random.SeedGenerator()
 
     def call(self, x):
-        noise = keras.random.normal((*ops.shape(x)[:3], 1), dtype=x.dtype)
+        shape = (*ops.shape(x)[:3], 1)
+        noise = keras.random.normal(shape, dtype=x.dtype, seed=self.seed)
         return x + noise * self.weight
 
 
@@ -92,12 +94,11 @@ class Bias(layers.Layer):
 class AdaIN(layers.Layer):
     """Instance norm, then scale and shift by a style: x [N, H, W, C], w [N, 128]."""
 
-    def build(self, shape, w_shape):
-        self.norm = layers.GroupNormalization(
-            -1, epsilon=1e-8, center=False, scale=False
-        )
-        self.norm.build(shape)
-        self.affine = EqualizedDense(2 * shape[-1], gain=1.0)
+    def build(self, x_shape, w_shape):
+        plain = {"epsilon": 1e-8, "center": False, "scale": False}
+        self.norm = layers.GroupNormalization(-1, **plain)
+        self.norm.build(x_shape)
+        self.affine = EqualizedDense(2 * x_shape[-1], gain=1.0)
         self.affine.build(w_shape)
 
     def call(self, x, w):
@@ -184,7 +185,7 @@ def discriminator(resolution: int) -> keras.Model:
     x = lrelu()(EqualizedConv(fmaps(resolution), 1)(images))
     for r in reversed(levels(resolution, first=8)):
         x = blur()(lrelu()(EqualizedConv(fmaps(r))(x)))
-        x = layers.AveragePooling2D()(EqualizedConv(fmaps(r // 2))(x))
+        x = layers.AveragePooling2D(2)(EqualizedConv(fmaps(r // 2))(x))
         x = lrelu()(x)
     x = lrelu()(EqualizedConv(fmaps(4))(MinibatchStddev()(x)))
     x = lrelu()(EqualizedDense(fmaps(2))(layers.Flatten()(x)))

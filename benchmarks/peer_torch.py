@@ -142,6 +142,10 @@ class Generator(nn.Module):
     def forward(self, z, z2, cutoff: int):
         w, w2 = self.styles(torch.cat([z, z2])).chunk(2)
         ws = [w if i < cutoff else w2 for i in range(2 * len(self.blocks))]
+        return self.synthesis(ws)
+
+    def synthesis(self, ws: list):
+        """Styles, one [N, 128] a layer -> pictures."""
         x = None
         for i, block in enumerate(self.blocks):
             x = block(x, *ws[2 * i : 2 * i + 2])
@@ -198,11 +202,12 @@ class Step:
     Args:
         resolution: of the pictures.
         precision: "float32" or "bfloat16".
+        compiled: whether torch.compile has what it can have: all but the pass of D that
+            R1 differentiates twice, which it refuses.
         adam: "foreach" or "fused".
     """
 
-    def __init__(self, resolution, precision="float32", adam="foreach"):
-        self.resolution = resolution
+    def __init__(self, resolution, precision="float32", compiled=False, adam="foreach"):
         last = {"memory_format": torch.channels_last}
         self.g = Generator(resolution).to(**last)
         self.d = Discriminator(resolution).to(**last)
@@ -212,6 +217,10 @@ class Step:
         how[adam] = True
         self.g_adam = torch.optim.Adam(self.g.parameters(), **how)
         self.d_adam = torch.optim.Adam(self.d.parameters(), **how)
+        self.score = self.d
+        if compiled:
+            self.g.synthesis = torch.compile(self.g.synthesis, dynamic=False)
+            self.score = torch.compile(self.d, dynamic=False)
         half = precision == "bfloat16"
         self.cast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=half)
 
@@ -236,7 +245,7 @@ class Step:
         self.d.requires_grad_(True)
         reals.requires_grad_(True)
         with self.cast():
-            real, fake = self.d(reals), self.d(fakes)
+            real, fake = self.d(reals), self.score(fakes)
         (slope,) = torch.autograd.grad(real.sum(), reals, create_graph=True)
         r1 = slope.square().sum((1, 2, 3)).mean() / 2
         loss = F.softplus(fake).mean() + F.softplus(-real).mean()
@@ -247,7 +256,7 @@ class Step:
     def train_generator(self):
         self.d.requires_grad_(False)
         with self.cast():
-            loss = F.softplus(-self.d(self.g(*self.draws()))).mean()
+            loss = F.softplus(-self.score(self.g(*self.draws()))).mean()
         self.g_adam.zero_grad(set_to_none=True)
         loss.backward()
         self.g_adam.step()
@@ -257,16 +266,16 @@ def main() -> None:
     """Builds, warms up and serves."""
     import pairing
 
-    args = matched.arguments(__doc__)
+    args = matched.arguments(__doc__, compiled=0, adam="foreach")
     torch.manual_seed(0)
-    step = Step(args.resolution, args.precision)
+    step = Step(args.resolution, args.precision, bool(args.compiled), args.adam)
     images = torch.from_numpy(matched.pictures(args.resolution, 4)).movedim(-1, 2)
 
     def work(steps: int) -> None:
         for i in range(steps):
             step(images[i % len(images)])
 
-    work(2)
+    work(4 if args.compiled else 2)
     pairing.serve(work)
 
 
