@@ -291,7 +291,7 @@ def fitting(model: StyleGAN, resolution: int):
     data = data.prefetch(tf.data.AUTOTUNE)
 
     def work(steps: int) -> None:
-        model.fit(data, steps_per_epoch=steps, verbose=0)
+        model.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0)
 
     return work
 
