@@ -33,6 +33,9 @@ os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the pac
 
 from stylegan_tf.errors import UserError  # noqa: E402
 
+# Keras imports these where they are installed, for wrappers and plots that no script
+# here uses; they take longer to load than the rest of Keras.
+_NOT_NEEDED = ("sklearn", "matplotlib", "pandas", "IPython")
 _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6
 # The help of --model, which takes the same everywhere.
@@ -94,7 +97,7 @@ def load_tensorflow(exact: bool = False) -> None:
             (`stylegan_tf.precision`).
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, _stderr_to(held):
+    with tempfile.TemporaryFile() as held, _stderr_to(held), _without(_NOT_NEEDED):
         try:
             import tensorflow as tf
 
@@ -106,6 +109,21 @@ def load_tensorflow(exact: bool = False) -> None:
             held.seek(0)
             sys.stdout.write(held.read().decode(errors="replace"))
             raise
+
+
+@contextlib.contextmanager
+def _without(names: Sequence[str]) -> Iterator[None]:
+    """In here these packages are as if not installed, unless they are loaded already.
+
+    None in `sys.modules` makes an import fail (the import system's reference, 5.3.1).
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

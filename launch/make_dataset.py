@@ -96,6 +96,13 @@ flags.DEFINE_boolean(
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
+    "draft",
+    False,
+    "Decode JPEGs that are several times too large at a half, a quarter or an eighth "
+    "of their size: up to five times as fast, with pixels that differ by a shade.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_boolean(
     "download", False, "Let TFDS download what is not there.", flag_values=FLAGS
 )
 flags.DEFINE_integer(
@@ -132,9 +139,9 @@ def _make() -> int:
     from stylegan_tf.data import records, sources
 
     source = sources.open_source(FLAGS.source, FLAGS.labels, FLAGS.download)
+    source.draft = FLAGS.draft
     for note in source.notes:
         print(note)
-    cli.load_tensorflow()
     try:
         made = records.write(
             source,

@@ -95,6 +95,14 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )
 flags.DEFINE_enum(
+    "jit",
+    None,
+    ["off", "on", "auto"],
+    "Compile each step by XLA. auto times one at the start, which takes minutes, and "
+    "keeps the faster for the run. Off if not given: on CPUs it is slower.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum(
     "strategy",
     "auto",
     ["auto", "one", "mirrored", "multiworker", "tpu"],
@@ -180,6 +188,7 @@ SETTINGS = {
     "init": "init",
     "mirror": "mirror",
     "precision": "precision",
+    "jit": "jit",
     "seed": "seed",
     "deterministic": "deterministic",
     "snapshot_ticks": "snapshot_ticks",

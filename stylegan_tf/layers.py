@@ -264,10 +264,10 @@ class AdaIN(keras.layers.Layer):
         self.affine.build(w_shape)
 
     def call(self, x, w):
-        if self.normalize:
-            x = ops.instance_norm(x)
         style = tf.reshape(self.affine(w), [-1, 1, 1, 2 * x.shape[-1]])
         scale, shift = tf.split(style, 2, axis=-1)  # [N, 1, 1, C]
+        if self.normalize:
+            return ops.adain(x, scale, shift)
         return x * (scale + 1) + shift
 
     def compute_output_shape(self, x_shape, w_shape=None):

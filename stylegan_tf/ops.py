@@ -249,6 +249,23 @@ def instance_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
     return tf.cast(y, x.dtype)
 
 
+def adain(
+    x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float = EPSILON
+) -> tf.Tensor:
+    """`instance_norm(x) * (scale + 1) + shift`, its two products made one.
+
+    Args:
+        x: float [N, H, W, C].
+        scale, shift: float [N, 1, 1, C].
+        epsilon: under the root.
+    """
+    y = tf.cast(x, tf.float32)
+    y -= tf.reduce_mean(y, axis=[1, 2], keepdims=True)
+    variance = tf.reduce_mean(y * y, axis=[1, 2], keepdims=True)
+    y *= tf.math.rsqrt(variance + epsilon) * (_float(scale) + 1)
+    return tf.cast(y + _float(shift), x.dtype)
+
+
 # ---------------------------------------------------------------------------
 # Minibatch standard deviation (Karras et al. 2018, section 3)
 
@@ -268,7 +285,7 @@ def minibatch_stddev(x: tf.Tensor, group: int = 4, features: int = 1) -> tf.Tens
         [N, H, W, features], to be appended to x.
     """
     n, h, w, c = _sizes(x)
-    g = _group_size(n, group)
+    g = group_size(n, group)
     m = n // g
     y = tf.reshape(tf.cast(x, tf.float32), [g, m, h * w, features, c // features])
     y -= tf.reduce_mean(y, axis=0, keepdims=True)
@@ -278,11 +295,25 @@ def minibatch_stddev(x: tf.Tensor, group: int = 4, features: int = 1) -> tf.Tens
     return tf.cast(tf.broadcast_to(y, [n, h, w, features]), x.dtype)
 
 
-def _group_size(n, group: int):
+def group_size(n, group: int):
+    """The largest group size up to `group` that divides n, an int or a tensor."""
     if isinstance(n, int):
         return max(g for g in range(1, min(group, n) + 1) if n % g == 0)
     sizes = tf.range(1, group + 1)
     return tf.reduce_max(tf.where(n % sizes == 0, sizes, 1))
+
+
+def weave(a: tf.Tensor, b: tf.Tensor, group: int) -> tf.Tensor:
+    """Two batches [N, ...] as one, whose strided groups are those of a, then of b."""
+    n, shape = a.shape[0], a.shape[1:]
+    rows = [tf.reshape(x, [group, n // group, *shape]) for x in (a, b)]
+    return tf.reshape(tf.concat(rows, axis=1), [2 * n, *shape])
+
+
+def unweave(x: tf.Tensor, group: int) -> list[tf.Tensor]:
+    """The two batches [N, ...] that `weave` made into one."""
+    rows = tf.split(tf.reshape(x, [group, -1, *x.shape[1:]]), 2, axis=1)
+    return [tf.reshape(row, [-1, *x.shape[1:]]) for row in rows]
 
 
 # ---------------------------------------------------------------------------

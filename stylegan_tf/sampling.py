@@ -8,7 +8,9 @@
 from the mapping to the picture (`stylegan_tf.steering`).
 
 Every batch that is computed has the same size (the last one is filled up), because
-convolutions may round differently for another one.
+convolutions may round differently for another one. How many pictures that are follows
+from the model and the device alone (`batch_of`): on a CPU, one at a time unless they
+are small, by a network of folded weights where there is one (`networks.single`).
 
 Truncation of a conditional model pulls every w towards the mean of its own class. The
 stored w_avg is the mean of all classes together: close to it, a class loses what tells
@@ -22,11 +24,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf import config, figures, latents
+from stylegan_tf import config, latents
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks import single
 from stylegan_tf.networks.generator import Generator
 
 BATCH = 8
+SMALL = 1 << 29  # multiplications of a picture below which BATCH are drawn at once
 PSI_CENTERS = ("global", "class")
 CENTER_SEED, CENTER_LATENTS, CENTER_BATCH = 0, 10_000, 1_000
 # float32 [n, num_styles, w_dim], classes int [n] or [0] -> the same shape of styles.
@@ -72,10 +76,13 @@ def draw(
     bar = tqdm(total=len(seeds), unit="picture", disable=None if progress else True)
     with bar:
         for start in range(0, len(seeds), BATCH):
-            chosen = seeds[start : start + BATCH]
-            maps = render.noise_of(chosen) if noise == "random" else None
-            yield from zip(chosen, render(style(start), maps), strict=True)
-            bar.update(len(chosen))
+            ws, rows = style(start), range(start, min(start + BATCH, len(seeds)))
+            for first in range(0, len(ws), render.batch):
+                part = slice(first, first + render.batch)
+                chosen = [seeds[i] for i in rows[part]]
+                maps = render.noise_of(chosen) if noise == "random" else None
+                yield from zip(chosen, render(ws[part], maps), strict=True)
+                bar.update(len(chosen))
 
 
 def styles(
@@ -149,7 +156,10 @@ def _broadcast(model: Generator) -> Callable:
 
 
 class Renderer:
-    """Styles to finished pictures, compiled once, BATCH at a time.
+    """Styles to finished pictures, compiled once, `batch` at a time.
+
+    On a CPU it may keep the model's weights as they are when it is made; make another
+    one after they have changed.
 
     Args:
         model: the generator.
@@ -163,22 +173,26 @@ class Renderer:
 
     Returns:
         uint8 [N, H, W, C].
+
+    Attributes:
+        batch: int, pictures that are computed at once.
     """
 
     def __init__(
         self, model: Generator, noise: str = "const", resolution: int | None = None
     ):
         self.model = model
-        self.resolution = resolution or model.level or model.config.resolution
+        self.resolution = resolution or drawn_resolution(model)
         self.shapes = model.config.noise_shapes(self.resolution)
+        self.batch = batch_of(model, self.resolution)
         mode = "none" if noise == "random" else noise
+        synthesis = _synthesis(model, mode, self.resolution, self.batch)
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def synthesis(ws, maps):
-            how = maps if maps else mode
-            return model.synthesis(ws, noise=how, resolution=self.resolution)
+        def paint(ws, maps):
+            return _to_uint8(synthesis(ws, maps))
 
-        self._synthesis = synthesis
+        self._paint = paint
 
     def noise_of(self, seeds: Sequence[int]) -> list[np.ndarray]:
         """The noise maps of these seeds, one [N, H, W, 1] a layer."""
@@ -188,15 +202,50 @@ class Renderer:
         self, ws: np.ndarray, maps: Sequence[np.ndarray] | None = None
     ) -> np.ndarray:
         ws, parts = np.asarray(ws, np.float32), []
-        for start in range(0, len(ws), BATCH):
-            rows = np.minimum(np.arange(start, start + BATCH), len(ws) - 1)
+        for start in range(0, len(ws), self.batch):
+            rows = np.minimum(np.arange(start, start + self.batch), len(ws) - 1)
             own = [np.asarray(m, np.float32) for m in maps or []]
             own = [tf.constant(m[rows] if len(m) > 1 else m) for m in own]
-            images = self._synthesis(tf.constant(ws[rows]), own)
-            parts.append(figures.to_uint8(images.numpy())[: len(ws) - start])
+            images = self._paint(tf.constant(ws[rows]), own)
+            parts.append(images.numpy()[: len(ws) - start])
         shape = self.model.config.shape(self.resolution)
         none = np.zeros((0, *shape, self.model.config.channels), np.uint8)
         return np.concatenate(parts or [none])
+
+
+def batch_of(model: Generator, resolution: int | None = None) -> int:
+    """How many pictures `Renderer` computes at once: 1 or BATCH.
+
+    A CPU draws large pictures as fast alone as together. Where a picture takes fewer
+    than SMALL multiplications, and on GPUs, a call costs more than what it computes.
+    """
+    alone = _multiplications(model, resolution or drawn_resolution(model)) >= SMALL
+    return 1 if alone and not tf.config.list_logical_devices("GPU") else BATCH
+
+
+def _multiplications(model: Generator, resolution: int) -> int:
+    """Of a picture, about: those of one 3 x 3 convolution a resolution, twice."""
+    c, count = model.config, 0
+    for r in config.levels(resolution):
+        h, w = c.shape(r)
+        count += 18 * h * w * c.fmaps(r) ** 2
+    return count
+
+
+def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Callable:
+    """Styles and maps of noise to floats, by the fastest network there is."""
+    plain = model.dtype_policy.compute_dtype == "float32"
+    if batch == 1 and plain and single.suits(model.config):
+        return single.Single(model.synthesis, resolution, noise)
+    return lambda ws, maps: model.synthesis(
+        ws, noise=maps or noise, resolution=resolution
+    )
+
+
+def _to_uint8(images: tf.Tensor) -> tf.Tensor:
+    """`figures.to_uint8`, where the pictures are."""
+    levels = tf.floor(images * 127.5 + 128.0)
+    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
 # ---------------------------------------------------------------------------

@@ -270,6 +270,16 @@ def stopped(pictures, tmp_path_factory):
     return out, process.returncode, said
 
 
+def test_what_keras_does_not_need_is_hidden_while_it_loads():
+    with cli._without(["json", "wave", "no_such_package"]):
+        assert "json" in sys.modules  # loaded already
+        with pytest.raises(ImportError):
+            import wave
+    import wave  # noqa: F811
+
+    assert wave.open and "no_such_package" not in sys.modules
+
+
 def test_sigterm_saves_and_says_so(stopped):
     out, code, said = stopped
     (run,) = rundir.runs_under(out)

@@ -128,6 +128,11 @@ TWICE = {
     "lrelu": (ops.lrelu, reference.lrelu, [(4, 7)]),
     "pixel_norm": (ops.pixel_norm, reference.pixel_norm, [(3, 2, 2, 5)]),
     "instance_norm": (ops.instance_norm, reference.instance_norm, [(2, 4, 3, 5)]),
+    "adain": (
+        ops.adain,
+        lambda x, a, b: reference.instance_norm(x) * (1 + a) + b,
+        [(2, 4, 3, 5), (2, 1, 1, 5), (2, 1, 1, 5)],
+    ),
     "minibatch_stddev": (
         lambda x: ops.minibatch_stddev(x, 4, 2),
         lambda x: reference.minibatch_stddev(x, 4, 2),
@@ -323,3 +328,14 @@ def test_unknown_sizes(name):
     free = tf.TensorSpec([None, None, None, shapes[0][-1]], tf.float64)
     traced = tf.function(lambda x: op(x, *inputs[1:]), input_signature=[free])
     np.testing.assert_allclose(traced(inputs[0]), op(*inputs))
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_woven_batches_keep_their_groups(group):
+    a, b = (tf.constant(random(8, 2, 2, 3), tf.float32) for _ in range(2))
+    woven = ops.minibatch_stddev(ops.weave(a, b, group), group)
+    for x, found in zip((a, b), ops.unweave(woven, group), strict=True):
+        np.testing.assert_allclose(found, ops.minibatch_stddev(x, group), rtol=1e-6)
+    for x, back in zip((a, b), ops.unweave(ops.weave(a, b, group), group), strict=True):
+        np.testing.assert_array_equal(x, back)
+    assert ops.weave(tf.zeros([8, 0]), tf.zeros([8, 0]), group).shape == (16, 0)

@@ -138,6 +138,19 @@ def test_mirroring_follows_seed_and_number(data):
     np.testing.assert_array_equal(image, want)
 
 
+def test_pngs_are_mirrored_like_raw_pictures(data, memory):
+    assert [data.levels[n].encoding for n in (8, 16)] == ["raw", "png"]
+    flips, pictures = [], []
+    for resolution in (8, 16):
+        found = pipeline.dataset(data, resolution, 8, mirror=True, start=20).take(4)
+        images = np.concatenate([e["image"] for e in found])
+        flips.append(images[:, 0, 0, 0] != 200)
+        pictures.append(np.where(flips[-1][:, None], images[:, 1, 0], images[:, 1, -1]))
+    np.testing.assert_array_equal(*flips)
+    np.testing.assert_array_equal(*pictures)
+    assert 0 < flips[0].sum() < 32
+
+
 def test_elements_have_static_shapes_and_their_labels(data, memory):
     found = pipeline.dataset(data, 16, 8, pieces=2)
     assert found.element_spec["image"] == tf.TensorSpec([4, 16, 16, 1], tf.uint8)

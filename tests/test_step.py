@@ -18,9 +18,11 @@ from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
+from stylegan_tf.training import passes
 from stylegan_tf.training.draws import Draws
 from stylegan_tf.training.optimizer import Adam
-from stylegan_tf.training.step import METRICS, Due, Networks, Step
+from stylegan_tf.training.passes import Networks
+from stylegan_tf.training.step import METRICS, Due, Step
 from stylegan_tf.training.trainer import make_networks
 
 CASE = "v1_train_r16_logistic_r1"
@@ -152,14 +154,61 @@ def test_an_iteration_is_average_then_discriminator_then_generator(nets):
 
 
 # ---------------------------------------------------------------------------
+# One pass of G for both steps; one pass of D for both kinds of pictures
+
+# A large epsilon makes Adam's step nearly proportional to the gradient: rounding stays
+# rounding, where the usual step of one learning rate keeps the sign alone.
+SMOOTH = {"adam_epsilon": 0.1}
+
+
+def test_reused_pictures_are_those_of_the_discriminators_step():
+    changes = SMOOTH | {"loss.reuse_fakes": True}
+    nets = make_networks(tiny.config(changes))
+    tiny.shake(nets)
+    start, moment = tiny.state(nets), clock(nimg=8, lr=0.1)
+    step = make(nets, changes)
+    step(reals(), tf.zeros([4, 0]), moment)
+    found = tiny.state(nets)
+
+    tiny.restore(nets, start)
+    step.update_average()
+    alpha, draws = moment["alpha"], some(step, 8, 0, tf.zeros([4, 0]))
+    step.update_discriminator(process_reals(reals(), alpha), draws, alpha, moment)
+    step.update_generator(draws, alpha, moment)
+    tiny.check_close(start, found, tiny.state(nets), 1e-4)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_one_pass_of_the_discriminator_gives_the_scores_of_two(classes):
+    changes = {"classes": classes}
+    nets = make_networks(tiny.config(changes))
+    tiny.shake(nets)
+    step = make(nets, changes, batch=8)
+    labels = tf.one_hot(np.arange(8) % max(classes, 1), classes)
+    draws = some(step, labels=labels)
+    images, others = floats(8), floats(8)[::-1] * 0.5
+    found = step.score_both(images, others, draws, 0.5, clock())
+    scores = step.scores(draws, 0.5, clock())
+    np.testing.assert_allclose(found[0], scores["real"](images), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[1], scores["fake"](others), rtol=1e-4, atol=1e-6)
+
+
+def test_batches_that_would_mix_are_scored_apart(nets, monkeypatch):
+    """Two pictures are one group; four would be one group as well."""
+    monkeypatch.setattr(passes.ops, "weave", None)
+    step = make(nets, batch=2)
+    draws = some(step, labels=tf.zeros([2, 0]))
+    step.score_both(floats(2), floats(2), draws, 0.5, clock())
+
+
+# ---------------------------------------------------------------------------
 # Rounds
 
 
-def test_rounds_add_up_to_the_large_batch():
+@pytest.mark.parametrize("reuse", [False, True])
+def test_rounds_add_up_to_the_large_batch(reuse):
     """Of 16 pictures, groups of the minibatch statistic included."""
-    # A large epsilon makes Adam's step nearly proportional to the gradient: rounding
-    # stays rounding, where the usual step of one learning rate keeps the sign alone.
-    smooth = {"adam_epsilon": 0.1, "generator.use_noise": False}
+    smooth = SMOOTH | {"generator.use_noise": False, "loss.reuse_fakes": reuse}
     nets = make_networks(tiny.config(smooth))
     tiny.shake(nets)
     start = tiny.state(nets)

@@ -9,7 +9,7 @@ import tiny
 from stylegan_tf.augment import ada, diffaugment
 from stylegan_tf.augment.luck import LUCK, draw
 from stylegan_tf.config import run
-from stylegan_tf.training import step as step_module
+from stylegan_tf.training import passes
 from stylegan_tf.training.draws import Draws, part_of
 from stylegan_tf.training.step import METRICS, Due, Step
 from stylegan_tf.training.trainer import Trainer, make_networks
@@ -58,7 +58,7 @@ def test_real_and_drawn_pictures_are_augmented_alike(monkeypatch):
         seen.append((float(p), groups, luck.numpy()))
         return x
 
-    monkeypatch.setattr(step_module, "ada", spy)
+    monkeypatch.setattr(passes, "ada", spy)
     after(ADA, 0.25)
     assert [(p, groups) for p, groups, _ in seen] == [(0.25, "color")] * 3
     lucks = [luck for *_, luck in seen]
@@ -70,7 +70,7 @@ def test_r1_is_taken_on_the_pictures_before_augmentation(monkeypatch):
     """A darker view has a flatter slope, and the penalty sees it."""
 
     def penalty(factor):
-        monkeypatch.setattr(step_module, "ada", lambda x, *_: x * factor)
+        monkeypatch.setattr(passes, "ada", lambda x, *_: x * factor)
         nets = make_networks(tiny.config(ADA))
         step = Step(nets, tiny.config(ADA), 8, 4)
         found = step(tf.fill([4, 8, 8, 3], np.uint8(128)), tf.zeros([4, 0]), clock())

@@ -9,8 +9,8 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 from stylegan_tf.training import transfer
+from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.state import State
-from stylegan_tf.training.step import Networks
 from stylegan_tf.training.trainer import make_networks
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training.step import Networks
+from stylegan_tf.training.passes import Networks
 
 SETTINGS = {
     f"{net}.{name}": value

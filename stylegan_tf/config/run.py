@@ -9,6 +9,7 @@ from stylegan_tf.errors import UserError
 GENERATOR_LOSSES = ("logistic_nonsaturating", "logistic_saturating", "wasserstein")
 DISCRIMINATOR_LOSSES = ("logistic", "wasserstein", "hinge")
 PRECISIONS = ("float32", "bfloat16")
+JIT = ("off", "on", "auto")
 AUGMENTATIONS = ("none", "diffaugment", "ada")
 POLICIES = ("color", "translation", "cutout")
 GROUPS = ("blit", "geom", "color", "filter", "noise", "cutout")
@@ -31,6 +32,7 @@ class LossConfig:
     pl_decay: float = 0.01  # of the running mean of the path length
     pl_shrink: int = 2  # the batch it is measured on is this many times smaller
     g_reg_interval: int = 1  # path length every so many steps
+    reuse_fakes: bool = False  # G's step takes the pictures of D's, a pass of G saved
     lazy: bool = False  # regularise in steps of their own (StyleGAN2, appendix B)
 
     def __post_init__(self):
@@ -142,6 +144,7 @@ class TrainConfig:
     ema_rampup: float = 0.0  # the half-life is at most this share of the images seen
     accumulate: int = 1  # rounds a step is split into, to fit a small device
     precision: str = "float32"
+    jit: str = "off"  # compile the step by XLA; "auto" times one, and keeps the faster
     seed: int = 0
     deterministic: bool = False
     snapshot_ticks: int = 10  # ticks between checkpoints
@@ -152,6 +155,7 @@ class TrainConfig:
 
     def __post_init__(self):
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("jit", self.jit, JIT)
         check_range("accumulate", self.accumulate, 1, 4096)
         check_range("metrics_every", self.metrics_every, 1e-3, float("inf"))
         g, d = self.generator, self.discriminator
@@ -181,4 +185,4 @@ class TrainConfig:
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
 RESUMABLE += ("metrics", "metrics_every", "features")
 # What a run settles by itself at its start and then keeps, so that it may differ too.
-SETTLED = ("generator.modulation",)
+SETTLED = ("generator.modulation", "jit")

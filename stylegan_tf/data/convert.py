@@ -7,13 +7,14 @@ was interrupted continues with the same result. No TensorFlow: this runs in the 
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from stylegan_tf import config
-from stylegan_tf.data import pictures
+from stylegan_tf.data import pictures, tfrecords
 from stylegan_tf.data.pictures import BadPicture, Header
 from stylegan_tf.data.sources import Source
 from stylegan_tf.errors import UserError
@@ -25,7 +26,7 @@ SHARD_PICTURES = 1000  # so that an interrupted conversion keeps most of its wor
 SHARDS_AT_LEAST = 8
 CHUNK_BYTES = 32 << 20  # what a worker converts at once
 CHUNK_PICTURES = 128
-_HEADERS, _ENCODED = 200, 4  # pictures looked at to decide
+_HEADERS, _ENCODED = 200, 2  # pictures looked at to decide
 
 
 class Converted(NamedTuple):
@@ -33,7 +34,7 @@ class Converted(NamedTuple):
 
     index: int  # in the source
     label: int | np.ndarray
-    levels: list[bytes]  # from 4 up
+    levels: list[bytes]  # from 4 up: encoded pixels, or records in a TFRecord file
 
 
 class Skipped(NamedTuple):
@@ -119,9 +120,29 @@ def shard_size(layout: Layout, count: int) -> int:
 def convert(
     shared: tuple[Source, Layout], indices: list[int]
 ) -> list[Converted | Skipped]:
-    """The stored form of some pictures of a source; what a worker does."""
+    """The encoded pixels of some pictures of a source."""
     source, layout = shared
     return [_convert_one(source, layout, i) for i in indices]
+
+
+def framed(
+    done: list[Converted | Skipped],
+    layout: Layout,
+    example: Callable[[Converted, int, Layout], bytes],
+) -> list[Converted | Skipped]:
+    """The same pictures with whole records in place of encoded pixels.
+
+    Args:
+        done: what `convert` returned.
+        layout: how they are stored.
+        example: item, number of the level, layout -> a serialised tf.train.Example.
+    """
+    kept = [item for item in done if isinstance(item, Converted)]
+    for i in range(len(layout.levels)):
+        records = tfrecords.frame([example(item, i, layout) for item in kept])
+        for item, record in zip(kept, records, strict=True):
+            item.levels[i] = record
+    return done
 
 
 def _convert_one(source: Source, layout: Layout, i: int) -> Converted | Skipped:

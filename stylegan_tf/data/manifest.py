@@ -9,7 +9,9 @@ A data set is a folder:
     0064/00007.tfrecords
 
 Every level holds the same pictures in the same order and the same shards, so that
-training reads small files while it works on small pictures. A record is a
+training reads small files while it works on small pictures. That costs disk: pixels
+of all levels are a third more than those of the highest, and as files about 40 % more
+(1024x1024 of textured pictures: 1.72 MB the highest, 0.67 MB the rest). A record is a
 `tf.train.Example` with the features
 
     image          bytes    uint8 pixels [height, width, channels], or a PNG of them

@@ -25,7 +25,6 @@ import csv
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +32,7 @@ import numpy as np
 from tqdm import tqdm
 
 from stylegan_tf import config
-from stylegan_tf.data import convert, manifest, pictures, shards, stored
+from stylegan_tf.data import convert, manifest, pictures, shards, stored, tfrecords
 from stylegan_tf.data.convert import Converted, Layout, Skipped
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.pictures import BadPicture
@@ -74,6 +73,13 @@ def choose(
 # Writing
 
 
+def work(
+    shared: tuple[Source, Layout], indices: list[int]
+) -> list[Converted | Skipped]:
+    """The records of some pictures of a source; what a worker does."""
+    return convert.framed(convert.convert(shared, indices), shared[1], _example)
+
+
 def write_shard(
     folder: Path, shard: int, layout: Layout, done: list[Converted | Skipped]
 ) -> dict:
@@ -86,12 +92,8 @@ def write_shard(
     kept = [item for item in done if isinstance(item, Converted)]
     sizes = []
     for i, side in enumerate(layout.levels):
-        piece, path = folder / "piece", folder / _file_name(side)
-        shape = (layout.channels, side, side)
-        shards.write_file(piece, (example(item.levels[i], shape) for item in kept))
-        with open(piece, "rb") as new, open(path, "ab") as file:
-            shutil.copyfileobj(new, file, 1 << 20)
-        piece.unlink()
+        path = folder / _file_name(side)
+        shards.write_file(path, b"".join(item.levels[i] for item in kept), "ab")
         sizes.append(path.stat().st_size)
     receipt = {
         "count": len(kept),
@@ -146,16 +148,14 @@ def finish(
     return dataclasses.replace(load(folder), name=name, folder=dest)
 
 
-def example(data: bytes, shape: tuple[int, int, int]) -> bytes:
-    """One record: a serialised tf.train.Example.
+def _example(item: Converted, i: int, layout: Layout) -> bytes:
+    side = layout.levels[i]
+    return example(item.levels[i], (layout.channels, side, side))
 
-    Put together by hand for its order: the official files have `shape` before `data`,
-    and protocol buffers, asked for a reproducible order, write them the other way.
-    """
-    sides = b"".join(map(_varint, shape))
-    features = _entry(b"shape", _field(3, _field(1, sides)))  # an Int64List
-    features += _entry(b"data", _field(1, _field(1, data)))  # a BytesList
-    return _field(1, features)
+
+def example(data: bytes, shape: tuple[int, int, int]) -> bytes:
+    """One record: a serialised tf.train.Example, `shape` before `data`."""
+    return tfrecords.example({"shape": np.array(shape), "data": data})
 
 
 def label_rows(labels: list, size: int) -> np.ndarray:
@@ -171,24 +171,6 @@ def label_rows(labels: list, size: int) -> np.ndarray:
 
 def _file_name(side: int) -> str:
     return f"r{side.bit_length() - 1:02d}.tfrecords"
-
-
-def _entry(name: bytes, feature: bytes) -> bytes:
-    """An entry of the map in tf.train.Features."""
-    return _field(1, _field(1, name) + _field(2, feature))
-
-
-def _field(number: int, data: bytes) -> bytes:
-    """A field of a protocol-buffer message that is of bytes or a message itself."""
-    return bytes([number << 3 | 2]) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 # ---------------------------------------------------------------------------

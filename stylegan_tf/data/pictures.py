@@ -9,7 +9,9 @@ import this and must start at once.
 
 import contextlib
 import io
+import struct
 import warnings
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 CROPS = ("center", "pad", "none")
 MAX_UPSCALE = 2  # a picture enlarged further than this is blur, not data
-PNG_EFFORT = 2  # zlib level: 6 is three times slower for a tenth of the size
+DRAFT = 3  # how much larger than wanted a JPEG is decoded, if a draft is enough
 _ORIENTATION = 0x0112  # EXIF tag; values from 5 on swap height and width
 _SIDEWAYS = 5
 
@@ -91,8 +93,14 @@ def header(file) -> Header:
         return Header(height, width, gray)
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, draft: int = 0) -> Image.Image:
     """The picture in the bytes of a file, upright. The first frame, if there are more.
+
+    Args:
+        data: the file.
+        draft: where this is a size in pixels, a JPEG whose sides are several times that
+            large is decoded at a half, a quarter or an eighth, `DRAFT` times as large
+            or larger: the mean over blocks of pixels, in a fraction of the time.
 
     Raises:
         BadPicture: empty, truncated, damaged, too large or no picture at all.
@@ -101,8 +109,11 @@ def decode(data: bytes) -> Image.Image:
         if not data:
             raise BadPicture("the file is empty")
         image = Image.open(io.BytesIO(data))
+        if draft:
+            image.draft(None, (DRAFT * draft, DRAFT * draft))  # nothing but for JPEG
         image.load()
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
 
 
 # ---------------------------------------------------------------------------
@@ -153,11 +164,15 @@ def _with_channels(image: Image.Image, channels: int) -> Image.Image:
             "floating-point pixels of unknown range; save it with 8 or 16 bits"
         )
     if channels == 4:
-        return image.convert("RGBA")
+        return _in_mode(image, "RGBA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if channels == 1 else "RGB")
+    return _in_mode(image, "L" if channels == 1 else "RGB")
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -227,9 +242,12 @@ def pyramid(pixels: np.ndarray, count: int) -> list[np.ndarray]:
     levels = [pixels]
     exact = pixels.astype(np.float32)
     for _ in range(count - 1):
-        h, w, c = exact.shape
-        exact = exact.reshape(h // 2, 2, w // 2, 2, c).mean((1, 3))
-        levels.append(np.clip(np.rint(exact), 0, 255).astype(np.uint8))
+        rows = exact[::2] + exact[1::2]
+        exact = np.empty((rows.shape[0], rows.shape[1] // 2, rows.shape[2]), np.float32)
+        for c in range(rows.shape[2]):  # not all at once: NumPy is slow over short axes
+            np.add(rows[:, ::2, c], rows[:, 1::2, c], out=exact[..., c])
+        exact *= 0.25  # no rounding here: 24 bits hold the means of 1024 x 1024
+        levels.append(np.rint(exact).astype(np.uint8))
     return levels[::-1]
 
 
@@ -244,7 +262,52 @@ def encode(pixels: np.ndarray, encoding: str) -> bytes:
         return pixels.tobytes()
     if encoding == "planes":
         return pixels.transpose(2, 0, 1).tobytes()
-    file = io.BytesIO()
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    image.save(file, "PNG", compress_level=PNG_EFFORT)
-    return file.getvalue()
+    return _png(pixels)
+
+
+# ---------------------------------------------------------------------------
+# PNG. Pillow searches for repeated strings, which photographs hardly have, and weighs
+# five filters. Three of them and run lengths give files as small in half the time.
+
+_COLOURS = {1: 0, 3: 2, 4: 6}  # channels -> PNG's type
+_LEFT, _UP, _MEAN = 1, 2, 3  # PNG's numbers of the filters
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """A PNG of uint8 [h, w, c]."""
+    h, w, c = pixels.shape
+    head = struct.pack(">2I5B", w, h, 8, _COLOURS[c], 0, 0, 0)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    data = packer.compress(_filtered(pixels.reshape(h, w * c), c)) + packer.flush()
+    chunks = (b"IHDR", head), (b"IDAT", data), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+def _filtered(rows: np.ndarray, step: int) -> np.ndarray:
+    """PNG's scan lines: what is left of each row by the filter that leaves least.
+
+    Args:
+        rows: uint8 [h, bytes].
+        step: bytes between a pixel and its left neighbour.
+
+    Returns:
+        uint8 [h, 1 + bytes], the filter's number first.
+    """
+    left, up = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, step:], up[1:] = rows[:, :-step], rows[:-1]
+    mean = (left & up) + ((left ^ up) >> 1)  # rounded down, within eight bits
+    lines = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    least = np.full(len(rows), np.iinfo(np.uint32).max)
+    for number, guess in ((_LEFT, left), (_UP, up), (_MEAN, mean)):
+        rest = np.subtract(rows, guess, out=guess)
+        some = rest[:, ::4]  # of all channels
+        size = np.minimum(some, 0 - some).sum(1, np.uint32)  # differences wrap around
+        better = size < least
+        least[better] = size[better]
+        lines[better, 0], lines[better, 1:] = number, rest[better]
+    return lines
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    crc = zlib.crc32(data, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc)))

@@ -31,6 +31,8 @@ MEMORY_BYTES = 512 << 20  # a level in memory, or a window of one that is on dis
 _FOREVER = 1 << 62
 _SHARDS, _RECORDS, _MIRROR, _STREAMS = range(4)  # streams of random numbers
 _MOST_WINDOWS = 1 << 24  # in an epoch
+# These functions are graphs already; to be searched for Python's `if` takes a second.
+_as_it_is = tf.autograph.experimental.do_not_convert
 
 
 def dataset(
@@ -74,15 +76,16 @@ def dataset(
     order = _Order(manifest, resolution, seed, shuffle)
     data = order.tokens(start, repeat).rebatch(batch, drop_remainder=repeat)
 
+    @_as_it_is
     def deal(step: tf.Tensor, tokens: tf.Tensor) -> tf.data.Dataset:
         number = start + step * batch + tf.range(tf.size(tokens, tf.int64))
-        share = lambda r: (tokens[r::pieces], number[r::pieces])  # noqa: E731
+        share = _as_it_is(lambda r: (tokens[r::pieces], number[r::pieces]))
         return tf.data.Dataset.range(*mine).map(share)
 
+    @_as_it_is
     def load(tokens: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
-        element = decode(order.records(tokens), level, manifest)
-        if mirror:
-            element["image"] = _mirror(element["image"], number, seed)
+        flips = _flips(number, seed) if mirror else None
+        element = decode(order.records(tokens), level, manifest, flips)
         if repeat:
             element = {k: _with_batch(v, batch // pieces) for k, v in element.items()}
         return element
@@ -124,8 +127,9 @@ def first_images(
     Returns:
         uint8 [n, height, width, channels].
     """
-    data = dataset(source, resolution, n, shuffle=False, repeat=False)
-    return next(data.as_numpy_iterator())["image"]
+    manifest = _manifest(source)
+    records = _read(manifest.paths(resolution), min(n, manifest.count), 1)
+    return decode(records, manifest.level(resolution), manifest)["image"].numpy()
 
 
 def labels(source: str | os.PathLike | Manifest) -> np.ndarray:
@@ -171,9 +175,10 @@ class _Order:
         first = epoch * self.windows + window
         last = _FOREVER if repeat else (epoch + 1) * self.windows
 
+        @_as_it_is
         def read(i: tf.Tensor) -> tf.Tensor:
             skipped = tf.where(i == first, tf.constant(skip, tf.int64), 0)
-            return self._window(i // self.windows, i % self.windows)[skipped:]
+            return self._window(i // self.windows, i % self.windows, skipped)
 
         return tf.data.Dataset.range(first, last).map(read).prefetch(1)
 
@@ -185,11 +190,11 @@ class _Order:
         """The order of the shards in an epoch: int64 [shards]."""
         return self._shuffled(len(self.counts), _SHARDS, epoch, 0)
 
-    def _window(self, epoch: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    def _window(self, epoch: tf.Tensor, window: tf.Tensor, skip) -> tf.Tensor:
         begin = window * self.per_window
         shards = self._shards(epoch)[begin : begin + self.per_window]
         counts = tf.gather(self.counts, shards)
-        order = self._shuffled(tf.reduce_sum(counts), _RECORDS, epoch, window)
+        order = self._shuffled(tf.reduce_sum(counts), _RECORDS, epoch, window)[skip:]
         if self.stored is None:
             files = tf.gather(self.files, shards)
             return tf.gather(_read(files, tf.reduce_sum(counts)), order)
@@ -206,9 +211,16 @@ class _Order:
         return tf.random.experimental.stateless_shuffle(values, key, alg="philox")
 
 
-def _read(files, count) -> tf.Tensor:
-    """All records of some files, one file after the other: string [count]."""
-    return tf.data.TFRecordDataset(files).batch(count).get_single_element()
+def _read(files, count, batches: int = -1) -> tf.Tensor:
+    """The records of some files, one file after the other: string [count].
+
+    Args:
+        files: their names.
+        count: of all their records; of the first ones where batches is 1.
+        batches: -1 where there must be no more records than that.
+    """
+    data = tf.data.TFRecordDataset(files).batch(count)
+    return data.take(batches).get_single_element()
 
 
 def _manifest(source: str | os.PathLike | Manifest) -> Manifest:
@@ -256,18 +268,44 @@ def _features(manifest: Manifest, image: bool = False) -> dict:
 
 
 def decode(
-    records: tf.Tensor, level: Level, manifest: Manifest
+    records: tf.Tensor,
+    level: Level,
+    manifest: Manifest,
+    flips: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Serialised examples of a level, string [n], as an element of `dataset`."""
+    """Serialised examples as an element of `dataset`.
+
+    Args:
+        records: string [n].
+        level: which they are of.
+        manifest: of the data set.
+        flips: bool [n], the pictures to mirror; None = none of them.
+    """
     parsed = tf.io.parse_example(records, _features(manifest, image=True))
     shape = [level.height, level.width, manifest.channels]
     if level.encoding == "raw":
         images = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), [-1, *shape])
+        if flips is not None:
+            flips = flips[:, None, None, None]
+            images = tf.where(flips, tf.reverse(images, [2]), images)
     else:
-        decode = lambda png: tf.io.decode_png(png, manifest.channels)  # noqa: E731
-        spec = tf.TensorSpec(shape, tf.uint8)
-        images = tf.map_fn(decode, parsed["image"], fn_output_signature=spec)
+        images = _decode_pngs(parsed["image"], shape, flips)
     return {"image": images, "label": _labels(parsed, manifest)}
+
+
+def _decode_pngs(
+    pngs: tf.Tensor, shape: list[int], flips: tf.Tensor | None
+) -> tf.Tensor:
+    """Pictures uint8 [n, *shape]. Only those that are mirrored pay for it."""
+    flips = tf.zeros(tf.shape(pngs), tf.bool) if flips is None else flips
+
+    def decode(png_and_flip: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        png, flip = png_and_flip
+        image = tf.io.decode_png(png, shape[-1])
+        return tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
+
+    spec = tf.TensorSpec(shape, tf.uint8)
+    return tf.map_fn(decode, (pngs, flips), fn_output_signature=spec)
 
 
 def _labels(parsed: dict[str, tf.Tensor], manifest: Manifest) -> tf.Tensor:
@@ -276,11 +314,11 @@ def _labels(parsed: dict[str, tf.Tensor], manifest: Manifest) -> tf.Tensor:
     return tf.one_hot(parsed["label"], manifest.label_size)
 
 
-def _mirror(images: tf.Tensor, number: tf.Tensor, seed: int) -> tf.Tensor:
-    """Flips about half of the pictures; which ones depends on seed and number alone."""
+def _flips(number: tf.Tensor, seed: int) -> tf.Tensor:
+    """Which pictures to mirror, about half: bool [n], of seed and number alone."""
     text = tf.strings.as_string(number)
     coin = tf.strings.to_hash_bucket_strong(text, 2, key=[seed, _MIRROR])
-    return tf.where(coin[:, None, None, None] == 1, images[:, :, ::-1], images)
+    return coin == 1
 
 
 def _with_batch(x: tf.Tensor, n: int) -> tf.Tensor:

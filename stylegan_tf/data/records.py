@@ -20,10 +20,11 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -39,7 +40,7 @@ from stylegan_tf.data import convert, manifest, official, shards, sources, store
 from stylegan_tf.data.convert import Converted, Layout, Skipped
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.sources import Source
-from stylegan_tf.data.workers import cores, run_tasks
+from stylegan_tf.data.workers import cores, ready, run_tasks
 from stylegan_tf.errors import UserError
 
 LAYOUTS = {"records": shards, "official": official}
@@ -49,6 +50,7 @@ _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
 _LOCK = "lock"
 _ATTEMPTS = 100
+_CHUNKS = 12  # a worker at least, so that all end at about the same time
 
 
 def write(
@@ -90,25 +92,32 @@ def write(
     if finished := _finished(dest, plan):
         return finished
     store = LAYOUTS[layout]
-    form = store.choose(source, resolution, crop, channels)
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with _working_folder(dest, plan) as work:
-        if finished := _finished(dest, plan):  # by another process, while this waited
-            _discard(work)
-            return finished
-        parts = _parts(len(source), max_images, form, shuffle)
-        receipts = _convert(store, source, form, parts, work, workers)
-        skipped = [
-            Skipped(*item) for receipt in receipts for item in receipt["skipped"]
-        ]
-        usable = sum(receipt["count"] for receipt in receipts)
-        if not usable or (strict and skipped):
-            _discard(work)
-            raise UserError(_complaint(skipped, usable))
-        _list(work, skipped)
-        made = store.finish(work, dest, source, form, plan, receipts)
-        _move(work, dest)
-        return made
+    jobs = min(workers or cores(), len(source))
+    if type(source).__module__ == "__main__":
+        jobs = 1  # a class of the user's own script, which workers do not import
+    with ready(jobs, store.__name__) as processes:
+        form = store.choose(source, resolution, crop, channels)
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        with _working_folder(dest, plan) as work:
+            if finished := _finished(dest, plan):  # by another process, meanwhile
+                _discard(work)
+                return finished
+            parts = _parts(len(source), max_images, form, shuffle)
+            receipts = _convert(store, source, form, parts, work, processes)
+            _check(work, receipts, strict)
+            made = store.finish(work, dest, source, form, plan, receipts)
+            _move(work, dest)
+            return made
+
+
+def _check(work: Path, receipts: list[dict], strict: bool) -> None:
+    """Lists the pictures that were left out, or gives up because of them."""
+    skipped = [Skipped(*item) for receipt in receipts for item in receipt["skipped"]]
+    usable = sum(receipt["count"] for receipt in receipts)
+    if not usable or (strict and skipped):
+        _discard(work)
+        raise UserError(_complaint(skipped, usable))
+    _list(work, skipped)
 
 
 def prepare(
@@ -205,6 +214,8 @@ def _plan(
     settings = [str(resolution), crop, str(channels), max_images]
     if (layout, shuffle) != ("records", True):  # what is kept from before stays valid
         settings += [layout, shuffle]
+    if source.draft:
+        settings += ["draft"]
     parts = [
         manifest.FORMAT,
         manifest.VERSION,
@@ -316,19 +327,18 @@ def _convert(
     layout: Layout,
     parts: list[list[int]],
     work: Path,
-    jobs: int | None,
+    processes: Sequence[subprocess.Popen],
 ) -> list[dict]:
     """Makes the shards that are not there yet; returns the receipts of all."""
     receipts = store.read_receipts(work, len(parts), layout)
     missing = [s for s, receipt in enumerate(receipts) if receipt is None]
-    size = convert.chunk_size(layout)
+    jobs = max(len(processes), 1)
+    fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * jobs))
+    size = max(min(convert.chunk_size(layout), fair), 1)
     chunks = [
         parts[s][i : i + size] for s in missing for i in range(0, len(parts[s]), size)
     ]
-    if type(source).__module__ == "__main__":
-        jobs = 1  # a class of the user's own script, which workers do not import
-    jobs = min(jobs or cores(), len(chunks))
-    results = run_tasks(convert.convert, (source, layout), chunks, jobs)
+    results = run_tasks(store.work, (source, layout), chunks, jobs, processes)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
             done: list[Converted | Skipped] = []

@@ -8,12 +8,11 @@ either all of a shard or nothing that counts.
 import json
 import os
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.data import convert
+from stylegan_tf.data import convert, tfrecords
 from stylegan_tf.data.convert import Converted, Layout, Skipped
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.sources import Source
@@ -29,10 +28,17 @@ def file_name(level: int, shard: int) -> str:
     return f"{level:04d}/{shard:05d}.tfrecords"
 
 
+def work(
+    shared: tuple[Source, Layout], indices: list[int]
+) -> list[Converted | Skipped]:
+    """The records of some pictures of a source; what a worker does."""
+    return convert.framed(convert.convert(shared, indices), shared[1], _example)
+
+
 def write_shard(
     folder: Path, shard: int, layout: Layout, done: list[Converted | Skipped]
 ) -> dict:
-    """Writes a shard at every level and, last, its receipt.
+    """Writes a shard, as `work` made it, at every level and, last, its receipt.
 
     Returns:
         The receipt: count of records, sizes and crc32 of the files from level 4 up,
@@ -43,9 +49,10 @@ def write_shard(
     for i, level in enumerate(layout.levels if kept else ()):
         path = folder / file_name(level, shard)
         path.parent.mkdir(exist_ok=True)
-        write_file(path, (_example(item, i, level, layout) for item in kept))
-        sizes.append(path.stat().st_size)
-        crcs.append(crc32(path))
+        data = b"".join(item.levels[i] for item in kept)
+        write_file(path, data)
+        sizes.append(len(data))
+        crcs.append(zlib.crc32(data))
     receipt = {
         "count": len(kept),
         "sizes": sizes,
@@ -159,44 +166,32 @@ def crc32(path: Path) -> int:
     return value
 
 
-def write_file(path: Path, examples: Iterable[bytes]) -> None:
-    """Writes a TFRecord file.
+def write_file(path: Path, data: bytes, mode: str = "wb") -> None:
+    """Writes bytes, or appends them with mode "ab".
 
     Raises:
-        UserError: it cannot be written; the disk is full, for example.
+        UserError: it cannot be done; the disk is full, for example.
     """
-    import tensorflow as tf  # seconds to import: not before there is something to write
-
     try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for example in examples:
-                writer.write(example)
-    except tf.errors.OpError as e:
-        raise UserError(f"cannot write {path}: {e.message}") from e
+        with open(path, mode) as file:
+            file.write(data)
+    except OSError as e:
+        raise UserError(f"cannot write {path}: {e.strerror}") from e
 
 
-def _example(item: Converted, i: int, level: int, layout: Layout) -> bytes:
+def _example(item: Converted, i: int, layout: Layout) -> bytes:
     """One record; the features are described in `manifest.py`."""
-    from tensorflow import train
-
-    height, width = layout.shape(level)
+    height, width = layout.shape(layout.levels[i])
     vector = isinstance(item.label, np.ndarray)
-    numbers = {
-        "height": height,
-        "width": width,
+    # In the order in which TensorFlow writes them, asked for a reproducible one.
+    features = {
         "channels": layout.channels,
-        "label": -1 if vector else item.label,
+        "encoding": layout.encodings[layout.levels[i]].encode(),
+        "height": height,
+        "image": item.levels[i],
         "index": item.index,
     }
-    texts = {"image": item.levels[i], "encoding": layout.encodings[level].encode()}
-    feature = {}
-    for name, value in numbers.items():
-        feature[name] = train.Feature(int64_list=train.Int64List(value=[value]))
-    for name, value in texts.items():
-        feature[name] = train.Feature(bytes_list=train.BytesList(value=[value]))
     if vector:
-        floats = train.FloatList(value=item.label)
-        feature["label_vector"] = train.Feature(float_list=floats)
-    # Deterministic, so that the same pictures give the same CRC32 in every process.
-    example = train.Example(features=train.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
+        features["label_vector"] = item.label.astype(np.float32)
+    features |= {"label": -1 if vector else int(item.label), "width": width}
+    return tfrecords.example(features)

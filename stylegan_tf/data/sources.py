@@ -47,7 +47,11 @@ class Source:
         class_names: of class labels; empty for vectors and without labels.
         label_size: number of classes, length of the label vectors, or 0.
         notes: what a user should know about how the source was understood.
+        draft: whether a JPEG may be decoded at a fraction of its size where a much
+            smaller picture is wanted, see `pictures.decode`.
     """
+
+    draft: bool = False
 
     name: str
     class_names: list[str]
@@ -188,7 +192,8 @@ class FileSource(Source):
 
     def read(self, i: int, size: int) -> tuple[Image.Image, int | np.ndarray]:
         with pictures.reasons(), self._open(self.names[i]) as f:
-            return pictures.decode(f.read()), self.labels[i]
+            draft = size if self.draft else 0
+            return pictures.decode(f.read(), draft), self.labels[i]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(self.labels.fingerprint().encode())

@@ -298,7 +298,8 @@ class TfdsSource(RecordSource):
             return pictures.header(io.BytesIO(data))
 
     def read(self, i: int, size: int) -> tuple[Image.Image, int]:
-        image = pictures.decode(self._feature(i, self.image_key))
+        draft = size if self.draft else 0
+        image = pictures.decode(self._feature(i, self.image_key), draft)
         label = self._feature(i, self.label_key) if self.label_key else -1
         if self.label_key and not 0 <= label < self.label_size:
             raise BadPicture(f"its label is {label}, which is no class")

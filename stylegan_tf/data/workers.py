@@ -6,20 +6,21 @@ holds TensorFlow, and unlike multiprocessing's they do not import the user's scr
 second time: no `if __name__ == "__main__"` is asked of a script that trains.
 """
 
+import contextlib
 import os
 import pickle
 import queue
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from stylegan_tf.errors import UserError
 
 _AHEAD = 2  # tasks a worker that are handed out before their turn comes
-_COMMAND = "from stylegan_tf.data.workers import _serve; _serve()"
+_COMMAND = "{first}from stylegan_tf.data.workers import _serve; _serve()"
 
 
 def cores() -> int:
@@ -29,8 +30,27 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def ready(count: int, module: str) -> Iterator[list[subprocess.Popen]]:
+    """Workers that start while their tasks are still being decided.
+
+    Args:
+        count: processes; fewer than two are none.
+        module: what they import meanwhile.
+    """
+    processes = [_start(module) for _ in range(count if count > 1 else 0)]
+    try:
+        yield processes
+    finally:
+        _end(processes)
+
+
 def run_tasks(
-    function: Callable[[Any, Any], Any], shared: Any, tasks: Iterable, workers: int
+    function: Callable[[Any, Any], Any],
+    shared: Any,
+    tasks: Iterable,
+    workers: int,
+    processes: Sequence[subprocess.Popen] = (),
 ) -> Iterator:
     """Yields `function(shared, task)` for every task, in the order of the tasks.
 
@@ -39,6 +59,7 @@ def run_tasks(
         shared: first argument of every call, sent to each worker once.
         tasks: second arguments.
         workers: processes to use; 1 computes in this process.
+        processes: as many from `ready`, or none: started here. Their last work.
 
     Raises:
         UserError: a worker died, for want of memory as a rule.
@@ -48,7 +69,7 @@ def run_tasks(
         yield from (function(shared, task) for task in tasks)
         return
     idle: queue.Queue = queue.Queue()
-    processes = [_start() for _ in range(workers)]
+    processes = processes or [_start() for _ in range(workers)]
     pool = ThreadPoolExecutor(workers)
     try:
         for process in processes:
@@ -58,8 +79,19 @@ def run_tasks(
         for process in processes:  # first, so that no thread waits for an answer
             process.kill()
         pool.shutdown(cancel_futures=True)
-        for process in processes:
-            process.communicate()
+        _end(processes)
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(
+                OSError
+            ):  # what was never sent, for nobody to read
+                pipe.close()
+        process.wait()
 
 
 def _in_order(
@@ -103,13 +135,17 @@ def _send(pipe, message: Any) -> None:
 # The worker's side
 
 
-def _start() -> subprocess.Popen:
-    """A worker with the modules in reach that this process has in reach."""
+def _start(module: str = "") -> subprocess.Popen:
+    """A worker with the modules in reach that this process has in reach.
+
+    Args:
+        module: to import at once, if any.
+    """
     reach = os.pathsep.join(path or "." for path in sys.path)
     # Lazy: a worker has no use for the networks that the package loads otherwise.
     environment = os.environ | {"PYTHONPATH": reach, "STYLEGAN_TF_LAZY": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", _COMMAND],
+        [sys.executable, "-c", _COMMAND.format(first=module and f"import {module}; ")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

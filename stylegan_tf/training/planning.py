@@ -70,7 +70,10 @@ def iteration_macs(config: TrainConfig, resolution: int) -> float:
     of_fakes = (c.r2_gamma > 0) + 3 * (c.gp_weight > 0)
     extra = (6 if c.lazy else 3) * ((c.r1_gamma > 0) + of_fakes)
     d = 8 + extra / c.d_reg_interval
-    g = 4 + (6 / c.pl_shrink / c.g_reg_interval if c.pl_weight else 0)
+    shared = c.reuse_fakes and config.accumulate == 1
+    g = (3 if shared else 4) + (
+        6 / c.pl_shrink / c.g_reg_interval if c.pl_weight else 0
+    )
     g += 1 / c.d_reg_interval if c.lazy and of_fakes else 0
     g_macs = generator_macs(config.generator, resolution)
     return g * g_macs + d * discriminator_macs(config.discriminator, resolution)

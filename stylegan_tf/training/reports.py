@@ -276,7 +276,8 @@ class Studio:
             self._compiled[resolution] = tf.function(
                 lambda ws, alpha: synthesis(
                     ws, noise="const", resolution=resolution, alpha=alpha
-                )
+                ),
+                autograph=False,
             )
         return self._compiled[resolution]
 

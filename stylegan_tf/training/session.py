@@ -21,7 +21,14 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import suite
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training import devices, modulation, planning, rundir, transfer
+from stylegan_tf.training import (
+    compiling,
+    devices,
+    modulation,
+    planning,
+    rundir,
+    transfer,
+)
 from stylegan_tf.training.measuring import Measure
 from stylegan_tf.training.reports import Log, cells, default_reports
 from stylegan_tf.training.trainer import Trainer
@@ -160,7 +167,7 @@ def settle(
         config = _from_model(request, init, base, shape)
     else:
         config = _combined(request, base, shape)
-    _check_batches(config, strategy.num_replicas_in_sync)
+    _check_devices(config, strategy.num_replicas_in_sync)
     if config.metrics:
         suite.parse(config.metrics)
     return config, folder
@@ -261,12 +268,17 @@ def _fitting(manifest: Manifest, wanted: str) -> tuple[int, tuple[int, int]]:
     return level, start_shape
 
 
-def _check_batches(config: TrainConfig, replicas: int) -> None:
+def _check_devices(config: TrainConfig, replicas: int) -> None:
     architectures = config.generator.architecture, config.discriminator.architecture
     if "dcgan" in architectures and config.accumulate > 1:
         raise UserError(
             "DCGAN's batch statistics are over the whole batch, which rounds would "
             "split; use --accumulate=1."
+        )
+    if config.jit == "on" and replicas > 1:
+        raise UserError(
+            f"--jit=on compiles the step of one device, but there are {replicas}; use "
+            f"--strategy=one or leave it off."
         )
     for row in schedule.rows(config, replicas):
         share = row.phase.batch // replicas
@@ -331,6 +343,20 @@ def _say_why_new(out: str, config: TrainConfig) -> None:
 
 
 def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
+    """What the run leaves to this machine: the faster forms of what it computes."""
+    config = _modulated(config, replicas)
+    if config.jit != "auto":
+        return config
+    batch = schedule.rows(config, replicas)[-1].phase.batch
+    jit = "off"
+    if replicas == 1 and not config.deterministic:
+        print("Timing one step with and without XLA; compiling may take minutes.")
+        jit = compiling.faster(config, batch)
+    print(f"XLA: {jit}.")
+    return configs.update(config, {"jit": jit})
+
+
+def _modulated(config: TrainConfig, replicas: int) -> TrainConfig:
     """The form of StyleGAN2's convolutions that is faster here, if none is named."""
     g = config.generator
     if g.architecture not in STYLEGAN2 or g.modulation != "auto":

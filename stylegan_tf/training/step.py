@@ -8,22 +8,17 @@ device's share of the batch (`draws.py`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from stylegan_tf import losses
-from stylegan_tf.augment.ada import ada
-from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.run import LossConfig
 from stylegan_tf.data.pipeline import process_reals
-from stylegan_tf.networks.discriminator import Discriminator
-from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import draws as drawing
 from stylegan_tf.training.draws import Draws, part_of
-from stylegan_tf.training.optimizer import Adam
+from stylegan_tf.training.passes import Fakes, Networks, Passes
 
 METRICS = (
     "loss/g",
@@ -65,19 +60,7 @@ class Due(NamedTuple):
         return self.d_reg or not metric.startswith("penalty/")
 
 
-@dataclass
-class Networks:
-    """Everything that a step changes."""
-
-    generator: Generator
-    discriminator: Discriminator
-    average: Generator  # moving average of the generator's weights
-    g_optimizer: Adam
-    d_optimizer: Adam
-    path_length: tf.Variable | None = None  # running mean, where it is regularised
-
-
-class Step:
+class Step(Passes):
     """The iteration at one resolution.
 
     Args:
@@ -98,11 +81,7 @@ class Step:
         label_table: tf.Tensor | None = None,
         due: Due | None = None,
     ):
-        self.nets = networks
-        self.config = config
-        self.resolution = resolution
-        self.batch = batch
-        self.label_table = label_table
+        super().__init__(networks, config, resolution, batch, label_table)
         self.due = due or Due.at(config.loss, 0)
         self.fading = resolution > config.schedule.initial_resolution
         # Official penalties are taken on pictures enlarged to the final size.
@@ -127,11 +106,13 @@ class Step:
         stats = dict.fromkeys(METRICS, tf.zeros([]))
         self.update_average(nimg)
         d_draws = self.draw(nimg, drawing.D_STEP, labels)
-        stats |= self.update_discriminator(reals, d_draws, alpha, clock)
+        fakes = self.fakes(d_draws, alpha) if self.shares_pass else None
+        stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
         if lazy and self.due.d_reg:
             _add(stats, self.regularize_discriminator(reals, d_draws, alpha, clock))
-        g_draws = self.draw(nimg, drawing.G_STEP)
-        stats |= self.update_generator(g_draws, alpha, clock)
+        again = self.config.loss.reuse_fakes
+        g_draws = d_draws if again else self.draw(nimg, drawing.G_STEP)
+        stats |= self.update_generator(g_draws, alpha, clock, fakes)
         if self.due.g_reg:
             _add(stats, self.regularize_generator(self.path_draws(nimg), alpha, clock))
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
@@ -165,15 +146,25 @@ class Step:
     # -----------------------------------------------------------------------
 
     def update_discriminator(
-        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
+        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict, fakes=None
     ) -> dict[str, tf.Tensor]:
-        """One step of D on real pictures [N, H, W, C] and as many generated ones."""
+        """One step of D on real pictures [N, H, W, C] and as many generated ones.
+
+        Args:
+            reals: what `process_reals` made of the pictures.
+            draws: of the generated ones.
+            alpha: how far the resolution has faded in.
+            clock: as in `__call__`.
+            fakes: `Fakes` of these draws, where they are drawn already.
+        """
         variables = self._d_variables()
 
         def one_round(k, reals, draws):
-            fakes, w_mean = self.generate(draws, alpha, k)
+            images, w_mean = fakes[:2] if fakes else self.generate(draws, alpha, k)
             with tf.GradientTape() as tape:
-                loss, stats = self.discriminator_loss(reals, fakes, draws, alpha, clock)
+                loss, stats = self.discriminator_loss(
+                    reals, images, draws, alpha, clock
+                )
             return _gradients(tape, loss, variables), w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
@@ -192,7 +183,7 @@ class Step:
             fakes = None
             if c.r2_gamma or c.gp_weight:
                 fakes, _ = self.generate(draws, alpha, k)
-            scores = self._scores(draws, alpha, clock)
+            scores = self.scores(draws, alpha, clock)
             with tf.GradientTape() as tape:
                 _, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
                 loss = tf.reduce_mean(penalty)
@@ -208,12 +199,14 @@ class Step:
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Loss and penalties, averaged over the examples; and what they were."""
         c = self.config.loss
-        scores = self._scores(draws, alpha, clock)
-        known, penalty, stats = {}, 0.0, {}
+        penalty, stats = 0.0, {}
         if self.due.d_reg and not c.lazy:
+            scores = self.scores(draws, alpha, clock)
             known, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
-        real = known["real"] if "real" in known else scores["real"](reals)
-        fake = known["fake"] if "fake" in known else scores["fake"](fakes)
+            real = known["real"] if "real" in known else scores["real"](reals)
+            fake = known["fake"] if "fake" in known else scores["fake"](fakes)
+        else:
+            real, fake = self.score_both(reals, fakes, draws, alpha, clock)
         loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
         if c.drift:
             loss += c.drift * losses.drift(real)
@@ -254,24 +247,36 @@ class Step:
     # -----------------------------------------------------------------------
 
     def update_generator(
-        self, draws: Draws, alpha, clock: dict
+        self, draws: Draws, alpha, clock: dict, fakes: Fakes | None = None
     ) -> dict[str, tf.Tensor]:
-        """One step of G."""
+        """One step of G; `fakes` are those of the draws, where they are drawn already.
+
+        The gradient goes through D to the pictures, and from there through G.
+        """
         variables = self._g_variables()
         loss_of = losses.GENERATOR[self.config.loss.g_loss]
 
         def one_round(k, draws):
-            score = self._scores(draws, alpha, clock)["fake"]
-            with tf.GradientTape() as tape:
-                fakes, w_mean = self.generate(draws, alpha, k)
-                loss = tf.reduce_mean(loss_of(score(fakes)))
-            return _gradients(tape, loss, variables), w_mean, {"loss/g": loss}
+            score = self.scores(draws, alpha, clock)["fake"]
+            drawn = fakes or self.fakes(draws, alpha, k)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(drawn.images)
+                loss = tf.reduce_mean(loss_of(score(drawn.images)))
+            slope = tape.gradient(loss, drawn.images)
+            gradients = _gradients(drawn.tape, drawn.images, variables, slope)
+            return gradients, drawn.w_mean, {"loss/g": loss}
 
         gradients, w_mean, stats = self._rounds(one_round, draws)
-        self._update_w_avg(w_mean)
+        if not self.config.loss.reuse_fakes:  # else D's step has seen this w
+            self._update_w_avg(w_mean)
         lr = clock["lr"] * self.g_rate
         norm, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
         return stats | {"grad_norm/g": norm, "skipped/g": skipped}
+
+    @property
+    def shares_pass(self) -> bool:
+        """Whether both steps use one pass of G, which rounds would have to keep."""
+        return self.config.loss.reuse_fakes and self.config.accumulate == 1
 
     # -----------------------------------------------------------------------
     # Path length regularisation (Karras et al. 2020, section 3.2): a step in w should
@@ -326,53 +331,6 @@ class Step:
 
     # -----------------------------------------------------------------------
 
-    def generate(self, draws: Draws, alpha, k=0) -> tuple[tf.Tensor, tf.Tensor]:
-        """Pictures in training: mixed, not truncated; and the batch mean of w."""
-        ws, w_mean = self.styles(draws)
-        return self.synthesize(ws, draws, alpha, k), w_mean
-
-    def styles(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixed styles [N, num_styles, w_dim], and the batch mean of w."""
-        g = self.nets.generator
-        labels = draws.labels if g.config.classes else None
-        w = g.mapping(draws.z, labels)
-        ws = g.broadcast(w)
-        if g.config.style_mixing_prob > 0 and g.config.has_styles:
-            other = g.broadcast(g.mapping(draws.z_mix, labels))
-            ws = g.mix(ws, other, draws.cutoff)
-        return ws, tf.reduce_mean(w, axis=0)
-
-    def synthesize(self, ws: tf.Tensor, draws: Draws, alpha, k=0) -> tf.Tensor:
-        """Pictures of styles, with the noise of round k."""
-        seed = None if draws.seed is None else tf.random.fold_in(draws.seed, k)
-        return self.nets.generator.synthesis(
-            ws,
-            noise=draws.noise,
-            resolution=self.resolution,
-            alpha=alpha,
-            seed=seed,
-            training=True,
-        )
-
-    def _scores(self, draws: Draws, alpha, clock: dict) -> dict[str, Callable]:
-        """D behind the augmentation, for "real" and for "fake" pictures."""
-
-        def score(luck):
-            def of(x):
-                x = self._augment(x, luck, clock)
-                d, labels = self.nets.discriminator, draws.labels
-                return d(x, labels, alpha=alpha, training=True)
-
-            return of
-
-        return {"real": score(draws.luck_real), "fake": score(draws.luck)}
-
-    def _augment(self, x: tf.Tensor, luck, clock: dict) -> tf.Tensor:
-        c = self.config.augment
-        if c.kind == "diffaugment":
-            return diffaugment(x, luck, c.policy)
-        return ada(x, luck, clock["p"], c.groups) if c.kind == "ada" else x
-
     def _g_variables(self) -> list:
         return self.nets.generator.stage_variables(self.resolution, self.fading)
 
@@ -383,22 +341,6 @@ class Step:
         w_mean = _over_replicas(w_mean)
         g = self.nets.generator
         g.w_avg.assign(w_mean + (g.w_avg - w_mean) * g.config.w_avg_beta)
-
-    def draw(
-        self, nimg: tf.Tensor, which: int, labels: tf.Tensor | None = None, n=None
-    ) -> Draws:
-        """This device's share of the draws of one forward pass, see `draws.draw`."""
-        n = n or self.batch
-        return drawing.draw(
-            self.config, self.resolution, n, nimg, which, labels, self.label_table
-        )
-
-    def path_draws(self, nimg: tf.Tensor) -> Draws:
-        """Draws of the smaller batch that path lengths are measured on."""
-        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        least = replicas * self.config.accumulate
-        n = max(self.batch // self.config.loss.pl_shrink // least, 1) * least
-        return self.draw(nimg, drawing.PATH_LENGTH, n=n)
 
     # -----------------------------------------------------------------------
     # Gradient accumulation: the device's share in `accumulate` rounds, one after the
@@ -428,10 +370,17 @@ class Step:
         return tf.nest.pack_sequence_as(first, total)
 
 
-def _gradients(tape: tf.GradientTape, loss: tf.Tensor, variables: list) -> list:
-    """Gradients of the loss; zero for a weight that it does not depend on."""
-    zero = tf.UnconnectedGradients.ZERO
-    return tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
+def _gradients(tape, target: tf.Tensor, variables: list, slope=None) -> list:
+    """Gradients of a loss (or of pictures, with the loss's slope in them).
+
+    Zero for a weight that it does not depend on.
+    """
+    return tape.gradient(
+        target,
+        [v.value for v in variables],
+        output_gradients=slope,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
 
 
 def _add(stats: dict, more: dict) -> None:

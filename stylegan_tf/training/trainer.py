@@ -28,8 +28,9 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.schedule import Phase, phase_at
 from stylegan_tf.training import devices
 from stylegan_tf.training.optimizer import Adam
+from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.state import State
-from stylegan_tf.training.step import METRICS, Due, Networks, Step
+from stylegan_tf.training.step import METRICS, Due, Step
 
 
 class Trainer:
@@ -172,6 +173,8 @@ class Trainer:
                 self._labels,
                 due,
             )
+            if self.config.jit == "on":
+                step = tf.function(step, autograph=False, jit_compile=True)
 
             @tf.function(autograph=False)
             def iterate(images, labels, clock):

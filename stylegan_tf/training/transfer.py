@@ -20,7 +20,7 @@ from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 from stylegan_tf.training import rundir
-from stylegan_tf.training.step import Networks
+from stylegan_tf.training.passes import Networks
 
 FILE = "init.json"  # in the run directory
 OF_THE_DATA = ("resolution", "start_shape", "channels", "classes")

@@ -1,0 +1,136 @@
+"""Two replicas on two logical CPU devices against one device, the same global batch.
+
+    python benchmarks/replicas.py
+    python benchmarks/replicas.py --sizes=32,64 --batch=16 --rounds=7
+
+What distribution costs where it gains nothing: both programs have all cores and do
+the same sums on the same pictures. Each is a process of its own that makes steps of D
+and G as a run does, in turns with the other. Two logical devices share one pool of
+threads: wall time is what the cores do and what they wait for, CPU time the work alone.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+from pairing import Worker, in_turns, serve, table, write_json
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("sizes", ["32", "64"], "Sides of the pictures.", flag_values=FLAGS)
+flags.DEFINE_integer("batch", 16, "Pictures of all devices.", flag_values=FLAGS)
+flags.DEFINE_integer("steps", 3, "Steps a turn.", flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 5, "Turns of each.", flag_values=FLAGS)
+flags.DEFINE_string("json", None, "Also write the rows here.", flag_values=FLAGS)
+flags.DEFINE_integer("devices", None, "For the script itself.", flag_values=FLAGS)
+
+WIDTH = 128
+NETWORK = {
+    f"{network}.{name}": value
+    for network in ("generator", "discriminator")
+    for name, value in {"fmap_base": 2048, "fmap_max": WIDTH}.items()
+} | {
+    "generator.z_dim": WIDTH,
+    "generator.w_dim": WIDTH,
+    "generator.mapping_width": WIDTH,
+    "loss.d_reg_interval": 1,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Times both and prints the table."""
+    if FLAGS.devices:
+        return _work(int(FLAGS.sizes[0]), FLAGS.devices)
+    rows = [_compare(int(size)) for size in FLAGS.sizes]
+    columns = ["size", "one device, s", "two replicas, s", "wall", "CPU"]
+    print(table(columns, [list(row.values()) for row in rows]))
+    write_json(FLAGS.json, rows)
+    return 0
+
+
+def _compare(size: int) -> dict:
+    """Seconds a step, and the ratios of two replicas to one device."""
+    asked = [f"--sizes={size}", f"--batch={FLAGS.batch}"]
+    with (
+        Worker("replicas.py", [*asked, "--devices=1"]) as one,
+        Worker("replicas.py", [*asked, "--devices=2"]) as two,
+    ):
+        turns = {
+            1: lambda: one.run(FLAGS.steps),
+            2: lambda: two.run(FLAGS.steps),
+        }
+        times = in_turns(turns, FLAGS.rounds)
+    return {
+        "size": size,
+        "one": times[1].wall / FLAGS.steps,
+        "two": times[2].wall / FLAGS.steps,
+        "wall": times[2].wall / times[1].wall,
+        "cpu": times[2].cpu / times[1].cpu,
+    }
+
+
+# ---------------------------------------------------------------------------
+# One of the processes
+
+
+def _work(size: int, devices: int) -> int:
+    import tensorflow as tf  # not by `cli`: devices must be cut up before they start
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration() for _ in range(devices)]
+    tf.config.set_logical_device_configuration(cpu, logical)
+    serve(stepper(size, FLAGS.batch, devices))
+    return 0
+
+
+def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
+    """A function that makes so many steps at `size`, on `count` devices.
+
+    Args:
+        size: side of the pictures.
+        batch: pictures a step.
+        count: devices; the process must have as many logical ones.
+        changes: settings of the run, by dotted name; `NETWORK` if not given.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from stylegan_tf import config as configs
+    from stylegan_tf.training import devices
+    from stylegan_tf.training.step import Step
+    from stylegan_tf.training.trainer import make_networks
+
+    final = max(size, 8)  # the smallest that a network can have
+    sizes = {"generator.resolution": final, "discriminator.resolution": final}
+    config = configs.update(configs.TrainConfig(), (changes or NETWORK) | sizes)
+    strategy = devices.make_strategy("one" if count == 1 else "mirrored")
+    with strategy.scope():
+        networks = make_networks(config)
+    step = Step(networks, config, size, batch)
+    shape = (batch, size, size, 3)
+    pictures = np.random.RandomState(0).randint(0, 256, shape)
+
+    def share(context) -> tf.Tensor:
+        mine = pictures[context.replica_id_in_sync_group :: count]
+        return tf.constant(mine, tf.uint8)
+
+    images = strategy.experimental_distribute_values_from_function(share)
+    numbers = {"alpha": 1.0, "lr": 0.001, "p": 0.0}
+    clock = {k: tf.constant(v) for k, v in numbers.items()}
+    clock["nimg"] = tf.constant(0, tf.int64)
+
+    @tf.function(autograph=False)
+    def iterate(images, clock):
+        labels = tf.zeros([batch // count, 0])
+        metrics = strategy.run(step, args=(images, labels, clock))
+        return strategy.reduce("MEAN", metrics, axis=None)
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            metrics = iterate(images, clock)
+        metrics.numpy()
+
+    return steps
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

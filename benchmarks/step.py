@@ -1,0 +1,145 @@
+"""How much of the machine's convolution rate a whole training step reaches.
+
+    python benchmarks/step.py
+    python benchmarks/step.py --resolutions=64 --precisions=bfloat16 --rounds=9
+
+The D + G step with R1 in every D step, z and w 128 wide, at most 128 maps, batch 16.
+Its multiply-adds are counted (`planning.iteration_macs`, fused convolutions as fused)
+and divided by its time; so are those of three plain 3 x 3 convolutions, timed in turns
+with it in the same process. The first two rows of a size do the same work as the
+paper's step; `lazy` leaves R1 out, as 15 of 16 steps do with d_reg_interval=16.
+"""
+
+from collections.abc import Callable, Sequence
+
+from absl import flags
+from pairing import Timed, in_turns, table, timed
+from stylegan_tf_launch import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("resolutions", ["32", "64"], "Sizes.", flag_values=FLAGS)
+flags.DEFINE_list(
+    "precisions", ["float32", "bfloat16"], "Arithmetic.", flag_values=FLAGS
+)
+flags.DEFINE_integer("batch", 16, "Pictures a step.", flag_values=FLAGS)
+flags.DEFINE_integer("rounds", 5, "Timings of each.", flag_values=FLAGS)
+
+PLAIN = ((32, 64), (32, 128), (64, 32))  # side and maps of the plain convolutions
+REUSE = {"loss.reuse_fakes": True}
+FORMS = {
+    "the paper's": ({}, True),
+    "one pass of G": (REUSE, True),
+    "one pass of G, lazy": (REUSE | {"loss.d_reg_interval": 16}, False),
+}
+COLUMNS = ("size", "precision", "step", "images/s", "GFLOP", "GFLOP/s")
+COLUMNS += ("plain convolutions", "share", "share of CPU time")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Times and prints the table."""
+    cli.load_tensorflow()
+    rows = []
+    for resolution in map(int, FLAGS.resolutions):
+        for precision in FLAGS.precisions:
+            rows += measure(resolution, precision)
+    print(table(COLUMNS, rows))
+    return 0
+
+
+def measure(resolution: int, precision: str) -> list[tuple]:
+    """One row a form of the step."""
+    from stylegan_tf.training import planning
+
+    turns, work = {}, {}
+    for name, (changes, regularised) in FORMS.items():
+        config = _config(resolution, precision, changes)
+        turns[name] = _turn(_step(config, regularised))
+        macs = planning.iteration_macs(config, resolution)
+        if not regularised:
+            macs = planning.iteration_macs(_without_penalty(config), resolution)
+        work[name] = 2 * FLAGS.batch * macs / 1e9
+    for side, maps in PLAIN:
+        name = f"{side}x{side}, {maps} maps"
+        turns[name] = _turn(_convolution(side, maps, precision))
+        work[name] = 2 * FLAGS.batch * side * side * 9 * maps * maps / 1e9
+    times = in_turns(turns, FLAGS.rounds)
+    plain = [n for n in turns if n not in FORMS]
+    wall = sum(work[n] / times[n].wall for n in plain) / len(plain)
+    cpu = sum(work[n] / times[n].cpu for n in plain) / len(plain)
+    size = f"{resolution}x{resolution}"
+    return [
+        (
+            size,
+            precision,
+            name,
+            FLAGS.batch / times[name].wall,
+            work[name],
+            work[name] / times[name].wall,
+            wall,
+            f"{work[name] / times[name].wall / wall:.0%}",
+            f"{work[name] / times[name].cpu / cpu:.0%}",
+        )
+        for name in FORMS
+    ]
+
+
+def _config(resolution: int, precision: str, changes: dict):
+    from stylegan_tf import config, presets
+
+    width = presets.both("fmap_base", 2048) | presets.both("fmap_max", 128)
+    narrow = dict.fromkeys(("z_dim", "w_dim", "mapping_width"), 128)
+    narrow = {f"generator.{name}": value for name, value in narrow.items()}
+    more = {"resolution": resolution, "precision": precision}
+    return config.update(config.TrainConfig(), width | narrow | more | changes)
+
+
+def _without_penalty(config):
+    from stylegan_tf.config import update
+
+    return update(config, {"loss.r1_gamma": 0.0})
+
+
+def _step(config, regularised: bool) -> Callable:
+    import tensorflow as tf
+
+    from stylegan_tf.training.step import Due, Step
+    from stylegan_tf.training.trainer import make_networks
+
+    size, n = config.generator.resolution, FLAGS.batch
+    step = Step(make_networks(config), config, size, n, None, Due(regularised, False))
+    function = tf.function(step, autograph=False)
+    images = tf.cast(tf.random.uniform([n, size, size, 3], 0, 256), tf.uint8)
+    clock = {"nimg": tf.constant(0, tf.int64), "alpha": tf.constant(1.0)}
+    clock |= {"lr": tf.constant(1e-3), "p": tf.constant(0.0)}
+    return lambda: function(images, tf.zeros([n, 0]), clock)
+
+
+def _convolution(side: int, maps: int, precision: str) -> Callable:
+    import tensorflow as tf
+
+    x = tf.cast(tf.random.normal([FLAGS.batch, side, side, maps]), precision)
+    kernel = tf.cast(tf.random.normal([3, 3, maps, maps]), precision)
+    function = tf.function(lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"), autograph=False)
+    return lambda: function(x, kernel)
+
+
+def _turn(work: Callable) -> Callable[[], Timed]:
+    """One turn: as many repetitions as fill a third of a second, once compiled."""
+    work()
+    once = timed(lambda: _finish(work()))
+    times = max(1, round(0.35 / once.wall))
+
+    def turn() -> Timed:
+        found = timed(lambda: _finish([work() for _ in range(times)][-1]))
+        return Timed(found.wall / times, found.cpu / times)
+
+    return turn
+
+
+def _finish(x):
+    """Waits for what was computed."""
+    return x.numpy().sum()
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
