@@ -1,6 +1,7 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
-`.[onnx]`, `.[litert]` and `.[explore]` are for what they are called after.
+`.[onnx]`, `.[litert]` and `.[explore]` are for what they are called after; `.[peers]`
+is for what benchmarks/ compares with.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ HERE = Path(__file__).parent
 ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, runs
 LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
+PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
 TEST = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
 # What the tests drive: the page, in a browser that is there, and the notebook.
 DRIVEN = ["playwright>=1.50", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
@@ -39,6 +41,7 @@ setup(
         "onnx": ONNX,
         "litert": LITERT,
         "explore": EXPLORE,
+        "peers": PEERS,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE],
     },
     package_data={"stylegan_tf": ["metrics/*.npz"]},

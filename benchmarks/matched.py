@@ -1,0 +1,80 @@
+"""The architecture that the training steps of `peers.py` and `early.py` share.
+
+StyleGAN with z, w and mapping 128 wide, min(2048 / 2^s, 128) feature maps at stage s,
+batch 16, logistic loss with R1 in every step of D, Adam, a moving average of G. At full
+resolution: nothing grows. Standard library only: workers without TensorFlow read it.
+"""
+
+import argparse
+import importlib.util
+import os
+from pathlib import Path
+
+BATCH = 16
+WIDTH = 128  # z, w and the layers of the mapping
+MAPPING_LAYERS, MAPPING_LRMUL = 8, 0.01
+FMAP_BASE, FMAP_MAX = 2048, 128
+R1_GAMMA = 10.0
+LR, BETAS, EPSILON = 0.001, (0.0, 0.99), 1e-8
+MIXING = 0.9  # probability that two latents share a picture
+GROUP = 4  # of the minibatch standard deviation
+AVERAGE = 0.5 ** (BATCH / 10_000)  # of G, a half-life of 10 thousand images
+PICTURES = 64  # different real ones
+
+PEERS_EXTRA = 'pip install -e ".[peers]"'
+
+
+def fmaps(resolution: int) -> int:
+    """Feature maps of the blocks at `resolution`; of D's dense layer, at 2."""
+    return min(FMAP_BASE >> (resolution.bit_length() - 2), FMAP_MAX)
+
+
+def levels(resolution: int, first: int = 4) -> list[int]:
+    """4, 8, ..., resolution."""
+    return [1 << k for k in range(first.bit_length() - 1, resolution.bit_length())]
+
+
+def arguments(description: str, **more) -> argparse.Namespace:
+    """The command line of a worker: --resolution, --precision and what it adds.
+
+    Args:
+        description: of the script.
+        more: option -> its default.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--resolution", type=int, default=32)
+    parser.add_argument("--precision", default="float32")
+    for name, default in more.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args()
+
+
+def missing(packages: tuple[str, ...]) -> str | None:
+    """What to do about packages that are not installed; None where all of them are."""
+    gone = [name for name in packages if importlib.util.find_spec(name) is None]
+    if not gone:
+        return None
+    return f"{', '.join(gone)} is not installed here; {PEERS_EXTRA} brings it."
+
+
+def before_tensorflow() -> None:
+    """What TensorFlow reads when it is loaded, unless the user has set it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def pictures(resolution: int, batches: int, seed: int = 0):
+    """Batches of stand-ins for real pictures: uint8 [batches, 16, R, R, 3]."""
+    import numpy as np
+
+    shape = (batches, BATCH, resolution, resolution, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 (Linux; elsewhere assumed not)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

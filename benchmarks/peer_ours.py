@@ -1,0 +1,104 @@
+"""Worker of `peers.py`: our trainer, one step of D and one of G.
+
+What runs is `Trainer.step` itself: its compiled iteration, its phase, its data
+pipeline on a small set of drawn faces.
+
+    python benchmarks/peer_ours.py --resolution=64 --precision=bfloat16
+"""
+
+import tempfile
+from pathlib import Path
+
+import matched
+
+matched.before_tensorflow()
+
+
+def settings(resolution: int, precision: str = "float32") -> dict:
+    """The matched architecture as changes of `TrainConfig`, by dotted name.
+
+    Args:
+        resolution: of the pictures; nothing grows.
+        precision: "float32" or "bfloat16"; or "defaults", what our users get: bfloat16
+            where the processor computes in it, and the penalty every 16 steps.
+    """
+    changes = {
+        "resolution": max(resolution, 8),  # the smallest model stays at 4x4
+        "schedule.stable_kimg": 1e6,
+        "generator.z_dim": matched.WIDTH,
+        "generator.w_dim": matched.WIDTH,
+        "generator.mapping_width": matched.WIDTH,
+        "generator.mapping_layers": matched.MAPPING_LAYERS,
+        "loss.r1_gamma": matched.R1_GAMMA,
+        "loss.d_reg_interval": 1,
+        "schedule.initial_resolution": resolution,
+        "schedule.batch": matched.BATCH,
+        "schedule.lr": matched.LR,
+        "schedule.total_kimg": 1e6,
+        "schedule.tick_kimg": 1e6,
+        "precision": precision,
+    }
+    for network in ("generator", "discriminator"):
+        changes[f"{network}.fmap_base"] = matched.FMAP_BASE
+        changes[f"{network}.fmap_max"] = matched.FMAP_MAX
+    if precision == "defaults":
+        changes["precision"] = "bfloat16" if matched.has_bfloat16() else "float32"
+        changes |= {"loss.lazy": True, "loss.d_reg_interval": 16}
+    return changes
+
+
+def trainer(resolution: int, precision: str, folder: str | Path, **more):
+    """A trainer of the matched architecture on drawn faces.
+
+    Args:
+        resolution, precision: as in `settings`.
+        folder: an empty one, for its data set and its files.
+        more: further changes, `__` for the dot.
+    """
+    from stylegan_tf import config as configs
+    from stylegan_tf.data import records, sources
+    from stylegan_tf.training.trainer import Trainer
+
+    changes = settings(resolution, precision)
+    changes |= {name.replace("__", "."): value for name, value in more.items()}
+    config = configs.update(configs.TrainConfig(), changes)
+    data = Path(folder) / "faces"
+    source = sources.open_source(f"demo:{matched.PICTURES}")
+    records.write(source, data, resolution=max(resolution, 8), workers=1)
+    return Trainer(config, data, Path(folder) / "run")
+
+
+def worker(trainer):
+    """What `pairing.serve` calls: steps by batches seen, whatever a call makes."""
+
+    def work(steps: int) -> None:
+        goal = trainer.state.nimg + steps * matched.BATCH
+        while trainer.state.nimg < goal:
+            metrics = trainer.step()
+        metrics.numpy()
+
+    return work
+
+
+def main() -> None:
+    """Builds, traces and serves."""
+    import pairing
+
+    args = matched.arguments(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = trainer(args.resolution, args.precision, folder)
+        work = worker(ours)
+        work(2)  # the first step has the penalty, the second one may do without
+        cycle = ours.config.loss.d_reg_interval
+        pairing.serve(work, {"macs": macs(ours), "cycle": cycle})
+
+
+def macs(trainer) -> float:
+    """Multiply-adds an image, as counted from the configuration."""
+    from stylegan_tf.training import planning
+
+    return planning.iteration_macs(trainer.config, trainer.phase.resolution)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Worker of `peers.py`: `stylegan2-pytorch` from PyPI, at its own architecture.
+
+A black box behind its documented `Trainer`. The package refuses to start without CUDA;
+here it is told that there is a GPU, and moving a tensor or a module "to the GPU" leaves
+it where it is. Nothing else of it is touched.
+
+    python benchmarks/peer_stylegan2_pytorch.py --resolution=64 --batch=5 --accumulate=6
+"""
+
+import tempfile
+from pathlib import Path
+
+import matched
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+CYCLE = 4  # calls after which its gradient penalty has come round
+
+
+def on_the_cpu() -> None:
+    """Lets code written for one GPU run where there is none."""
+
+    def stay(self, *_, **__):
+        return self
+
+    torch.cuda.is_available = lambda: True
+    torch.cuda.set_device = lambda *_: None
+    torch.Tensor.cuda = torch.nn.Module.cuda = stay
+
+
+def trainer(resolution: int, batch: int, accumulate: int, folder: Path):
+    """Its Trainer, with the defaults of its command line but for the arguments.
+
+    Args:
+        resolution: of the pictures.
+        batch, accumulate: pictures a round, rounds a step.
+        folder: for its data and its files.
+    """
+    on_the_cpu()
+    from stylegan2_pytorch import Trainer
+
+    data = folder / "data"
+    data.mkdir()
+    for i, picture in enumerate(
+        matched.pictures(resolution, 4).reshape(-1, resolution, resolution, 3)
+    ):
+        Image.fromarray(picture).save(data / f"{i}.png")
+    made = Trainer(
+        base_dir=str(folder),
+        results_dir=str(folder / "results"),
+        models_dir=str(folder / "models"),
+        image_size=resolution,
+        batch_size=batch,
+        gradient_accumulate_every=accumulate,
+        lr=2e-4,
+        ttur_mult=1.5,
+        save_every=1 << 30,
+        evaluate_every=1 << 30,
+        num_workers=0,
+    )
+    made.set_data_src(str(data))
+    return made
+
+
+def macs(made, images: int) -> float:
+    """Multiply-adds an image that its convolutions and products execute."""
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(CYCLE):
+            made.train()
+    return counter.get_total_flops() / 2 / CYCLE / images
+
+
+def main() -> None:
+    """Builds, counts and serves."""
+    import pairing
+
+    args = matched.arguments(__doc__, batch=5, accumulate=6)
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        made = trainer(args.resolution, args.batch, args.accumulate, Path(folder))
+        made.train()  # the first one saves a model and draws a sheet
+        images = args.batch * args.accumulate
+        about = {"macs": macs(made, images), "images": images}
+
+        def work(steps: int) -> None:
+            for _ in range(steps):
+                made.train()
+
+        pairing.serve(work, about)
+
+
+if __name__ == "__main__":
+    main()
