@@ -21,7 +21,7 @@ from pathlib import Path
 from absl import flags
 from convert import Folder, paint
 from pairing import Timed, table, timed, write_json
-from replicas import NETWORK, stepper
+from replicas import stepper
 from stylegan_tf_launch import cli
 
 FLAGS = flags.FlagValues()
@@ -67,7 +67,7 @@ def _small(folder: Path) -> list[dict]:
     from stylegan_tf import presets
     from stylegan_tf.data.manifest import Manifest
 
-    rows, changes = [], NETWORK
+    rows, changes = [], None  # the matched network
     if FLAGS.preset:
         changes = presets.PRESETS[FLAGS.preset].changes(64, 1)
     for size in Manifest.load(folder).levels:

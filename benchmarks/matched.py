@@ -34,6 +34,39 @@ def levels(resolution: int, first: int = 4) -> list[int]:
     return [1 << k for k in range(first.bit_length() - 1, resolution.bit_length())]
 
 
+def settings(resolution: int, precision: str = "float32") -> dict:
+    """The matched architecture as changes of `TrainConfig`, by dotted name.
+
+    Args:
+        resolution: of the pictures; nothing grows.
+        precision: "float32" or "bfloat16"; or "defaults", what our users get: bfloat16
+            where the processor computes in it, and the penalty every 16 steps.
+    """
+    changes = {
+        "resolution": max(resolution, 8),  # the smallest model stays at 4x4
+        "schedule.stable_kimg": 1e6,
+        "generator.z_dim": WIDTH,
+        "generator.w_dim": WIDTH,
+        "generator.mapping_width": WIDTH,
+        "generator.mapping_layers": MAPPING_LAYERS,
+        "loss.r1_gamma": R1_GAMMA,
+        "loss.d_reg_interval": 1,
+        "schedule.initial_resolution": resolution,
+        "schedule.batch": BATCH,
+        "schedule.lr": LR,
+        "schedule.total_kimg": 1e6,
+        "schedule.tick_kimg": 1e6,
+        "precision": precision,
+    }
+    for network in ("generator", "discriminator"):
+        changes[f"{network}.fmap_base"] = FMAP_BASE
+        changes[f"{network}.fmap_max"] = FMAP_MAX
+    if precision == "defaults":
+        changes["precision"] = "bfloat16" if has_bfloat16() else "float32"
+        changes |= {"loss.lazy": True, "loss.d_reg_interval": 16}
+    return changes
+
+
 def arguments(description: str, **more) -> argparse.Namespace:
     """The command line of a worker: --resolution, --precision and what it adds.
 

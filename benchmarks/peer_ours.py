@@ -14,44 +14,11 @@ import matched
 matched.before_tensorflow()
 
 
-def settings(resolution: int, precision: str = "float32") -> dict:
-    """The matched architecture as changes of `TrainConfig`, by dotted name.
-
-    Args:
-        resolution: of the pictures; nothing grows.
-        precision: "float32" or "bfloat16"; or "defaults", what our users get: bfloat16
-            where the processor computes in it, and the penalty every 16 steps.
-    """
-    changes = {
-        "resolution": max(resolution, 8),  # the smallest model stays at 4x4
-        "schedule.stable_kimg": 1e6,
-        "generator.z_dim": matched.WIDTH,
-        "generator.w_dim": matched.WIDTH,
-        "generator.mapping_width": matched.WIDTH,
-        "generator.mapping_layers": matched.MAPPING_LAYERS,
-        "loss.r1_gamma": matched.R1_GAMMA,
-        "loss.d_reg_interval": 1,
-        "schedule.initial_resolution": resolution,
-        "schedule.batch": matched.BATCH,
-        "schedule.lr": matched.LR,
-        "schedule.total_kimg": 1e6,
-        "schedule.tick_kimg": 1e6,
-        "precision": precision,
-    }
-    for network in ("generator", "discriminator"):
-        changes[f"{network}.fmap_base"] = matched.FMAP_BASE
-        changes[f"{network}.fmap_max"] = matched.FMAP_MAX
-    if precision == "defaults":
-        changes["precision"] = "bfloat16" if matched.has_bfloat16() else "float32"
-        changes |= {"loss.lazy": True, "loss.d_reg_interval": 16}
-    return changes
-
-
 def trainer(resolution: int, precision: str, folder: str | Path, **more):
     """A trainer of the matched architecture on drawn faces.
 
     Args:
-        resolution, precision: as in `settings`.
+        resolution, precision: as in `matched.settings`.
         folder: an empty one, for its data set and its files.
         more: further changes, `__` for the dot.
     """
@@ -59,7 +26,7 @@ def trainer(resolution: int, precision: str, folder: str | Path, **more):
     from stylegan_tf.data import records, sources
     from stylegan_tf.training.trainer import Trainer
 
-    changes = settings(resolution, precision)
+    changes = matched.settings(resolution, precision)
     changes |= {name.replace("__", "."): value for name, value in more.items()}
     config = configs.update(configs.TrainConfig(), changes)
     data = Path(folder) / "faces"

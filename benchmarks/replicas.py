@@ -11,6 +11,7 @@ threads: wall time is what the cores do and what they wait for, CPU time the wor
 
 from collections.abc import Sequence
 
+import matched
 from absl import flags
 from pairing import Worker, in_turns, serve, table, write_json
 from stylegan_tf_launch import cli
@@ -22,18 +23,6 @@ flags.DEFINE_integer("steps", 3, "Steps a turn.", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 5, "Turns of each.", flag_values=FLAGS)
 flags.DEFINE_string("json", None, "Also write the rows here.", flag_values=FLAGS)
 flags.DEFINE_integer("devices", None, "For the script itself.", flag_values=FLAGS)
-
-WIDTH = 128
-NETWORK = {
-    f"{network}.{name}": value
-    for network in ("generator", "discriminator")
-    for name, value in {"fmap_base": 2048, "fmap_max": WIDTH}.items()
-} | {
-    "generator.z_dim": WIDTH,
-    "generator.w_dim": WIDTH,
-    "generator.mapping_width": WIDTH,
-    "loss.d_reg_interval": 1,
-}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -89,7 +78,7 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
         size: side of the pictures.
         batch: pictures a step.
         count: devices; the process must have as many logical ones.
-        changes: settings of the run, by dotted name; `NETWORK` if not given.
+        changes: settings of the run, by dotted name; those of `matched` if not given.
     """
     import numpy as np
     import tensorflow as tf
@@ -100,8 +89,8 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
     from stylegan_tf.training.trainer import make_networks
 
     final = max(size, 8)  # the smallest that a network can have
-    sizes = {"generator.resolution": final, "discriminator.resolution": final}
-    config = configs.update(configs.TrainConfig(), (changes or NETWORK) | sizes)
+    changes = matched.settings(size) if changes is None else changes
+    config = configs.update(configs.TrainConfig(), changes | {"resolution": final})
     strategy = devices.make_strategy("one" if count == 1 else "mirrored")
     with strategy.scope():
         networks = make_networks(config)

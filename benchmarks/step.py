@@ -12,6 +12,7 @@ paper's step; `lazy` leaves R1 out, as 15 of 16 steps do with d_reg_interval=16.
 
 from collections.abc import Callable, Sequence
 
+import matched
 from absl import flags
 from pairing import Timed, in_turns, table, timed
 from stylegan_tf_launch import cli
@@ -84,13 +85,10 @@ def measure(resolution: int, precision: str) -> list[tuple]:
 
 
 def _config(resolution: int, precision: str, changes: dict):
-    from stylegan_tf import config, presets
+    from stylegan_tf import config
 
-    width = presets.both("fmap_base", 2048) | presets.both("fmap_max", 128)
-    narrow = dict.fromkeys(("z_dim", "w_dim", "mapping_width"), 128)
-    narrow = {f"generator.{name}": value for name, value in narrow.items()}
-    more = {"resolution": resolution, "precision": precision}
-    return config.update(config.TrainConfig(), width | narrow | more | changes)
+    changes = matched.settings(resolution, precision) | changes
+    return config.update(config.TrainConfig(), changes)
 
 
 def _without_penalty(config):

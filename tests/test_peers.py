@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import matched  # noqa: E402
 import pairing  # noqa: E402
 import peer_keras  # noqa: E402
-import peer_ours  # noqa: E402
 import peers  # noqa: E402
 
 SIZE = 8
@@ -28,7 +27,7 @@ ROW = {"peer", "resolution", "precision", "images_per_second", "ratio"}
 @pytest.fixture(scope="module")
 def nets():
     """Ours at 8x8, every weight drawn but those of the noise."""
-    nets = make_networks(update(TrainConfig(), peer_ours.settings(SIZE)))
+    nets = make_networks(update(TrainConfig(), matched.settings(SIZE)))
     rng = np.random.default_rng(0)
     for model in (nets.generator, nets.discriminator):
         for v in model.trainable_variables:
@@ -53,7 +52,7 @@ def ours(nets) -> tuple[list, list]:
 
 @pytest.mark.parametrize("size", [4, 8, 32, 64])
 def test_channels_are_ours(size):
-    config = update(TrainConfig(), peer_ours.settings(size))
+    config = update(TrainConfig(), matched.settings(size))
     for r in matched.levels(size):
         assert matched.fmaps(r) == config.generator.fmaps(r)
         assert matched.fmaps(r) == config.discriminator.fmaps(r)
@@ -69,7 +68,7 @@ def test_channels_are_ours(size):
 
 
 def test_defaults_are_lazy():
-    config = update(TrainConfig(), peer_ours.settings(32, "defaults"))
+    config = update(TrainConfig(), matched.settings(32, "defaults"))
     assert config.loss.d_reg_interval == 16
     half = config.precision == "bfloat16"
     assert half == matched.has_bfloat16()
