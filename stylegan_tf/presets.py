@@ -62,6 +62,7 @@ def _demo(resolution: int, devices: int) -> dict:
         "generator.mapping_width": 64,
         "loss.r1_gamma": 4.0 * (resolution / 32) ** 2,
         "loss.d_reg_interval": 4,
+        "loss.reuse_fakes": True,
         "schedule.stable_kimg": 6.0,
         "schedule.fade_kimg": 4.0,
         "schedule.total_kimg": float(kimg.get(resolution, 200)),
@@ -69,6 +70,7 @@ def _demo(resolution: int, devices: int) -> dict:
         "schedule.lr": 0.003,
         "schedule.tick_kimg": 2.0,
         "ema_kimg": 1.0,
+        "precision": "auto",
         "snapshot_ticks": 4,
     }
 
@@ -150,6 +152,7 @@ def _demo_stylegan2(resolution: int, devices: int) -> dict:
         "schedule.batch": 16,
         "schedule.tick_kimg_at": {},
         "loss.d_reg_interval": 16,
+        "precision": "float32",
         "mirror": False,
     }
 

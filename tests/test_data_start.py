@@ -3,22 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-from stylegan_tf_launch import cli
-
-
-def test_hidden_packages_come_back(monkeypatch):
-    monkeypatch.delitem(sys.modules, "wave", raising=False)
-    with cli.hidden("wave", "json"):
-        with pytest.raises(ImportError):
-            import wave
-        import json  # was there before
-
-        assert json.loads("1") == 1
-    import wave
-
-    assert wave.open
-
 
 def test_tensorflow_is_loaded_without_them_and_they_after_it():
     code = """

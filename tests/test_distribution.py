@@ -275,3 +275,43 @@ def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkey
     trainer.state.save()
     assert not trainer.reports
     assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------
+# Precision
+
+
+@pytest.mark.parametrize(
+    "flags, gpus, expected",
+    [
+        ("flags : fma avx512f avx512_bf16", [], "bfloat16"),
+        ("flags : fma amx_bf16", [], "bfloat16"),
+        ("flags : fma avx512f", [], "float32"),
+        (None, [], "float32"),
+        ("flags : avx512_bf16", ["GPU:0"], "float32"),
+    ],
+)
+def test_auto_is_bfloat16_where_the_processor_has_it(
+    monkeypatch, flags, gpus, expected
+):
+    def read(self, **_):
+        if flags is None:
+            raise FileNotFoundError(str(self))
+        return flags
+
+    monkeypatch.setattr(devices.Path, "read_text", read)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: gpus)
+    assert devices.settled("auto") == expected
+    assert devices.settled("float32") == "float32"
+
+
+def test_a_run_settles_its_precision(pictures, monkeypatch):
+    monkeypatch.setattr(devices, "_multiplies_in_bfloat16", lambda: True)
+    request = Request(changes={"data": str(pictures)}, preset="demo")
+    config, _ = session.settle(request, devices.make_strategy("one"))
+    assert config.precision == "bfloat16"
+    asked = {"data": str(pictures), "precision": "float32"}
+    request = Request(changes=asked, preset="demo")
+    assert session.settle(request, devices.make_strategy("one"))[0].precision == (
+        "float32"
+    )

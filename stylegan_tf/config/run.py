@@ -8,7 +8,7 @@ from stylegan_tf.errors import UserError
 
 GENERATOR_LOSSES = ("logistic_nonsaturating", "logistic_saturating", "wasserstein")
 DISCRIMINATOR_LOSSES = ("logistic", "wasserstein", "hinge")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 JIT = ("off", "on", "auto")
 AUGMENTATIONS = ("none", "diffaugment", "ada")
 POLICIES = ("color", "translation", "cutout")
@@ -144,7 +144,7 @@ class TrainConfig:
     ema_rampup: float = 0.0  # the half-life is at most this share of the images seen
     accumulate: int = 1  # rounds a step is split into, to fit a small device
     recompute: bool = False  # less memory: gradients compute maps again
-    precision: str = "float32"
+    precision: str = "float32"  # "auto" is settled by the device, see `devices`
     jit: str = "off"  # compile the step by XLA; "auto" times one, and keeps the faster
     seed: int = 0
     deterministic: bool = False

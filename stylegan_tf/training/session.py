@@ -167,6 +167,8 @@ def settle(
         config = _from_model(request, init, base, shape)
     else:
         config = _combined(request, base, shape)
+    precision = devices.settled(config.precision)
+    config = configs.update(config, {"precision": precision})
     _check_devices(config, strategy.num_replicas_in_sync)
     if config.metrics:
         suite.parse(config.metrics)
