@@ -19,8 +19,9 @@ def settings(resolution: int, precision: str = "float32") -> dict:
 
     Args:
         resolution: of the pictures; nothing grows.
-        precision: "float32" or "bfloat16"; or "defaults", what our users get: bfloat16
-            where the processor computes in it, and the penalty every 16 steps.
+        precision: "float32" or "bfloat16"; or "defaults", what we would choose:
+            bfloat16 where the processor computes in it, the penalty every 16 steps,
+            one pass of G for both steps.
     """
     changes = {
         "resolution": max(resolution, 8),  # the smallest model stays at 4x4
@@ -43,25 +44,26 @@ def settings(resolution: int, precision: str = "float32") -> dict:
         changes[f"{network}.fmap_max"] = matched.FMAP_MAX
     if precision == "defaults":
         changes["precision"] = "bfloat16" if matched.has_bfloat16() else "float32"
-        changes |= {"loss.lazy": True, "loss.d_reg_interval": 16}
+        changes |= {"loss.d_reg_interval": 16, "loss.reuse_fakes": True}
     return changes
 
 
-def trainer(resolution: int, precision: str, folder: str | Path, **more):
+def trainer(
+    resolution: int, precision: str, folder: str | Path, changes: dict | None = None
+):
     """A trainer of the matched architecture on drawn faces.
 
     Args:
         resolution, precision: as in `settings`.
         folder: an empty one, for its data set and its files.
-        more: further changes, `__` for the dot.
+        changes: further ones, by dotted name.
     """
     from stylegan_tf import config as configs
     from stylegan_tf.data import records, sources
     from stylegan_tf.training.trainer import Trainer
 
-    changes = settings(resolution, precision)
-    changes |= {name.replace("__", "."): value for name, value in more.items()}
-    config = configs.update(configs.TrainConfig(), changes)
+    wanted = settings(resolution, precision) | (changes or {})
+    config = configs.update(configs.TrainConfig(), wanted)
     data = Path(folder) / "faces"
     source = sources.open_source(f"demo:{matched.PICTURES}")
     records.write(source, data, resolution=max(resolution, 8), workers=1)
@@ -84,9 +86,10 @@ def main() -> None:
     """Builds, traces and serves."""
     import pairing
 
-    args = matched.arguments(__doc__)
+    args = matched.arguments(__doc__, set="")
+    changes = dict(pair.split("=", 1) for pair in args.set.split())
     with tempfile.TemporaryDirectory() as folder:
-        ours = trainer(args.resolution, args.precision, folder)
+        ours = trainer(args.resolution, args.precision, folder, changes)
         work = worker(ours)
         work(2)  # the first step has the penalty, the second one may do without
         cycle = ours.config.loss.d_reg_interval
