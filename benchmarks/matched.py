@@ -39,8 +39,9 @@ def settings(resolution: int, precision: str = "float32") -> dict:
 
     Args:
         resolution: of the pictures; nothing grows.
-        precision: "float32" or "bfloat16"; or "defaults", what our users get: bfloat16
-            where the processor computes in it, and the penalty every 16 steps.
+        precision: "float32" or "bfloat16"; or "defaults", what we would choose:
+            bfloat16 where the processor computes in it, the penalty every 16 steps,
+            one pass of G for both steps.
     """
     changes = {
         "resolution": max(resolution, 8),  # the smallest model stays at 4x4
@@ -63,7 +64,7 @@ def settings(resolution: int, precision: str = "float32") -> dict:
         changes[f"{network}.fmap_max"] = FMAP_MAX
     if precision == "defaults":
         changes["precision"] = "bfloat16" if has_bfloat16() else "float32"
-        changes |= {"loss.lazy": True, "loss.d_reg_interval": 16}
+        changes |= {"loss.d_reg_interval": 16, "loss.reuse_fakes": True}
     return changes
 
 

@@ -14,21 +14,22 @@ import matched
 matched.before_tensorflow()
 
 
-def trainer(resolution: int, precision: str, folder: str | Path, **more):
+def trainer(
+    resolution: int, precision: str, folder: str | Path, changes: dict | None = None
+):
     """A trainer of the matched architecture on drawn faces.
 
     Args:
         resolution, precision: as in `matched.settings`.
         folder: an empty one, for its data set and its files.
-        more: further changes, `__` for the dot.
+        changes: further ones, by dotted name.
     """
     from stylegan_tf import config as configs
     from stylegan_tf.data import records, sources
     from stylegan_tf.training.trainer import Trainer
 
-    changes = matched.settings(resolution, precision)
-    changes |= {name.replace("__", "."): value for name, value in more.items()}
-    config = configs.update(configs.TrainConfig(), changes)
+    wanted = matched.settings(resolution, precision) | (changes or {})
+    config = configs.update(configs.TrainConfig(), wanted)
     data = Path(folder) / "faces"
     source = sources.open_source(f"demo:{matched.PICTURES}")
     records.write(source, data, resolution=max(resolution, 8), workers=1)
@@ -51,9 +52,10 @@ def main() -> None:
     """Builds, traces and serves."""
     import pairing
 
-    args = matched.arguments(__doc__)
+    args = matched.arguments(__doc__, set="")
+    changes = dict(pair.split("=", 1) for pair in args.set.split())
     with tempfile.TemporaryDirectory() as folder:
-        ours = trainer(args.resolution, args.precision, folder)
+        ours = trainer(args.resolution, args.precision, folder, changes)
         work = worker(ours)
         work(2)  # the first step has the penalty, the second one may do without
         cycle = ours.config.loss.d_reg_interval

@@ -3,6 +3,7 @@
     python benchmarks/peers.py --resolutions=32 --precisions=float32
     python benchmarks/peers.py --peers=pytorch,keras --json=peers.json
     python benchmarks/peers.py --peers=stylegan2-pytorch --precisions=float32,defaults
+    python benchmarks/peers.py --set=loss.reuse_fakes=true
 
 A peer is a program of its own; one works at a time, and what counts are medians of
 turns. `pytorch` and `keras` are a plain PyTorch and a plain Keras StyleGAN, written for
@@ -12,10 +13,11 @@ one of G. `stylegan2-pytorch` is the package of that name at its own architectur
 is another: its ratio is that of multiply-adds a second, each by what it executes, but
 in `defaults` that of images a second.
 
-Precisions: float32, bfloat16, and `defaults`: each as its users run it. Ours is then
-bfloat16 where the processor has it, with R1 every 16 steps; the plain ones are float32
-with R1 in every step, stylegan2-pytorch has batches of 5, six rounds a step. The peers
-need packages: pip install -e ".[peers]".
+Precisions: float32, bfloat16, and `defaults`, what each would choose. Ours is then
+bfloat16 where the processor has it, with R1 every 16 steps and one pass of G for both
+steps; the plain ones are float32 with R1 in every step; stylegan2-pytorch has its
+command line's batches of 5, six rounds a step. Elsewhere the work is the same, step by
+step, unless --set changes ours. The peers need packages: pip install -e ".[peers]".
 """
 
 import sys
@@ -45,6 +47,9 @@ flags.DEFINE_list(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "set", [], "A setting of ours, as in launch/train.py.", flag_values=FLAGS
+)
 flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
 
 OURS = "ours"
@@ -118,7 +123,13 @@ def by_operations(name: str, precision: str) -> bool:
     return name in PEERS and PEERS[name].own and precision != "defaults"
 
 
-def compare(names: Sequence[str], size: int, precision: str, rounds: int) -> list:
+def compare(
+    names: Sequence[str],
+    size: int,
+    precision: str,
+    rounds: int,
+    changes: Sequence[str] = (),
+) -> list:
     """Rows of the table, and of the JSON file, of one size and precision.
 
     Args:
@@ -126,12 +137,14 @@ def compare(names: Sequence[str], size: int, precision: str, rounds: int) -> lis
         size: of the pictures.
         precision: float32, bfloat16 or defaults.
         rounds: turns of each.
+        changes: of our settings, name=value.
     """
     names = [name for name in names if precision in PEERS[name].precisions]
     if not names:
         return []
     with ExitStack() as stack:
-        workers = {OURS: ("peer_ours.py", (f"--precision={precision}",))}
+        own = f"--precision={precision}", f"--set={' '.join(changes)}"
+        workers = {OURS: ("peer_ours.py", own)}
         workers |= {n: (PEERS[n].script, PEERS[n].arguments[precision]) for n in names}
         for name, (script, arguments) in workers.items():
             print(f"{name}, {size}x{size}, {precision} ...", file=sys.stderr)
@@ -206,7 +219,7 @@ def main(argv: Sequence[str]) -> int:
                 [n for n in names if not PEERS[n].own],
                 [n for n in names if PEERS[n].own],
             ):
-                found += compare(some, size, precision, FLAGS.rounds)
+                found += compare(some, size, precision, FLAGS.rounds, FLAGS.set)
                 pairing.write_json(FLAGS.json, [row for row, _ in found])
     print(pairing.table(COLUMNS, [line(row, ours) for row, ours in found]))
     return 0
