@@ -186,6 +186,7 @@ def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
     settings = {k: v for k, v in settings.items() if not k.endswith(".resolution")}
     flags = [f"--set={k}={json.dumps(v)}" for k, v in settings.items()]
     flags += [f"--data={pictures}", f"--out={out}", "--resolution=8", f"--init={init}"]
+    flags += ["--precision=float32"]  # what is compared is the sums of two workers
     ports = free_ports(2)
     workers = [launch(i, ports, flags) for i in range(2)]
     said = [worker.communicate(timeout=900)[0] for worker in workers]

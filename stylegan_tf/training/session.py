@@ -167,8 +167,6 @@ def settle(
         config = _from_model(request, init, base, shape)
     else:
         config = _combined(request, base, shape)
-    precision = devices.settled(config.precision)
-    config = configs.update(config, {"precision": precision})
     _check_devices(config, strategy.num_replicas_in_sync)
     if config.metrics:
         suite.parse(config.metrics)
@@ -184,7 +182,9 @@ def _combined(
     if not int(flat["generator.mapping_layers"]):  # w is what goes into the mapping
         twice = 2 if shape["classes"] else 1
         brought["generator.w_dim"] = int(flat["generator.z_dim"]) * twice
-    return configs.update(base, brought | shape | request.changes)
+    config = configs.update(base, brought | shape | request.changes)
+    precision = devices.settled(config.precision)
+    return configs.update(config, {"precision": precision})
 
 
 def _brought(request: Request, origin: Origin, level: int) -> dict:
