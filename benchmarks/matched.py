@@ -69,7 +69,9 @@ def settings(resolution: int, precision: str = "float32") -> dict:
 
 
 def arguments(description: str, **more) -> argparse.Namespace:
-    """The command line of a worker: --resolution, --precision and what it adds.
+    """The command line of a worker: --resolution, --precision, --maps, what it adds.
+
+    --maps makes the networks of this process narrower than `FMAP_MAX` and `WIDTH`.
 
     Args:
         description: of the script.
@@ -78,9 +80,18 @@ def arguments(description: str, **more) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--maps", type=int, default=FMAP_MAX)
     for name, default in more.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
-    return parser.parse_args()
+    args = parser.parse_args()
+    narrow(args.maps)
+    return args
+
+
+def narrow(maps: int) -> None:
+    """Makes z, w, the mapping and the widest blocks of this process `maps` wide."""
+    global FMAP_MAX, WIDTH
+    FMAP_MAX = WIDTH = maps
 
 
 def missing(packages: tuple[str, ...]) -> str | None:

@@ -282,3 +282,34 @@ def test_the_script_writes_its_rows(monkeypatch, tmp_path, capsys):
     assert "| keras | 64x64 | float32 | 8 | 16 | 2.00 | images/s |" in (
         capsys.readouterr().out
     )
+
+
+def test_early_compares_the_loops_at_each_width(monkeypatch, tmp_path, capsys):
+    import early
+
+    def worker(script, arguments):
+        wide = "--maps=128" in arguments
+        assert "--resolution=8" in arguments
+        assert ("--fit=1" in arguments) == (script == "peer_keras.py")
+        if script == "peer_ours.py":
+            assert "--set=loss.reuse_fakes=true seed=3" in arguments
+        return Machine((4.0 if wide else 1.0) * (1 + 4 * (script == "peer_keras.py")))
+
+    monkeypatch.setattr(pairing, "Worker", worker)
+    path = tmp_path / "rows.json"
+    settings = ["--set=loss.reuse_fakes=true", "--set=seed=3"]
+    early.FLAGS(["early.py", "--resolutions=8", f"--json={path}", *settings])
+    assert early.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == ["| 8x8 | 64 | 3.2 | 16 | 5 |", "| 8x8 | 128 | 0.8 | 4 | 5 |"]
+    assert [set(row) for row in json.loads(path.read_text())] == [ROW, ROW]
+
+
+def test_a_worker_may_be_narrower(monkeypatch):
+    monkeypatch.setattr(matched, "FMAP_MAX", matched.FMAP_MAX)  # put back afterwards
+    monkeypatch.setattr(matched, "WIDTH", matched.WIDTH)
+    monkeypatch.setattr(sys, "argv", ["worker", "--resolution=8", "--maps=32"])
+    args = matched.arguments("A worker.", fit=0)
+    assert (args.resolution, args.precision, args.fit) == (8, "float32", 0)
+    config = update(TrainConfig(), peer_ours.settings(8))
+    assert config.generator.fmaps(8) == config.generator.w_dim == matched.fmaps(8) == 32
