@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import tiny
 
-from stylegan_tf import presets
+from stylegan_tf import presets, recompute
 from stylegan_tf.config import levels, update
 from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
@@ -153,6 +153,10 @@ def test_bfloat16_halves_all_maps_but_statistics():
 
     whole, half = activations(), activations(precision="bfloat16")
     assert whole / 2 < half < 0.65 * whole
+
+
+def test_sizes_are_those_of_recompute():
+    assert (planning.LEAST, planning.LARGE) == (recompute.LEAST, recompute.LARGE)
 
 
 def test_recomputing_halves_the_maps_of_large_pictures():

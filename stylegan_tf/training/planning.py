@@ -101,7 +101,7 @@ def remaining_macs(config: TrainConfig, nimg: int, devices: int = 1) -> float:
 #     filter, bias, sum   nothing
 #
 # and R1 keeps the slopes in the convolutions' outputs besides. With `recompute` only
-# the ends of the stretches in `networks/` are kept.
+# the ends of the stretches in `networks/` are kept, and D's gradients are two sets.
 
 
 class Maps(NamedTuple):
@@ -128,15 +128,17 @@ KEPT_BY_D = {"residual": Maps(2, 5, 3), "dcgan": Maps(0, 1.5, 1.5)}
 # Recomputed: G's convolutions and what leaves a block; D's convolutions.
 AGAIN_BY_G = {"stylegan": Maps(0, 3, 3), "dcgan": KEPT_BY_G["dcgan"]}
 AGAIN_BY_D = {"residual": Maps(1, 3, 3), "dcgan": KEPT_BY_D["dcgan"]}
-IN_HAND = 6  # maps of the largest layer that its own derivative works on
+LEAST, LARGE = 32, 256  # of recompute.py, which needs TensorFlow
+# Maps of the largest layer that its own derivative works on, kept or recomputed.
+IN_HAND, IN_HAND_AGAIN = 6, 8
 
 
-def _maps(c, recompute: bool) -> Maps:
+def _maps(c, again: bool) -> Maps:
     if isinstance(c, GeneratorConfig):
-        table = AGAIN_BY_G if recompute else KEPT_BY_G
-        return table.get(c.architecture, Maps(0, 2, 4) if recompute else Maps(0, 8, 8))
-    table = AGAIN_BY_D if recompute else KEPT_BY_D
-    return table.get(c.architecture, Maps(1, 2, 2) if recompute else Maps(2, 4, 2))
+        table = AGAIN_BY_G if again else KEPT_BY_G
+        return table.get(c.architecture, Maps(0, 2, 4) if again else Maps(0, 8, 8))
+    table = AGAIN_BY_D if again else KEPT_BY_D
+    return table.get(c.architecture, Maps(1, 2, 2) if again else Maps(2, 4, 2))
 
 
 def _kept(config: TrainConfig, c, resolution: int) -> tuple[float, float]:
@@ -147,10 +149,22 @@ def _kept(config: TrainConfig, c, resolution: int) -> tuple[float, float]:
     kept = slopes = 0.0
     for r in levels(resolution):
         h, w = c.shape(r)
-        kept += h * w * (c.fmaps(r) * wide + c.channels * BYTES)
-        slopes += h * w * c.fmaps(r) * maps.slopes * size
+        here = h * w * c.fmaps(r)
+        kept += h * w * c.channels * BYTES
+        if _in_parts(config, c, r):  # D's block leaves its maps at the next level
+            kept += here * size if isinstance(c, GeneratorConfig) else 0
+            continue
+        kept += here * wide
+        slopes += here * maps.slopes * size
+    entrance = 0 if _in_parts(config, c, resolution) else maps.entrance
     h, w = c.shape(resolution)
-    return kept + h * w * c.fmaps(resolution) * maps.entrance * size, slopes
+    return kept + h * w * c.fmaps(resolution) * entrance * size, slopes
+
+
+def _in_parts(config: TrainConfig, c, resolution: int) -> bool:
+    """Whether a block's inside is computed again, in parts of the batch."""
+    large = min(c.shape(resolution)) >= LARGE
+    return config.recompute and large and c.architecture != "dcgan"
 
 
 def _in_hand(config: TrainConfig, resolution: int) -> float:
@@ -160,7 +174,7 @@ def _in_hand(config: TrainConfig, resolution: int) -> float:
     for c in (config.generator, config.discriminator):
         sides = [(c.shape(r), c.fmaps(r)) for r in levels(resolution)]
         largest = max(largest, *(h * w * maps for (h, w), maps in sides))
-    return IN_HAND * largest * size
+    return (IN_HAND_AGAIN if config.recompute else IN_HAND) * largest * size
 
 
 def _activations(config: TrainConfig, resolution: int) -> float:
@@ -205,7 +219,7 @@ def memory_bytes(
     return {
         "weights": (2 * g + d) * BYTES,
         "optimizer": 2 * (g + d) * BYTES,
-        "gradients": max(g, d) * BYTES,
+        "gradients": max(g, 2 * d if config.recompute else d) * BYTES,
         "activations": share * _activations(config, resolution),
     }
 
