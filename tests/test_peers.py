@@ -311,5 +311,5 @@ def test_a_worker_may_be_narrower(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["worker", "--resolution=8", "--maps=32"])
     args = matched.arguments("A worker.", fit=0)
     assert (args.resolution, args.precision, args.fit) == (8, "float32", 0)
-    config = update(TrainConfig(), peer_ours.settings(8))
+    config = update(TrainConfig(), matched.settings(8))
     assert config.generator.fmaps(8) == config.generator.w_dim == matched.fmaps(8) == 32
