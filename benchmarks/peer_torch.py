@@ -141,12 +141,12 @@ class Generator(nn.Module):
 
     def forward(self, z, z2, cutoff: int):
         w, w2 = self.styles(torch.cat([z, z2])).chunk(2)
-        ws = [w if i < cutoff else w2 for i in range(2 * len(self.blocks))]
-        return self.synthesis(ws)
+        below = torch.arange(2 * len(self.blocks)) < cutoff
+        return self.synthesis(torch.where(below[:, None, None], w, w2))
 
-    def synthesis(self, ws: list):
-        """Styles, one [N, 128] a layer -> pictures."""
-        x = None
+    def synthesis(self, ws):
+        """Styles [layers, N, 128] -> pictures."""
+        x, ws = None, ws.unbind()
         for i, block in enumerate(self.blocks):
             x = block(x, *ws[2 * i : 2 * i + 2])
         return self.to_rgb(x).float()

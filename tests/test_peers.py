@@ -313,3 +313,24 @@ def test_a_worker_may_be_narrower(monkeypatch):
     assert (args.resolution, args.precision, args.fit) == (8, "float32", 0)
     config = update(TrainConfig(), matched.settings(8))
     assert config.generator.fmaps(8) == config.generator.w_dim == matched.fmaps(8) == 32
+
+
+def test_operations_of_a_step_are_counted_with_the_penalty():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    import peer_stylegan2_pytorch
+    import peer_torch
+
+    step = peer_torch.Step(8)
+    images = torch.from_numpy(matched.pictures(8, 1)[0]).movedim(-1, 1)
+
+    class Made:
+        def train(self):
+            step(images)
+
+    counted = peer_stylegan2_pytorch.macs(Made(), matched.BATCH)
+    # Two 3 x 3 convolutions at 8 x 8 and one at 4 x 4, and D's dense layer; not fused.
+    # D's step passes G once and D nine times, G's step G three times and D twice.
+    maps = matched.fmaps(8)
+    g = 9 * maps**2 * (2 * 64 + 16)
+    d = g + 16 * maps * maps
+    assert counted == pytest.approx(4 * g + 11 * d, rel=0.05)
