@@ -64,10 +64,17 @@ def trainer(resolution: int, batch: int, accumulate: int, folder: Path):
     return made
 
 
-class Operations(TorchDispatchMode):
-    """Counts floating-point operations, as `FlopCounterMode` does.
+def of_convolution(x, kernel, out, transposed: bool) -> int:
+    """Multiply-adds: one row of the kernel a pixel that comes out, or that goes in."""
+    pixels = x if transposed else out
+    return pixels.numel() * kernel[0].numel()
 
-    That one's hooks into modules do not bear a gradient that is differentiated.
+
+class Operations(TorchDispatchMode):
+    """Counts multiply-adds of convolutions, their gradients, and products.
+
+    `FlopCounterMode` would, but its hooks into modules do not bear a gradient that is
+    differentiated, and the gradient of a kernel in groups it counts as one of all maps.
     """
 
     total = 0
@@ -75,9 +82,14 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = function(*args, **kwargs)
-        count = flop_registry.get(function.overloadpacket)
-        if count:
-            self.total += count(*args, **kwargs, out_val=out)
+        packet, aten = function.overloadpacket, torch.ops.aten
+        if packet == aten.convolution:
+            self.total += of_convolution(args[0], args[1], out, args[6])
+        elif packet == aten.convolution_backward:
+            once = of_convolution(args[1], args[2], args[0], args[7])
+            self.total += once * sum(args[10][:2])  # of the input, of the kernel
+        elif packet in flop_registry:
+            self.total += flop_registry[packet](*args, **kwargs, out_val=out) // 2
         return out
 
 
@@ -86,7 +98,7 @@ def macs(made, images: int) -> float:
     with Operations() as counter:
         for _ in range(CYCLE):
             made.train()
-    return counter.total / 2 / CYCLE / images
+    return counter.total / CYCLE / images
 
 
 def main() -> None:

@@ -334,3 +334,18 @@ def test_operations_of_a_step_are_counted_with_the_penalty():
     g = 9 * maps**2 * (2 * 64 + 16)
     d = g + 16 * maps * maps
     assert counted == pytest.approx(4 * g + 11 * d, rel=0.05)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_operations_of_groups_are_those_of_their_maps(transposed):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    import peer_stylegan2_pytorch
+
+    conv = getattr(torch.nn, "ConvTranspose2d" if transposed else "Conv2d")
+    layer = conv(8, 8, 3, stride=2, padding=1, groups=4)
+    x = torch.randn(2, 8, 8, 8, requires_grad=True)
+    with peer_stylegan2_pytorch.Operations() as counted:
+        y = layer(x)
+        y.sum().backward()
+    pixels = 2 * (x if transposed else y)[0, 0].numel()
+    assert counted.total == 3 * pixels * 8 * 9 * 8 // 4  # forward, and two gradients
