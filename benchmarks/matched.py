@@ -8,7 +8,6 @@ resolution: nothing grows. Standard library only: workers without TensorFlow rea
 import argparse
 import importlib.util
 import os
-from pathlib import Path
 
 BATCH = 16
 WIDTH = 128  # z, w and the layers of the mapping
@@ -34,6 +33,17 @@ def levels(resolution: int, first: int = 4) -> list[int]:
     return [1 << k for k in range(first.bit_length() - 1, resolution.bit_length())]
 
 
+def networks() -> dict:
+    """The widths of G and D, at any resolution, as changes of `TrainConfig`."""
+    changes = {"generator.mapping_layers": MAPPING_LAYERS}
+    for name in ("z_dim", "w_dim", "mapping_width"):
+        changes[f"generator.{name}"] = WIDTH
+    for network in ("generator", "discriminator"):
+        changes[f"{network}.fmap_base"] = FMAP_BASE
+        changes[f"{network}.fmap_max"] = FMAP_MAX
+    return changes
+
+
 def settings(resolution: int, precision: str = "float32") -> dict:
     """The matched architecture as changes of `TrainConfig`, by dotted name.
 
@@ -46,10 +56,6 @@ def settings(resolution: int, precision: str = "float32") -> dict:
     changes = {
         "resolution": max(resolution, 8),  # the smallest model stays at 4x4
         "schedule.stable_kimg": 1e6,
-        "generator.z_dim": WIDTH,
-        "generator.w_dim": WIDTH,
-        "generator.mapping_width": WIDTH,
-        "generator.mapping_layers": MAPPING_LAYERS,
         "loss.r1_gamma": R1_GAMMA,
         "loss.d_reg_interval": 1,
         "schedule.initial_resolution": resolution,
@@ -58,12 +64,11 @@ def settings(resolution: int, precision: str = "float32") -> dict:
         "schedule.total_kimg": 1e6,
         "schedule.tick_kimg": 1e6,
         "precision": precision,
-    }
-    for network in ("generator", "discriminator"):
-        changes[f"{network}.fmap_base"] = FMAP_BASE
-        changes[f"{network}.fmap_max"] = FMAP_MAX
+    } | networks()
     if precision == "defaults":
-        changes["precision"] = "bfloat16" if has_bfloat16() else "float32"
+        from stylegan_tf.training import devices  # our worker has TensorFlow
+
+        changes["precision"] = devices.settled("auto")
         changes |= {"loss.d_reg_interval": 16, "loss.reuse_fakes": True}
     return changes
 
@@ -114,12 +119,3 @@ def pictures(resolution: int, batches: int, seed: int = 0):
 
     shape = (batches, BATCH, resolution, resolution, 3)
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16 (Linux; elsewhere assumed not)."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

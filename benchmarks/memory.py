@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import matched
 import pairing
 from absl import flags
 from stylegan_tf_launch import cli
@@ -32,8 +33,6 @@ NETWORKS = {
     "paper256": ("paper256", 256, (64, 128, 256), 4, {}),
     "demo-stylegan2": ("demo-stylegan2", 32, (32,), 16, {}),
 }
-MATCHED = {"fmap_base": 2048, "fmap_max": 128}
-WIDTHS = ("generator.z_dim", "generator.w_dim", "generator.mapping_width")
 COLUMNS = ("network", "size", "batch", "precision", "recompute", "base", "predicted")
 COLUMNS += ("measured", "measured / predicted", "program", "held", "live", "above base")
 
@@ -74,11 +73,7 @@ def _measured(network: str, size: int, precision: str, again: bool) -> dict:
     changes = changes | {"schedule.batch": batch, "schedule.batch_at": {}}
     changes |= {"precision": precision, "recompute": again}
     if network == "matched":
-        changes |= {"loss.d_reg_interval": 1} | dict.fromkeys(WIDTHS, 128)
-        for name, value in MATCHED.items():
-            changes |= {
-                f"{net}.{name}": value for net in ("generator", "discriminator")
-            }
+        changes |= matched.networks() | {"loss.d_reg_interval": 1}
     task = {"preset": preset, "final": final, "size": size, "changes": changes}
     task |= {"steps": FLAGS.steps}
     script = Path(__file__).with_name("memory_worker.py")

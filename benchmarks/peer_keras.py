@@ -148,9 +148,7 @@ class PixelNorm(layers.Layer):
 def mapping() -> keras.Model:
     """z [N, 128] -> w [N, 128], float32."""
     x = z = keras.Input((matched.WIDTH,), matched.BATCH)
-    x = layers.Lambda(
-        lambda z: z * ops.rsqrt(ops.mean(z * z, -1, keepdims=True) + 1e-8)
-    )(x)
+    x = PixelNorm()(x)
     for _ in range(matched.MAPPING_LAYERS):
         x = EqualizedDense(matched.WIDTH, lrmul=matched.MAPPING_LRMUL, dtype="float32")(
             x

@@ -14,8 +14,6 @@ demo's network at every resolution to 64 on this machine, takes rate and overhea
 the largest and the smallest, and compares the rest with what the model says.
 """
 
-import statistics
-import time
 from collections.abc import Sequence
 
 import pairing
@@ -138,46 +136,23 @@ def validate(repeats: int) -> str:
 
 def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
     """Seconds of a step at each size, a mean of those with a penalty and without."""
-    import numpy as np
-    import tensorflow as tf
-
     from stylegan_tf.training import planning, trainer
-    from stylegan_tf.training.step import Due, Step
+    from stylegan_tf.training.compiling import one_step
+    from stylegan_tf.training.step import Due
 
     nets = trainer.make_networks(config)
-    strategy = tf.distribute.get_strategy()
     every = config.loss.d_reg_interval
-    clock = {
-        "nimg": tf.constant(1000, tf.int64),
-        "alpha": tf.constant(0.5),
-        "lr": tf.constant(0.0),
-        "p": tf.constant(0.0),
-    }
 
-    def program(size: int, penalty: bool):
+    def turn(size: int, penalty: bool):
         batch = planning.batch_at(config, size)
-        step = Step(nets, config, size, batch, due=Due(penalty, False))
-        shape = (batch, *config.generator.shape(size), config.generator.channels)
-        faces = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-        inputs = tf.constant(faces), tf.zeros([batch, 0]), clock
-        traced = tf.function(lambda: strategy.run(step, args=inputs), autograph=False)
-        function = traced.get_concrete_function()
-        function()
-        return lambda: function().numpy()
+        step = one_step(config, size, batch, Due(penalty, False), nets)
+        step()
+        return lambda: pairing.timed(step)
 
-    turns = {
-        (size, penalty): program(size, penalty)
-        for size in sizes
-        for penalty in (True, False)
-    }
-    seen = {key: [] for key in turns}
-    for _ in range(repeats):
-        for key, turn in turns.items():
-            began = time.perf_counter()
-            turn()
-            seen[key].append(time.perf_counter() - began)
-    middle = {key: statistics.median(values) for key, values in seen.items()}
-    return [(middle[s, True] + (every - 1) * middle[s, False]) / every for s in sizes]
+    keys = [(size, penalty) for size in sizes for penalty in (True, False)]
+    times = pairing.in_turns({key: turn(*key) for key in keys}, repeats)
+    wall = {key: seconds.wall for key, seconds in times.items()}
+    return [(wall[s, True] + (every - 1) * wall[s, False]) / every for s in sizes]
 
 
 if __name__ == "__main__":

@@ -98,18 +98,11 @@ def _without_penalty(config):
 
 
 def _step(config, regularised: bool) -> Callable:
-    import tensorflow as tf
+    from stylegan_tf.training.compiling import one_step
+    from stylegan_tf.training.step import Due
 
-    from stylegan_tf.training.step import Due, Step
-    from stylegan_tf.training.trainer import make_networks
-
-    size, n = config.generator.resolution, FLAGS.batch
-    step = Step(make_networks(config), config, size, n, None, Due(regularised, False))
-    function = tf.function(step, autograph=False)
-    images = tf.cast(tf.random.uniform([n, size, size, 3], 0, 256), tf.uint8)
-    clock = {"nimg": tf.constant(0, tf.int64), "alpha": tf.constant(1.0)}
-    clock |= {"lr": tf.constant(1e-3), "p": tf.constant(0.0)}
-    return lambda: function(images, tf.zeros([n, 0]), clock)
+    size = config.generator.resolution
+    return one_step(config, size, FLAGS.batch, Due(regularised, False))
 
 
 def _convolution(side: int, maps: int, precision: str) -> Callable:
@@ -118,25 +111,19 @@ def _convolution(side: int, maps: int, precision: str) -> Callable:
     x = tf.cast(tf.random.normal([FLAGS.batch, side, side, maps]), precision)
     kernel = tf.cast(tf.random.normal([3, 3, maps, maps]), precision)
     function = tf.function(lambda x, k: tf.nn.conv2d(x, k, 1, "SAME"), autograph=False)
-    return lambda: function(x, kernel)
+    return lambda: function(x, kernel).numpy()
 
 
 def _turn(work: Callable) -> Callable[[], Timed]:
     """One turn: as many repetitions as fill a third of a second, once compiled."""
     work()
-    once = timed(lambda: _finish(work()))
-    times = max(1, round(0.35 / once.wall))
+    times = max(1, round(0.35 / timed(work).wall))
 
     def turn() -> Timed:
-        found = timed(lambda: _finish([work() for _ in range(times)][-1]))
+        found = timed(lambda: [work() for _ in range(times)])
         return Timed(found.wall / times, found.cpu / times)
 
     return turn
-
-
-def _finish(x):
-    """Waits for what was computed."""
-    return x.numpy().sum()
 
 
 if __name__ == "__main__":

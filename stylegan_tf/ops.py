@@ -98,18 +98,31 @@ def upsample_conv(
     x: tf.Tensor, kernel: tf.Tensor, taps: tuple[int, ...] = ()
 ) -> tf.Tensor:
     """`conv(upsample(x, taps), kernel)` in one step: [N, 2H, 2W, O]."""
-    n, h, w, _ = _sizes(x)
-    kernel = tf.reverse(kernel, [0, 1])  # the adjoint turns it round
-    kernel = tf.transpose(kernel, [0, 1, 3, 2])  # [k, k, O, I]
     if not taps:
-        kernel = _four_shifts(kernel)
-        shape = [n, 2 * h, 2 * w, kernel.shape[2]]
-        return tf.nn.conv2d_transpose(x, kernel, shape, 2, "SAME")
-    k = kernel.shape[0]
+        return doubled(x, doubling_kernel(kernel))
+    n, h, w, _ = _sizes(x)
+    kernel, k = _turned(kernel), kernel.shape[0]
     # No row more than the kernel reaches: oneDNN's strided 1 x 1 convolution, which is
     # the gradient here, reads past its input where one is left over (AVX-512).
     shape = [n, 2 * h - 2 + k, 2 * w - 2 + k, kernel.shape[2]]
     return _smooth(tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID"), taps, k)
+
+
+def doubling_kernel(kernel: tf.Tensor) -> tf.Tensor:
+    """What `doubled` takes for a kernel [3, 3, I, O]: [4, 4, O, I]."""
+    return _four_shifts(_turned(kernel))
+
+
+def doubled(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The transposed convolution of stride 2 with a `doubling_kernel`."""
+    n, h, w, _ = _sizes(x)
+    shape = [n, 2 * h, 2 * w, kernel.shape[2]]
+    return tf.nn.conv2d_transpose(x, kernel, shape, 2, "SAME")
+
+
+def _turned(kernel: tf.Tensor) -> tf.Tensor:
+    """Turned round, as the adjoint does: [k, k, I, O] -> [k, k, O, I]."""
+    return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
 
 
 def _smooth(x: tf.Tensor, taps, k: int, left_over: int = 0) -> tf.Tensor:
@@ -243,10 +256,8 @@ def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
 
 def instance_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
     """Every feature map brought to zero mean and unit (biased) variance."""
-    y = tf.cast(x, tf.float32)
-    y -= tf.reduce_mean(y, axis=[1, 2], keepdims=True)
-    y *= tf.math.rsqrt(tf.reduce_mean(y * y, axis=[1, 2], keepdims=True) + epsilon)
-    return tf.cast(y, x.dtype)
+    y, scale = _centred(x, epsilon)
+    return tf.cast(y * scale, x.dtype)
 
 
 def adain(
@@ -259,11 +270,17 @@ def adain(
         scale, shift: float [N, 1, 1, C].
         epsilon: under the root.
     """
-    y = tf.cast(x, tf.float32)
+    y, own = _centred(x, epsilon)
+    y *= own * (_float(scale) + 1)
+    return tf.cast(y + _float(shift), x.dtype)
+
+
+def _centred(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Maps less their means, float32, and what brings them to unit variance."""
+    y = _float(x)
     y -= tf.reduce_mean(y, axis=[1, 2], keepdims=True)
     variance = tf.reduce_mean(y * y, axis=[1, 2], keepdims=True)
-    y *= tf.math.rsqrt(variance + epsilon) * (_float(scale) + 1)
-    return tf.cast(y + _float(shift), x.dtype)
+    return y, tf.math.rsqrt(variance + epsilon)
 
 
 # ---------------------------------------------------------------------------
@@ -322,6 +339,12 @@ def unweave(x: tf.Tensor, group: int) -> list[tf.Tensor]:
 def lerp(a: tf.Tensor, b: tf.Tensor, t) -> tf.Tensor:
     """a + (b - a) t, in the precision of a."""
     return a + (b - a) * tf.cast(t, a.dtype)
+
+
+def to_uint8(images: tf.Tensor) -> tf.Tensor:
+    """[-1, 1] -> uint8, as `figures.to_uint8`, where the pictures are."""
+    levels = tf.floor(images * 127.5 + 128.0)
+    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
 def _sizes(x: tf.Tensor) -> list:

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf import config, latents
+from stylegan_tf import config, latents, ops
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import single
 from stylegan_tf.networks.generator import Generator
@@ -190,7 +190,7 @@ class Renderer:
 
         @tf.function(autograph=False, reduce_retracing=True)
         def paint(ws, maps):
-            return _to_uint8(synthesis(ws, maps))
+            return ops.to_uint8(synthesis(ws, maps))
 
         self._paint = paint
 
@@ -240,12 +240,6 @@ def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Cal
     return lambda ws, maps: model.synthesis(
         ws, noise=maps or noise, resolution=resolution
     )
-
-
-def _to_uint8(images: tf.Tensor) -> tf.Tensor:
-    """`figures.to_uint8`, where the pictures are."""
-    levels = tf.floor(images * 127.5 + 128.0)
-    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
 # ---------------------------------------------------------------------------

@@ -7,15 +7,19 @@ import tiny
 from stylegan_tf.config import update
 from stylegan_tf.errors import UserError
 from stylegan_tf.training import compiling, session
-from stylegan_tf.training.step import METRICS
+from stylegan_tf.training.step import METRICS, Due
 
 SMALL = tiny.FIXED | {"generator.mapping_layers": 1, "loss.reuse_fakes": True}
+
+NEITHER = Due(False, False)
 
 
 def test_the_compiled_step_scores_the_same():
     """What does not hang on latents: XLA draws numbers of its own."""
     config = tiny.config(SMALL)
-    plain, compiled = (compiling._step(config, 4, jit)() for jit in (False, True))
+    plain, compiled = (
+        compiling.one_step(config, 8, 4, NEITHER, jit=jit)() for jit in (False, True)
+    )
     real = METRICS.index("scores/real")
     assert compiled[real] == pytest.approx(plain[real], rel=1e-4) and plain[real] != 0
     assert np.isfinite(compiled).all()

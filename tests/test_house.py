@@ -36,11 +36,11 @@ ROOMS = {
     "networks": "config ops layers recompute",
     "official": "config errors networks",
     "data": "config errors",
-    "export": "config errors schedule files latents figures networks official data "
+    "export": "config errors schedule files latents figures ops networks official data "
     "sampling precision",
     "metrics": "errors files config latents ops networks data export official sampling",
     "projector": "errors files latents figures ops networks sampling",
-    "sampling": "errors config latents figures networks",
+    "sampling": "errors config latents ops networks",
     "training": "config errors files schedule presets latents figures ops losses "
     "recompute augment networks data export sampling official metrics",
 }
@@ -62,8 +62,9 @@ EXPORT = {
 TRAINING = {
     "optimizer": "",
     "planning": "",
-    "modulation": "",
-    "compiling": "step trainer",
+    "timing": "",
+    "modulation": "timing",
+    "compiling": "passes step timing trainer",
     "devices": "",
     "rundir": "",
     "draws": "",

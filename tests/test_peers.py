@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.errors import UserError
+from stylegan_tf.training import devices
 from stylegan_tf.training.trainer import make_networks
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -71,7 +72,7 @@ def test_defaults_are_lazy():
     config = update(TrainConfig(), matched.settings(32, "defaults"))
     assert config.loss.d_reg_interval == 16
     half = config.precision == "bfloat16"
-    assert half == matched.has_bfloat16()
+    assert half == (devices.settled("auto") == "bfloat16")
 
 
 def drawn(nets):

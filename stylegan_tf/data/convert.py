@@ -26,7 +26,7 @@ SHARD_PICTURES = 1000  # so that an interrupted conversion keeps most of its wor
 SHARDS_AT_LEAST = 8
 CHUNK_BYTES = 32 << 20  # what a worker converts at once
 CHUNK_PICTURES = 128
-_HEADERS, _ENCODED = 200, 2  # pictures looked at to decide
+_HEADERS, _ENCODED = 200, 4  # pictures looked at to decide
 
 
 class Converted(NamedTuple):

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import figures, latents, sampling
+from stylegan_tf import figures, latents, ops, sampling
 from stylegan_tf.errors import UserError
-from stylegan_tf.export.program import pixels
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.precision import exact_float32
 
@@ -112,7 +111,7 @@ class Reference:
     def _drawn(self, z, labels):
         ws = self.model.broadcast(self.model.mapping(z, labels))
         how = {"noise": self.noise, "resolution": self.resolution}
-        return pixels(self.model.synthesis(ws, **how))
+        return ops.to_uint8(self.model.synthesis(ws, **how))
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Finished pictures by the compiled model, for timing."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction, PolymorphicFunction
 
-from stylegan_tf import sampling
+from stylegan_tf import ops, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 
@@ -179,12 +179,7 @@ def variables_of(functions: Iterable[ConcreteFunction]) -> list[tf.Variable]:
 
 
 def _twice(images: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"images": pixels(images), "floats": images}
-
-
-def pixels(images: tf.Tensor) -> tf.Tensor:
-    """[-1, 1] -> uint8, rounded as `figures.to_uint8` does."""
-    return tf.cast(tf.clip_by_value(tf.floor(images * 127.5 + 128), 0, 255), tf.uint8)
+    return {"images": ops.to_uint8(images), "floats": images}
 
 
 def level_of(generator: Generator, resolution: int | None) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import latents
+from stylegan_tf import latents, ops
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import latent
@@ -143,9 +143,8 @@ class Fakes(Drawing):
         model, maps = self.model, rows.get("maps", "none")
         w = model.mapping(rows["z"], rows.get("labels"))
         images = model.synthesis(model.broadcast(w), noise=maps, resolution=self.level)
-        pixels = tf.clip_by_value(tf.floor(self.grown(images) * 127.5 + 128), 0, 255)
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
-        return {"images": tf.cast(pixels, tf.uint8), "w": w, "finite": finite}
+        return {"images": ops.to_uint8(self.grown(images)), "w": w, "finite": finite}
 
     def inputs(self, numbers: range) -> dict:
         """What `draw` makes the pictures of these numbers from."""

@@ -138,16 +138,8 @@ def _doubling(layer, side: int) -> Callable:
     kernel = _kernel(layer)
     if side <= DOUBLING_SIDE:
         return Doubling(kernel)
-    turned = np.pad(kernel[::-1, ::-1].swapaxes(2, 3), [(1, 1)] * 2 + [(0, 0)] * 2)
-    corners = [turned[y:, z:][:4, :4] for y in (0, 1) for z in (0, 1)]
-    four = tf.constant(sum(corners))  # as `ops.upsample_conv` makes it
-
-    def convolve(x):
-        _, h, w, _ = x.shape
-        shape = [1, 2 * h, 2 * w, kernel.shape[-1]]
-        return tf.nn.conv2d_transpose(x, four, shape, 2, "SAME")
-
-    return convolve
+    prepared = ops.doubling_kernel(tf.constant(kernel))
+    return lambda x: ops.doubled(x, prepared)
 
 
 def _plain(layer, shape: tuple[int, int]) -> Callable:

@@ -5,14 +5,14 @@ GPUs; on CPUs its convolutions are several times slower than TensorFlow's own. I
 a compilation a resolution, tens of seconds to minutes.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig
+from stylegan_tf.training import timing
+from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.step import Due, Step
 from stylegan_tf.training.trainer import make_networks
 
@@ -28,16 +28,12 @@ def measure(config: TrainConfig, batch: int, repeats: int = 5) -> dict[str, floa
     Returns:
         Medians under "off" and "on".
     """
-    work = {form: _step(config, batch, form == "on") for form in ("off", "on")}
-    for step in work.values():
-        step()
-    seen = {form: [] for form in work}
-    for _ in range(repeats):  # in turns: machines drift
-        for form, step in work.items():
-            began = time.perf_counter()
-            step()
-            seen[form].append(time.perf_counter() - began)
-    return {form: statistics.median(times) for form, times in seen.items()}
+    size, neither = config.generator.resolution, Due(False, False)
+    work = {
+        form: one_step(config, size, batch, neither, jit=form == "on")
+        for form in ("off", "on")
+    }
+    return timing.in_turns(work, repeats)
 
 
 def faster(config: TrainConfig, batch: int) -> str:
@@ -46,16 +42,35 @@ def faster(config: TrainConfig, batch: int) -> str:
     return min(times, key=times.get)
 
 
-def _step(config: TrainConfig, batch: int, jit: bool) -> Callable[[], np.ndarray]:
-    """One step on made-up pictures; returns when it is done."""
+def one_step(
+    config: TrainConfig,
+    resolution: int,
+    batch: int,
+    due: Due,
+    networks: Networks | None = None,
+    jit: bool = False,
+) -> Callable[[], np.ndarray]:
+    """A step on made-up pictures, to be timed: it learns nothing.
+
+    Args:
+        config: the run.
+        resolution: level trained, half faded in where it does fade in.
+        batch: images a step.
+        due: the regularisations that it has.
+        networks: those of the run, where there are some already.
+        jit: compiled by XLA.
+
+    Returns:
+        What makes one, and returns its metrics when it is done.
+    """
     g = config.generator
     table = tf.eye(g.classes) if g.classes else None
-    step = Step(
-        make_networks(config), config, g.resolution, batch, table, Due(False, False)
-    )
+    networks = networks or make_networks(config)
+    step = Step(networks, config, resolution, batch, table, due)
     compiled = tf.function(step, autograph=False, jit_compile=jit or None)
-    images = tf.zeros([batch, *g.shape(g.resolution), g.channels], tf.uint8)
+    shape = (batch, *g.shape(resolution), g.channels)
+    images = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
     labels = tf.one_hot(tf.zeros([batch], tf.int32), g.classes)
-    clock = {"nimg": tf.constant(0, tf.int64)}
-    clock |= {name: tf.constant(1e-3) for name in ("alpha", "lr", "p")}
+    clock = {"nimg": tf.constant(1000, tf.int64), "alpha": tf.constant(0.5)}
+    clock |= {"lr": tf.constant(0.0), "p": tf.constant(0.0)}
     return lambda: compiled(images, labels, clock).numpy()

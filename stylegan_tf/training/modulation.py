@@ -4,14 +4,12 @@ See `ops.modulated_conv`: the two forms give the same numbers and cost different
 different devices.
 """
 
-import statistics
-import time
-
 import tensorflow as tf
 
 from stylegan_tf import ops
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.config.networks import MODULATIONS
+from stylegan_tf.training import timing
 
 MARGIN = 0.9  # of the other's time, below which the unusual form is worth it
 
@@ -46,15 +44,12 @@ def measure(
     x = tf.random.stateless_normal([batch, size, size, width], [1, 2])
     kernel = tf.random.stateless_normal([3, 3, width, width], [3, 4])
     style = tf.random.stateless_normal([batch, width], [5, 6])
-    functions = {form: _function(form == "kernels", up, order) for form in MODULATIONS}
-    times = {form: [] for form in MODULATIONS}
-    for k in range(repeats + 1):
-        for form, function in functions.items():
-            began = time.perf_counter()
-            function(x, kernel, style).numpy()
-            if k:  # the first one traces
-                times[form].append(time.perf_counter() - began)
-    return {form: statistics.median(t) for form, t in times.items()}
+
+    def work(form: str):
+        function = _function(form == "kernels", up, order)
+        return lambda: function(x, kernel, style).numpy()
+
+    return timing.in_turns({form: work(form) for form in MODULATIONS}, repeats)
 
 
 def _function(grouped: bool, up: bool, order: int):

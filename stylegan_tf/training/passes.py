@@ -47,30 +47,23 @@ class Fakes(NamedTuple):
     tape: tf.GradientTape
 
 
+@dataclass(eq=False)
 class Passes:
     """The forward passes at one resolution.
 
     Args:
-        networks: what is trained.
+        nets: what is trained.
         config: the run.
         resolution: level trained.
         batch: images over all devices.
         label_table: float [rows, classes], labels the generator's step draws from.
     """
 
-    def __init__(
-        self,
-        networks: Networks,
-        config: TrainConfig,
-        resolution: int,
-        batch: int,
-        label_table: tf.Tensor | None = None,
-    ):
-        self.nets = networks
-        self.config = config
-        self.resolution = resolution
-        self.batch = batch
-        self.label_table = label_table
+    nets: Networks
+    config: TrainConfig
+    resolution: int
+    batch: int
+    label_table: tf.Tensor | None = None
 
     # -----------------------------------------------------------------------
     # Generator

@@ -8,17 +8,17 @@ device's share of the batch (`draws.py`).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from stylegan_tf import losses, recompute
-from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.run import LossConfig
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.training import draws as drawing
 from stylegan_tf.training.draws import Draws, part_of
-from stylegan_tf.training.passes import Fakes, Networks, Passes
+from stylegan_tf.training.passes import Fakes, Passes
 
 METRICS = (
     "loss/g",
@@ -60,34 +60,24 @@ class Due(NamedTuple):
         return self.d_reg or not metric.startswith("penalty/")
 
 
+@dataclass(eq=False)
 class Step(Passes):
     """The iteration at one resolution.
 
     Args:
-        networks: what is trained.
-        config: the run.
-        resolution: level trained.
-        batch: images over all devices.
-        label_table: float [rows, classes], labels the generator's step draws from.
-        due: the regularisations that it has; None = all that the run has.
+        due: the regularisations that it has; None = all that the run has. The others
+            are those of `Passes`.
     """
 
-    def __init__(
-        self,
-        networks: Networks,
-        config: TrainConfig,
-        resolution: int,
-        batch: int,
-        label_table: tf.Tensor | None = None,
-        due: Due | None = None,
-    ):
-        super().__init__(networks, config, resolution, batch, label_table)
-        self.due = due or Due.at(config.loss, 0)
+    due: Due | None = None
+
+    def __post_init__(self):
+        config, resolution = self.config, self.resolution
+        self.due = self.due or Due.at(config.loss, 0)
         self.fading = resolution > config.schedule.initial_resolution
         # Official penalties are taken on pictures enlarged to the final size.
         self.gradient_scale = resolution / config.generator.resolution
-        g_rate, d_rate = config.loss.lazy_rates
-        self.g_rate, self.d_rate = g_rate, d_rate
+        self.g_rate, self.d_rate = config.loss.lazy_rates
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, clock: dict) -> tf.Tensor:
         """Runs the iteration.
