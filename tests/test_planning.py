@@ -146,6 +146,17 @@ def test_memory_follows_batch_devices_and_precision():
         assert other["weights"] == whole["weights"]
 
 
+def test_one_pass_of_g_is_held_while_d_works():
+    def activations(**changes):
+        config = update(CONFIG, {"schedule.batch": 4} | changes)
+        return planning.memory_bytes(config, COUNTS, 16)["activations"]
+
+    once = {"loss.reuse_fakes": True}
+    g, _ = planning._kept(CONFIG, CONFIG.generator, 16)
+    assert activations(**once) - activations() == pytest.approx(4 * g)
+    assert activations(**once, accumulate=2) == activations(accumulate=2)
+
+
 def test_bfloat16_halves_all_maps_but_statistics():
     def activations(**changes):
         config = update(CONFIG, changes)

@@ -177,6 +177,13 @@ def test_reused_pictures_are_those_of_the_discriminators_step():
     step.update_generator(draws, alpha, moment)
     tiny.check_close(start, found, tiny.state(nets), 1e-4)
 
+    # One pass of G has one w to average, which D's step has seen.
+    tiny.restore(nets, start)
+    step.update_discriminator(process_reals(reals(), alpha), draws, alpha, moment)
+    seen = nets.generator.w_avg.numpy()
+    assert np.any(seen != start["generator/w_avg"])
+    np.testing.assert_allclose(found["generator/w_avg"], seen, rtol=1e-5)
+
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_one_pass_of_the_discriminator_gives_the_scores_of_two(classes):
