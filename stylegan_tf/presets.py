@@ -228,7 +228,7 @@ PRESETS = {
         "a small network that shows faces in minutes, no GPU needed",
         32,
         64,
-        "6 to 12 minutes at 32x32 on two busy cores, 34 at 64x64 on one; 1.3 GB",
+        "6 to 12 minutes at 32x32 on two cores, 34 at 64x64 on one; 1.3 GB",
         _demo,
     ),
     "demo-stylegan2": Preset(
