@@ -1,13 +1,14 @@
 """The small sizes: our training loop against Keras' `fit`, a step a call.
 
     python benchmarks/early.py
-    python benchmarks/early.py --resolutions=8 --maps=64 --set=loss.reuse_fakes=true
+    python benchmarks/early.py --resolutions=8 --maps=64 --same_work
+    python benchmarks/early.py --resolutions=8 --precision=defaults
 
 At 4x4 to 16x16 a step is over before the next one could be prepared: much of the time
 is everything around the sums. Ours is `Trainer.step`; the other is `Model.fit` of the
 plain Keras StyleGAN of `peer_keras.py` on a `tf.data` set, the same networks and batch,
 `steps_per_execution=1`. They take turns. 64 maps are what the preset `demo` has, 128
-what `peers.py` compares.
+what `peers.py` compares. `--precision=defaults` and `--same_work` as there.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,11 @@ from stylegan_tf_launch import cli
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("resolutions", ["4", "8", "16"], "Sizes.", flag_values=FLAGS)
 flags.DEFINE_list("maps", ["64", "128"], "Width of the networks.", flag_values=FLAGS)
-flags.DEFINE_string("precision", "float32", "Of both.", flag_values=FLAGS)
+flags.DEFINE_string("precision", "float32", "Of both, or defaults.", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_bool(
+    "same_work", False, "Ours draws for D and for G apart.", flag_values=FLAGS
+)
 flags.DEFINE_multi_string("set", [], "A setting of ours.", flag_values=FLAGS)
 flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
 
@@ -46,10 +50,13 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(size: int, maps: int) -> dict[str, peers.Rate]:
     """Both loops, in turns."""
-    same = f"--resolution={size}", f"--maps={maps}", f"--precision={FLAGS.precision}"
+    same = f"--resolution={size}", f"--maps={maps}"
+    changes = " ".join(peers.own_changes(FLAGS.same_work, FLAGS.set))
+    own = *same, f"--precision={FLAGS.precision}", f"--set={changes}"
+    plain = *same, *peers.PLAIN[FLAGS.precision], "--fit=1"
     with (
-        pairing.Worker("peer_ours.py", [*same, f"--set={' '.join(FLAGS.set)}"]) as ours,
-        pairing.Worker("peer_keras.py", [*same, "--fit=1"]) as fit,
+        pairing.Worker("peer_ours.py", own) as ours,
+        pairing.Worker("peer_keras.py", plain) as fit,
     ):
         return peers.measure({peers.OURS: ours, FIT: fit}, FLAGS.rounds)
 

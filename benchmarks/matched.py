@@ -69,7 +69,7 @@ def settings(resolution: int, precision: str = "float32") -> dict:
         from stylegan_tf.training import devices  # our worker has TensorFlow
 
         changes["precision"] = devices.settled("auto")
-        changes |= {"loss.d_reg_interval": 16, "loss.reuse_fakes": True}
+        changes["loss.d_reg_interval"] = 16
     return changes
 
 

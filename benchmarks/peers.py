@@ -3,21 +3,21 @@
     python benchmarks/peers.py --resolutions=32 --precisions=float32
     python benchmarks/peers.py --peers=pytorch,keras --json=peers.json
     python benchmarks/peers.py --peers=stylegan2-pytorch --precisions=float32,defaults
-    python benchmarks/peers.py --set=loss.reuse_fakes=true
+    python benchmarks/peers.py --same_work
 
 A peer is a program of its own; one works at a time, and what counts are medians of
 turns. `pytorch` and `keras` are a plain PyTorch and a plain Keras StyleGAN, written for
 this comparison (`peer_torch.py`, `peer_keras.py`): the same networks (z and w 128 wide,
 up to 128 maps, batch 16), logistic loss with R1 in every step of D, one step of D and
-one of G. `stylegan2-pytorch` is the package of that name at its own architecture, which
-is another: its ratio is that of multiply-adds a second, each by what it executes, but
-in `defaults` that of images a second.
+one of G. Ours draws the pictures of a step once, for D and for G; with --same_work it
+draws them twice, as the others do. `stylegan2-pytorch` is the package of that name at
+its own architecture, which is another: its ratio is that of multiply-adds a second,
+each by what it executes, but in `defaults` that of images a second.
 
 Precisions: float32, bfloat16, and `defaults`, what each would choose. Ours is then
-bfloat16 where the processor has it, with R1 every 16 steps and one pass of G for both
-steps; the plain ones are float32 with R1 in every step; stylegan2-pytorch has its
-command line's batches of 5, six rounds a step. Elsewhere the work is the same, step by
-step, unless --set changes ours. The peers need packages: pip install -e ".[peers]".
+bfloat16 where the processor has it, with R1 every 16 steps; the plain ones are float32
+with R1 in every step; stylegan2-pytorch has its command line's batches of 5, six rounds
+a step. The peers need packages: pip install -e ".[peers]".
 """
 
 import sys
@@ -47,12 +47,16 @@ flags.DEFINE_list(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_bool(
+    "same_work", False, "Ours draws for D and for G apart.", flag_values=FLAGS
+)
 flags.DEFINE_multi_string(
     "set", [], "A setting of ours, as in launch/train.py.", flag_values=FLAGS
 )
 flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
 
 OURS = "ours"
+SHARED = "loss.reuse_fakes=true"  # one pass of G for both steps
 SECONDS = 2.0  # a turn, about
 COLUMNS = ("peer", "size", "precision", "its images/s", "ours", "ratio", "by")
 
@@ -175,6 +179,12 @@ def _whole(steps: int, cycle: int) -> int:
     return -(-steps // cycle) * cycle
 
 
+def own_changes(same_work: bool, given: Sequence[str]) -> list[str]:
+    """Settings of ours: pictures of a step are drawn once, unless the work is to be
+    the same; and those that are given."""
+    return [*([] if same_work else [SHARED]), *given]
+
+
 def line(row: dict, ours: Rate) -> tuple:
     """A row of the printed table."""
     size, name, precision = row["resolution"], row["peer"], row["precision"]
@@ -210,8 +220,8 @@ def check(names: Sequence[str], precisions: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints the table and writes the rows."""
-    names = check(FLAGS.peers, FLAGS.precisions)
-    found = []
+    names, found = check(FLAGS.peers, FLAGS.precisions), []
+    changes = own_changes(FLAGS.same_work, FLAGS.set)
     for size in map(int, FLAGS.resolutions):
         for precision in FLAGS.precisions:
             # Three programs at a time: they hold their memory while they wait.
@@ -219,7 +229,7 @@ def main(argv: Sequence[str]) -> int:
                 [n for n in names if not PEERS[n].own],
                 [n for n in names if PEERS[n].own],
             ):
-                found += compare(some, size, precision, FLAGS.rounds, FLAGS.set)
+                found += compare(some, size, precision, FLAGS.rounds, changes)
                 pairing.write_json(FLAGS.json, [row for row, _ in found])
     print(pairing.table(COLUMNS, [line(row, ours) for row, ours in found]))
     return 0

@@ -270,9 +270,20 @@ def test_unknown_names_are_refused():
         peers.check(["keras"], ["float16"])
 
 
+def test_ours_draws_once_unless_the_work_shall_be_the_same():
+    assert peers.own_changes(False, ["seed=3"]) == ["loss.reuse_fakes=true", "seed=3"]
+    assert peers.own_changes(True, ["seed=3"]) == ["seed=3"]
+
+
 def test_the_script_writes_its_rows(monkeypatch, tmp_path, capsys):
     machines = {"peer_ours.py": Machine(1.0), "peer_keras.py": Machine(2.0)}
-    monkeypatch.setattr(pairing, "Worker", lambda script, _: machines[script])
+
+    def worker(script, arguments):
+        shares = "--set=loss.reuse_fakes=true" in arguments
+        assert shares == (script == "peer_ours.py")
+        return machines[script]
+
+    monkeypatch.setattr(pairing, "Worker", worker)
     path = tmp_path / "rows.json"
     arguments = ["--peers=keras", "--resolutions=32,64", "--precisions=float32"]
     peers.FLAGS(["peers.py", *arguments, f"--json={path}"])
@@ -298,7 +309,7 @@ def test_early_compares_the_loops_at_each_width(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(pairing, "Worker", worker)
     path = tmp_path / "rows.json"
-    settings = ["--set=loss.reuse_fakes=true", "--set=seed=3"]
+    settings = ["--set=seed=3"]
     early.FLAGS(["early.py", "--resolutions=8", f"--json={path}", *settings])
     assert early.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
