@@ -92,7 +92,7 @@ class Measure(Report):
         """Measures the average; a signal ends it, and nothing is recorded then."""
         level = trainer.phase.settled
         final = trainer.config.generator.resolution
-        self.copy.level = None if level == final else level
+        self.copy.grow(None if level == final else level)
         models.assign(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):
