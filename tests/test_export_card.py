@@ -67,7 +67,7 @@ def test_a_run_says_what_it_was_trained_on(run, pictures):
     assert found.licence == origin.OF_DATA and found.started_from is None
     assert found.metrics == [ROWS[1], ROWS[3], ROWS[4]]  # the newest, not later ones
     half_grown = export.load(run / "checkpoints" / "ckpt-24")
-    assert export.Program(half_grown).picture_shape == (4, 4, 3)
+    assert export.Program(half_grown).picture_shape == (8, 8, 3)
     newest = export.of_model(run)
     assert newest.images_seen == 40 and newest.metrics[0] == ROWS[2]
 
