@@ -103,7 +103,7 @@ def _read(pickle: str, out: Path) -> int:
         print(f"discriminator: {out / 'discriminator.keras'}")
     if found.generator:
         origin = export.of_model(path)
-        export.save(found.generator, out, found.generator.level, origin)
+        export.save(found.generator, out, origin=origin)
         print(f"generator: {out / export.KERAS_FILE}, {out / export.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0
@@ -122,10 +122,10 @@ def _write(model: str, out: Path) -> int:
     from stylegan_tf.official import networks
     from stylegan_tf.training import transfer
 
-    resolution = export.trained_resolution(model)
+    level, alpha = export.growth(model)
     g, d, gs = transfer.load_networks(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    networks.save(out, g, d, gs, resolution)
+    networks.save(out, g, d, gs, level, alpha)
     named = {"G": g, "D": d, "Gs": gs}
     print(f"{out}: {', '.join(name for name, network in named.items() if network)}")
     return 0

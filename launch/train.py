@@ -130,8 +130,8 @@ flags.DEFINE_string(
     None,
     "Start from this model: a run's folder, a .keras file, a checkpoint, or an "
     "official .pkl. The networks become like its own, whatever the preset says, and "
-    "start at the resolution that it has learned; --set changes either. Its size and "
-    "labels may differ.",
+    "start at the resolution that it has learned (while one fades in, at the one that "
+    "shows more); --set changes either. Its size and labels may differ.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer("seed", None, "Of weights, data and latents.", flag_values=FLAGS)

@@ -235,6 +235,7 @@ def _multiplications(model: Generator, resolution: int) -> int:
 def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Callable:
     """Styles and maps of noise to floats, by the fastest network there is."""
     plain = model.dtype_policy.compute_dtype == "float32"
+    plain = plain and model.alpha_at(resolution) == 1
     if batch == 1 and plain and single.suits(model.config):
         return single.Single(model.synthesis, resolution, noise)
     return lambda ws, maps: model.synthesis(

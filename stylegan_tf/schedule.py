@@ -40,11 +40,6 @@ class Phase:
         """Changes whenever a resolution joins or has joined: optimisers start anew."""
         return math.floor(self.lod), math.ceil(self.lod)
 
-    @property
-    def settled(self) -> int:
-        """The highest level that has faded in: what finished pictures are drawn at."""
-        return self.resolution if self.alpha == 1 else self.resolution // 2
-
 
 def phase_at(
     config: ScheduleConfig, final_resolution: int, nimg: int, devices: int = 1
@@ -76,6 +71,18 @@ def phase_at(
         lr=lr,
         tick_kimg=config.tick_kimg_at.get(resolution, config.tick_kimg),
     )
+
+
+def learned_at(config: TrainConfig, nimg: int) -> tuple[int, float]:
+    """How far a model has grown after `nimg` images, as `Generator.grow` takes it.
+
+    That is the phase's level and alpha; but a level counts from its first step on.
+    """
+    s, final = config.schedule, config.generator.resolution
+    phase = phase_at(s, final, nimg)
+    last = phase_at(s, final, max(nimg - phase.batch, 0))
+    learned = phase if phase.resolution == last.resolution else last
+    return learned.resolution, learned.alpha
 
 
 def _lod(config: ScheduleConfig, final_resolution: int, kimg: float) -> float:

@@ -126,3 +126,9 @@ def discriminator(d, images):
     x = x.reshape(len(x), -1) @ equalized(d.head.dense0, np.sqrt(2))
     x = lrelu(x + array(d.head.dense0.bias))
     return x @ equalized(d.head.dense1, 1) + array(d.head.dense1.bias)
+
+
+def faded(below: np.ndarray, new: np.ndarray, alpha: float) -> np.ndarray:
+    """Pictures [N, H, W, C] that fade in over those of half the size."""
+    old = below.repeat(2, axis=1).repeat(2, axis=2)
+    return old * (1 - alpha) + new * alpha

@@ -1,10 +1,12 @@
 """evaluation.py and what it is made of: names, tables, pictures by number, results."""
 
 import functools
+import hashlib
 import json
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 import tiny
 
@@ -262,6 +264,20 @@ def test_a_model_that_has_not_grown_up_is_enlarged():
     np.testing.assert_array_equal(found, figures.enlarge(np.stack(small), 2))
 
 
+def test_a_level_that_fades_in_is_measured_with_its_blend():
+    made = tiny.noisy(Generator(tiny.config({"resolution": 16}).generator, 8, 0.3))
+    fakes = Fakes(models.replicated(made, strategy()), strategy(), Labels(made, None))
+    inputs = fakes.inputs(range(4))
+    ws = made.broadcast(made.mapping(inputs["z"]))
+    below, new = (
+        made.synthesis(ws, noise=inputs["maps"], resolution=r, alpha=1.0).numpy()
+        for r in (4, 8)
+    )
+    images = figures.to_uint8(reference.faded(below, new, 0.3))
+    found = fakes.draw(inputs)["images"].astype(int)
+    np.testing.assert_allclose(found, figures.enlarge(images, 2), atol=1)
+
+
 def test_a_model_that_draws_no_numbers_has_none(pictures, tmp_path):
     broken = models.replicated(model(), strategy())
     last = broken.synthesis.trainable_weights[-1]
@@ -468,6 +484,21 @@ def test_a_stopped_evaluation_goes_on(whole, pictures, tmp_path):
     assert values(rows)["fid30"] == values(whole[2])["fid30"]
     assert network.seen - seen == 4 + 8  # the probe and the last batch
     assert not (tmp_path / "evaluation").exists()
+
+
+def test_the_key_says_how_far_a_model_has_faded_in(pictures, tmp_path):
+    """But for a level that has, whose numbers of before stay its own."""
+    made, found = models.replicated(model(), strategy()), {}
+    for growth in [(None, 1.0), (None, 0.3), (None, 0.6), (4, 1.0), (4, 0.3)]:
+        made.grow(*growth)
+        e = evaluation(pictures, tmp_path)
+        e.model = made
+        found[growth] = e.model_key
+    assert len(set(found.values())) == len(found)
+    digest = hashlib.sha256(json.dumps([configs.to_dict(made.config), 4]).encode())
+    for v in made.weights:
+        digest.update(v.numpy().tobytes())
+    assert found[4, 1.0] == digest.hexdigest()[:12]
 
 
 def test_what_changes_the_number_changes_the_key(pictures, tmp_path):

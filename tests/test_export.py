@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 import tiny
 
@@ -103,8 +104,10 @@ def test_a_run_is_its_newest_moving_average(run):
     older = export.load(path / "checkpoints" / "ckpt-24")
     np.testing.assert_allclose(older.w_avg + 1, nets.average.w_avg)
     assert export.trained_resolution(path) == 8
+    assert export.growth(path) == (8, 1.0)
     half_faded_in = path / "checkpoints" / "ckpt-24"
-    assert export.trained_resolution(half_faded_in) == 4
+    assert export.trained_resolution(half_faded_in) == 8
+    assert export.growth(half_faded_in) == (older.level, older.alpha) == (8, 0.5)
 
 
 def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
@@ -128,6 +131,8 @@ def test_an_official_pickle_is_a_model(tmp_path):
     assert export.trained_resolution(path) is None
     official.save(path, gs=model, resolution=4)
     assert export.trained_resolution(path) == 4
+    official.save(path, gs=model, resolution=8, alpha=0.25)
+    assert export.growth(path) == (None, 0.25)
     official.save(path, d=d)
     with pytest.raises(UserError, match="all.pkl has a discriminator only"):
         export.load(path)
@@ -300,6 +305,30 @@ def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
         assert next(sampling.draw(opened, [1]))[1].shape == (4, 4, 3)
     whole = export.save(model, tmp_path / "whole", resolution=8)
     assert export.trained_resolution(whole) is None
+
+
+@pytest.mark.parametrize("level", [None, 8])
+def test_a_level_that_fades_in_is_blended_wherever_it_goes(level, tmp_path):
+    changes = {"resolution": 16} if level else None
+    model = generator(changes, level=level, alpha=0.3)
+    z = tf.constant(latents.z_of([1, 2], 8))
+    below, new = (
+        model(z, noise="const", resolution=r, alpha=1.0).numpy() for r in (4, 8)
+    )
+    blended = figures.to_uint8(reference.faded(below, new, 0.3)).astype(int)
+    folder = export.save(model, tmp_path / "model")
+    opened = export.load(folder)
+    assert export.growth(folder) == (opened.level, opened.alpha) == (level, 0.3)
+    found = [picture for _, picture in sampling.draw(opened, [1, 2])]
+    np.testing.assert_allclose(np.stack(found).astype(int), blended, atol=1)
+    loaded = tf.saved_model.load(folder / export.SAVED_MODEL)
+    found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
+    np.testing.assert_allclose(found, blended, atol=1)
+    early = export.save(model, tmp_path / "early", resolution=4)
+    assert (export.load(early).level, export.load(early).alpha) == (4, 1.0)
+    loaded = tf.saved_model.load(early / export.SAVED_MODEL)
+    found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
+    np.testing.assert_allclose(found, figures.to_uint8(below), atol=1)
 
 
 def test_labels_that_name_no_class_are_truncated_to_the_mean_of_all(tmp_path):

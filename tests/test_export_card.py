@@ -67,7 +67,7 @@ def test_a_run_says_what_it_was_trained_on(run, pictures):
     assert found.licence == origin.OF_DATA and found.started_from is None
     assert found.metrics == [ROWS[1], ROWS[3], ROWS[4]]  # the newest, not later ones
     half_grown = export.load(run / "checkpoints" / "ckpt-24")
-    assert export.Program(half_grown).picture_shape == (4, 4, 3)
+    assert export.Program(half_grown).picture_shape == (8, 8, 3)
     newest = export.of_model(run)
     assert newest.images_seen == 40 and newest.metrics[0] == ROWS[2]
 
@@ -149,6 +149,24 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
         assert words in text
     assert origin.OF_DATA in text and "Apache License 2.0" in text
     assert "    train.py --data=faces" in text and str(run) not in text
+
+
+@pytest.mark.parametrize(
+    ("growth", "level", "words"),
+    [
+        ((None, 1.0), 16, ""),
+        ((None, 0.2), 16, " (drawn at level 16 of 16, 20% faded in)"),
+        ((8, 1.0), 8, " (drawn at level 8 of 16)"),
+        ((8, 0.125), 8, " (drawn at level 8 of 16, 12.5% faded in)"),
+        ((8, 0.125), 4, " (drawn at level 4 of 16)"),
+    ],
+)
+def test_a_card_says_how_far_a_model_has_grown(growth, level, words, tmp_path):
+    model = Generator(tiny.config({"resolution": 16}).generator, *growth)
+    card.write(tmp_path, model, export.Origin("x"), [], level)
+    text = (tmp_path / export.CARD).read_text()
+    assert f"| {level} x {level}, 3 channels{words} |" in text
+    assert read(tmp_path)["model"]["alpha"] == (growth[1] if level > 4 else 1)
 
 
 def test_a_card_travels_with_its_model(folder, tmp_path):

@@ -14,6 +14,7 @@ import golden
 import numpy as np
 import onnx
 import pytest
+import reference
 import tiny
 
 from stylegan_tf import export, figures, latents, sampling
@@ -73,8 +74,8 @@ def request(formats: str, **options) -> export.Request:
     return export.Request(formats.split(), **options)
 
 
-def generator(changes) -> Generator:
-    return tiny.noisy(Generator(tiny.config(changes).generator))
+def generator(changes, **options) -> Generator:
+    return tiny.noisy(Generator(tiny.config(changes).generator, **options))
 
 
 def truncated(model: Generator, z, labels, psi: float):
@@ -95,7 +96,10 @@ def give(folder: Path, model: Generator, psi: float, z=None) -> dict:
     if c.classes:
         inputs["labels"] = labels
     np.savez(folder / "in.npz", **inputs)
-    floats = model.synthesis(ws, noise="const").numpy()
+    floats = model.synthesis(ws, noise="const", alpha=1.0).numpy()
+    if model.alpha < 1:
+        below = model.synthesis(ws, noise="const", resolution=c.resolution // 2)
+        floats = reference.faded(below.numpy(), floats, model.alpha)
     images = figures.to_uint8(floats).astype(int)
     w = model.mapping(z, labels).numpy()
     return {"floats": floats, "images": images, "w": w}
@@ -120,6 +124,10 @@ def elsewhere(tmp_path_factory):
     model.save(home / "kernels.keras")
     export.export(home / "kernels.keras", home / "kernels", request("onnx", batch=N))
     expected["kernels"] = give(home / "kernels", model, 0.4)
+    model = generator({}, alpha=0.3)
+    model.save(home / "faded.keras")
+    export.export(home / "faded.keras", home / "faded", request("onnx litert", batch=N))
+    expected["faded"] = give(home / "faded", model, 0.4)
     hurry.undo()
     folders = [str(home / name) for name in expected]
     code = [sys.executable, "-c", ELSEWHERE, *folders]
@@ -132,6 +140,7 @@ def elsewhere(tmp_path_factory):
 PARTS = {"onnx": ["generator", "mapping", "synthesis"]}
 PARTS["litert"] = [f"generator/{p}" for p in ("generate", "map", "synthesize")]
 EXPORTED = [("wide", "onnx"), ("wide", "litert"), ("kernels", "onnx"), ("v2", "litert")]
+EXPORTED += [("faded", "onnx"), ("faded", "litert")]
 
 
 @pytest.mark.parametrize(("name", "runtime"), EXPORTED)
@@ -309,7 +318,7 @@ def test_formats_without_random_numbers_refuse_them(tmp_path):
 
 def test_a_level_that_the_model_lacks_is_refused():
     model = generator({})
-    model.level = 4
+    model.grow(4)
     assert export.Program(model).picture_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):
         export.Program(model, 8)

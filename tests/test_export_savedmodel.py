@@ -208,7 +208,7 @@ def test_random_noise_is_new_each_time_but_a_seed_keeps_its_own(tmp_path):
 def test_without_noise_and_at_a_lower_level(tmp_path):
     model = generator()
     z = latents.z_of([1, 2], 8)
-    model.level = 4
+    model.grow(4)
     early = saved(model, tmp_path / "early", noise="none")
     ws = model.truncate(model.broadcast(model.mapping(z)), 0.7)
     floats = model.synthesis(ws, noise="none", resolution=4)

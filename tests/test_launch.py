@@ -36,6 +36,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
+from stylegan_tf.official import pickles
 from stylegan_tf.training import reports, rundir, session
 
 ROOT = Path(__file__).parents[1]
@@ -423,7 +424,7 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
     assert code == 0, error
     assert said == f"{out}: G, D, Gs\n"
     check_same(official.load_generator(out), export.load(run.path))
-    assert official.trained_resolution(out) == 4
+    assert official.growth(out) == (4, 1.0)
     model = export.save(g, tmp_path / "model")
     code, said, _ = call("convert", f"--model={model}", f"--out={out}")
     assert code == 0 and said == f"{out}: Gs\n"
@@ -431,6 +432,23 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
     code, said, _ = call("convert", f"--model={path}", f"--out={out}")
     assert code == 0 and said == f"{out}: G, D, Gs\n"
     assert out.read_bytes() == path.read_bytes()
+
+
+def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
+    g = Generator(tiny.config().generator, None, 0.25)
+    g.save(tmp_path / "g.keras")
+    official.save(tmp_path / "x.pkl", g, Discriminator(tiny.config().discriminator), g)
+    for model in ("g.keras", "x.pkl"):
+        out = tmp_path / "out.pkl"
+        code, _, error = call("convert", f"--model={tmp_path / model}", f"--out={out}")
+        assert code == 0, error
+        assert export.growth(out) == (None, 0.25)
+    states = pickles.read(out)
+    assert {float(states[k].collect()["lod"]) for k in ("G", "D", "Gs")} == {0.75}
+    code, said, error = call("convert", f"--pickle={out}", f"--out={tmp_path / 'new'}")
+    assert code == 0, error
+    assert "grown up to lod 0.75" in said
+    assert export.growth(tmp_path / "new") == (None, 0.25)
 
 
 def test_convert_refuses_what_has_no_counterpart(tmp_path):

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import export
+from stylegan_tf import config as configs
+from stylegan_tf import export, figures, latents, sampling
 from stylegan_tf.config import RESUMABLE
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import savedmodel
@@ -18,7 +20,6 @@ from stylegan_tf.metrics import models, results, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
 from stylegan_tf.metrics.networks import open_network
 from stylegan_tf.metrics.tables import Table
-from stylegan_tf.schedule import phase_at
 from stylegan_tf.training import devices, measuring, rundir, session
 from stylegan_tf.training.measuring import Measure
 from stylegan_tf.training.session import Request
@@ -42,7 +43,6 @@ def trainer(networks, pictures, tmp_path):
         data=pictures,
         networks=networks,
         strategy=devices.make_strategy("one"),
-        phase=phase_at(config.schedule, 8, 48),
         run_dir=tmp_path,
         state=SimpleNamespace(nimg=0),
         stopping=None,
@@ -74,9 +74,10 @@ def numbers(monkeypatch):
     return SimpleNamespace(given=given, asked=asked)
 
 
-def fake_save(generator, folder, resolution=None):
+def fake_save(generator, folder):
     folder.mkdir(parents=True)
-    (folder / "what").write_text(f"{generator.w_avg.numpy()[0]:g} at {resolution}")
+    grown = f"{generator.level or 8}, {generator.alpha:g}"
+    (folder / "what").write_text(f"{generator.w_avg.numpy()[0]:g} at {grown}")
 
 
 def measure(trainer, names=None, **settings) -> Measure:
@@ -109,7 +110,7 @@ def test_the_best_model_is_kept(trainer, numbers):
     report = measure(trainer)
     ticks(report, trainer, 20, 40, 60, 80)
     text, row = best(trainer)
-    assert text == "40 at 8"
+    assert text == "40 at 8, 1"
     assert (row["nimg"], row["metric"], row["value"]) == (40, "fid30", 2)
     assert report.best == 2
     assert [p.name for p in (trainer.run_dir / "model").iterdir()] == ["best"]
@@ -162,15 +163,17 @@ def test_a_signal_ends_a_measurement_and_it_is_made_up_for(trainer, numbers):
     assert len(numbers.asked) == 2
 
 
-def test_while_it_grows_the_level_that_is_learned_is_measured(trainer, numbers):
-    numbers.given += [3, 2]
+def test_while_it_grows_the_model_is_measured_as_far_as_it_has(trainer, numbers):
+    numbers.given += [4, 3, 2]
+    trainer.config = tiny.config(MEASURES | {"metrics_every": 0.008})
     report = measure(trainer)
-    trainer.phase = phase_at(trainer.config.schedule, 8, 24)  # 8 x 8 is fading in
-    ticks(report, trainer, 24)
-    assert numbers.asked[0][1] == 4 and best(trainer)[0] == "24 at 4"
-    trainer.phase = phase_at(trainer.config.schedule, 8, 48)
-    ticks(report, trainer, 48)
-    assert numbers.asked[1][1] is None and best(trainer)[0] == "48 at 8"
+    for nimg, level, text in (
+        (16, 4, "16 at 4, 1"),
+        (24, None, "24 at 8, 0.5"),  # 8 x 8 is fading in
+        (32, None, "32 at 8, 1"),
+    ):
+        ticks(report, trainer, nimg)
+        assert numbers.asked[-1][1] == level and best(trainer)[0] == text
 
 
 def test_what_cannot_be_measured_is_refused_at_once(trainer, pictures):
@@ -268,6 +271,41 @@ def test_it_goes_on_and_finishes(run):
     assert list(found) == [24, 48] and found[24] != found[48]
     assert run.report.best == min(found.values())
     assert not (run.folder / measuring.WORK).exists()
+
+
+def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
+    pictures, tmp_path, monkeypatch, capsys
+):
+    """Half of 8 x 8 has faded in: its checkpoint, its export, and what was measured."""
+    config = tiny.config(
+        MEASURES | {"schedule.total_kimg": 0.024, "metrics": ("fid30",)}
+    )
+    configs.save(config, tmp_path / "config.json")
+    report = Measure(config.metrics, lambda text: None, str(tmp_path / "cache"))
+    trainer = Trainer(config, pictures, tmp_path, reports=[report])
+    monkeypatch.setattr(Trainer, "_function", blank)
+    assert trainer.train() == "finished"
+    session._finish(trainer)
+    (row,) = results.read(tmp_path)
+    average = trainer.networks.average
+    ws = average.broadcast(average.mapping(latents.z_of([3, 4], 8)))
+    below, new = (
+        average.synthesis(ws, noise="const", resolution=r, alpha=1.0).numpy()
+        for r in (4, 8)
+    )
+    expected = figures.to_uint8(reference.faded(below, new, 0.5)).astype(int)
+    for path in ("checkpoints/ckpt-24", "model", measuring.BEST):
+        model = export.load(tmp_path / path)
+        assert (model.level or 8, model.alpha) == (8, 0.5)
+        found = np.stack([p for _, p in sampling.draw(model, [3, 4])]).astype(int)
+        np.testing.assert_allclose(found, expected, atol=1)
+        strategy = devices.make_strategy("one")
+        subject = models.open_subject(tmp_path / path, strategy, str(pictures))
+        how = open_network("random"), strategy, tmp_path / "again"
+        e = Evaluation(subject.model, pictures, *how, cache=tmp_path / "cache")
+        (again,) = e.run(suite.parse("fid30"))
+        assert again["value"] == pytest.approx(row["value"], rel=1e-6)
+    assert "50% faded in" in (tmp_path / "model" / export.CARD).read_text()
 
 
 def test_measuring_may_change_when_a_run_goes_on():

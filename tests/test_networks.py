@@ -521,6 +521,37 @@ def test_alpha_blends_the_generator_with_the_resolution_below(r):
     close(images(r, tf.constant(0.3)), low + 0.3 * (high - low), 1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["stylegan", "revised"])
+@pytest.mark.parametrize("level, r", [(8, 8), (16, 16), (None, 16)])
+def test_a_level_is_drawn_as_far_as_it_has_faded_in(architecture, level, r):
+    c = GeneratorConfig(**SMALL_G, architecture=architecture)
+    g = shaken(Generator(c, level, 0.3))
+    ws = g.broadcast(g.mapping(random(2, 6)))
+
+    def images(resolution, **alpha):
+        return g.synthesis(ws, noise="const", resolution=resolution, **alpha).numpy()
+
+    blended = reference.faded(images(r // 2), images(r, alpha=1.0), 0.3)
+    close(images(r), blended, 1e-5)
+    assert np.abs(images(r) - images(r, alpha=1.0)).max() > 1e-3
+    for other in {4, 8, 16} - {r}:
+        assert g.alpha_at(other) == 1
+        np.testing.assert_array_equal(images(other), images(other, alpha=1.0))
+    g.grow(level)
+    np.testing.assert_array_equal(images(r), images(r, alpha=1.0))
+
+
+def test_how_far_it_has_grown_is_a_setting_of_the_generator():
+    g = Generator(GeneratorConfig(**SMALL_G), 8, 0.3)
+    again = Generator.from_config(g.get_config())
+    assert (again.level, again.alpha) == (g.level, g.alpha) == (8, 0.3)
+    again.grow(None, 0.5)
+    assert (again.level, again.alpha, again.alpha_at(16)) == (None, 0.5, 0.5)
+    before = {k: v for k, v in g.get_config().items() if k != "alpha"}
+    old = Generator.from_config(before)  # of a file that does not know of alpha
+    assert (old.level, old.alpha) == (8, 1.0)
+
+
 @pytest.mark.parametrize("r", [8, 16])
 def test_alpha_blends_the_discriminator_with_the_resolution_below(r):
     d, images = small_discriminator(), random(4, r, r, 3)

@@ -7,6 +7,7 @@ import tracemalloc
 import golden
 import numpy as np
 import pytest
+import reference
 import tiny
 
 from stylegan_tf import figures
@@ -92,7 +93,7 @@ def test_a_generator_comes_back_exactly(name, tmp_path):
     found = networks.load(tmp_path / "g.pkl")
     check_same(found.generator, g)
     assert networks.configs_of(tmp_path / "g.pkl") == (g.config, None)
-    assert networks.trained_resolution(tmp_path / "g.pkl") is None
+    assert networks.growth(tmp_path / "g.pkl") == (None, 1.0)
     (report,) = found.reports
     assert len(report.mapped) == len(g.weights)
     assert not report.absent and not report.left and not report.lod
@@ -142,17 +143,51 @@ def test_how_far_a_network_has_grown_is_kept(architecture, tmp_path):
     networks.save(tmp_path / "g.pkl", gs=g, resolution=8)
     arrays = pickles.read(tmp_path / "g.pkl")["Gs"].collect()
     assert arrays["lod"] == arrays["G_synthesis/lod"] == 1
-    assert networks.trained_resolution(tmp_path / "g.pkl") == 8
+    assert networks.growth(tmp_path / "g.pkl") == (8, 1.0)
     (report,) = networks.load(tmp_path / "g.pkl").reports
     assert report.lod == 1 and "it had grown up to lod 1" in str(report)
 
 
-@pytest.mark.parametrize(("lod", "level"), [(0.0, None), (0.5, 8), (2, 4), (1e9, 4)])
-def test_a_fade_counts_as_not_yet_learned(lod, level, tmp_path):
+@pytest.mark.parametrize(
+    ("lod", "level", "alpha"),
+    [
+        (0.0, None, 1.0),
+        (0.25, None, 0.75),
+        (1.0, 8, 1.0),
+        (1.75, 8, 0.25),
+        (2, 4, 1.0),
+        (1e9, 4, 1.0),
+        (-0.5, None, 1.0),
+    ],
+)
+def test_a_fraction_of_a_lod_is_a_fade(lod, level, alpha, tmp_path):
     state = to_state("Gs", generator())
     state.variables["lod"] = np.float32(lod)
     writing.write(tmp_path / "g.pkl", {"Gs": state})
-    assert networks.trained_resolution(tmp_path / "g.pkl") == level
+    assert networks.growth(tmp_path / "g.pkl") == (level, alpha)
+    g = networks.load_generator(tmp_path / "g.pkl")
+    assert (g.level, g.alpha) == (level, alpha)
+
+
+@pytest.mark.parametrize("architecture", ["stylegan", "revised"])
+@pytest.mark.parametrize("lod", [0.25, 1.75])
+def test_a_fade_comes_back_from_a_pickle(architecture, lod, tmp_path):
+    level, alpha = golden.stage(16, lod)
+    g, d = generator(architecture=architecture), discriminator()
+    g.grow(level, alpha)
+    if architecture == "revised":
+        d = discriminator(architecture=architecture)
+    networks.save(tmp_path / "said.pkl", d=d, gs=g)
+    networks.save(tmp_path / "given.pkl", g, d, resolution=level, alpha=alpha)
+    for name, key in (("said", "Gs"), ("given", "G")):
+        states = pickles.read(tmp_path / f"{name}.pkl")
+        assert states[key].collect()["lod"] == states["D"].collect()["lod"] == lod
+        found = networks.load_generator(tmp_path / f"{name}.pkl")
+        assert (found.level or 16, found.alpha) == (level, alpha)
+        options = {"resolution": level}
+        below = draw(g, resolution=level // 2, alpha=1.0)
+        blended = reference.faded(below, draw(g, **options, alpha=1.0), alpha)
+        np.testing.assert_allclose(draw(found, **options), blended, atol=1e-5)
 
 
 REFUSED = {

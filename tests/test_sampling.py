@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 import tiny
 
@@ -40,6 +41,25 @@ def test_pictures_are_those_of_the_generator(model):
     found = np.stack([drawn[4], drawn[7]])
     assert (found.dtype, found.shape) == (np.uint8, (2, 8, 8, 3))
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize("small", [sampling.SMALL, 0])
+@pytest.mark.parametrize("level", [None, 8])
+def test_a_level_that_fades_in_is_blended(level, small, monkeypatch):
+    monkeypatch.setattr(sampling, "SMALL", small)  # 0: one at a time
+    config = tiny.config({"resolution": 16 if level else 8}).generator
+    model = tiny.noisy(Generator(config, level, 0.3))
+    ws = model.truncate(model.broadcast(model.mapping(latents.z_of([4, 7], 8))), 0.5)
+    below, new = (
+        model.synthesis(ws, noise="const", resolution=r, alpha=1.0).numpy()
+        for r in (4, 8)
+    )
+    expected = figures.to_uint8(reference.faded(below, new, 0.3)).astype(int)
+    found = np.stack(list(pictures(model, [4, 7], psi=0.5).values()))
+    np.testing.assert_allclose(found.astype(int), expected, atol=1)
+    assert np.abs(found - figures.to_uint8(new).astype(int)).max() > 5
+    found = np.stack(list(pictures(model, [4, 7], psi=0.5, resolution=4).values()))
+    np.testing.assert_allclose(found.astype(int), figures.to_uint8(below), atol=1)
 
 
 def test_noise_modes_and_resolutions_differ(model):

@@ -17,7 +17,7 @@ import pytest
 from stylegan_tf import presets
 from stylegan_tf.config import ScheduleConfig, TrainConfig, update
 from stylegan_tf.errors import UserError
-from stylegan_tf.schedule import phase_at, rows, table
+from stylegan_tf.schedule import learned_at, phase_at, rows, table
 
 TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
 SHORT = ScheduleConfig(
@@ -189,10 +189,34 @@ def test_a_stage_is_new_when_a_fade_starts_and_when_it_ends():
     assert stages == [(2, 2)] * 3 + [(1, 2)] * 2 + [(1, 1)] * 3 + [(0, 1)]
 
 
-def test_a_resolution_has_settled_when_it_has_faded_in():
-    moments = [0, 1000, 1001, 2999, 3000, 4000, 4001, 6000]
-    settled = [phase_at(SHORT, 16, n).settled for n in moments]
-    assert settled == [4, 4, 4, 4, 8, 8, 8, 16]
+def sized(final: int, schedule: ScheduleConfig) -> TrainConfig:
+    sizes = {f"{net}.resolution": final for net in ("generator", "discriminator")}
+    return update(TrainConfig(schedule=schedule), sizes)
+
+
+def test_a_model_has_learned_the_level_that_fades_in_as_far_as_it_has():
+    config = sized(16, SHORT)
+    found = {n: learned_at(config, n) for n in (0, 1000, 1500, 2992, 3000, 4000, 6000)}
+    assert found == {
+        0: (4, 1.0),
+        1000: (4, 1.0),
+        1500: (8, 0.25),
+        2992: (8, pytest.approx(0.996)),
+        3000: (8, 1.0),
+        4000: (8, 1.0),
+        6000: (16, 1.0),
+    }
+
+
+@pytest.mark.parametrize("fade_kimg", [0.0, 2.0])
+def test_a_level_that_no_step_has_trained_is_not_learned(fade_kimg):
+    s = dataclasses.replace(SHORT, fade_kimg=fade_kimg)
+    config = sized(8, s)
+    first = 1008 if fade_kimg else 1000  # the first step of 8 x 8 begins at this image
+    assert phase_at(s, 8, first).resolution == 8
+    assert learned_at(config, first) == (4, 1.0)
+    level, alpha = learned_at(config, first + 8)
+    assert (level, alpha) == (8, phase_at(s, 8, first + 8).alpha)
 
 
 def test_without_a_fade_each_resolution_starts_at_once():

@@ -136,14 +136,22 @@ def test_growing_starts_where_the_model_stopped(pictures, tmp_path):
         config = settle(pictures, {"init": str(path)}, **request)
         return config.schedule.initial_resolution
 
-    save_run(tmp_path / "early", nimg=20)  # 8 x 8 is fading in
+    save_run(tmp_path / "early", nimg=23)  # less than half of 8 x 8 has faded in
     assert start(tmp_path / "early") == 4
+    save_run(tmp_path / "later", nimg=24)
+    assert start(tmp_path / "later") == 8
     large = tiny.config({"resolution": 32})
     Generator(large.generator).save(tmp_path / "g.keras")
     assert start(tmp_path / "g.keras") == 16
     assert start(tmp_path / "g.keras", resolution="8") == 8
     official.save(tmp_path / "g.pkl", gs=Generator(large.generator), resolution=8)
     assert start(tmp_path / "g.pkl") == 8
+    half = Generator(large.generator, 16, 0.4)
+    official.save(tmp_path / "g.pkl", gs=half)
+    assert start(tmp_path / "g.pkl") == 8
+    half.grow(16, 0.6)
+    half.save(tmp_path / "half.keras")
+    assert start(tmp_path / "half.keras") == 16
 
 
 def test_an_official_pickle_that_does_not_grow(pictures, tmp_path):

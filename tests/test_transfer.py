@@ -14,7 +14,7 @@ from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
 
 
-def save_run(path, changes=None) -> Networks:
+def save_run(path, changes=None, nimg=48) -> Networks:
     """A run directory with one checkpoint, of networks unlike any new ones."""
     config = tiny.config({"seed": 9} | (changes or {}))
     nets = make_networks(config)
@@ -23,7 +23,7 @@ def save_run(path, changes=None) -> Networks:
     path.mkdir()
     configs.save(config, path / "config.json")
     state = State(nets, path)
-    state.nimg = 48
+    state.nimg = nimg
     state.save()
     return nets
 
@@ -108,6 +108,13 @@ def test_a_generator_alone_becomes_generator_and_average(old, tmp_path):
     check_taken(ours.average, theirs.average)
     tiny.check_equal(before, tails(ours.discriminator))
     assert "discriminator: the model has none; starts from random weights" in report
+
+
+def test_networks_of_a_run_know_how_far_it_has_grown(tmp_path):
+    save_run(tmp_path / "run", nimg=24)
+    generator, _, average = transfer.load_networks(tmp_path / "run")
+    assert (generator.level, generator.alpha) == (average.level, average.alpha)
+    assert (average.level, average.alpha) == (8, 0.5)
 
 
 def test_where_nothing_fits_it_is_refused(tmp_path):

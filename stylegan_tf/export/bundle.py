@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import card, litert, loading, measure, onnx, savedmodel
 from stylegan_tf.export import origin as origins
@@ -35,13 +36,13 @@ def save(
     Args:
         generator: any; a float32 copy is written.
         folder: created if need be.
-        resolution: level the SavedModel draws at; None = the final one.
+        resolution: level to draw at; None = the highest that the model has learned.
         origin: `origin.Origin` for the card; None = the run around the folder, if there
             is one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    copy = leveled(generator, resolution or generator.config.resolution)
+    copy = leveled(generator, resolution or sampling.drawn_resolution(generator))
     copy.save(folder / KERAS_FILE)
     program = Program(copy)
     savedmodel.save(program, folder / SAVED_MODEL)
@@ -58,7 +59,8 @@ def save(
 def leveled(generator: Generator, resolution: int) -> Generator:
     """A plain copy that says how far it has grown."""
     copy = plain_copy(generator)
-    copy.level = None if resolution == copy.config.resolution else resolution
+    level = None if resolution == copy.config.resolution else resolution
+    copy.grow(level, generator.alpha_at(resolution))
     return copy
 
 

@@ -106,6 +106,7 @@ def describe(generator: Generator, resolution: int) -> dict:
         "width": width,
         "channels": c.channels,
         "level": resolution,
+        "alpha": generator.alpha_at(resolution),
         "final_level": c.resolution,
         "z_dim": c.z_dim,
         "w_dim": c.w_dim,
@@ -175,8 +176,7 @@ def text(values: dict) -> str:
 
 def _facts(model: dict, origin: dict) -> list[list[str]]:
     picture = f"{model['width']} x {model['height']}, {model['channels']} channels"
-    if model["level"] != model["final_level"]:
-        picture += f" (drawn at level {model['level']} of {model['final_level']})"
+    picture += _grown(model)
     classes = model["classes"] or "none"
     if origin["class_names"]:
         classes = f"{classes}: {', '.join(origin['class_names'])}"
@@ -197,6 +197,15 @@ def _facts(model: dict, origin: dict) -> list[list[str]]:
     if origin["preset"] is None and not origin["started_from"]:
         del known["Started from"]
     return [[k, str(v if v is not None else "not known")] for k, v in known.items()]
+
+
+def _grown(model: dict) -> str:
+    """How far the model has, in brackets; nothing if it has fully."""
+    level, final, alpha = model["level"], model["final_level"], model["alpha"]
+    if level == final and alpha == 1:
+        return ""
+    faded = f", {100 * alpha:.3g}% faded in" if alpha < 1 else ""
+    return f" (drawn at level {level} of {final}{faded})"
 
 
 def _count(number: int | None) -> str | None:

@@ -86,8 +86,7 @@ def load(path: Path | str) -> Generator:
         return _load_keras(found.path)
     if found.kind == "pickle":
         return official.load_generator(found.path)
-    level = trained_resolution(path)
-    generator = Generator(_run_config(found).generator, level)
+    generator = Generator(_run_config(found).generator, *growth(path))
     restore(found.path, average=generator)
     return generator
 
@@ -112,18 +111,27 @@ def restore(path: Path, **parts: keras.Model) -> None:
 
 
 def trained_resolution(path: Path | str) -> int | None:
-    """The level that a model has faded in so far; None where it is finished."""
+    """The level that a model has learned so far; None where it says the final one."""
+    return growth(path)[0]
+
+
+def growth(path: Path | str) -> tuple[int | None, float]:
+    """How far a model has grown, as `Generator.grow` takes it.
+
+    Raises:
+        UserError: as `load`.
+    """
     found = find(path)
     if found.kind == "keras":
-        return _keras_settings(found.path).get("level")
+        settings = _keras_settings(found.path)
+        return settings.get("level"), settings.get("alpha", 1.0)
     if found.kind == "pickle":
-        return official.trained_resolution(found.path)
+        return official.growth(found.path)
     config = _run_config(found)
     nimg = found.path.name.split("-")[-1]
     if not nimg.isdecimal():
         raise UserError(f"{found.path} does not end in the images seen, as ckpt-1000.")
-    final = config.generator.resolution
-    return schedule.phase_at(config.schedule, final, int(nimg)).settled
+    return schedule.learned_at(config, int(nimg))
 
 
 def _run_config(found: Found) -> configs.TrainConfig:

@@ -29,7 +29,7 @@ def plain_copy(generator: Generator, **changes) -> Generator:
         changes: settings of the copy that do not change its weights.
     """
     config = dataclasses.replace(generator.config, **changes)
-    copy = Generator(config, generator.level, dtype="float32")
+    copy = Generator(config, generator.level, generator.alpha, dtype="float32")
     for mine, theirs in zip(copy.weights, generator.weights, strict=True):
         mine.assign(theirs.numpy())
     return copy

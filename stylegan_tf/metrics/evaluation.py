@@ -110,11 +110,12 @@ class Evaluation:
 
     @functools.cached_property
     def model_key(self) -> str:
-        """Short digest of the model: weights, settings, level."""
-        digest = hashlib.sha256(
-            json.dumps([configs.to_dict(self.model.config), self.model.level]).encode()
-        )
-        for weight in self.model.weights:
+        """Short digest of the model: weights, settings, how far it has grown."""
+        model = self.model
+        parts = [configs.to_dict(model.config), model.level]
+        parts += [model.alpha] if model.alpha < 1 else []
+        digest = hashlib.sha256(json.dumps(parts).encode())
+        for weight in model.weights:
             digest.update(np.ascontiguousarray(weight.numpy()).tobytes())
         return digest.hexdigest()[:12]
 

@@ -61,18 +61,16 @@ def open_subject(
     return Subject(model, folder, mirror, _nimg(found, run), run)
 
 
-def replicated(
-    generator: Generator, strategy: tf.distribute.Strategy, level: int | None = None
-) -> Generator:
+def replicated(generator: Generator, strategy: tf.distribute.Strategy) -> Generator:
     """A float32 copy in the strategy's scope.
 
     Args:
         generator: any.
         strategy: the one that will draw.
-        level: that it has learned; None = what it says itself.
     """
     with strategy.scope():
-        copy = Generator(generator.config, level or generator.level, dtype="float32")
+        growth = generator.level, generator.alpha
+        copy = Generator(generator.config, *growth, dtype="float32")
         assign(copy, generator)
     return copy
 

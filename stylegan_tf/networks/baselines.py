@@ -91,7 +91,7 @@ class DCGANSynthesis(keras.layers.Layer):
         ws,
         noise=None,
         resolution=None,
-        alpha=1.0,
+        alpha=None,
         seed=None,
         training=False,
     ):

@@ -14,7 +14,7 @@ from stylegan_tf.layers import PACKAGE, ZEROS
 from stylegan_tf.networks.baselines import DCGANSynthesis
 from stylegan_tf.networks.mapping import Mapping, as_config
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
-from stylegan_tf.networks.synthesis import Synthesis
+from stylegan_tf.networks.synthesis import Synthesis, blend
 
 
 def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
@@ -31,6 +31,8 @@ class Generator(keras.Model):
         config: `GeneratorConfig` or its dict.
         level: int, the resolution that it has learned so far, if it is not yet fully
             grown: what finished pictures are drawn at.
+        alpha: float in (0, 1], how far that level has faded in: pictures of it are
+            blended with those of the level below.
 
     Call arguments:
         z: float [N, z_dim], standard normal.
@@ -43,13 +45,13 @@ class Generator(keras.Model):
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
-    def __init__(self, config, level=None, **kwargs):
+    def __init__(self, config, level=None, alpha=1.0, **kwargs):
         kwargs.setdefault("name", "generator")
         super().__init__(**(kwargs | {"autocast": False}))
         self.config = as_config(config)
-        self.level = level
         self.mapping = Mapping(self.config)
         self.synthesis = synthesis_of(self.config, self.dtype_policy)
+        self.grow(level, alpha)
         self.build()
 
     def build(self, input_shape=None):
@@ -72,7 +74,7 @@ class Generator(keras.Model):
         cutoff=None,
         noise="random",
         resolution=None,
-        alpha=1.0,
+        alpha=None,
         seed=None,
         training=False,
     ):
@@ -86,6 +88,29 @@ class Generator(keras.Model):
             seed=seed,
             training=training,
         )
+
+    # -----------------------------------------------------------------------
+    # How far it has grown: known to the synthesis network alone, which draws by it.
+
+    def grow(self, level: int | None, alpha: float = 1.0) -> None:
+        """Says how far it has grown, as the arguments of the class do."""
+        self.synthesis.learned = level, alpha
+
+    @property
+    def level(self) -> int | None:
+        """The level that it has learned so far; None = the final one."""
+        return self.synthesis.learned[0]
+
+    @property
+    def alpha(self) -> float:
+        """How far that level has faded in."""
+        return self.synthesis.learned[1]
+
+    def alpha_at(self, resolution: int) -> float:
+        """How far a level has faded in: those below the one that fades in have."""
+        return blend(self.synthesis, None, resolution)
+
+    # -----------------------------------------------------------------------
 
     def broadcast(self, w: tf.Tensor) -> tf.Tensor:
         """One style for every layer: [N, w_dim] -> [N, num_styles, w_dim]."""
@@ -139,6 +164,7 @@ class Generator(keras.Model):
         return {
             "config": config.to_dict(self.config),
             "level": self.level,
+            "alpha": self.alpha,
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }

@@ -30,6 +30,7 @@ from stylegan_tf.networks.mapping import as_config
 from stylegan_tf.networks.synthesis import (
     ResolutionBlock,
     add_noise_weights,
+    blend,
     fully_faded,
     noise_maps,
     run_block,
@@ -240,6 +241,8 @@ class StyleGAN2Synthesis(keras.layers.Layer):
         ValueError: a noise mode or resolution that it does not have.
     """
 
+    learned = None, 1.0  # as `Generator.grow` says
+
     def __init__(self, config, **kwargs):
         super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
         self.config = as_config(config)
@@ -269,7 +272,7 @@ class StyleGAN2Synthesis(keras.layers.Layer):
         ws,
         noise="random",
         resolution=None,
-        alpha=1.0,
+        alpha=None,
         seed=None,
         training=False,
     ):
@@ -280,6 +283,7 @@ class StyleGAN2Synthesis(keras.layers.Layer):
                 f"architecture={c.architecture} draws at {c.resolution} only, not at "
                 f"{final}."
             )
+        alpha = blend(self, alpha, final)
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         maps = noise_maps(self, noise, final, tf.shape(ws)[0], seed)
         maps = maps or [None] * c.num_layers

@@ -149,7 +149,8 @@ class Synthesis(keras.layers.Layer):
         noise: "random" (fresh for every example), "const" (the stored maps), "none",
             or a list with one float [N or 1, H, W, 1] a layer.
         resolution: int, level of the output; None = the final one.
-        alpha: float or scalar tensor in [0, 1], how far the last block has faded in.
+        alpha: float or scalar tensor in [0, 1], how far the last block has faded in;
+            None = as far as it had in training.
         seed: int [2], makes random noise a pure function of it; None = fresh draws.
 
     Returns:
@@ -158,6 +159,8 @@ class Synthesis(keras.layers.Layer):
     Raises:
         ValueError: another noise mode, or a list of another length.
     """
+
+    learned = None, 1.0  # as `Generator.grow` says
 
     def __init__(self, config, **kwargs):
         super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
@@ -179,12 +182,13 @@ class Synthesis(keras.layers.Layer):
         ws,
         noise="random",
         resolution=None,
-        alpha=1.0,
+        alpha=None,
         seed=None,
         training=False,
     ):
         c = self.config
         final = resolution or c.resolution
+        alpha = blend(self, alpha, final)
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         if not c.use_styles:
             styles *= c.num_layers
@@ -264,6 +268,20 @@ def run_block(block: ResolutionBlock, x, styles: list, noise: list) -> tf.Tensor
     n, side = len(styles), min(block.config.shape(block.resolution))
     stretch = lambda x, *rest: block(x, rest[:n], rest[n:])  # noqa: E731
     return recompute.in_parts(stretch, [x, *styles, *noise], [block], side)
+
+
+def blend(layer, alpha, resolution: int):
+    """The alpha that a picture is drawn with.
+
+    Args:
+        layer: a synthesis network.
+        alpha: of the call; None = as far as the level has faded in by training.
+        resolution: level of the picture.
+    """
+    if alpha is not None:
+        return alpha
+    level, learned = layer.learned
+    return learned if resolution == (level or layer.config.resolution) else 1.0
 
 
 def fully_faded(alpha) -> bool:

@@ -133,8 +133,8 @@ def configs_of(
         return generator, d and describe("D", d)[0]
 
 
-def trained_resolution(path: Path | str) -> int | None:
-    """The level that a file's generator had faded in; None if it was the final one.
+def growth(path: Path | str) -> tuple[int | None, float]:
+    """How far a file's generator had grown, as `Generator.grow` takes it.
 
     Raises:
         UserError: as `load_generator`.
@@ -142,7 +142,7 @@ def trained_resolution(path: Path | str) -> int | None:
     name, state = _generator_state(path, pickles.read(path))
     with _errors_of(path):
         c, arrays = describe(name, state)
-        return _level(c, _lod(c, arrays))
+        return _growth(c, _lod(c, arrays))
 
 
 def _generator_state(path, states: dict) -> tuple[str, NetworkState]:
@@ -196,7 +196,8 @@ def from_state(
     """One official network as ours."""
     c, arrays = describe(name, state)
     report = Report(name, state.build_func_name, lod=_lod(c, arrays))
-    network = Discriminator(c) if name == "D" else Generator(c, _level(c, report.lod))
+    grown = _growth(c, report.lod)
+    network = Discriminator(c) if name == "D" else Generator(c, *grown)
     slots = name_map(network, _fused_scale(state))
     for official, slot in slots.items():
         if official in arrays:
@@ -227,9 +228,16 @@ def _lod(c: GeneratorConfig | DiscriminatorConfig, arrays: dict) -> float:
     return min(max(float(arrays["lod"]), 0.0), math.log2(c.resolution) - 2)
 
 
-def _level(c: GeneratorConfig, lod: float) -> int | None:
-    """The level that has faded in; None if it is the final one."""
-    return c.resolution >> math.ceil(lod) if lod else None
+def _growth(c, lod: float) -> tuple[int | None, float]:
+    """The level drawn at, None if it is the final one, and how far it has faded in."""
+    doublings = math.floor(lod)
+    level = c.resolution >> doublings if doublings else None
+    return level, 1.0 - (lod - doublings)
+
+
+def _doublings(c, level: int | None, alpha: float) -> float:
+    """The lod of a network that has grown so far."""
+    return math.log2(c.resolution // (level or c.resolution)) + 1.0 - alpha
 
 
 def _old_names(state: NetworkState) -> dict[str, np.ndarray]:
@@ -313,6 +321,7 @@ def save(
     d: Discriminator | None = None,
     gs: Generator | None = None,
     resolution: int | None = None,
+    alpha: float = 1.0,
 ) -> None:
     """Writes networks as an official pickle: (G, D, Gs), or the only one given.
 
@@ -323,26 +332,40 @@ def save(
     Args:
         path: where to; a file that is there is replaced.
         g, d, gs: the networks.
-        resolution: the level that growing ones have faded in; None = the final one.
+        resolution: the level that growing ones have learned; None = what Gs, or else
+            G, says of itself.
+        alpha: how far that level has faded in.
 
     Raises:
         UserError: a network that has no official counterpart.
     """
+    if resolution is None and (gs or g):
+        resolution, alpha = (gs or g).level, (gs or g).alpha
     given = {"G": g, "D": d, "Gs": gs}
-    states = {k: v and to_state(k, v, resolution) for k, v in given.items()}
+    states = {k: v and to_state(k, v, resolution, alpha) for k, v in given.items()}
     writing.write(path, states)
 
 
 def to_state(
-    name: str, network: Generator | Discriminator, resolution: int | None = None
+    name: str,
+    network: Generator | Discriminator,
+    resolution: int | None = None,
+    alpha: float = 1.0,
 ) -> NetworkState:
-    """One of our networks as the official one of that name; arguments as in `save`."""
+    """One of our networks as the official one of that name.
+
+    Args:
+        name: "G", "D" or "Gs".
+        network: ours.
+        resolution: the level that it has learned; None = the final one.
+        alpha: how far that level has faded in.
+    """
     c = network.config
     function, arguments = official_arguments(c)
     arrays = {n: _official(slot) for n, slot in name_map(network).items()}
     grows = c.architecture in GROWING
     version = 3 if c.architecture == "stylegan" else 4
-    doublings = math.log2(c.resolution // (resolution or c.resolution)) * grows
+    doublings = _doublings(c, resolution, alpha) if grows else 0.0
     lod = {"lod": np.asarray(doublings, np.float32)}
     growing = lod if grows else {}
     if isinstance(network, Discriminator):

@@ -16,6 +16,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import models, results, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
 from stylegan_tf.metrics.networks import open_network
+from stylegan_tf.schedule import learned_at
 from stylegan_tf.training import devices
 from stylegan_tf.training.reports import Report, clock
 
@@ -90,9 +91,9 @@ class Measure(Report):
 
     def _measure(self, trainer) -> None:
         """Measures the average; a signal ends it, and nothing is recorded then."""
-        level = trainer.phase.settled
+        level, alpha = learned_at(trainer.config, trainer.state.nimg)
         final = trainer.config.generator.resolution
-        self.copy.level = None if level == final else level
+        self.copy.grow(None if level == final else level, alpha)
         models.assign(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):
@@ -104,7 +105,7 @@ class Measure(Report):
             return
         results.show(trainer.run_dir, rows)
         self.last = trainer.state.nimg
-        better = self._keep(trainer, rows, level)
+        better = self._keep(trainer, rows)
         self.say(self._line(trainer, rows) + ("  (best so far)" if better else ""))
 
     def _line(self, trainer, rows: list[dict]) -> str:
@@ -112,7 +113,7 @@ class Measure(Report):
         taken = sum({r["metric"].split("_")[0]: r["seconds"] for r in rows}.values())
         return f"kimg {trainer.state.nimg / 1000:<8.1f} {numbers}  {clock(taken)}"
 
-    def _keep(self, trainer, rows: list[dict], level: int) -> bool:
+    def _keep(self, trainer, rows: list[dict]) -> bool:
         """Exports the model if it is the best so far."""
         row = next(r for r in rows if r["metric"] == self.first)
         value, best = row["value"], self.best
@@ -122,7 +123,7 @@ class Measure(Report):
         self.best, folder = value, trainer.run_dir / BEST
         draft = folder.with_name(f".{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
-        export.save(self.copy, draft, level)
+        export.save(self.copy, draft)
         (draft / models.BEST).write_text(json.dumps(row) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)

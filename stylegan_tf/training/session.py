@@ -116,13 +116,14 @@ def _reports(config: TrainConfig, request: Request) -> list:
 
 def _finish(trainer: Trainer) -> None:
     """Exports the model, and draws a last sheet with it as `generate` would."""
-    resolution, run = trainer.phase.settled, trainer.run_dir
-    folder = export.save(trainer.networks.average, run / "model", resolution)
+    average, run = trainer.networks.average, trainer.run_dir
+    average.grow(*schedule.learned_at(trainer.config, trainer.state.nimg))
+    folder = export.save(average, run / "model")
     model = export.load(folder)
-    columns, rows, factor = figures.layout(*model.config.shape(resolution))
+    size = model.config.shape(sampling.drawn_resolution(model))
+    columns, rows, factor = figures.layout(*size)
     seeds, classes = cells(model.config.classes, columns, rows)
-    how = {"psi": SHEET_PSI, "classes": classes, "resolution": resolution}
-    drawn = sampling.draw(model, seeds, **how)
+    drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     pictures = figures.enlarge(np.stack([p for _, p in drawn]), factor)
     sheet = figures.save(run / SHEET, figures.grid(pictures, columns))
     print(f"model: {folder}")

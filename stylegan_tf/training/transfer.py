@@ -36,7 +36,7 @@ class Origin:
 
     Attributes:
         settings: dotted network setting -> value, without those that the data decide.
-        resolution: the highest level that the model has learned.
+        resolution: the level that the run begins at, fully faded in.
     """
 
     settings: dict
@@ -61,7 +61,13 @@ def origin(path: Path | str) -> Origin:
         g = export.config_of(path)
     settings = _named("generator", configs.flat(g))
     settings |= _named("discriminator", configs.flat(d) if d else _counterpart(g))
-    return Origin(settings, export.trained_resolution(path) or g.resolution)
+    return Origin(settings, _beginning(g, *export.growth(path)))
+
+
+def _beginning(g: GeneratorConfig, level: int | None, alpha: float) -> int:
+    """The level to go on from: of two that are blended, the one that shows more."""
+    level = level or g.resolution
+    return level if alpha >= 0.5 else level // 2
 
 
 def _named(network: str, values: dict) -> dict:
@@ -137,7 +143,8 @@ def start_from(path: Path | str, networks: Networks) -> str:
 
 def _from_checkpoint(found) -> tuple[Generator, Discriminator, Generator]:
     config = rundir.read(found.run).config
-    generator, average = Generator(config.generator), Generator(config.generator)
+    grown = export.growth(found.path)
+    generator, average = (Generator(config.generator, *grown) for _ in range(2))
     discriminator = discriminator_of(config.discriminator)
     export.restore(
         found.path, generator=generator, discriminator=discriminator, average=average
