@@ -6,6 +6,7 @@ Everything here is a pure function of the source and the settings, so a conversi
 was interrupted continues with the same result. No TensorFlow: this runs in the workers.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Layout:
     crop: str
     encodings: dict[int, str]  # level -> an encoding of `pictures.encode`
 
-    @property
+    @functools.cached_property
     def levels(self) -> list[int]:
         """The levels that are stored, from 4 up."""
         return config.levels(self.resolution)

@@ -5,6 +5,7 @@ under another name, and moved into place, so that whatever stops a conversion le
 either all of a shard or nothing that counts.
 """
 
+import functools
 import json
 import os
 import zlib
@@ -16,6 +17,7 @@ from stylegan_tf.data import convert, tfrecords
 from stylegan_tf.data.convert import Converted, Layout, Skipped
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.sources import Source
+from stylegan_tf.data.tfrecords import entry
 from stylegan_tf.errors import UserError
 
 _RECEIPT = "shard-{:05d}.json"
@@ -181,17 +183,21 @@ def write_file(path: Path, data: bytes, mode: str = "wb") -> None:
 
 def _example(item: Converted, i: int, layout: Layout) -> bytes:
     """One record; the features are described in `manifest.py`."""
-    height, width = layout.shape(layout.levels[i])
+    level = layout.levels[i]
     vector = isinstance(item.label, np.ndarray)
     # In the order in which TensorFlow writes them, asked for a reproducible one.
-    features = {
-        "channels": layout.channels,
-        "encoding": layout.encodings[layout.levels[i]].encode(),
-        "height": height,
-        "image": item.levels[i],
-        "index": item.index,
-    }
+    first, last = _around(
+        layout.channels, layout.encodings[level], *layout.shape(level)
+    )
+    entries = [first, entry("image", item.levels[i]), entry("index", item.index)]
     if vector:
-        features["label_vector"] = item.label.astype(np.float32)
-    features |= {"label": -1 if vector else int(item.label), "width": width}
-    return tfrecords.example(features)
+        entries.append(entry("label_vector", item.label.astype(np.float32)))
+    label = entry("label", -1 if vector else int(item.label))
+    return tfrecords.of_entries([*entries, label, last])
+
+
+@functools.cache
+def _around(channels: int, encoding: str, height: int, width: int) -> list[bytes]:
+    """What all records of a level begin and end with."""
+    first = {"channels": channels, "encoding": encoding.encode(), "height": height}
+    return [b"".join(entry(*f) for f in first.items()), entry("width", width)]
