@@ -29,7 +29,7 @@ from stylegan_tf_launch import cli
 # Network -> preset, final resolution, the sizes trained, images a step, changes.
 NETWORKS = {
     "demo": ("demo", 32, (8, 16, 32), 8, {}),
-    "matched": ("demo", 64, (4, 8, 16, 32, 64), 16, {}),
+    "matched": ("demo", 64, (8, 16, 32, 64), 16, {}),
     "paper256": ("paper256", 256, (64, 128, 256), 4, {}),
     "demo-stylegan2": ("demo-stylegan2", 32, (32,), 16, {}),
 }

@@ -333,7 +333,7 @@ class Epilogue(keras.layers.Layer):
         noisy = self.use_noise and noise is not None
         if noisy and self.noise_position == "before_bias":
             x = self.noise(x, noise)
-        x = ops.ACTIVATIONS[self.activation](self.bias(x))
+        x = recompute.activate(self.bias(x), self.activation)
         if self.use_pixel_norm:
             x = ops.pixel_norm(x)
         if self.use_styles:

@@ -150,10 +150,16 @@ def conv_downsample(
     return tf.nn.conv2d(x, kernel, 2, "VALID")
 
 
+_ENDS = (0, 1), (1, 0)
+
+
 def _four_shifts(kernel: tf.Tensor) -> tf.Tensor:
     """Sum of the kernel at the four corners of a frame one pixel larger."""
-    corners = [((0, 1), (0, 1)), ((0, 1), (1, 0)), ((1, 0), (0, 1)), ((1, 0), (1, 0))]
-    return tf.add_n([tf.pad(kernel, [*c, (0, 0), (0, 0)]) for c in corners])
+    for axis in range(2):
+        ends = [[(0, 0)] * axis + [end] + [(0, 0)] * (3 - axis) for end in _ENDS]
+        # Not add_n: TensorFlow makes that a buffer of zeros, which it keeps, and sums.
+        kernel = tf.pad(kernel, ends[0]) + tf.pad(kernel, ends[1])
+    return kernel
 
 
 # ---------------------------------------------------------------------------

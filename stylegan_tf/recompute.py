@@ -28,13 +28,13 @@ from stylegan_tf import ops
 
 LEAST = 32  # pixels on the shorter side: smaller maps are not worth it
 LARGE, PARTS = 256, 4  # from this side on, in so many parts of the batch
-_ON = ContextVar("recompute", default=False)
+_ON = ContextVar("recompute", default=None)  # None outside of a step
 _ALONE = ContextVar("maps_alone", default=False)
 
 
 @contextlib.contextmanager
 def when(on: bool) -> Iterator[None]:
-    """Whether networks that are called inside compute again; else they keep all."""
+    """A training step inside: whether its networks compute again, or keep all."""
     token = _ON.set(on)
     try:
         yield
@@ -57,7 +57,7 @@ def maps_alone() -> Iterator[None]:
 
 
 def _worth(x: tf.Tensor) -> bool:
-    return _ON.get() and min(x.shape[1:3]) >= LEAST
+    return bool(_ON.get()) and min(x.shape[1:3]) >= LEAST
 
 
 def again(
@@ -193,22 +193,27 @@ def _slope(f: Callable, k: int, which: Sequence[int]) -> Callable:
 
 
 def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
-    """As `ops.activate`; inside of `when(True)`, its slope is told from what comes out.
+    """As `ops.activate`; in a training step, its slope is told from what comes out.
 
     The sign of a leaky ReLU is that of its input, and what comes out is what the next
-    convolution keeps in any case.
+    layer keeps in any case. Nor does it know of a second derivative, for which
+    TensorFlow's own makes, keeps and adds maps of zeros.
     """
-    if not _worth(x):
+    if _ON.get() is None:
         return ops.activate(x, kind, gain)
     alpha = {"lrelu": 0.2, "relu": 0.0}[kind]
 
+    def scaled(y):
+        return y if gain == 1 else y * tf.cast(gain, y.dtype)
+
     @tf.custom_gradient
     def run(x):
-        y = tf.nn.leaky_relu(x, alpha) * tf.cast(gain, x.dtype)
+        y = scaled(tf.nn.leaky_relu(x, alpha))
+        sign = tf.stop_gradient(y)
 
         def slope(out):
-            out *= tf.cast(gain, out.dtype)
-            return tf.raw_ops.LeakyReluGrad(gradients=out, features=y, alpha=alpha)
+            out = scaled(out)
+            return tf.raw_ops.LeakyReluGrad(gradients=out, features=sign, alpha=alpha)
 
         return y, slope
 

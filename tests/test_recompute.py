@@ -126,18 +126,42 @@ def test_it_holds_less():
 
 @pytest.mark.parametrize("kind", ["lrelu", "relu"])
 def test_activation_by_what_comes_out(kind):
-    def both(on):
-        with recompute.when(on), tf.GradientTape(persistent=True) as outer:
-            outer.watch(X)
-            with tf.GradientTape() as tape:
-                tape.watch(X)
-                y = recompute.activate(X, kind, 2**0.5)
-                total = tf.reduce_sum(y**3)
-            slope = tape.gradient(total, X)
-        return y, slope, outer.gradient(slope, X)
+    """In a step, and outside of one."""
 
-    for a, b in zip(both(False), both(True), strict=True):
+    def all_of(x):
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = recompute.activate(x, kind, 2**0.5)
+                total = tf.reduce_sum(y**3)
+            slope = tape.gradient(total, x)
+        return y, slope, outer.gradient(slope, x)
+
+    expected = all_of(X)
+    with recompute.when(False):
+        found = all_of(X)
+    for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+def test_a_second_derivative_adds_no_zeros():
+    def of(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(recompute.activate(tf.math.tanh(x), "lrelu"))
+            slope = tf.reduce_sum(inner.gradient(y, x) ** 2)
+        return tape.gradient(slope, x)
+
+    def sums() -> int:
+        graph = tf.function(of, autograph=False).get_concrete_function(X).graph
+        return sum(op.type == "AddN" for op in graph.get_operations())
+
+    plain = sums()
+    with recompute.when(False):
+        assert sums() < plain
 
 
 # ---------------------------------------------------------------------------

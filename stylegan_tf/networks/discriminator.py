@@ -81,7 +81,7 @@ class DiscriminatorBlock(keras.layers.Layer):
     def _inner(self, x):
         """From the first convolution's maps to the second one's."""
         c = self.config
-        x = ops.activate(x, c.activation, c.gains[1])
+        x = recompute.activate(x, c.activation, c.gains[1])
         if c.architecture == "stylegan":
             x = ops.blur(x, c.blur_filter)
         return self.conv1(x)
@@ -145,9 +145,10 @@ class DiscriminatorHead(keras.layers.Layer):
         c = self.config
         if c.mbstd_group > 1:
             x = self.stddev(x)
-        x = ops.activate(self.conv(x), c.activation, c.gains[1])
+        x = recompute.activate(self.conv(x), c.activation, c.gains[1])
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
-        x = self.dense1(ops.activate(self.dense0(x), c.activation, c.gains[1]))
+        x = recompute.activate(self.dense0(x), c.activation, c.gains[1])
+        x = self.dense1(x)
         if not c.classes:
             return x
         labels = tf.zeros([tf.shape(x)[0], c.classes]) if labels is None else labels

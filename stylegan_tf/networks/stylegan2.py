@@ -133,7 +133,8 @@ class StyledConv2D(keras.layers.Layer):
         x = self.conv(x, w)
         if self.config.use_noise and noise is not None:
             x = self.noise(x, noise)
-        return ops.activate(self.bias(x), self.config.activation, self.config.gains[1])
+        c = self.config
+        return recompute.activate(self.bias(x), c.activation, c.gains[1])
 
     def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
         return self.conv.compute_output_shape(x_shape)

@@ -120,11 +120,12 @@ class Maps(NamedTuple):
     exact: float = 0
 
 
-# A convolution's input and an activation's, two a level. G's layers keep what the
-# instance norm scales as well. StyleGAN2's G keeps x, x s, the convolution and the
-# activation's input; a residual block's skip keeps what it filtered.
+# A convolution's input and what leaves an activation: D's first convolution of a level
+# takes that, its second one what it filtered of it. G's layers keep what the instance
+# norm scales as well. StyleGAN2's G keeps x, x s and the convolution; a residual block
+# its two branches' ends, and what the skip filtered.
 KEPT_BY_G = {"stylegan": Maps(0, 6, 6, 2), "dcgan": Maps(0, 1.5, 1.5)}
-KEPT_BY_D = {"residual": Maps(2, 5, 3), "dcgan": Maps(0, 1.5, 1.5)}
+KEPT_BY_D = {"residual": Maps(1, 5, 3), "dcgan": Maps(0, 1.5, 1.5)}
 # Recomputed: G's convolutions and what leaves a block; D's convolutions.
 AGAIN_BY_G = {"stylegan": Maps(0, 3, 3), "dcgan": KEPT_BY_G["dcgan"]}
 AGAIN_BY_D = {"residual": Maps(1, 3, 3), "dcgan": KEPT_BY_D["dcgan"]}
@@ -136,9 +137,9 @@ IN_HAND, IN_HAND_AGAIN = 6, 8
 def _maps(c, again: bool) -> Maps:
     if isinstance(c, GeneratorConfig):
         table = AGAIN_BY_G if again else KEPT_BY_G
-        return table.get(c.architecture, Maps(0, 2, 4) if again else Maps(0, 8, 8))
+        return table.get(c.architecture, Maps(0, 2, 4) if again else Maps(0, 6, 8))
     table = AGAIN_BY_D if again else KEPT_BY_D
-    return table.get(c.architecture, Maps(1, 2, 2) if again else Maps(2, 4, 2))
+    return table.get(c.architecture, Maps(1, 2, 2) if again else Maps(1, 3, 2))
 
 
 def _kept(config: TrainConfig, c, resolution: int) -> tuple[float, float]:
