@@ -58,7 +58,7 @@ def main(task: dict) -> dict:
         "measured": resident("VmHWM"),
         "program": planning.program_bytes(config, task["size"]),
         "held": sum(parts.values()),
-        "fixed": parts["weights"] + parts["optimizer"],
+        "fixed": sum(parts.values()) - parts["activations"],
         "live": tf.config.experimental.get_memory_info("CPU:0")["peak"],
         "cpu": min(seconds),
     }
