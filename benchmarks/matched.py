@@ -50,8 +50,7 @@ def settings(resolution: int, precision: str = "float32") -> dict:
     Args:
         resolution: of the pictures; nothing grows.
         precision: "float32" or "bfloat16"; or "defaults", what we would choose:
-            bfloat16 where the processor computes in it, the penalty every 16 steps,
-            one pass of G for both steps.
+            bfloat16 where the processor computes in it, the penalty every 16 steps.
     """
     changes = {
         "resolution": max(resolution, 8),  # the smallest model stays at 4x4
