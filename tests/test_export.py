@@ -141,7 +141,9 @@ def test_an_official_pickle_is_a_model(tmp_path):
 def test_a_copy_is_plain_float32():
     with make_strategy("mirrored").scope():
         model = generator(dtype="mixed_bfloat16")
+    model.grow(8, 0.25)
     copy = export.plain_copy(model)
+    assert (copy.level, copy.alpha) == (8, 0.25)
     check_same(copy, model)
     assert copy.dtype_policy.name == "float32"
     assert isinstance(copy.w_avg._value, tf.Variable)
