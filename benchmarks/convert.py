@@ -65,7 +65,7 @@ class Folder(NamedTuple):
 FOLDERS = (
     Folder("small PNGs", ".png", 8000, (64, 64), 64),
     Folder("large PNGs", ".png", 80, (1024, 1024), 1024),
-    Folder("JPEGs of 1 megapixel", ".jpg", 600, (1152, 864), 256),
+    Folder("JPEGs of 1 megapixel", ".jpg", 1500, (1152, 864), 256),
     Folder("JPEGs of 12 megapixels", ".jpg", 64, (4000, 3000), 256),
 )
 DRAFT = "JPEGs of 12 megapixels"  # converted with --draft too

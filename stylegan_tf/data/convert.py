@@ -1,11 +1,12 @@
 """From a source to the bytes of records: what is decided once, and what workers do.
 
 `choose` looks at a sample of the pictures and settles size, channels and encodings in
-a `Layout`; `convert` then turns a handful of pictures into the encoded levels of each.
+a `Layout`; `convert` then turns a handful of pictures into the records of every level.
 Everything here is a pure function of the source and the settings, so a conversion that
 was interrupted continues with the same result. No TensorFlow: this runs in the workers.
 """
 
+import copy
 import functools
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,7 @@ SHARD_PICTURES = 1000  # so that an interrupted conversion keeps most of its wor
 SHARDS_AT_LEAST = 8
 CHUNK_BYTES = 32 << 20  # what a worker converts at once
 CHUNK_PICTURES = 128
+BATCH_BYTES = 1 << 20  # of them, so many are halved in one go: what a cache holds
 _HEADERS, _ENCODED = 200, 4  # pictures looked at to decide
 
 
@@ -35,7 +37,7 @@ class Converted(NamedTuple):
 
     index: int  # in the source
     label: int | np.ndarray
-    levels: list[bytes]  # from 4 up: encoded pixels, or records in a TFRecord file
+    levels: list[bytes]  # encoded pixels, from 4 up
 
 
 class Skipped(NamedTuple):
@@ -43,6 +45,24 @@ class Skipped(NamedTuple):
 
     file: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A handful of pictures, as they stand in TFRecord files.
+
+    Attributes:
+        labels: of those that are stored, class indices or vectors.
+        levels: from 4 up, the records of all of them.
+        skipped: those that are left out.
+    """
+
+    labels: list
+    levels: list[bytes]
+    skipped: list[Skipped]
+
+    def __len__(self) -> int:
+        return len(self.labels) + len(self.skipped)
 
 
 @dataclass(frozen=True)
@@ -119,45 +139,60 @@ def shard_size(layout: Layout, count: int) -> int:
 
 
 def convert(
-    shared: tuple[Source, Layout], indices: list[int]
-) -> list[Converted | Skipped]:
-    """The encoded pixels of some pictures of a source."""
-    source, layout = shared
-    return [_convert_one(source, layout, i) for i in indices]
-
-
-def framed(
-    done: list[Converted | Skipped],
-    layout: Layout,
+    shared: tuple[Source, Layout],
+    indices: list[int],
     example: Callable[[Converted, int, Layout], bytes],
-) -> list[Converted | Skipped]:
-    """The same pictures with whole records in place of encoded pixels.
+) -> Chunk:
+    """The records of some pictures of a source.
 
     Args:
-        done: what `convert` returned.
-        layout: how they are stored.
+        shared: the source, and how its pictures are stored.
+        indices: of the pictures.
         example: item, number of the level, layout -> a serialised tf.train.Example.
     """
-    kept = [item for item in done if isinstance(item, Converted)]
+    source, layout = shared
+    size = max(BATCH_BYTES // layout.raw_bytes, 1)
+    kept, skipped = [], []
+    for i in range(0, len(indices), size):
+        some, bad = _some(source, layout, indices[i : i + size])
+        kept, skipped = kept + some, skipped + bad
+    levels = []
     for i in range(len(layout.levels)):
-        records = tfrecords.frame([example(item, i, layout) for item in kept])
-        for item, record in zip(kept, records, strict=True):
-            item.levels[i] = record
-    return done
+        examples = [example(item, i, layout) for item in kept]
+        levels.append(b"".join(tfrecords.frame(examples)))
+    return Chunk([item.label for item in kept], levels, skipped)
 
 
-def _convert_one(source: Source, layout: Layout, i: int) -> Converted | Skipped:
-    try:
-        picture, label = source.read(i, max(layout.shape()))
-        pixels = pictures.fit(picture, layout.shape(), layout.channels, layout.crop)
-    except BadPicture as e:
-        return Skipped(source.name_of(i), e.reason)
-    stack = zip(
-        pictures.pyramid(pixels, len(layout.levels)), layout.levels, strict=True
-    )
-    return Converted(
-        i, label, [pictures.encode(p, layout.encodings[n]) for p, n in stack]
-    )
+def _some(
+    source: Source, layout: Layout, indices: list[int]
+) -> tuple[list[Converted], list[Skipped]]:
+    """The encoded pixels of some pictures, as many as are worked on at once."""
+    read, fitted, skipped = [], [], []
+    for i in indices:
+        try:
+            pixels, label = _fitted(source, layout, i)
+            fitted.append(pixels)
+            read.append((i, label))
+        except BadPicture as e:
+            skipped.append(Skipped(source.name_of(i), e.reason))
+    if not read:
+        return [], skipped
+    pyramid = pictures.pyramid(np.stack(fitted), len(layout.levels))
+    levels = [
+        [pictures.encode(pixels, layout.encodings[n]) for pixels in stack]
+        for n, stack in zip(layout.levels, pyramid, strict=True)
+    ]
+    each = zip(read, *levels, strict=True)
+    return [Converted(i, label, encoded) for (i, label), *encoded in each], skipped
+
+
+def _fitted(
+    source: Source, layout: Layout, i: int
+) -> tuple[np.ndarray, int | np.ndarray]:
+    """Pixels at the size of a data set, and the label. May raise BadPicture."""
+    picture, label = source.read(i, max(layout.shape()))
+    shape, channels = layout.shape(), layout.channels
+    return pictures.fit(picture, shape, channels, layout.crop), label
 
 
 # ---------------------------------------------------------------------------
@@ -214,10 +249,11 @@ def _encodings(source: Source, layout: Layout) -> dict[int, str]:
     """PNG for the levels where it pays, measured on a few pictures."""
     large = [n for n in layout.levels if n > RAW_UP_TO]
     raw, png = Counter(dict.fromkeys(large, 0)), Counter(dict.fromkeys(large, 0))
+    source = copy.copy(source)
+    source.draft = True  # good enough to tell how well they pack
     for i in _spread(len(source), _ENCODED) if large else ():
         try:
-            picture, _ = source.read(i, max(layout.shape()))
-            pixels = pictures.fit(picture, layout.shape(), layout.channels, layout.crop)
+            pixels, _ = _fitted(source, layout, i)
         except BadPicture:
             continue
         for level, p in zip(large, pictures.pyramid(pixels, len(large)), strict=True):

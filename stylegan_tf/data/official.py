@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from stylegan_tf import config
 from stylegan_tf.data import convert, manifest, pictures, shards, stored, tfrecords
-from stylegan_tf.data.convert import Converted, Layout, Skipped
+from stylegan_tf.data.convert import Chunk, Converted, Layout
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.pictures import BadPicture
 from stylegan_tf.data.sources import Source
@@ -73,33 +73,29 @@ def choose(
 # Writing
 
 
-def work(
-    shared: tuple[Source, Layout], indices: list[int]
-) -> list[Converted | Skipped]:
+def work(shared: tuple[Source, Layout], indices: list[int]) -> Chunk:
     """The records of some pictures of a source; what a worker does."""
-    return convert.framed(convert.convert(shared, indices), shared[1], _example)
+    return convert.convert(shared, indices, _example)
 
 
-def write_shard(
-    folder: Path, shard: int, layout: Layout, done: list[Converted | Skipped]
-) -> dict:
+def write_shard(folder: Path, shard: int, layout: Layout, done: list[Chunk]) -> dict:
     """Appends a shard to the file of every level and, last, writes its receipt.
 
     Returns:
         The receipt: count of records, sizes of the files from level 4 up once the
         shard is in them, labels, and the pictures that were skipped.
     """
-    kept = [item for item in done if isinstance(item, Converted)]
+    labels = [label for chunk in done for label in chunk.labels]
     sizes = []
     for i, side in enumerate(layout.levels):
         path = folder / _file_name(side)
-        shards.write_file(path, b"".join(item.levels[i] for item in kept), "ab")
+        shards.write_file(path, (chunk.levels[i] for chunk in done), "ab")
         sizes.append(path.stat().st_size)
     receipt = {
-        "count": len(kept),
+        "count": len(labels),
         "sizes": sizes,
-        "labels": [np.asarray(item.label).tolist() for item in kept],
-        "skipped": [item for item in done if isinstance(item, Skipped)],
+        "labels": [np.asarray(label).tolist() for label in labels],
+        "skipped": [item for chunk in done for item in chunk.skipped],
     }
     shards.save_receipt(folder, shard, receipt)
     return receipt

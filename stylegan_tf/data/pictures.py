@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from zlib_ng import zlib_ng
 
 CROPS = ("center", "pad", "none")
 MAX_UPSCALE = 2  # a picture enlarged further than this is blur, not data
+REDUCE = 3.0  # how much larger than wanted the mean over whole pixels may leave it
 DRAFT = 3  # how much larger than wanted a JPEG is decoded, if a draft is enough
 _ORIENTATION = 0x0112  # EXIF tag; values from 5 on swap height and width
 _SIDEWAYS = 5
@@ -128,9 +130,10 @@ def fit(
 ) -> np.ndarray:
     """A picture at the size and with the channels that a data set asks for.
 
-    Resampling is Lanczos. A picture that already has the size keeps its pixels, bit
-    for bit. 16-bit values are scaled by 255/65535. Transparency is laid over white for
-    1 and 3 channels and kept for 4.
+    Resampling is Lanczos, where a picture is several times too large after a mean over
+    blocks of pixels that leaves it `REDUCE` times as large or larger. A picture that
+    already has the size keeps its pixels, bit for bit. 16-bit values are scaled by
+    255/65535. Transparency is laid over white for 1 and 3 channels and kept for 4.
 
     Args:
         image: what `decode` returned, or uint8 [h, w, c] with 1, 3 or 4 channels.
@@ -191,7 +194,7 @@ def _center(image: Image.Image, height: int, width: int) -> Image.Image:
     image = image.crop((left, top, left + w, top + h))
     if image.size == (width, height):
         return image
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    return _resampled(image, (width, height))
 
 
 def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -199,10 +202,14 @@ def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
     _check_scale(image, scale, height, width)
     size = max(round(image.width / scale), 1), max(round(image.height / scale), 1)
     if size != image.size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        image = _resampled(image, size)
     canvas = Image.new(image.mode, (width, height))
     canvas.paste(image, ((width - size[0]) // 2, (height - size[1]) // 2))
     return canvas
+
+
+def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCE)
 
 
 def _exactly(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -233,7 +240,7 @@ def pyramid(pixels: np.ndarray, count: int) -> list[np.ndarray]:
     rounding errors do not add up on the way down.
 
     Args:
-        pixels: uint8 [h, w, c], with h and w divisible by 2^(count - 1).
+        pixels: uint8 [..., h, w, c], with h and w divisible by 2^(count - 1).
         count: how many levels.
 
     Returns:
@@ -242,10 +249,11 @@ def pyramid(pixels: np.ndarray, count: int) -> list[np.ndarray]:
     levels = [pixels]
     exact = pixels.astype(np.float32)
     for _ in range(count - 1):
-        rows = exact[::2] + exact[1::2]
-        exact = np.empty((rows.shape[0], rows.shape[1] // 2, rows.shape[2]), np.float32)
-        for c in range(rows.shape[2]):  # not all at once: NumPy is slow over short axes
-            np.add(rows[:, ::2, c], rows[:, 1::2, c], out=exact[..., c])
+        rows = exact[..., ::2, :, :] + exact[..., 1::2, :, :]
+        *some, w, channels = rows.shape
+        exact = np.empty((*some, w // 2, channels), np.float32)
+        for c in range(channels):  # not all at once: NumPy is slow over short axes
+            np.add(rows[..., ::2, c], rows[..., 1::2, c], out=exact[..., c])
         exact *= 0.25  # no rounding here: 24 bits hold the means of 1024 x 1024
         levels.append(np.rint(exact).astype(np.uint8))
     return levels[::-1]
@@ -277,7 +285,7 @@ def _png(pixels: np.ndarray) -> bytes:
     """A PNG of uint8 [h, w, c]."""
     h, w, c = pixels.shape
     head = struct.pack(">2I5B", w, h, 8, _COLOURS[c], 0, 0, 0)
-    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    packer = zlib_ng.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     data = packer.compress(_filtered(pixels.reshape(h, w * c), c)) + packer.flush()
     chunks = (b"IHDR", head), (b"IDAT", data), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)

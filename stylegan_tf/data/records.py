@@ -37,7 +37,7 @@ except ImportError:  # Windows: two conversions to one place are the user's affa
     fcntl = None
 
 from stylegan_tf.data import convert, manifest, official, shards, sources, stored
-from stylegan_tf.data.convert import Converted, Layout, Skipped
+from stylegan_tf.data.convert import Chunk, Layout, Skipped
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.sources import Source
 from stylegan_tf.data.workers import cores, ready, run_tasks
@@ -341,11 +341,10 @@ def _convert(
     results = run_tasks(store.work, (source, layout), chunks, jobs, processes)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
-            done: list[Converted | Skipped] = []
-            while len(done) < len(parts[s]):
-                chunk = next(results)
-                done += chunk
-                bar.update(len(chunk))
+            done: list[Chunk] = []
+            while sum(map(len, done)) < len(parts[s]):
+                done.append(next(results))
+                bar.update(len(done[-1]))
             receipts[s] = store.write_shard(work, s, layout, done)
     return receipts
 

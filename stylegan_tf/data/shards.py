@@ -9,12 +9,13 @@ import functools
 import json
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from stylegan_tf.data import convert, tfrecords
-from stylegan_tf.data.convert import Converted, Layout, Skipped
+from stylegan_tf.data.convert import Chunk, Converted, Layout
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.sources import Source
 from stylegan_tf.data.tfrecords import entry
@@ -30,36 +31,32 @@ def file_name(level: int, shard: int) -> str:
     return f"{level:04d}/{shard:05d}.tfrecords"
 
 
-def work(
-    shared: tuple[Source, Layout], indices: list[int]
-) -> list[Converted | Skipped]:
+def work(shared: tuple[Source, Layout], indices: list[int]) -> Chunk:
     """The records of some pictures of a source; what a worker does."""
-    return convert.framed(convert.convert(shared, indices), shared[1], _example)
+    return convert.convert(shared, indices, _example)
 
 
-def write_shard(
-    folder: Path, shard: int, layout: Layout, done: list[Converted | Skipped]
-) -> dict:
+def write_shard(folder: Path, shard: int, layout: Layout, done: list[Chunk]) -> dict:
     """Writes a shard, as `work` made it, at every level and, last, its receipt.
 
     Returns:
         The receipt: count of records, sizes and crc32 of the files from level 4 up,
         and the pictures that were skipped.
     """
-    kept = [item for item in done if isinstance(item, Converted)]
+    count = sum(len(chunk.labels) for chunk in done)
     sizes, crcs = [], []
-    for i, level in enumerate(layout.levels if kept else ()):
+    for i, level in enumerate(layout.levels if count else ()):
         path = folder / file_name(level, shard)
         path.parent.mkdir(exist_ok=True)
-        data = b"".join(item.levels[i] for item in kept)
-        write_file(path, data)
-        sizes.append(len(data))
-        crcs.append(zlib.crc32(data))
+        parts = [chunk.levels[i] for chunk in done]
+        write_file(path, parts)
+        sizes.append(sum(map(len, parts)))
+        crcs.append(functools.reduce(lambda crc, x: zlib.crc32(x, crc), parts, 0))
     receipt = {
-        "count": len(kept),
+        "count": count,
         "sizes": sizes,
         "crc32": crcs,
-        "skipped": [item for item in done if isinstance(item, Skipped)],
+        "skipped": [item for chunk in done for item in chunk.skipped],
     }
     save_receipt(folder, shard, receipt)
     return receipt
@@ -168,15 +165,15 @@ def crc32(path: Path) -> int:
     return value
 
 
-def write_file(path: Path, data: bytes, mode: str = "wb") -> None:
-    """Writes bytes, or appends them with mode "ab".
+def write_file(path: Path, parts: Iterable[bytes], mode: str = "wb") -> None:
+    """Writes bytes one after the other, or appends them with mode "ab".
 
     Raises:
         UserError: it cannot be done; the disk is full, for example.
     """
     try:
         with open(path, mode) as file:
-            file.write(data)
+            file.writelines(parts)
     except OSError as e:
         raise UserError(f"cannot write {path}: {e.strerror}") from e
 

@@ -61,6 +61,8 @@ def entry(name: str, value: int | bytes | np.ndarray) -> bytes:
     """A feature as it stands in a tf.train.Example."""
     if isinstance(value, int):
         return _number(name, value)
+    if isinstance(value, bytes):
+        return _before(name, len(value)) + value
     return field(1, field(1, name.encode()) + field(2, _feature(value)))
 
 
@@ -69,9 +71,17 @@ def _number(name: str, value: int) -> bytes:
     return field(1, field(1, name.encode()) + field(2, _feature(np.array(value))))
 
 
-def _feature(value: bytes | np.ndarray) -> bytes:
-    if isinstance(value, bytes):
-        return field(1, field(1, value))
+@functools.lru_cache(4096)
+def _before(name: str, length: int) -> bytes:
+    """What stands before the bytes of a feature: the heads of fields within fields."""
+    before = b""
+    for number in (1, 1, 2):  # a value, of a bytes_list, of the feature
+        before = _head(number, len(before) + length) + before
+    before = field(1, name.encode()) + before
+    return _head(1, len(before) + length) + before
+
+
+def _feature(value: np.ndarray) -> bytes:
     value = np.atleast_1d(value)
     if value.dtype.kind in "iu":
         return field(3, field(1, b"".join(varint(int(v)) for v in value)))
@@ -80,7 +90,11 @@ def _feature(value: bytes | np.ndarray) -> bytes:
 
 def field(number: int, data: bytes) -> bytes:
     """A field of a protocol-buffer message that is of bytes or a message itself."""
-    return b"".join((bytes([number << 3 | 2]), varint(len(data)), data))
+    return _head(number, len(data)) + data
+
+
+def _head(number: int, length: int) -> bytes:
+    return _SMALL[number << 3 | 2] + varint(length)
 
 
 def varint(value: int) -> bytes:
