@@ -24,7 +24,7 @@ flags.DEFINE_list("maps", ["64", "128"], "Width of the networks.", flag_values=F
 flags.DEFINE_string("precision", "float32", "Of both, or defaults.", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_bool(
-    "same_work", False, "Ours draws for D and for G apart.", flag_values=FLAGS
+    "same_work", False, "Ours draws and scores for each apart.", flag_values=FLAGS
 )
 flags.DEFINE_multi_string("set", [], "A setting of ours.", flag_values=FLAGS)
 flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)

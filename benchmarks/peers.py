@@ -9,8 +9,9 @@ A peer is a program of its own; one works at a time, and what counts are medians
 turns. `pytorch` and `keras` are a plain PyTorch and a plain Keras StyleGAN, written for
 this comparison (`peer_torch.py`, `peer_keras.py`): the same networks (z and w 128 wide,
 up to 128 maps, batch 16), logistic loss with R1 in every step of D, one step of D and
-one of G. Ours draws the pictures of a step once, for D and for G; with --same_work it
-draws them twice, as the others do. `stylegan2-pytorch` is the package of that name at
+one of G. Ours draws the pictures of a step once, and scores them once: D and G step
+at the same time. With --same_work it does either twice, D before G, as the others do.
+`stylegan2-pytorch` is the package of that name at
 its own architecture, which is another: its ratio is that of multiply-adds a second,
 each by what it executes, but in `defaults` that of images a second.
 
@@ -48,7 +49,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_bool(
-    "same_work", False, "Ours draws for D and for G apart.", flag_values=FLAGS
+    "same_work", False, "Ours draws and scores for each apart.", flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
     "set", [], "A setting of ours, as in launch/train.py.", flag_values=FLAGS
@@ -56,7 +57,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
 
 OURS = "ours"
-SHARED = "loss.reuse_fakes=true"  # one pass of G for both steps
+SHARED = "loss.reuse_fakes=true", "loss.reuse_scores=true"  # one pass for both steps
 SECONDS = 2.0  # a turn, about
 COLUMNS = ("peer", "size", "precision", "its images/s", "ours", "ratio", "by")
 
@@ -180,9 +181,9 @@ def _whole(steps: int, cycle: int) -> int:
 
 
 def own_changes(same_work: bool, given: Sequence[str]) -> list[str]:
-    """Settings of ours: pictures of a step are drawn once, unless the work is to be
-    the same; and those that are given."""
-    return [*([] if same_work else [SHARED]), *given]
+    """Settings of ours: pictures of a step are drawn and scored once, unless the work
+    is to be the same; and those that are given."""
+    return [*([] if same_work else SHARED), *given]
 
 
 def line(row: dict, ours: Rate) -> tuple:

@@ -138,7 +138,7 @@ def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
     """Seconds of a step at each size, a mean of those with a penalty and without."""
     from stylegan_tf.training import planning, trainer
     from stylegan_tf.training.compiling import one_step
-    from stylegan_tf.training.step import Due
+    from stylegan_tf.training.costs import Due
 
     nets = trainer.make_networks(config)
     every = config.loss.d_reg_interval

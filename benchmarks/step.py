@@ -27,10 +27,14 @@ flags.DEFINE_integer("rounds", 5, "Timings of each.", flag_values=FLAGS)
 
 PLAIN = ((32, 64), (32, 128), (64, 32))  # side and maps of the plain convolutions
 REUSE = {"loss.reuse_fakes": True}
+BOTH = REUSE | {"loss.reuse_scores": True}
+LAZY = {"loss.d_reg_interval": 16}
 FORMS = {
     "the paper's": ({}, True),
     "one pass of G": (REUSE, True),
-    "one pass of G, lazy": (REUSE | {"loss.d_reg_interval": 16}, False),
+    "one pass of G, lazy": (REUSE | LAZY, False),
+    "both steps at once": (BOTH, True),
+    "both steps at once, lazy": (BOTH | LAZY, False),
 }
 COLUMNS = ("size", "precision", "step", "images/s", "GFLOP", "GFLOP/s")
 COLUMNS += ("plain convolutions", "share", "share of CPU time")
@@ -99,7 +103,7 @@ def _without_penalty(config):
 
 def _step(config, regularised: bool) -> Callable:
     from stylegan_tf.training.compiling import one_step
-    from stylegan_tf.training.step import Due
+    from stylegan_tf.training.costs import Due
 
     size = config.generator.resolution
     return one_step(config, size, FLAGS.batch, Due(regularised, False))

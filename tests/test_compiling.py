@@ -7,7 +7,8 @@ import tiny
 from stylegan_tf.config import update
 from stylegan_tf.errors import UserError
 from stylegan_tf.training import compiling, session
-from stylegan_tf.training.step import METRICS, Due
+from stylegan_tf.training.costs import Due
+from stylegan_tf.training.step import METRICS
 
 SMALL = tiny.FIXED | {"generator.mapping_layers": 1, "loss.reuse_fakes": True}
 

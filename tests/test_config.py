@@ -232,6 +232,7 @@ LARGE = "use a power of two from"
             | {"discriminator": DiscriminatorConfig(resolution=64)},
             "growth starts at 128, above the final resolution 64",
         ),
+        (LossConfig, {"reuse_scores": True}, "set loss.reuse_fakes=true as well"),
     ],
 )
 def test_impossible_settings(cls, fields, message):

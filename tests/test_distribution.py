@@ -43,12 +43,15 @@ def eagerly():
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.fixture(scope="module")
-def mirrored(pictures, tmp_path_factory):
+AT_ONCE = SAME | {"loss.reuse_fakes": True, "loss.reuse_scores": True}
+
+
+@pytest.fixture(scope="module", params=[SAME, AT_ONCE], ids=["in turn", "at once"])
+def mirrored(request, pictures, tmp_path_factory):
     """A trainer on two replicas after some steps, and how it started."""
     strategy = devices.make_strategy("mirrored")
     folder = tmp_path_factory.mktemp("mirrored")
-    trainer = Trainer(tiny.config(SAME), pictures, folder, strategy)
+    trainer = Trainer(tiny.config(request.param), pictures, folder, strategy)
     tiny.shake(trainer.networks)
     start = tiny.state(trainer.networks)
     metrics = [trainer.step().numpy() for _ in range(STEPS)]

@@ -113,6 +113,8 @@ def test_penalties_cost_and_lazy_ones_less():
     once = {"loss.r1_gamma": 0.0, "loss.reuse_fakes": True}
     assert cost(once) == 3 * g + 8 * d
     assert cost(once | {"accumulate": 2}) == none
+    at_once = once | {"loss.reuse_scores": True}
+    assert cost(at_once) == cost(at_once | {"accumulate": 2}) == 3 * g + 7 * d
     r1 = cost({"loss.r1_gamma": 1.0})
     lazy = cost({"loss.r1_gamma": 1.0, "loss.d_reg_interval": 4})
     assert r1 - none == pytest.approx(4 * (lazy - none)) and lazy > none

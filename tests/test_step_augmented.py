@@ -10,8 +10,9 @@ from stylegan_tf.augment import ada, diffaugment
 from stylegan_tf.augment.luck import LUCK, draw
 from stylegan_tf.config import run
 from stylegan_tf.training import passes
+from stylegan_tf.training.costs import Due
 from stylegan_tf.training.draws import Draws, part_of
-from stylegan_tf.training.step import METRICS, Due, Step
+from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.trainer import Trainer, make_networks
 
 ADA = tiny.FIXED | {"augment.kind": "ada", "augment.groups": "color"}

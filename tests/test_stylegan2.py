@@ -14,8 +14,9 @@ from stylegan_tf.config import GeneratorConfig, ScheduleConfig, TrainConfig, upd
 from stylegan_tf.config.networks import MODULATIONS
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
+from stylegan_tf.training.costs import Due
 from stylegan_tf.training.draws import Draws
-from stylegan_tf.training.step import Due, Step
+from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import make_networks
 
 G_CASES = golden.cases("v2_G_")

@@ -16,8 +16,9 @@ import tiny
 from stylegan_tf.data import pipeline
 from stylegan_tf.training import devices
 from stylegan_tf.training import trainer as trainer_module
+from stylegan_tf.training.costs import Due
 from stylegan_tf.training.reports import Report
-from stylegan_tf.training.step import METRICS, Due
+from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import Trainer, _Tick, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on

@@ -3,22 +3,21 @@
 Follows the order of Karras et al. 2019's released training loop: the average takes in
 the generator of the iteration before, then D steps, then G. StyleGAN2 (Karras et al.
 2020, appendix B) regularises both in steps of their own every so many iterations: D's
-after D's, G's after G's. The step runs in replica context, once a device, on that
-device's share of the batch (`draws.py`).
+after D's, G's after G's. With `reuse_scores` D and G step at once. The step runs in
+replica context, once a device, on that device's share of the batch (`draws.py`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from stylegan_tf import losses, recompute
-from stylegan_tf.config.run import LossConfig
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.training import draws as drawing
+from stylegan_tf.training.costs import Costs, slope_in, slopes
 from stylegan_tf.training.draws import Draws, part_of
-from stylegan_tf.training.passes import Fakes, Passes
+from stylegan_tf.training.passes import Fakes
 
 METRICS = (
     "loss/g",
@@ -39,45 +38,13 @@ METRICS = (
 )
 
 
-class Due(NamedTuple):
-    """Which regularisations an iteration has."""
-
-    d_reg: bool
-    g_reg: bool
-
-    @classmethod
-    def at(cls, config: LossConfig, iteration: int) -> "Due":
-        """Those of one iteration, counted from 0."""
-        return cls(
-            config.has_penalty and iteration % config.d_reg_interval == 0,
-            config.pl_weight > 0 and iteration % config.g_reg_interval == 0,
-        )
-
-    def has(self, metric: str) -> bool:
-        """Whether a metric is measured in such an iteration."""
-        if metric.startswith(("penalty/path", "path_length/")):
-            return self.g_reg
-        return self.d_reg or not metric.startswith("penalty/")
-
-
 @dataclass(eq=False)
-class Step(Passes):
-    """The iteration at one resolution.
-
-    Args:
-        due: the regularisations that it has; None = all that the run has. The others
-            are those of `Passes`.
-    """
-
-    due: Due | None = None
+class Step(Costs):
+    """The iteration at one resolution. Arguments are those of `Costs`."""
 
     def __post_init__(self):
-        config, resolution = self.config, self.resolution
-        self.due = self.due or Due.at(config.loss, 0)
-        self.fading = resolution > config.schedule.initial_resolution
-        # Official penalties are taken on pictures enlarged to the final size.
-        self.gradient_scale = resolution / config.generator.resolution
-        self.g_rate, self.d_rate = config.loss.lazy_rates
+        super().__post_init__()
+        self.g_rate, self.d_rate = self.config.loss.lazy_rates
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, clock: dict) -> tf.Tensor:
         """Runs the iteration.
@@ -100,16 +67,21 @@ class Step(Passes):
         stats = dict.fromkeys(METRICS, tf.zeros([]))
         self.update_average(nimg)
         d_draws = self.draw(nimg, drawing.D_STEP, labels)
-        fakes = self.fakes(d_draws, alpha) if self.config.shares_pass else None
-        stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
+        at_once, fakes = self.config.loss.reuse_scores, None
+        if at_once:
+            stats |= self.update_both(reals, d_draws, alpha, clock)
+        else:
+            fakes = self.fakes(d_draws, alpha) if self.config.shares_pass else None
+            stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
         if lazy and self.due.d_reg:
             again = self._after(stats["skipped/d"], reals)
             _add(stats, self.regularize_discriminator(again, d_draws, alpha, clock))
-        g_draws = d_draws
-        if not self.config.loss.reuse_fakes:
-            now = self._after(stats["skipped/d"], nimg)
-            g_draws = self.draw(now, drawing.G_STEP)
-        stats |= self.update_generator(g_draws, alpha, clock, fakes)
+        if not at_once:
+            g_draws = d_draws
+            if not self.config.loss.reuse_fakes:
+                now = self._after(stats["skipped/d"], nimg)
+                g_draws = self.draw(now, drawing.G_STEP)
+            stats |= self.update_generator(g_draws, alpha, clock, fakes)
         if self.due.g_reg:
             draws = self.path_draws(self._after(stats["skipped/g"], nimg))
             _add(stats, self.regularize_generator(draws, alpha, clock))
@@ -166,35 +138,56 @@ class Step(Passes):
             clock: as in `__call__`.
             fakes: `Fakes` of these draws, where they are drawn already.
         """
-        variables = self._d_variables()
 
         def one_round(k, reals, draws):
             images, w_mean = fakes[:2] if fakes else self.generate(draws, alpha, k)
-            pictures, score, before = (reals, images), None, None
-            if self._in_turn:
-                score, before = self._fakes_alone(images, draws, alpha, clock)
-                with tf.control_dependencies(before):
-                    pictures = tf.identity(reals), tf.stop_gradient(images)
-            with tf.GradientTape() as tape:
-                loss, stats = self.discriminator_loss(
-                    *pictures, draws, alpha, clock, score
-                )
-            gradients = _gradients(tape, loss, variables)
-            if before:
-                gradients = [a + b for a, b in zip(gradients, before, strict=True)]
-            return gradients, w_mean, stats
+            found = self.discriminator_slopes(reals, images, draws, alpha, clock)
+            return found.of_d, w_mean, found.told
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
         self._update_w_avg(w_mean)
+        return stats | self._apply_d(gradients, clock)
+
+    def update_both(
+        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
+    ) -> dict[str, tf.Tensor]:
+        """A step of D and one of G from where both stand, on the same pictures.
+
+        D scores the generated ones once: what those scores cost D is its step, and what
+        they cost G goes on through the pictures. G's step in turn would follow a D
+        that is one step further. Arguments are those of `update_discriminator`.
+        """
+
+        def one_round(k, reals, draws):
+            drawn = self.fakes(draws, alpha, k)
+            found = self.discriminator_slopes(reals, drawn.images, draws, alpha, clock)
+            of_g = self._g_slopes(drawn, found.in_fakes)
+            return found.of_d, of_g, drawn.w_mean, found.told
+
+        d_gradients, g_gradients, w_mean, stats = self._rounds(one_round, reals, draws)
+        self._update_w_avg(w_mean)
+        stats |= self._apply_d(d_gradients, clock)
+        return stats | self._apply_g(g_gradients, clock)
+
+    def _g_slopes(self, fakes: Fakes, slope: tf.Tensor) -> list:
+        """Gradients of G's loss, of which `slope` is the gradient in the pictures."""
+        return slopes(fakes.tape, fakes.images, self._g_variables(), slope)
+
+    def _apply_d(self, gradients: list, clock: dict) -> dict[str, tf.Tensor]:
         lr = clock["lr"] * self.d_rate
-        norm, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
-        return stats | {"grad_norm/d": norm, "skipped/d": skipped}
+        norm, skipped = self.nets.d_optimizer.apply(gradients, self.d_variables(), lr)
+        return {"grad_norm/d": norm, "skipped/d": skipped}
+
+    def _apply_g(self, gradients: list, clock: dict) -> dict[str, tf.Tensor]:
+        lr = clock["lr"] * self.g_rate
+        norm, skipped = self.nets.g_optimizer.apply(gradients, self._g_variables(), lr)
+        return {"grad_norm/g": norm, "skipped/g": skipped}
 
     def regularize_discriminator(
         self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
     ) -> dict[str, tf.Tensor]:
         """A step of D on the penalties alone."""
-        variables, c = self._d_variables(), self.config.loss
+        variables, c = self.d_variables(), self.config.loss
 
         def one_round(k, reals, draws):
             fakes = None
@@ -204,84 +197,12 @@ class Step(Passes):
             with tf.GradientTape() as tape:
                 _, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
                 loss = tf.reduce_mean(penalty)
-            return _gradients(tape, loss, variables), stats
+            return slopes(tape, loss, variables), stats
 
         gradients, stats = self._rounds(one_round, reals, draws)
         lr = clock["lr"] * self.d_rate
         _, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
         return stats | {"skipped/d": skipped}
-
-    @property
-    def _in_turn(self) -> bool:
-        """Whether D's maps of generated pictures are gone before those of real ones."""
-        return self.config.recompute and not self.config.loss.r2_gamma
-
-    def _fakes_alone(self, fakes, draws: Draws, alpha, clock: dict):
-        """D's scores of generated pictures, and the slope of their part of the loss.
-
-        Every loss of D is one term of the real scores and one of the others.
-        """
-        of = losses.DISCRIMINATOR[self.config.loss.d_loss]
-        with tf.GradientTape() as tape:
-            score = self.scores(draws, alpha, clock)["fake"](fakes)
-            loss = tf.reduce_mean(of(tf.zeros_like(score), score))
-        return tf.stop_gradient(score), _gradients(tape, loss, self._d_variables())
-
-    def discriminator_loss(
-        self, reals, fakes, draws: Draws, alpha, clock: dict, fake=None
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Loss and penalties, averaged over the examples; and what they were.
-
-        `fake` are the scores of `fakes` where they are known, as constants.
-        """
-        c = self.config.loss
-        penalty, stats = 0.0, {}
-        if self.due.d_reg and not c.lazy:
-            scores = self.scores(draws, alpha, clock)
-            known, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
-            real = known["real"] if "real" in known else scores["real"](reals)
-            if fake is None:
-                fake = known["fake"] if "fake" in known else scores["fake"](fakes)
-        elif fake is None:
-            real, fake = self.score_both(reals, fakes, draws, alpha, clock)
-        else:
-            real = self.scores(draws, alpha, clock)["real"](reals)
-        loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
-        if c.drift:
-            loss += c.drift * losses.drift(real)
-        means = {
-            "loss/d": loss,
-            "scores/real": real,
-            "scores/fake": fake,
-            "signs/real": tf.sign(real),
-            "signs/fake": tf.sign(fake),
-        }
-        stats |= {k: tf.reduce_mean(v) for k, v in means.items()}
-        return tf.reduce_mean(loss + penalty), stats
-
-    def _penalties(self, scores: dict, reals, fakes, mix: tf.Tensor | None):
-        """Penalties on D's gradient, weighted for how often they are left out.
-
-        Returns:
-            Scores [N, 1] that came with them, by "real" and "fake"; their sum [N, 1];
-            and what they were.
-        """
-        c, known, zero = self.config.loss, {}, tf.zeros([])
-        r1 = r2 = gp = zero
-        if c.r1_gamma:
-            known["real"], slope = losses.scores_and_gradients(scores["real"], reals)
-            r1 = losses.zero_centered(slope, self.gradient_scale)
-        if c.r2_gamma:
-            known["fake"], slope = losses.scores_and_gradients(scores["fake"], fakes)
-            r2 = losses.zero_centered(slope, self.gradient_scale)
-        if c.gp_weight:
-            gp, _ = losses.gradient_penalty(
-                scores["real"], reals, fakes, mix, c.gp_target, self.gradient_scale
-            )
-        total = c.r1_gamma * r1 + c.r2_gamma * r2 + c.gp_weight * gp
-        stats = {"penalty/r1": r1, "penalty/r2": r2, "penalty/gp": gp}
-        stats = {k: tf.reduce_mean(v) for k, v in stats.items()}
-        return known, total * c.d_reg_interval, stats
 
     # -----------------------------------------------------------------------
 
@@ -292,7 +213,6 @@ class Step(Passes):
 
         The gradient goes through D to the pictures, and from there through G.
         """
-        variables = self._g_variables()
         loss_of = losses.GENERATOR[self.config.loss.g_loss]
 
         def one_round(k, draws):
@@ -301,16 +221,14 @@ class Step(Passes):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(drawn.images)
                 loss = tf.reduce_mean(loss_of(score(drawn.images)))
-            slope = tape.gradient(loss, drawn.images)
-            gradients = _gradients(drawn.tape, drawn.images, variables, slope)
+            slope = slope_in(drawn.images, tape, loss)
+            gradients = self._g_slopes(drawn, slope)
             return gradients, drawn.w_mean, {"loss/g": loss}
 
         gradients, w_mean, stats = self._rounds(one_round, draws)
         if not self.config.loss.reuse_fakes:  # else D's step has seen this w
             self._update_w_avg(w_mean)
-        lr = clock["lr"] * self.g_rate
-        norm, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
-        return stats | {"grad_norm/g": norm, "skipped/g": skipped}
+        return stats | self._apply_g(gradients, clock)
 
     # -----------------------------------------------------------------------
     # Path length regularisation (Karras et al. 2020, section 3.2): a step in w should
@@ -344,7 +262,7 @@ class Step(Passes):
                 penalty = tf.reduce_mean(tf.square(lengths - mean))
                 loss = penalty * (c.pl_weight * c.g_reg_interval)
             stats = {"penalty/path_length": penalty, "path_length/mean": mean}
-            return _gradients(tape, loss, variables), w_mean, stats
+            return slopes(tape, loss, variables), w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, draws)
         self._update_w_avg(w_mean)
@@ -367,9 +285,6 @@ class Step(Passes):
 
     def _g_variables(self) -> list:
         return self.nets.generator.stage_variables(self.resolution, self.fading)
-
-    def _d_variables(self) -> list:
-        return self.nets.discriminator.stage_variables(self.resolution, self.fading)
 
     def _update_w_avg(self, w_mean: tf.Tensor) -> None:
         w_mean = _over_replicas(w_mean)
@@ -402,19 +317,6 @@ class Step(Passes):
             lambda k, _: k < a, body, (tf.constant(1), start), parallel_iterations=1
         )
         return tf.nest.pack_sequence_as(first, total)
-
-
-def _gradients(tape, target: tf.Tensor, variables: list, slope=None) -> list:
-    """Gradients of a loss (or of pictures, with the loss's slope in them).
-
-    Zero for a weight that it does not depend on.
-    """
-    return tape.gradient(
-        target,
-        [v.value for v in variables],
-        output_gradients=slope,
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
 
 
 def _add(stats: dict, more: dict) -> None:

@@ -27,10 +27,11 @@ from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.schedule import Phase, phase_at
 from stylegan_tf.training import devices
+from stylegan_tf.training.costs import Due
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.state import State
-from stylegan_tf.training.step import METRICS, Due, Step
+from stylegan_tf.training.step import METRICS, Step
 
 
 class Trainer:
