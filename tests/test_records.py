@@ -257,6 +257,18 @@ def test_a_destination_in_use_is_left_alone(tmp_path):
         records.write(source, tmp_path / "in")
 
 
+def test_pictures_are_the_same_however_many_are_halved_at_once(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "in")
+    for name in ("002.png", "011.png"):
+        (folder / name).write_bytes(b"no picture")
+    source, made = sources.open_source(str(folder)), []
+    for size in (1, convert.BATCH_BYTES):
+        monkeypatch.setattr(convert, "BATCH_BYTES", size)
+        made.append(records.write(source, tmp_path / str(size), workers=1))
+    assert (made[0].count, made[0].skipped) == (18, 2)
+    assert made[0].levels == made[1].levels  # sizes and checksums of all files
+
+
 # ---------------------------------------------------------------------------
 # Interruption
 
