@@ -99,7 +99,7 @@ flags.DEFINE_boolean(
     "draft",
     False,
     "Decode JPEGs that are several times too large at a half, a quarter or an eighth "
-    "of their size: up to five times as fast, with pixels that differ by a shade.",
+    "of their size: faster, with pixels that differ by a shade.",
     flag_values=FLAGS,
 )
 flags.DEFINE_boolean(
