@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 def measure(size: int, maps: int) -> dict[str, peers.Rate]:
     """Both loops, in turns."""
     same = f"--resolution={size}", f"--maps={maps}"
-    changes = " ".join(peers.own_changes(FLAGS.same_work, FLAGS.set))
+    changes = " ".join(peers.own_changes(FLAGS.precision, FLAGS.same_work, FLAGS.set))
     own = *same, f"--precision={FLAGS.precision}", f"--set={changes}"
     plain = *same, *peers.PLAIN[FLAGS.precision], "--fit=1"
     with (

@@ -16,7 +16,8 @@ its own architecture, which is another: its ratio is that of multiply-adds a sec
 each by what it executes, but in `defaults` that of images a second.
 
 Precisions: float32, bfloat16, and `defaults`, what each would choose. Ours is then
-bfloat16 where the processor has it, with R1 every 16 steps; the plain ones are float32
+bfloat16 where the processor has it, with R1 every 16 steps, and scores pictures anew
+for G, as the presets do; the plain ones are float32
 with R1 in every step; stylegan2-pytorch has its command line's batches of 5, six rounds
 a step. The peers need packages: pip install -e ".[peers]".
 """
@@ -180,10 +181,12 @@ def _whole(steps: int, cycle: int) -> int:
     return -(-steps // cycle) * cycle
 
 
-def own_changes(same_work: bool, given: Sequence[str]) -> list[str]:
+def own_changes(precision: str, same_work: bool, given: Sequence[str]) -> list[str]:
     """Settings of ours: pictures of a step are drawn and scored once, unless the work
-    is to be the same; and those that are given."""
-    return [*([] if same_work else SHARED), *given]
+    is to be the same; scored once for each where the settings are our defaults; and
+    those that are given."""
+    shared = SHARED[:1] if precision == "defaults" else SHARED
+    return [*([] if same_work else shared), *given]
 
 
 def line(row: dict, ours: Rate) -> tuple:
@@ -222,9 +225,9 @@ def check(names: Sequence[str], precisions: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str]) -> int:
     """Measures, prints the table and writes the rows."""
     names, found = check(FLAGS.peers, FLAGS.precisions), []
-    changes = own_changes(FLAGS.same_work, FLAGS.set)
     for size in map(int, FLAGS.resolutions):
         for precision in FLAGS.precisions:
+            changes = own_changes(precision, FLAGS.same_work, FLAGS.set)
             # Three programs at a time: they hold their memory while they wait.
             for some in (
                 [n for n in names if not PEERS[n].own],

@@ -63,7 +63,6 @@ def _demo(resolution: int, devices: int) -> dict:
         "loss.r1_gamma": 4.0 * (resolution / 32) ** 2,
         "loss.d_reg_interval": 4,
         "loss.reuse_fakes": True,
-        "loss.reuse_scores": True,
         "schedule.stable_kimg": 6.0,
         "schedule.fade_kimg": 4.0,
         "schedule.total_kimg": float(kimg.get(resolution, 200)),

@@ -272,8 +272,9 @@ def test_unknown_names_are_refused():
 
 def test_ours_draws_once_unless_the_work_shall_be_the_same():
     once = ["loss.reuse_fakes=true", "loss.reuse_scores=true"]
-    assert peers.own_changes(False, ["seed=3"]) == [*once, "seed=3"]
-    assert peers.own_changes(True, ["seed=3"]) == ["seed=3"]
+    assert peers.own_changes("float32", False, ["seed=3"]) == [*once, "seed=3"]
+    assert peers.own_changes("defaults", False, []) == once[:1]
+    assert peers.own_changes("bfloat16", True, ["seed=3"]) == ["seed=3"]
 
 
 def test_the_script_writes_its_rows(monkeypatch, tmp_path, capsys):
