@@ -11,15 +11,15 @@ this comparison (`peer_torch.py`, `peer_keras.py`): the same networks (z and w 1
 up to 128 maps, batch 16), logistic loss with R1 in every step of D, one step of D and
 one of G. Ours draws the pictures of a step once, and scores them once: D and G step
 at the same time. With --same_work it does either twice, D before G, as the others do.
-`stylegan2-pytorch` is the package of that name at
-its own architecture, which is another: its ratio is that of multiply-adds a second,
-each by what it executes, but in `defaults` that of images a second.
+`stylegan2-pytorch` is the package of that name at its own architecture, which is
+another: its ratio is that of multiply-adds a second, each by what it executes, but in
+`defaults` that of images a second.
 
 Precisions: float32, bfloat16, and `defaults`, what each would choose. Ours is then
 bfloat16 where the processor has it, with R1 every 16 steps, and scores pictures anew
-for G, as the presets do; the plain ones are float32
-with R1 in every step; stylegan2-pytorch has its command line's batches of 5, six rounds
-a step. The peers need packages: pip install -e ".[peers]".
+for G, as the presets do; the plain ones are float32 with R1 in every step;
+stylegan2-pytorch has its command line's batches of 5, six rounds a step. The peers need
+packages: pip install -e ".[peers]".
 """
 
 import sys

@@ -198,8 +198,8 @@ def test_with_reused_scores_both_start_from_the_same_weights(more, recompute):
     stats = iterate(step, nimg=8, lr=0.1)
     found = tiny.state(nets)
 
-    def alone(update, *args) -> dict:
-        """What changes from the start, and what is told."""
+    def alone(update, *args) -> tuple[dict, dict]:
+        """What is told, and what changes from the start."""
         tiny.restore(nets, start)
         step.update_average()
         told = update(*args, moment["alpha"], moment)

@@ -20,13 +20,9 @@ from typing import Any
 from stylegan_tf.errors import UserError
 
 _AHEAD = 2  # tasks a worker that are handed out before their turn comes
-# A worker has no use for the networks that the package loads, nor for threads beside
-# its core; and Pillow may keep 128 MB of one picture's memory for the next one.
-_SETTINGS = {
-    "STYLEGAN_TF_LAZY": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PILLOW_BLOCKS_MAX": "8",
-}
+# A worker has no use for threads beside its core, and Pillow may keep 128 MB of one
+# picture's memory for the next one; unless the user has said otherwise.
+_SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "8"}
 _COMMAND = "{first}from stylegan_tf.data.workers import _serve; _serve()"
 
 
@@ -149,7 +145,9 @@ def _start(module: str = "") -> subprocess.Popen:
         module: to import at once, if any.
     """
     reach = os.pathsep.join(path or "." for path in sys.path)
-    environment = _SETTINGS | os.environ | {"PYTHONPATH": reach}
+    # Lazy: it has no use either for the networks that the package loads otherwise.
+    own = {"PYTHONPATH": reach, "STYLEGAN_TF_LAZY": "1"}
+    environment = _SETTINGS | os.environ | own
     return subprocess.Popen(
         [sys.executable, "-c", _COMMAND.format(first=module and f"import {module}; ")],
         stdin=subprocess.PIPE,

@@ -69,6 +69,7 @@ class Costs(Passes):
         self.gradient_scale = self.resolution / self.config.generator.resolution
 
     def d_variables(self) -> list:
+        """D's weights that have a part at this resolution."""
         return self.nets.discriminator.stage_variables(self.resolution, self.fading)
 
     def discriminator_slopes(

@@ -200,9 +200,7 @@ class Step(Costs):
             return slopes(tape, loss, variables), stats
 
         gradients, stats = self._rounds(one_round, reals, draws)
-        lr = clock["lr"] * self.d_rate
-        _, skipped = self.nets.d_optimizer.apply(gradients, variables, lr)
-        return stats | {"skipped/d": skipped}
+        return stats | {"skipped/d": self._apply_d(gradients, clock)["skipped/d"]}
 
     # -----------------------------------------------------------------------
 
@@ -269,8 +267,7 @@ class Step(Costs):
         mean = _over_replicas(stats["path_length/mean"])
         # A batch that is skipped must not spoil the mean for good.
         self.nets.path_length.assign(tf.where(tf.math.is_finite(mean), mean, before))
-        lr = clock["lr"] * self.g_rate
-        _, skipped = self.nets.g_optimizer.apply(gradients, variables, lr)
+        skipped = self._apply_g(gradients, clock)["skipped/g"]
         return stats | {"path_length/mean": mean, "skipped/g": skipped}
 
     @staticmethod
