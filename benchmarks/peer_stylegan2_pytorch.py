@@ -1,8 +1,7 @@
 """Worker of `peers.py`: `stylegan2-pytorch` from PyPI, at its own architecture.
 
-A black box behind its documented `Trainer`. The package refuses to start without CUDA;
-here it is told that there is a GPU, and moving a tensor or a module "to the GPU" leaves
-it where it is. Nothing else of it is touched.
+A black box behind its documented `Trainer`, opened as `quality_peer.py` opens it, which
+needs no GPU. Nothing else of it is touched.
 
     python benchmarks/peer_stylegan2_pytorch.py --resolution=64 --batch=5 --accumulate=6
 """
@@ -11,23 +10,13 @@ import tempfile
 from pathlib import Path
 
 import matched
+import quality_peer
 import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 CYCLE = 4  # calls after which its gradient penalty has come round
-
-
-def on_the_cpu() -> None:
-    """Lets code written for one GPU run where there is none."""
-
-    def stay(self, *_, **__):
-        return self
-
-    torch.cuda.is_available = lambda: True
-    torch.cuda.set_device = lambda *_: None
-    torch.Tensor.cuda = torch.nn.Module.cuda = stay
 
 
 def trainer(resolution: int, batch: int, accumulate: int, folder: Path):
@@ -38,16 +27,13 @@ def trainer(resolution: int, batch: int, accumulate: int, folder: Path):
         batch, accumulate: pictures a round, rounds a step.
         folder: for its data and its files.
     """
-    on_the_cpu()
-    from stylegan2_pytorch import Trainer
-
     data = folder / "data"
     data.mkdir()
     for i, picture in enumerate(
         matched.pictures(resolution, 4).reshape(-1, resolution, resolution, 3)
     ):
         Image.fromarray(picture).save(data / f"{i}.png")
-    made = Trainer(
+    made = quality_peer.package().Trainer(
         base_dir=str(folder),
         results_dir=str(folder / "results"),
         models_dir=str(folder / "models"),

@@ -13,9 +13,11 @@ time. It refuses to start without CUDA; `without_cuda` lets it find one that is 
 there, and `.cuda()` then leaves everything where it is, which costs nothing.
 """
 
+import contextlib
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import quality_clock as clock
@@ -53,20 +55,30 @@ def package():
     try:
         import torch
 
-        if not torch.cuda.is_available():
-            without_cuda(torch)
-        import stylegan2_pytorch
+        with without_cuda(torch):
+            import stylegan2_pytorch
     except ImportError as error:
         sys.exit(f"error: {error}; pip install stylegan2-pytorch")
     return stylegan2_pytorch
 
 
-def without_cuda(torch) -> None:
-    """Lets programs that insist on CUDA compute on the CPU."""
-    torch.cuda.is_available = lambda: True
-    torch.cuda.set_device = lambda *_: None
-    for kind in (torch.Tensor, torch.nn.Module):
-        kind.cuda = lambda self, *_, **__: self
+@contextlib.contextmanager
+def without_cuda(torch) -> Iterator[None]:
+    """Lets a program that insists on CUDA as it starts compute on the CPU.
+
+    Afterwards torch knows again that there is no GPU, or its optimizers and loaders
+    would look for a driver.
+    """
+    found = torch.cuda.is_available
+    if not found():
+        torch.cuda.is_available = lambda: True
+        torch.cuda.set_device = lambda *_: None
+        for kind in (torch.Tensor, torch.nn.Module):
+            kind.cuda = lambda self, *_, **__: self
+    try:
+        yield
+    finally:
+        torch.cuda.is_available = found
 
 
 def train(folder: Path, pictures: str, minutes: float, settings: dict) -> int:

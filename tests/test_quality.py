@@ -202,8 +202,9 @@ def test_without_cuda_everything_stays_where_it_is():
     kinds = {"Tensor": type("Tensor", (), {})}
     kinds["nn"] = types.SimpleNamespace(Module=type("Module", (), {}))
     torch = types.SimpleNamespace(cuda=cuda, **kinds)
-    peer.without_cuda(torch)
-    assert torch.cuda.is_available()
+    with peer.without_cuda(torch):
+        assert torch.cuda.is_available()
+    assert not torch.cuda.is_available()  # or optimizers would look for a driver
     for thing in (torch.Tensor(), torch.nn.Module()):
         assert thing.cuda(0) is thing
 
