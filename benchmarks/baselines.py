@@ -20,7 +20,7 @@ from pathlib import Path
 from absl import flags
 from stylegan_tf_launch import cli
 
-from stylegan_tf import presets
+from stylegan_tf.config import presets
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("resolution", 16, "Size of the pictures.", flag_values=FLAGS)
@@ -59,19 +59,19 @@ def train(name: str, arguments: list[str]) -> tuple[Path, float]:
 
 def evaluation(network, run: Path):
     """What measures the model of a run beside the data that it was trained on."""
-    from stylegan_tf.metrics import models
+    from stylegan_tf import devices
+    from stylegan_tf.metrics import subject
     from stylegan_tf.metrics.evaluation import Evaluation
-    from stylegan_tf.training import devices
 
     strategy = devices.make_strategy("one")
-    found = models.open_subject(run, strategy)
+    found = subject.open_subject(run, strategy)
     how = {"nimg": found.nimg, "progress": True}
     return Evaluation(found.model, found.data, network, strategy, run, **how)
 
 
 def floor(measured) -> float:
     """The distance between two halves of the real pictures."""
-    from stylegan_tf.metrics.distribution import Moments, frechet
+    from stylegan_tf.metrics.scores.distribution import Moments, frechet
 
     features = measured.reals("features", measured.manifest.count, mirror=False)
     halves = [Moments(measured.network.size) for _ in range(2)]
@@ -83,9 +83,9 @@ def floor(measured) -> float:
 def main(argv: Sequence[str]) -> int:
     """Trains, measures and prints the table."""
     cli.load_tensorflow()
-    from stylegan_tf.metrics import networks, results, suite
+    from stylegan_tf.metrics import features, results, suite
 
-    network, lines = networks.open_network("random"), []
+    network, lines = features.open_network("random"), []
     (request,) = suite.parse("fid50k_full", FLAGS.num)
     for name, arguments in rows().items():
         if FLAGS.models and name not in FLAGS.models:

@@ -39,11 +39,11 @@ SEED = 4  # of the demo: faces that neither training nor any data set has seen
 def main(argv: Sequence[str]) -> int:
     """Measures, prints a table, draws the figure."""
     cli.load_tensorflow()
-    from stylegan_tf.metrics import builtin
+    from stylegan_tf.metrics.features import builtin_own
 
     real, _ = faces(0, FLAGS.num, FLAGS.size)
     fake, classes = faces(FLAGS.num, FLAGS.num, FLAGS.size)
-    networks = [builtin.load(), without_labels(FLAGS.cache)]
+    networks = [builtin_own.load(), without_labels(FLAGS.cache)]
     curves = {n.name: measure(n, real, fake, classes) for n in networks}
     print(table(curves))
     figure(curves, FLAGS.out)
@@ -74,11 +74,11 @@ def without_labels(cache):
     """A network of the shipped one's shape that learned from the demo's bare faces."""
     from stylegan_tf.data import records
     from stylegan_tf.data.manifest import Manifest
-    from stylegan_tf.metrics import builtin, builtin_own
+    from stylegan_tf.metrics.features import builtin, builtin_own
 
     folder = records.prepare("demo", cache, labels="none", resolution=64)
     known = Manifest.load(folder)
-    name = f"{builtin.NAME}-{builtin.fingerprint(known)[:8]}"
+    name = f"{builtin.NAME}-{builtin_own.fingerprint(known)[:8]}"
     path = records.cache_folder(cache) / "builtin" / f"{name}-demo.npz"
     if not path.exists():
         builtin.save(path, *builtin_own.train(known, progress=True))
@@ -157,7 +157,7 @@ def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]
         real, fake: uint8 [N, H, W, 3].
         classes: of `fake`, int [N].
     """
-    from stylegan_tf.metrics.distribution import Moments, frechet
+    from stylegan_tf.metrics.scores.distribution import Moments, frechet
 
     def moments(images):
         found = Moments(network.size)

@@ -61,11 +61,11 @@ def main(argv: Sequence[str]) -> int:
     cli.load_tensorflow()
     import tensorflow as tf
 
-    from stylegan_tf import export
+    from stylegan_tf import models
 
     tf.config.experimental.enable_op_determinism()
-    model = export.load(FLAGS.model)
-    resolution = export.trained_resolution(FLAGS.model) or model.config.resolution
+    model = models.load(FLAGS.model)
+    resolution = models.trained_resolution(FLAGS.model) or model.config.resolution
     size = check(model.config, resolution)
     images, labels = reals(size, 0, FLAGS.reals + FLAGS.held_out)
     cut = FLAGS.reals

@@ -64,7 +64,7 @@ def _data(scratch: str) -> Path:
 
 
 def _small(folder: Path) -> list[dict]:
-    from stylegan_tf import presets
+    from stylegan_tf.config import presets
     from stylegan_tf.data.manifest import Manifest
 
     rows, changes = [], None  # the matched network
@@ -79,16 +79,15 @@ def _small(folder: Path) -> list[dict]:
 
 
 def _large(folder: Path) -> list[dict]:
-    from stylegan_tf import presets
+    from stylegan_tf.config import cost, presets
     from stylegan_tf.data import pipeline
     from stylegan_tf.data.manifest import Manifest
-    from stylegan_tf.training import planning
 
     manifest = Manifest.load(folder)
     top = sum(manifest.levels[manifest.resolution].sizes)
     pipeline.MEMORY_BYTES = min(pipeline.MEMORY_BYTES, top // WINDOWS)
     config, rate, rows = presets.make("paper1024"), convolution_rate(), []
-    cost = {n: planning.iteration_macs(config, n) for n in manifest.levels}
+    cost = {n: cost.iteration_macs(config, n) for n in manifest.levels}
     for size in [n for n in manifest.levels if n >= 8]:
         batch = config.schedule.batch_at.get(size, config.schedule.batch)
         given = delivered(folder, size, batch)
@@ -112,8 +111,8 @@ def _row(size: int, given: Timed) -> dict:
 
 def delivered(folder: Path, size: int, batch: int) -> Timed:
     """Seconds an image of the pipeline alone, as the trainer reads it."""
+    from stylegan_tf import devices
     from stylegan_tf.data import pipeline
-    from stylegan_tf.training import devices
 
     strategy = devices.make_strategy("one")
     iterator = iter(

@@ -6,7 +6,7 @@
 
 For models of the built-in faces. The figure has a panel for each model with styles by
 layer: the share of every factor that one layer's style brings along when it is taken
-from another picture (`stylegan_tf/metrics/layer_control.py` says what exactly), grey
+from another picture (`benchmarks/layer_control.py` says what exactly), grey
 where it is no more than the feature network's own confusion. The factors of pose and
 shape are above the line, colours below.
 
@@ -43,19 +43,22 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.models:
         raise UserError("name models of the built-in faces with --models=RUN,RUN2.")
     cli.load_tensorflow()
-    from stylegan_tf import export
-    from stylegan_tf.metrics import builtin, factors, layer_control
+    import layer_control
 
-    network, tables, scores = builtin.load(), {}, {}
+    from stylegan_tf import models
+    from stylegan_tf.metrics.features import builtin_own
+    from stylegan_tf.metrics.scores import disentanglement
+
+    network, tables, scores = builtin_own.load(), {}, {}
     for name in FLAGS.models:
-        model = export.load(run_in(name))
+        model = models.load(run_in(name))
         if FLAGS.scores != "only" and model.config.num_styles > 1:
             tables[name] = layer_control.layer_table(
                 model, network, FLAGS.pairs, progress=True
             )
         if FLAGS.scores != "no":
             spaces = ("z", "w", "w_pca")
-            scores[name] = factors.measure(
+            scores[name] = disentanglement.measure(
                 model, network, FLAGS.num, spaces, progress=True
             )
     if tables:
@@ -74,7 +77,7 @@ def run_in(folder: str) -> Path:
 
 def ordered(table) -> tuple[list[int], int]:
     """Rows, pose and shape first; and how many those are."""
-    from stylegan_tf.metrics.layer_control import COLOUR, SHAPE
+    from layer_control import COLOUR, SHAPE
 
     names = list(table.factors)
     shape = [names.index(name) for name in SHAPE if name in names]

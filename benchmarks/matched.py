@@ -65,7 +65,7 @@ def settings(resolution: int, precision: str = "float32") -> dict:
         "precision": precision,
     } | networks()
     if precision == "defaults":
-        from stylegan_tf.training import devices  # our worker has TensorFlow
+        from stylegan_tf import devices  # our worker has TensorFlow
 
         changes["precision"] = devices.settled("auto")
         changes["loss.d_reg_interval"] = 16

@@ -6,7 +6,7 @@
 
 A fresh process for every line trains a few steps at one resolution, on faces that it
 draws itself, as `launch/train.py` would, and tells its peak of resident memory (VmHWM
-of Linux). `predicted` is what `train.py --dry_run` says (`training/planning.py`): the
+of Linux). `predicted` is what `train.py --dry_run` says (`config/cost.py`): the
 base of a process that has loaded TensorFlow and computed nothing, the program that a
 step is compiled to, and what must be held. The last column leaves the base out: what
 is held above it, by what must be and the program. `live` is the peak that TensorFlow's

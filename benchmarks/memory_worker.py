@@ -27,10 +27,8 @@ def main(task: dict) -> dict:
     """Trains as the task says; bytes, and processor seconds of a step."""
     tf.matmul(tf.ones([64, 64]), tf.ones([64, 64]))  # loads what is loaded late
     base = resident("VmRSS")
-    from stylegan_tf import presets
-    from stylegan_tf.config import update
+    from stylegan_tf.config import cost, presets, update
     from stylegan_tf.data import records
-    from stylegan_tf.training import planning
     from stylegan_tf.training.trainer import Trainer
 
     config = update(presets.make(task["preset"], task["final"]), task["changes"])
@@ -52,11 +50,11 @@ def main(task: dict) -> dict:
             "generator": nets.generator.count_params(),
             "discriminator": nets.discriminator.count_params(),
         }
-        parts = planning.memory_bytes(config, counts, task["size"])
+        parts = cost.memory_bytes(config, counts, task["size"])
     return {
         "base": base,
         "measured": resident("VmHWM"),
-        "program": planning.program_bytes(config, task["size"]),
+        "program": cost.program_bytes(config, task["size"]),
         "held": sum(parts.values()),
         "fixed": sum(parts.values()) - parts["activations"],
         "live": tf.config.experimental.get_memory_info("CPU:0")["peak"],
@@ -66,7 +64,7 @@ def main(task: dict) -> dict:
 
 def _start(config, size: int) -> int:
     """The first image at a resolution: it fades in, which holds the most."""
-    from stylegan_tf import schedule
+    from stylegan_tf.config import schedule
 
     row = next(r for r in schedule.rows(config) if r.phase.resolution == size)
     return int(1000 * row.start)

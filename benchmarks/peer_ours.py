@@ -64,9 +64,9 @@ def main() -> None:
 
 def macs(trainer) -> float:
     """Multiply-adds an image, as counted from the configuration."""
-    from stylegan_tf.training import planning
+    from stylegan_tf.config import cost
 
-    return planning.iteration_macs(trainer.config, trainer.phase.resolution)
+    return cost.iteration_macs(trainer.config, trainer.phase.resolution)
 
 
 if __name__ == "__main__":

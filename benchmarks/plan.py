@@ -14,11 +14,18 @@ demo's network at every resolution to 64 on this machine, takes rate and overhea
 the largest and the smallest, and compares the rest with what the model says.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import pairing
 from absl import flags
 from stylegan_tf_launch import cli
+
+if TYPE_CHECKING:
+    from stylegan_tf.config import TrainConfig
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("preset", "paper1024", "As of train.py.", flag_values=FLAGS)
@@ -56,22 +63,18 @@ def main(argv: Sequence[str]) -> int:
 
 def planned() -> str:
     """The table of a run."""
-    from stylegan_tf import presets
-    from stylegan_tf.config import update
-    from stylegan_tf.training import planning
+    from stylegan_tf.config import cost, presets, update
 
     config = presets.make(FLAGS.preset, FLAGS.resolution, FLAGS.devices)
     changes = {"precision": FLAGS.precision, "recompute": FLAGS.recompute}
     config = update(config, changes)
     counts = _parameters(config)
-    device = planning.Device(
-        FLAGS.tflops * 1e12 / 2, FLAGS.step_overhead, link=FLAGS.link * 1e9
-    )
-    plan = planning.stages(config, device, FLAGS.devices, sum(counts.values()))
+    device = Device(FLAGS.tflops * 1e12 / 2, FLAGS.step_overhead, link=FLAGS.link * 1e9)
+    plan = stages(config, device, FLAGS.devices, sum(counts.values()))
     columns = ("size", "thousand images", "batch", "s a step", "images/s", "hours")
     rows = []
     for s in plan:
-        held = planning.memory_bytes(config, counts, s.resolution, FLAGS.devices)
+        held = cost.memory_bytes(config, counts, s.resolution, FLAGS.devices)
         row = [s.resolution, f"{s.kimg:g}", s.batch, s.seconds, s.batch / s.seconds]
         rows.append([*row, s.hours, sum(held.values()) / 1e9])
     hours = sum(s.hours for s in plan)
@@ -91,13 +94,12 @@ def _parameters(config) -> dict[str, int]:
 
 def authors() -> str:
     """What the paper's training times come to, in operations a second and device."""
-    from stylegan_tf import presets
-    from stylegan_tf.training import planning
+    from stylegan_tf.config import cost, presets
 
     rows = []
     for name, hours in AUTHORS.items():
         config = presets.make(name, devices=8)
-        work = planning.remaining_macs(config, 0, 8)
+        work = cost.remaining_macs(config, 0, 8)
         tflops = 2 * work / 8 / (3600 * hours) / 1e12
         rows.append([name, f"{work:.2e}", f"{hours} h", tflops, tflops / V100])
     columns = ("preset", "multiply-adds", "8 V100", "TFLOPS each", "of 15.7")
@@ -109,23 +111,18 @@ def authors() -> str:
 
 def validate(repeats: int) -> str:
     """Steps of the demo's network here, and what two numbers say of them."""
-    from stylegan_tf import presets
-    from stylegan_tf.config import levels
-    from stylegan_tf.training import planning
+    from stylegan_tf.config import cost, levels, presets
 
     config = presets.make("demo", FLAGS.resolution or 64)
     sizes = levels(config.generator.resolution, config.schedule.initial_resolution)
     seconds = dict(zip(sizes, _timed(config, sizes, repeats), strict=True))
-    work = {
-        r: planning.iteration_macs(config, r) * planning.batch_at(config, r)
-        for r in sizes
-    }
+    work = {r: cost.iteration_macs(config, r) * cost.batch_at(config, r) for r in sizes}
     first, last = sizes[0], sizes[-1]
     rate = (work[last] - work[first]) / (seconds[last] - seconds[first])
-    device = planning.Device(rate, seconds[first] - work[first] / rate, overlaps=False)
+    device = Device(rate, seconds[first] - work[first] / rate, overlaps=False)
     rows = []
     for r in sizes:
-        predicted = planning.step_seconds(config, r, device)
+        predicted = step_seconds(config, r, device)
         known = "  (taken from)" if r in (first, last) else ""
         rows.append([r, 1000 * predicted, 1000 * seconds[r], seconds[r] / predicted])
         rows[-1][0] = f"{r}{known}"
@@ -136,15 +133,16 @@ def validate(repeats: int) -> str:
 
 def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
     """Seconds of a step at each size, a mean of those with a penalty and without."""
-    from stylegan_tf.training import planning, trainer
+    from stylegan_tf.config import cost
+    from stylegan_tf.training import trainer
     from stylegan_tf.training.compiling import one_step
-    from stylegan_tf.training.costs import Due
+    from stylegan_tf.training.objectives import Due
 
     nets = trainer.make_networks(config)
     every = config.loss.d_reg_interval
 
     def turn(size: int, penalty: bool):
-        batch = planning.batch_at(config, size)
+        batch = cost.batch_at(config, size)
         step = one_step(config, size, batch, Due(penalty, False), nets)
         step()
         return lambda: pairing.timed(step)
@@ -153,6 +151,76 @@ def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
     times = pairing.in_turns({key: turn(*key) for key in keys}, repeats)
     wall = {key: seconds.wall for key, seconds in times.items()}
     return [(wall[s, True] + (every - 1) * wall[s, False]) / every for s in sizes]
+
+
+# ---------------------------------------------------------------------------
+# Time. A step takes what its multiply-adds take on one device, but not less than it
+# takes to launch its operations; then the gradients are summed over the devices.
+
+
+@dataclass(frozen=True)
+class Device:
+    """What decides the time of a step.
+
+    Attributes:
+        rate: multiply-adds a second that training reaches on one device.
+        overhead: seconds a step takes at least, to launch its operations.
+        overlaps: the device computes while the next operations are launched, as GPUs
+            do; a CPU does one after the other.
+        link: bytes a second between devices.
+    """
+
+    rate: float
+    overhead: float = 0.1
+    overlaps: bool = True
+    link: float = 50e9
+
+
+def step_seconds(
+    config: TrainConfig,
+    resolution: int,
+    device: Device,
+    devices: int = 1,
+    parameters: int = 0,
+) -> float:
+    """Seconds of one D and G step; `parameters` of both networks are summed over."""
+    from stylegan_tf.config import cost
+
+    share = cost.batch_at(config, resolution, devices) / devices
+    work = share * cost.iteration_macs(config, resolution) / device.rate
+    both = max if device.overlaps else lambda a, b: a + b
+    # A ring moves each byte twice, but for the share that is there already.
+    moved = 2 * (devices - 1) / devices * parameters * cost.BYTES
+    return both(device.overhead, work) + moved / device.link
+
+
+class Stage(NamedTuple):
+    """What one resolution costs: images a step, seconds a step, hours in all."""
+
+    resolution: int
+    kimg: float
+    batch: int
+    seconds: float
+    hours: float
+
+
+def stages(
+    config: TrainConfig, device: Device, devices: int = 1, parameters: int = 0
+) -> list[Stage]:
+    """The time of a whole run, resolution by resolution; reports are not in it."""
+    from stylegan_tf.config import cost, schedule
+
+    kimg: dict[int, float] = {}
+    for row in schedule.rows(config, devices):
+        r = row.phase.resolution
+        kimg[r] = kimg.get(r, 0.0) + row.end - row.start
+    out = []
+    for r, thousands in kimg.items():
+        seconds = step_seconds(config, r, device, devices, parameters)
+        batch = cost.batch_at(config, r, devices)
+        hours = 1000 * thousands / batch * seconds / 3600
+        out.append(Stage(r, thousands, batch, seconds, hours))
+    return out
 
 
 if __name__ == "__main__":

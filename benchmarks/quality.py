@@ -165,9 +165,9 @@ def measure(data: str, program: str) -> None:
     if not missing:
         return
     stored = dataset(data)
-    from stylegan_tf.metrics import builtin
+    from stylegan_tf.metrics.features import builtin_own
 
-    network = builtin.load()
+    network = builtin_own.load()
     aim = moments(network, reals(stored))
     for stamp in missing:
         drawn = DRAW[program](folder, stamp, stored)
@@ -186,7 +186,7 @@ def has(rows: Sequence[dict], about: dict, stamp: clock.Stamp) -> bool:
 
 def moments(network, batches):
     """Of the features of pictures that come in batches."""
-    from stylegan_tf.metrics.distribution import Moments
+    from stylegan_tf.metrics.scores.distribution import Moments
 
     found = Moments(network.size)
     for batch in batches:
@@ -196,7 +196,7 @@ def moments(network, batches):
 
 def distance(network, aim, images) -> float:
     """The Frechet distance of uint8 [N, H, W, 3] to the real pictures' moments."""
-    from stylegan_tf.metrics.distribution import frechet
+    from stylegan_tf.metrics.scores.distribution import frechet
 
     return frechet(aim, moments(network, [images]))
 
@@ -205,12 +205,12 @@ def drawn_by_ours(folder: Path, stamp: clock.Stamp, stored: Path) -> dict:
     """Pictures of a kept state: {"average": uint8 [num, H, W, 3]}."""
     import numpy as np
 
-    from stylegan_tf.metrics import models
+    from stylegan_tf import devices
+    from stylegan_tf.metrics import subject
     from stylegan_tf.metrics.pictures import Fakes, Labels
-    from stylegan_tf.training import devices
 
     strategy = devices.make_strategy("one")
-    model = models.open_subject(folder / stamp.snapshot, strategy, str(stored)).model
+    model = subject.open_subject(folder / stamp.snapshot, strategy, str(stored)).model
     fakes = Fakes(model, strategy, Labels(model, stored))
     size = 50
     starts = range(0, FLAGS.num, size)

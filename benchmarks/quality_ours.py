@@ -94,7 +94,7 @@ def _clock_of(folder: Path, images: int) -> float:
 
 
 def _copy(folder: Path, images: int) -> str:
-    """Puts a saved state aside, in a folder like a run's; what `export.load` opens."""
+    """Puts a saved state aside, in a folder like a run's; what `models.load` opens."""
     run = run_of(folder)
     to = folder / "snapshots" / str(images)
     (to / "checkpoints").mkdir(parents=True, exist_ok=True)

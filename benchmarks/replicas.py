@@ -84,7 +84,7 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
     import tensorflow as tf
 
     from stylegan_tf import config as configs
-    from stylegan_tf.training import devices
+    from stylegan_tf import devices
     from stylegan_tf.training.step import Step
     from stylegan_tf.training.trainer import make_networks
 

@@ -120,11 +120,11 @@ def _child(what: dict) -> int:
     stages.mark("python, flags")
     cli.load_tensorflow()
     stages.mark("tensorflow")
-    from stylegan_tf.training import session
+    from stylegan_tf.runs import session, settings
 
     stages.mark("stylegan_tf")
     _watch(session, stages)
-    request = session.Request(
+    request = settings.Request(
         preset=FLAGS.preset, changes={"data": FLAGS.data}, out=what["out"]
     )
     try:

@@ -53,15 +53,15 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(resolution: int, precision: str) -> list[tuple]:
     """One row a form of the step."""
-    from stylegan_tf.training import planning
+    from stylegan_tf.config import cost
 
     turns, work = {}, {}
     for name, (changes, regularised) in FORMS.items():
         config = _config(resolution, precision, changes)
         turns[name] = _turn(_step(config, regularised))
-        macs = planning.iteration_macs(config, resolution)
+        macs = cost.iteration_macs(config, resolution)
         if not regularised:
-            macs = planning.iteration_macs(_without_penalty(config), resolution)
+            macs = cost.iteration_macs(_without_penalty(config), resolution)
         work[name] = 2 * FLAGS.batch * macs / 1e9
     for side, maps in PLAIN:
         name = f"{side}x{side}, {maps} maps"
@@ -103,7 +103,7 @@ def _without_penalty(config):
 
 def _step(config, regularised: bool) -> Callable:
     from stylegan_tf.training.compiling import one_step
-    from stylegan_tf.training.costs import Due
+    from stylegan_tf.training.objectives import Due
 
     size = config.generator.resolution
     return one_step(config, size, FLAGS.batch, Due(regularised, False))

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     cli.load_tensorflow()
     import tensorflow as tf
 
-    from stylegan_tf.metrics import builtin, builtin_training
+    from stylegan_tf.metrics.features import builtin, builtin_training
 
     tf.config.experimental.enable_op_determinism()
     path = FLAGS.out or builtin.WEIGHTS
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
 
 def table(network, held_out: int) -> str:
     """Accuracy or R2 of each factor at each size, in Markdown."""
-    from stylegan_tf.metrics import builtin_training as training
+    from stylegan_tf.metrics.features import builtin_training as training
 
     columns = {}
     for size in sorted(training.SIZES):

@@ -31,7 +31,7 @@ from absl import app, flags, logging
 
 os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the package
 
-from stylegan_tf.errors import UserError  # noqa: E402
+from stylegan_tf.errors import UserError
 
 # Keras imports these where they are installed, for wrappers and plots that no script
 # here uses; they take longer to load than the rest of Keras.
@@ -94,7 +94,7 @@ def load_tensorflow(exact: bool = False) -> None:
     Args:
         exact: whether float32 is float32 on GPUs, too, so that a picture is the same
             whatever script draws it; training prefers the speed of TF32
-            (`stylegan_tf.precision`).
+            (`stylegan_tf.devices`).
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held, _stderr_to(held), _without(_NOT_NEEDED):

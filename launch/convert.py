@@ -88,7 +88,7 @@ def _read(pickle: str, out: Path) -> int:
     if out.suffix in (".pkl", ".keras") or out.is_file():
         raise UserError(f"--out={out} is a file; --pickle fills a folder, name one.")
     cli.load_tensorflow()
-    from stylegan_tf import export
+    from stylegan_tf import export, models
     from stylegan_tf.official import networks
 
     path = Path(pickle).expanduser()
@@ -104,7 +104,7 @@ def _read(pickle: str, out: Path) -> int:
     if found.generator:
         origin = export.of_model(path)
         export.save(found.generator, out, origin=origin)
-        print(f"generator: {out / export.KERAS_FILE}, {out / export.SAVED_MODEL}")
+        print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0
 
@@ -118,12 +118,11 @@ def _write(model: str, out: Path) -> int:
             f"--out={out} is no .pkl file; --model is written as one, name it x.pkl."
         )
     cli.load_tensorflow()
-    from stylegan_tf import export
+    from stylegan_tf import models
     from stylegan_tf.official import networks
-    from stylegan_tf.training import transfer
 
-    level, alpha = export.growth(model)
-    g, d, gs = transfer.load_networks(model)
+    level, alpha = models.growth(model)
+    g, d, gs = models.load_networks(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     networks.save(out, g, d, gs, level, alpha)
     named = {"G": g, "D": d, "Gs": gs}

@@ -59,8 +59,9 @@ flags.DEFINE_string("out", "directions", "Folder.", flag_values=FLAGS)
 
 def main(argv: Sequence[str]) -> int:
     """Finds and writes; returns the exit code."""
-    from stylegan_tf import directions, latents
+    from stylegan_tf import latents
     from stylegan_tf.errors import UserError
+    from stylegan_tf.latents import directions
 
     cli.check_model(FLAGS.model)
     if bool(FLAGS.labels) != (FLAGS.method == "labels"):
@@ -75,9 +76,9 @@ def main(argv: Sequence[str]) -> int:
         table = directions.read_labels(FLAGS.labels)
 
     cli.load_tensorflow(exact=True)
-    from stylegan_tf import export
+    from stylegan_tf import models
 
-    model = export.load(FLAGS.model)
+    model = models.load(FLAGS.model)
     return _write(model, _find(model, table))
 
 
@@ -85,7 +86,9 @@ def _find(model, table):
     """The directions that were asked for."""
     import dataclasses
 
-    from stylegan_tf import directions, latents, sampling, steering
+    from stylegan_tf import latents, sampling
+    from stylegan_tf.latents import directions
+    from stylegan_tf.sampling import steering
 
     layers: tuple[int, ...] = ()
     if FLAGS.layers:
@@ -119,9 +122,9 @@ def _demo_factors(model):
     import numpy as np
 
     from stylegan_tf import figures, sampling
-    from stylegan_tf.metrics import builtin
+    from stylegan_tf.metrics.features import builtin_own
 
-    network, seen, seeds = builtin.load(), [], range(FLAGS.samples)
+    network, seen, seeds = builtin_own.load(), [], range(FLAGS.samples)
     drawn = sampling.draw(model, seeds, FLAGS.psi, progress=True)
     images = []
     for seed, picture in drawn:
@@ -136,7 +139,8 @@ def _demo_factors(model):
 def _write(model, found) -> int:
     from pathlib import Path
 
-    from stylegan_tf import figures, paper
+    from stylegan_tf import figures
+    from stylegan_tf.figures import paper
 
     out = Path(FLAGS.out)
     print(found.save(out / "directions.npz"))

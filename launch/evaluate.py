@@ -114,14 +114,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _open():
-    from stylegan_tf.metrics import models, networks
+    from stylegan_tf import devices
+    from stylegan_tf.metrics import features, subject
     from stylegan_tf.metrics.evaluation import Evaluation
-    from stylegan_tf.training import devices
 
     strategy = devices.make_strategy(FLAGS.strategy)
-    subject = models.open_subject(FLAGS.model, strategy, FLAGS.data, FLAGS.cache)
+    subject = subject.open_subject(FLAGS.model, strategy, FLAGS.data, FLAGS.cache)
     channels = subject.model.config.channels
-    network = networks.open_network(FLAGS.features, subject.data, channels, FLAGS.cache)
+    network = features.open_network(FLAGS.features, subject.data, channels, FLAGS.cache)
     return Evaluation(
         subject.model,
         subject.data,

@@ -55,10 +55,10 @@ def main(argv: Sequence[str]) -> int:
     server.check(FLAGS.host, FLAGS.port)
 
     cli.load_tensorflow(exact=True)
-    from stylegan_tf import export
+    from stylegan_tf import models
     from stylegan_tf.explorer.engine import Engine, directions_of
 
-    model = export.load(FLAGS.model)
+    model = models.load(FLAGS.model)
     engine = Engine(model, FLAGS.model, directions_of(model, path=FLAGS.directions))
     try:
         server.serve(engine, FLAGS.host, FLAGS.port, FLAGS.open)

@@ -118,9 +118,10 @@ def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     out = _check()
     cli.load_tensorflow(exact=True)
-    from stylegan_tf import export, figures, paper, video
+    from stylegan_tf import figures, models
+    from stylegan_tf.figures import paper, video
 
-    model = export.load(FLAGS.model)
+    model = models.load(FLAGS.model)
     options = _options(model)
     if FLAGS.figure == "all":
         files = paper.everything(model, options, out)
@@ -138,8 +139,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _check() -> str:
     """What can be said without a model; returns where to write."""
-    from stylegan_tf import latents, video
+    from stylegan_tf import latents
     from stylegan_tf.errors import UserError
+    from stylegan_tf.figures import video
 
     cli.check_model(FLAGS.model)
     for text in (FLAGS.psi, FLAGS.psi_sweep):
@@ -174,7 +176,10 @@ def _check_unheard(film: bool) -> None:
 
 
 def _options(model):
-    from stylegan_tf import directions, latents, paper, sampling, steering
+    from stylegan_tf import latents, sampling
+    from stylegan_tf.figures import paper
+    from stylegan_tf.latents import directions
+    from stylegan_tf.sampling import steering
 
     styles = sampling.drawn_styles(model)
     seeds = latents.parse_numbers(FLAGS.seeds) if FLAGS.seeds else None

@@ -172,9 +172,9 @@ def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     _check()
     cli.load_tensorflow(exact=True)
-    from stylegan_tf import export
+    from stylegan_tf import models
 
-    model = export.load(FLAGS.model)
+    model = models.load(FLAGS.model)
     if FLAGS.video:
         return _film(model)
     if FLAGS.psi_sweep:
@@ -190,8 +190,9 @@ def _check() -> None:
     Raises:
         UserError: flags that are wrong, or that exclude each other.
     """
-    from stylegan_tf import latents, video
+    from stylegan_tf import latents
     from stylegan_tf.errors import UserError
+    from stylegan_tf.figures import video
 
     cli.check_model(FLAGS.model)
     for text in (FLAGS.psi, FLAGS.psi_sweep):
@@ -234,7 +235,7 @@ def _check_unheard() -> None:
 def _lineup(model, default: str):
     """The pictures of --seeds and --classes."""
     from stylegan_tf.latents import parse_numbers
-    from stylegan_tf.lineup import lineup
+    from stylegan_tf.sampling.lineup import lineup
 
     classes = parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
     seeds = parse_numbers(FLAGS.seeds or default)
@@ -251,11 +252,13 @@ def _truncation(model) -> dict:
 
 def _steering(model, mix: bool = True, edit: bool = True, **truncation):
     """What --mix and --edit do to styles; None if there is nothing to do."""
-    from stylegan_tf import directions, sampling, steering
+    from stylegan_tf import latents, sampling
+    from stylegan_tf.latents import directions
+    from stylegan_tf.sampling import steering
 
     count = sampling.drawn_styles(model)
-    mixes = [steering.parse_mix(t, count) for t in FLAGS.mix] if mix else []
-    edits = [steering.parse_edit(t, count) for t in FLAGS.edit] if edit else []
+    mixes = [latents.parse_mix(t, count) for t in FLAGS.mix] if mix else []
+    edits = [latents.parse_edit(t, count) for t in FLAGS.edit] if edit else []
     file, known = FLAGS.directions, None
     if file and edits:
         c = model.config
@@ -267,7 +270,7 @@ def _steering(model, mix: bool = True, edit: bool = True, **truncation):
 
 def _subjects(model, default: str):
     """The pictures of --latents, or else of the seeds."""
-    from stylegan_tf import steering
+    from stylegan_tf.sampling import steering
 
     if FLAGS.latents:
         return steering.of_file(model, FLAGS.latents)
@@ -314,7 +317,8 @@ def _seeds(model) -> int:
 
 def _styled(model) -> int:
     """Pictures of styles that are at hand as a whole, to be kept or from a file."""
-    from stylegan_tf import latents, lineup, sampling, steering
+    from stylegan_tf import latents, sampling
+    from stylegan_tf.sampling import lineup, steering
 
     who = _subjects(model, "0-31")
     ws = _styles_of(model, _mixed(model, who))
@@ -349,8 +353,9 @@ def _sweep(model) -> int:
     import dataclasses
     from pathlib import Path
 
-    from stylegan_tf import figures, latents, paper
-    from stylegan_tf.paper.strips import psi_sweep
+    from stylegan_tf import figures, latents
+    from stylegan_tf.figures import paper
+    from stylegan_tf.figures.paper.truncation import psi_sweep
 
     who = _subjects(model, "0-3")
     painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
@@ -368,7 +373,9 @@ def _sweep(model) -> int:
 
 def _film(model) -> int:
     """From picture to picture, frame by frame."""
-    from stylegan_tf import sampling, steering, video
+    from stylegan_tf import sampling
+    from stylegan_tf.figures import video
+    from stylegan_tf.sampling import steering
 
     who = _subjects(model, "0-5")
     way = steering.walk(model, who, FLAGS.path, FLAGS.frames, FLAGS.loop)

@@ -182,10 +182,11 @@ def _report(made) -> None:
 
 
 def _check(dest: str) -> int:
-    from stylegan_tf.data import records, stored
+    from stylegan_tf.data import records
     from stylegan_tf.data.manifest import Manifest
+    from stylegan_tf.data.sources import official
 
-    official = stored.is_official(Path(dest))
+    official = official.is_official(Path(dest))
     if not official:
         Manifest.load(dest)  # says so where there is no data set
     cli.load_tensorflow()

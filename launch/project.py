@@ -119,11 +119,11 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.loss == "multiscale":
         cli.in_vain(FLAGS, ["data"], "names the network of --loss=builtin; use that.")
     cli.load_tensorflow(exact=True)
-    from stylegan_tf import export, projector
+    from stylegan_tf import models, projector
     from stylegan_tf.projector import report
 
     settings = projector.Settings(lr=FLAGS.lr, noise_weight=FLAGS.noise_weight)
-    model = export.load(FLAGS.model)
+    model = models.load(FLAGS.model)
     loss = _loss(model.config.channels)
     names, targets, classes = _own(model) if FLAGS.target_seeds else _read(model)
     cli.need_folder(FLAGS.out)
@@ -158,7 +158,7 @@ def _loss(channels: int):
         from stylegan_tf.projector import MultiScale
 
         return MultiScale()
-    from stylegan_tf.metrics.networks import open_network
+    from stylegan_tf.metrics.features import open_network
 
     spec = FLAGS.loss
     spec = f"vgg16-{spec}" if spec.startswith("lpips:") else spec
@@ -173,7 +173,7 @@ def _loss(channels: int):
 
 def _film(targets):
     """What writes a film of every batch."""
-    from stylegan_tf import video
+    from stylegan_tf.figures import video
     from stylegan_tf.projector import report
 
     video.check("progress.mp4", report.FPS)
@@ -206,7 +206,7 @@ def _own(model):
 
 def _read(model):
     from stylegan_tf import sampling
-    from stylegan_tf.data import targets
+    from stylegan_tf.projector import targets
 
     c = model.config
     classes = sampling.classes_of(model, _classes()) if FLAGS.classes else None

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from absl import flags
 from stylegan_tf_launch import cli
 
-from stylegan_tf import presets
+from stylegan_tf.config import presets
 
 __doc__ = __doc__.replace("{presets}", presets.table())
 
@@ -226,12 +226,12 @@ def changes() -> dict:
 def main(argv: Sequence[str]) -> int:
     """Trains as the flags say; returns the exit code."""
     cli.load_tensorflow()
-    from stylegan_tf.training import session
+    from stylegan_tf.runs import dry_run, session, settings
 
     names = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
     names |= {"preset": "--preset"}
     names |= {f"{n}.{s}": f"--{f}" for n in presets.NETWORKS for s, f in SHARED}
-    request = session.Request(
+    request = settings.Request(
         preset=FLAGS.preset,
         changes=changes(),
         resolution=FLAGS.resolution,
@@ -245,7 +245,7 @@ def main(argv: Sequence[str]) -> int:
         flags=names,
     )
     if FLAGS.dry_run:
-        print(session.describe(request))
+        print(dry_run.describe(request))
         return 0
     return session.train(request)
 

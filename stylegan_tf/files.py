@@ -70,3 +70,9 @@ def reals(path: Path | str, arrays: dict[str, np.ndarray], name: str) -> np.ndar
     if not np.isfinite(found).all():
         raise UserError(f"{path} is damaged: `{name}` has numbers that are not finite.")
     return found
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a file in one step, so that a reader never sees half of it."""
+    with in_one_step(path) as draft:
+        draft.write_text(text)

@@ -8,14 +8,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-from stylegan_tf.augment import luck, wavelets
+from stylegan_tf.augment import randomness, wavelets
 
 TAPS = np.array(wavelets.SYM6)
 
 
 def numbers(row, name):
-    first = luck.FIRST[name]
-    return [float(u) for u in row[first : first + luck.NUMBERS[name]]]
+    first = randomness.FIRST[name]
+    return [float(u) for u in row[first : first + randomness.NUMBERS[name]]]
 
 
 def normal(u, deviation=1.0):
@@ -27,11 +27,11 @@ def row(**wanted):
 
     row(flip=0.7) gives the flip the parameter 0.7; all others are gated off.
     """
-    out = np.full(luck.LUCK, 0.97, np.float32)
+    out = np.full(randomness.LUCK, 0.97, np.float32)
     for name, parameters in wanted.items():
-        first = luck.FIRST[name]
+        first = randomness.FIRST[name]
         values = (0.01, *np.atleast_1d(parameters))
-        assert len(values) == luck.NUMBERS[name]
+        assert len(values) == randomness.NUMBERS[name]
         out[first : first + len(values)] = values
     return out
 

@@ -19,7 +19,7 @@ from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
 from stylegan_tf.official.arguments import discriminator_config, generator_config
-from stylegan_tf.official.pickles import NetworkState
+from stylegan_tf.official.tf_pickles import NetworkState
 
 FOLDER = Path(
     os.environ.get("STYLEGAN_TF_GOLDENS") or Path(__file__).parent / "goldens"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stylegan_tf.augment import color, luck, matrices
+from stylegan_tf.augment import randomness, transforms
 from stylegan_tf.augment.ada import ada
 from stylegan_tf.errors import UserError
 
@@ -36,7 +36,7 @@ def test_values(case, channels):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_random_luck(channels):
-    table = luck.draw(60, [1, 2])
+    table = randomness.draw(60, [1, 2])
     images = np.random.default_rng(0).uniform(-1, 1, size=(60, 2, 2, channels))
     actual = ada(images.astype("f4"), table, 0.7, "color")
     for image, row, y in zip(images, table.numpy(), actual, strict=True):
@@ -45,15 +45,17 @@ def test_random_luck(channels):
 
 def test_alpha_is_left_alone():
     images = np.random.default_rng(0).uniform(-1, 1, size=(20, 3, 3, 4)).astype("f4")
-    y = ada(images, luck.draw(20, [1, 2]), 1.0, "color").numpy()
+    y = ada(images, randomness.draw(20, [1, 2]), 1.0, "color").numpy()
     np.testing.assert_array_equal(y[..., 3], images[..., 3])
     assert (y[..., :3] != images[..., :3]).mean() > 0.99
 
 
 def test_probabilities():
-    p, table = 0.3, luck.draw(20000, [7, 8])
+    p, table = 0.3, randomness.draw(20000, [7, 8])
     for channels, operations in ((3, 4), (1, 2)):  # and half of the luma flips
-        changed = matrices.changed(color.color_matrix(table, p, channels)).numpy()
+        changed = transforms.changed(
+            transforms.color_matrix(table, p, channels)
+        ).numpy()
         expected = 1 - (1 - p) ** operations * (1 - p / 2)
         assert changed.mean() == pytest.approx(expected, abs=0.01)
 
@@ -69,4 +71,4 @@ def test_hue_and_saturation_keep_grey_and_luma():
 
 def test_other_channels_are_refused():
     with pytest.raises(UserError, match="2 channels"):
-        color.split_alpha(tf.zeros([1, 4, 4, 2]))
+        transforms.split_alpha(tf.zeros([1, 4, 4, 2]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stylegan_tf.augment import geometry, luck, matrices
+from stylegan_tf.augment import randomness, transforms
 
 BOTH = ("blit", "geom")
 SHAPES = [(6, 6, 1), (5, 8, 3), (7, 4, 4), (2, 3, 1), (1, 4, 1)]
@@ -42,8 +42,8 @@ def pictures(n, *shape):
 
 
 def warp(images, rows, p=0.5, groups=BOTH):
-    matrix = geometry.inverse_matrix(tf.constant(rows), p, *images.shape[1:3], groups)
-    return geometry.resample(tf.constant(images), matrix).numpy()
+    matrix = transforms.inverse_matrix(tf.constant(rows), p, *images.shape[1:3], groups)
+    return transforms.resample(tf.constant(images), matrix).numpy()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -51,9 +51,9 @@ def test_matrices(case):
     row = reference.row(**CASES[case])
     for h, w in ((8, 8), (40, 24)):
         expected = np.linalg.inv(reference.forward_matrix(row, 0.5, h, w, BOTH))
-        actual = geometry.inverse_matrix(tf.constant(row[None]), 0.5, h, w, BOTH)
+        actual = transforms.inverse_matrix(tf.constant(row[None]), 0.5, h, w, BOTH)
         np.testing.assert_allclose(actual[0], expected, rtol=1e-4, atol=1e-5)
-        assert matrices.changed(actual)[0]
+        assert transforms.changed(actual)[0]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -70,9 +70,9 @@ def test_pixels(shape):
 
 def test_random_matrices():
     """At p = 0.7 everything meets; groups keep to their own transforms."""
-    table = luck.draw(40, [1, 2])
+    table = randomness.draw(40, [1, 2])
     for groups in (("blit",), ("geom",), BOTH):
-        actual = geometry.inverse_matrix(table, 0.7, 12, 20, groups)
+        actual = transforms.inverse_matrix(table, 0.7, 12, 20, groups)
         for row, matrix in zip(table.numpy(), actual, strict=True):
             forward = reference.forward_matrix(row, 0.7, 12, 20, groups)
             np.testing.assert_allclose(matrix @ forward, np.eye(3), atol=1e-4)
@@ -88,8 +88,8 @@ def test_random_matrices():
 def test_no_movement_is_perfect_reconstruction():
     images = pictures(3, 9, 12, 3)
     identity = tf.eye(3, batch_shape=[3])
-    assert not matrices.changed(identity).numpy().any()
-    np.testing.assert_allclose(geometry.resample(images, identity), images, atol=2e-6)
+    assert not transforms.changed(identity).numpy().any()
+    np.testing.assert_allclose(transforms.resample(images, identity), images, atol=2e-6)
 
 
 def test_whole_pixels_are_moved_exactly():
@@ -143,7 +143,7 @@ def test_directions():
 
 def test_constant_pictures_stay_constant():
     """No border ever shows, wherever the picture is moved."""
-    table = luck.draw(50, [3, 4])
+    table = randomness.draw(50, [3, 4])
     images = np.full([50, 6, 9, 1], 0.7, "f4")
     np.testing.assert_allclose(warp(images, table.numpy(), 1.0), 0.7, atol=1e-5)
 
@@ -153,9 +153,9 @@ def test_constant_pictures_stay_constant():
 
 
 def share(p, groups):
-    table = luck.draw(20000, [7, 8])
-    matrix = geometry.inverse_matrix(table, p, 64, 64, groups)
-    return matrices.changed(matrix).numpy().mean()
+    table = randomness.draw(20000, [7, 8])
+    matrix = transforms.inverse_matrix(table, p, 64, 64, groups)
+    return transforms.changed(matrix).numpy().mean()
 
 
 def test_probabilities():
@@ -171,13 +171,15 @@ def test_probabilities():
 
 
 def test_rotations_happen_with_probability_p():
-    table = luck.draw(20000, [7, 8]).numpy()
+    table = randomness.draw(20000, [7, 8]).numpy()
     for p in (0.2, 0.9):
-        gates = table[:, [luck.FIRST[f"rotation_{w}"] for w in ("before", "after")]]
+        gates = table[
+            :, [randomness.FIRST[f"rotation_{w}"] for w in ("before", "after")]
+        ]
         rotated = (gates < 1 - np.sqrt(1 - p)).any(axis=1)
         assert rotated.mean() == pytest.approx(p, abs=0.01)
-        others = [n for n in luck.NUMBERS if "rotation" not in n]
+        others = [n for n in randomness.NUMBERS if "rotation" not in n]
         for name in others:
-            table[:, luck.FIRST[name]] = 0.99
-        matrix = geometry.inverse_matrix(table, p, 64, 64, ("geom",))
-        np.testing.assert_array_equal(matrices.changed(matrix), rotated)
+            table[:, randomness.FIRST[name]] = 0.99
+        matrix = transforms.inverse_matrix(table, p, 64, 64, ("geom",))
+        np.testing.assert_array_equal(transforms.changed(matrix), rotated)

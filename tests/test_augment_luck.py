@@ -5,61 +5,73 @@ import pytest
 import tensorflow as tf
 from augment_reference import normal
 
-from stylegan_tf.augment import luck
+from stylegan_tf.augment import randomness
 
-TABLE = luck.draw(20000, [3, 4])
+TABLE = randomness.draw(20000, [3, 4])
 
 
 def test_numbers_are_uniform_in_the_open_interval():
     table = TABLE.numpy()
-    assert table.shape == (20000, luck.LUCK) and table.dtype == np.float32
+    assert table.shape == (20000, randomness.LUCK) and table.dtype == np.float32
     assert table.min() > 0 and table.max() < 1
     np.testing.assert_allclose(table.mean(axis=0), 0.5, atol=0.012)
     np.testing.assert_allclose(table.var(axis=0), 1 / 12, atol=0.003)
-    off_diagonal = np.corrcoef(table, rowvar=False) - np.eye(luck.LUCK)
+    off_diagonal = np.corrcoef(table, rowvar=False) - np.eye(randomness.LUCK)
     assert np.abs(off_diagonal).max() < 0.04
 
 
 def test_the_ends_of_the_interval_are_harmless():
     """Where float32 draws 0 and its largest number below 1."""
-    ends = tf.constant([0.0, 1 - 1 / luck.STEPS]) + 0.5 / luck.STEPS
+    ends = tf.constant([0.0, 1 - 1 / randomness.STEPS]) + 0.5 / randomness.STEPS
     assert ends[0] > 0 and ends[1] < 1
-    assert np.isfinite(luck.normal(ends)).all()
+    assert np.isfinite(randomness.normal(ends)).all()
     for count in range(1, 300):
-        np.testing.assert_array_equal(luck.choice(ends, count), [0, count - 1])
+        np.testing.assert_array_equal(randomness.choice(ends, count), [0, count - 1])
 
 
 def test_the_same_seed_is_the_same_table():
-    np.testing.assert_array_equal(luck.draw(3, [1, 2]), luck.draw(3, [1, 2]))
-    assert (luck.draw(3, [1, 2]) != luck.draw(3, [1, 3])).numpy().mean() > 0.99
+    np.testing.assert_array_equal(
+        randomness.draw(3, [1, 2]), randomness.draw(3, [1, 2])
+    )
+    assert (
+        randomness.draw(3, [1, 2]) != randomness.draw(3, [1, 3])
+    ).numpy().mean() > 0.99
 
 
 def test_each_number_belongs_to_one_operation():
-    table = tf.range(luck.LUCK)[None]
-    taken = [int(c[0]) for name in luck.NUMBERS for c in luck.columns(table, name)]
-    assert taken == list(range(luck.LUCK))
+    table = tf.range(randomness.LUCK)[None]
+    taken = [
+        int(c[0])
+        for name in randomness.NUMBERS
+        for c in randomness.columns(table, name)
+    ]
+    assert taken == list(range(randomness.LUCK))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_gates_open_with_probability_p(p):
-    for name in luck.NUMBERS:
-        on = luck.gated(TABLE, name, p)[0].numpy()
+    for name in randomness.NUMBERS:
+        on = randomness.gated(TABLE, name, p)[0].numpy()
         assert on.mean() == p if p in (0, 1) else abs(on.mean() - p) < 0.015
 
 
 def test_uniform_to_other_distributions():
     u = np.float32([1e-6, 0.02, 0.3, 0.5, 0.8, 0.9999])
     exact = np.array([normal(float(x)) for x in u])
-    np.testing.assert_allclose(luck.normal(u), exact, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(luck.normal(u, 0.2), 0.2 * exact, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(luck.power_of_two(u, 0.5), 2 ** (exact / 2), rtol=1e-5)
-    np.testing.assert_allclose(luck.between(u, -2, 6), -2 + 8 * u, rtol=1e-6)
-    np.testing.assert_array_equal(luck.choice(u, 4), [0, 0, 1, 2, 3, 3])
+    np.testing.assert_allclose(randomness.normal(u), exact, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        randomness.normal(u, 0.2), 0.2 * exact, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        randomness.power_of_two(u, 0.5), 2 ** (exact / 2), rtol=1e-5
+    )
+    np.testing.assert_allclose(randomness.between(u, -2, 6), -2 + 8 * u, rtol=1e-6)
+    np.testing.assert_array_equal(randomness.choice(u, 4), [0, 0, 1, 2, 3, 3])
 
 
 def test_luck_of_an_unknown_batch():
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def traced(n):
-        return luck.draw(n, [1, 2])
+        return randomness.draw(n, [1, 2])
 
-    np.testing.assert_array_equal(traced(5), luck.draw(5, [1, 2]))
+    np.testing.assert_array_equal(traced(5), randomness.draw(5, [1, 2]))

@@ -14,14 +14,14 @@ from test_benchmarks import script
 from stylegan_tf.data import demo, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import builtin, builtin_own, builtin_training, views
+from stylegan_tf.metrics.features import builtin, builtin_own, builtin_training
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def network():
-    return builtin.load()
+    return builtin_own.load()
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def seen():
 def test_weights_are_small_and_packed(network):
     assert network.name == "builtin-v1" and network.size == 128
     assert builtin.WEIGHTS.stat().st_size < 600_000
-    assert '"stylegan_tf": ["metrics/*.npz"]' in (ROOT / "setup.py").read_text()
+    assert (
+        '"stylegan_tf": ["metrics/features/*.npz"]' in (ROOT / "setup.py").read_text()
+    )
 
 
 def test_other_weights_are_not_taken_for_it(tmp_path):
@@ -226,8 +228,10 @@ def test_views_do_what_their_numbers_say():
     image = rng.uniform(60, 190, (1, 64, 64, 3)).astype(np.float32)
 
     def changed(**by):
-        row = [[by.get(name, 0.0) for name in views.NAMES]]
-        return views.apply(image, np.array(row, np.float32), tf.constant([1, 2]))[0]
+        row = [[by.get(name, 0.0) for name in builtin_training.NAMES]]
+        return builtin_training.apply_views(
+            image, np.array(row, np.float32), tf.constant([1, 2])
+        )[0]
 
     np.testing.assert_allclose(changed(), image[0], atol=1e-3)
     moved = changed(right=3, down=-2)
@@ -285,10 +289,14 @@ def folders(tmp_path_factory):
 
 
 def test_the_demo_is_known_by_its_pictures(pictures, tmp_path):
-    assert builtin.load(pictures).name == "builtin-v1"
-    assert builtin.load("demo").name == builtin.load("demo:50").name == "builtin-v1"
+    assert builtin_own.load(pictures).name == "builtin-v1"
+    assert (
+        builtin_own.load("demo").name
+        == builtin_own.load("demo:50").name
+        == "builtin-v1"
+    )
     changed = Manifest.load(pictures)
-    assert builtin.is_demo(changed)
+    assert builtin_own.is_demo(changed)
     copy = tmp_path / "copy"
     shutil.copytree(pictures, copy)
     shard = Path(changed.paths(16)[0].replace(str(pictures), str(copy)))
@@ -297,7 +305,7 @@ def test_the_demo_is_known_by_its_pictures(pictures, tmp_path):
     edited = record[:at] + bytes([record[at] ^ 255]) + record[at + 1 :]
     with tf.io.TFRecordWriter(str(shard)) as writer:
         writer.write(edited)
-    assert not builtin.is_demo(Manifest.load(copy))
+    assert not builtin_own.is_demo(Manifest.load(copy))
 
 
 def test_other_data_gets_a_network_of_its_own_once(
@@ -305,18 +313,18 @@ def test_other_data_gets_a_network_of_its_own_once(
 ):
     made = builtin_own.train
     monkeypatch.setattr(builtin_own, "train", lambda k, progress: made(k, 2))
-    first = builtin.load(folders["auto"], tmp_path, progress=False)
-    key = builtin.fingerprint(Manifest.load(folders["auto"]))
+    first = builtin_own.load(folders["auto"], tmp_path, progress=False)
+    key = builtin_own.fingerprint(Manifest.load(folders["auto"]))
     assert first.name == f"builtin-v1-{key[:8]}" and first.channels == 1
     grey = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
     assert first.probabilities(grey).shape == (4, 2)
 
-    bare = builtin.load(folders["none"], tmp_path, progress=False)
+    bare = builtin_own.load(folders["none"], tmp_path, progress=False)
     assert bare.name != first.name and np.isfinite(bare(grey)).all()
     assert bare.factors is None and bare.probabilities is None
 
     monkeypatch.setattr(builtin_own, "train", None)  # it is not called again
-    again = builtin.load(folders["auto"], tmp_path)
+    again = builtin_own.load(folders["auto"], tmp_path)
     np.testing.assert_array_equal(again(grey), first(grey))
     weights, _ = made(Manifest.load(folders["auto"]), 2)
     fresh = {n: w.astype(np.float16) for n, w in weights.items()}

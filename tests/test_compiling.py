@@ -6,8 +6,9 @@ import tiny
 
 from stylegan_tf.config import update
 from stylegan_tf.errors import UserError
-from stylegan_tf.training import compiling, session
-from stylegan_tf.training.costs import Due
+from stylegan_tf.runs import session, settings
+from stylegan_tf.training import compiling
+from stylegan_tf.training.objectives import Due
 from stylegan_tf.training.step import METRICS
 
 SMALL = tiny.FIXED | {"generator.mapping_layers": 1, "loss.reuse_fakes": True}
@@ -38,6 +39,6 @@ def test_a_run_keeps_what_was_faster(monkeypatch, off, on, choice):
 
 
 def test_one_device_compiles():
-    session._check_devices(tiny.config({"jit": "on"}), 1)
+    settings._check_devices(tiny.config({"jit": "on"}), 1)
     with pytest.raises(UserError, match="--strategy=one"):
-        session._check_devices(tiny.config({"jit": "on"}), 2)
+        settings._check_devices(tiny.config({"jit": "on"}), 2)

@@ -22,10 +22,12 @@ import pytest
 import tensorflow as tf
 from golden import close
 
-from stylegan_tf import layers, networks
+from stylegan_tf import networks
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.config.networks import MODULATIONS, STYLEGAN2
-from stylegan_tf.networks.baselines import DCGANDiscriminator, DCGANSynthesis
+from stylegan_tf.devices import make_strategy
+from stylegan_tf.networks import layers
+from stylegan_tf.networks.dcgan import DCGANDiscriminator, DCGANSynthesis
 from stylegan_tf.networks.discriminator import (
     Discriminator,
     DiscriminatorBlock,
@@ -41,7 +43,6 @@ from stylegan_tf.networks.stylegan2 import (
     StyleGAN2Synthesis,
 )
 from stylegan_tf.networks.synthesis import Synthesis, SynthesisBlock
-from stylegan_tf.training.devices import make_strategy
 
 ROOT = Path(__file__).parents[1]
 N = 4  # examples; a group of the minibatch statistic on each of two replicas is 2
@@ -257,7 +258,7 @@ def output_of(spec):
 def test_every_registered_class_is_listed():
     names = [m.name for m in pkgutil.iter_modules(networks.__path__)]
     modules = {f"stylegan_tf.networks.{name}" for name in names}
-    modules.add("stylegan_tf.layers")
+    modules.add("stylegan_tf.networks.layers")
     for name in modules:
         importlib.import_module(name)
     registered = {

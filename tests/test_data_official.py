@@ -14,7 +14,14 @@ import tensorflow as tf
 from PIL import Image
 from stylegan_tf_launch import cli, make_dataset
 
-from stylegan_tf.data import convert, official, pipeline, records, shards, sources
+from stylegan_tf.data import (
+    convert,
+    official_layout,
+    pipeline,
+    records,
+    shards,
+    sources,
+)
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 
@@ -96,7 +103,9 @@ def test_records_are_what_protocol_buffers_read():
     """At a size whose lengths take more than one byte."""
     shape = [3, 256, 256]
     data = NUMBERS.bytes(3 << 16)
-    features = tf.train.Example.FromString(official.example(data, shape)).features
+    features = tf.train.Example.FromString(
+        official_layout.example(data, shape)
+    ).features
     assert features.feature["shape"].int64_list.value == shape
     assert features.feature["data"].bytes_list.value == [data]
 
@@ -207,13 +216,13 @@ def test_interrupted_conversions_go_on_where_they_were(tmp_path, monkeypatch, ta
 def test_files_that_were_cut_are_made_again(tmp_path, monkeypatch):
     root = make_folder(tmp_path / "in")
     write(root, tmp_path / "whole" / "out")
-    finish = official.finish
-    monkeypatch.setattr(official, "finish", lambda *_: 1 / 0)
+    finish = official_layout.finish
+    monkeypatch.setattr(official_layout, "finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(root, tmp_path / "out", workers=1)
     torn = tmp_path / ".out.partial" / "r04.tfrecords"
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
-    monkeypatch.setattr(official, "finish", finish)
+    monkeypatch.setattr(official_layout, "finish", finish)
     write(root, tmp_path / "out", workers=1)
     assert data_of(tmp_path / "whole" / "out") == data_of(tmp_path / "out")
 

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stylegan_tf.data import convert, pictures, records, shards, sources, tfrecords
+from stylegan_tf.data import convert, pictures, records, shards, sources
+from stylegan_tf.formats import tfrecords
 
 NUMBERS = np.random.RandomState(7)
 LENGTHS = (0, 1, 5, 8, 9, 255, 256, 257, 3000)

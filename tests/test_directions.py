@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import directions
 from stylegan_tf.errors import UserError
+from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
 
 STYLEGAN2 = tiny.FIXED | {"generator.architecture": "skip"}

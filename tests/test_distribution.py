@@ -18,9 +18,10 @@ import pytest
 import tensorflow as tf
 import tiny
 
+from stylegan_tf import devices
 from stylegan_tf.errors import UserError
-from stylegan_tf.training import devices, rundir, session, transfer
-from stylegan_tf.training.session import Request
+from stylegan_tf.runs import rundir, settings, transfer
+from stylegan_tf.runs.settings import Request
 from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import Trainer
 
@@ -131,7 +132,7 @@ def test_batch_norm_allows_no_rounds(strategy, pictures):
     """They would split its batch, and on several devices crash: said at once."""
     request = Request("dcgan", {"data": str(pictures), "accumulate": 2})
     with pytest.raises(UserError, match="whole batch.* use --accumulate=1"):
-        session.settle(request, devices.make_strategy(strategy))
+        settings.settle(request, devices.make_strategy(strategy))
 
 
 def test_replicas_share_one_set_of_draws_and_make_their_own_noise():
@@ -312,10 +313,10 @@ def test_auto_is_bfloat16_where_the_processor_has_it(
 def test_a_run_settles_its_precision(pictures, monkeypatch):
     monkeypatch.setattr(devices, "_multiplies_in_bfloat16", lambda: True)
     request = Request(changes={"data": str(pictures)}, preset="demo")
-    config, _ = session.settle(request, devices.make_strategy("one"))
+    config, _ = settings.settle(request, devices.make_strategy("one"))
     assert config.precision == "bfloat16"
     asked = {"data": str(pictures), "precision": "float32"}
     request = Request(changes=asked, preset="demo")
-    assert session.settle(request, devices.make_strategy("one"))[0].precision == (
+    assert settings.settle(request, devices.make_strategy("one"))[0].precision == (
         "float32"
     )

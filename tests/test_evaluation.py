@@ -11,18 +11,22 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import export, figures, latents, sampling
+from stylegan_tf import devices, figures, latents, models, sampling
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import distribution, latent, manifold, models, results, suite
-from stylegan_tf.metrics import factors as disentanglement
+from stylegan_tf.metrics import results, subject, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
-from stylegan_tf.metrics.networks import open_network
+from stylegan_tf.metrics.features import open_network
 from stylegan_tf.metrics.pictures import Fakes, Labels, Reals, Steps, batch_for
-from stylegan_tf.metrics.separability import logits_of, separability
+from stylegan_tf.metrics.scores import (
+    disentanglement,
+    distribution,
+    manifold,
+    path_length,
+)
+from stylegan_tf.metrics.scores.separability import logits_of, separability
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training import devices
 
 NUM = 30
 CHANGES = {"generator.z_dim": 4, "generator.w_dim": 4, "generator.mapping_width": 4}
@@ -60,7 +64,7 @@ def model(classes: int = 0, replicas: int = 1, level: int | None = None) -> Gene
     settings = tiny.config(CHANGES | {"classes": classes}).generator
     tf.keras.utils.set_random_seed(3)
     made = tiny.noisy(Generator(settings, level))
-    return models.replicated(made, strategy(replicas))
+    return subject.replicated(made, strategy(replicas))
 
 
 def strategy(replicas: int = 1):
@@ -266,7 +270,7 @@ def test_a_model_that_has_not_grown_up_is_enlarged():
 
 def test_a_level_that_fades_in_is_measured_with_its_blend():
     made = tiny.noisy(Generator(tiny.config({"resolution": 16}).generator, 8, 0.3))
-    fakes = Fakes(models.replicated(made, strategy()), strategy(), Labels(made, None))
+    fakes = Fakes(subject.replicated(made, strategy()), strategy(), Labels(made, None))
     inputs = fakes.inputs(range(4))
     ws = made.broadcast(made.mapping(inputs["z"]))
     below, new = (
@@ -279,7 +283,7 @@ def test_a_level_that_fades_in_is_measured_with_its_blend():
 
 
 def test_a_model_that_draws_no_numbers_has_none(pictures, tmp_path):
-    broken = models.replicated(model(), strategy())
+    broken = subject.replicated(model(), strategy())
     last = broken.synthesis.trainable_weights[-1]
     last.assign(last * np.nan)
     fakes = Fakes(broken, strategy(), Labels(broken, None))
@@ -312,8 +316,8 @@ def test_about_half_of_the_reals_are_mirrored_whatever_the_batch(pictures):
     np.testing.assert_array_equal(other, mirrored[3:11])
 
 
-@pytest.mark.parametrize("space", latent.SPACES)
-@pytest.mark.parametrize("sampling_", latent.SAMPLINGS)
+@pytest.mark.parametrize("space", path_length.SPACES)
+@pytest.mark.parametrize("sampling_", path_length.SAMPLINGS)
 def test_steps_are_path_distances_by_number(space, sampling_, pictures):
     made, squares = model(5), Toy().distance
     steps = Steps(made, strategy(), Labels(made, pictures), squares, space, sampling_)
@@ -325,7 +329,7 @@ def test_steps_are_path_distances_by_number(space, sampling_, pictures):
     noise = latents.noise_of([3, 4, 5, 6] * 2, made.config.noise_shapes(8))
     labels = np.repeat(rows["labels"], 2, axis=0)
     for name, crop in (("face", True), ("whole", False)):
-        expected = latent.path_distances(
+        expected = path_length.path_distances(
             made, z, rows["t"], squares, space, crop, labels, noise
         )
         np.testing.assert_allclose(found[name], expected, rtol=0.05)
@@ -488,7 +492,7 @@ def test_a_stopped_evaluation_goes_on(whole, pictures, tmp_path):
 
 def test_the_key_says_how_far_a_model_has_faded_in(pictures, tmp_path):
     """But for a level that has, whose numbers of before stay its own."""
-    made, found = models.replicated(model(), strategy()), {}
+    made, found = subject.replicated(model(), strategy()), {}
     for growth in [(None, 1.0), (None, 0.3), (None, 0.6), (4, 1.0), (4, 0.3)]:
         made.grow(*growth)
         e = evaluation(pictures, tmp_path)
@@ -518,7 +522,7 @@ def test_what_changes_the_number_changes_the_key(pictures, tmp_path):
     gain = keys(Toy(1.1))  # other weights under the same name
     assert all(gain[k] != first[k] for k in first)
     changed = evaluation(pictures, tmp_path)
-    changed.model = models.replicated(model(), strategy())
+    changed.model = subject.replicated(model(), strategy())
     changed.model.w_avg.assign(changed.model.w_avg + 1)
     assert changed.work != first["fakes"]
     assert changed.reals_folder(False) == first["reals"]
@@ -640,18 +644,18 @@ def test_a_model_and_its_run(pictures, tmp_path):
     run = tmp_path / "run"
     best = run / "model" / "best"
     best.mkdir(parents=True)
-    model(level=4).save(best / export.KERAS_FILE)
+    model(level=4).save(best / models.KERAS_FILE)
     configs.save(tiny.config(CHANGES | {"mirror": True}), run / "config.json")
     (run / "data.txt").write_text(f"0123abcd {pictures}\n")
-    (run / "model" / "best" / models.BEST).write_text('{"nimg": 17}')
-    found = models.open_subject(run / "model" / "best", strategy())
+    (run / "model" / "best" / subject.BEST).write_text('{"nimg": 17}')
+    found = subject.open_subject(run / "model" / "best", strategy())
     assert (found.run, found.nimg, found.mirror) == (run, 17, True)
     assert found.data == pictures and found.model.level == 4
     for mine, theirs in zip(found.model.weights, model(level=4).weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     alone = tmp_path / "alone.keras"
-    (run / "model" / "best" / export.KERAS_FILE).rename(alone)
+    (run / "model" / "best" / models.KERAS_FILE).rename(alone)
     with pytest.raises(UserError, match="name the real pictures with --data"):
-        models.open_subject(alone, strategy())
-    found = models.open_subject(alone, strategy(), str(pictures))
+        subject.open_subject(alone, strategy())
+    found = subject.open_subject(alone, strategy(), str(pictures))
     assert (found.run, found.nimg, found.mirror) == (None, None, False)

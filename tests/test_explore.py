@@ -15,11 +15,17 @@ import pytest
 from PIL import Image
 from stylegan_tf_launch import cli, explore
 
-from stylegan_tf import config, export, latents, sampling
+from stylegan_tf import config, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import server
-from stylegan_tf.explorer.commands import command, file_name
-from stylegan_tf.explorer.engine import Choice, Engine, directions_of, png
+from stylegan_tf.explorer.engine import (
+    Choice,
+    Engine,
+    command,
+    directions_of,
+    file_name,
+    png,
+)
 from stylegan_tf.explorer.latest import Latest
 from stylegan_tf.explorer.state import State, groups_of, plane_seeds
 
@@ -34,7 +40,7 @@ def file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(file) -> Engine:
-    model = export.load(file)
+    model = models.load(file)
     return Engine(model, str(file), directions_of(model, count=3))
 
 
@@ -223,7 +229,7 @@ def test_directions_are_the_models_own_and_a_files(engine, tmp_path):
         "PCA of w": ["pca0", "pca1", "pca2"],
         "SeFa": ["sefa0", "sefa1", "sefa2"],
     }
-    from stylegan_tf.directions import Directions
+    from stylegan_tf.latents.directions import Directions
 
     ones = np.ones(2, np.float32)
     vectors = np.eye(2, 8, dtype=np.float32)

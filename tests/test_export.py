@@ -15,13 +15,13 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import export, figures, latents, sampling
+from stylegan_tf import export, figures, latents, models, sampling
+from stylegan_tf.devices import make_strategy
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import program
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.training.devices import make_strategy
 from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
 
@@ -91,33 +91,33 @@ def run(tmp_path_factory):
 def test_keras_file_comes_back_as_it_was(saved):
     model, folder = saved
     for path in (folder, folder / "generator.keras", str(folder)):
-        found = export.load(path)
+        found = models.load(path)
         check_same(found, model)
         assert isinstance(found, Generator)
-        assert export.trained_resolution(path) is None
+        assert models.trained_resolution(path) is None
 
 
 def test_a_run_is_its_newest_moving_average(run):
     path, nets = run
-    check_same(export.load(path), nets.average)
-    check_same(export.load(path / "checkpoints" / "ckpt-40"), nets.average)
-    older = export.load(path / "checkpoints" / "ckpt-24")
+    check_same(models.load(path), nets.average)
+    check_same(models.load(path / "checkpoints" / "ckpt-40"), nets.average)
+    older = models.load(path / "checkpoints" / "ckpt-24")
     np.testing.assert_allclose(older.w_avg + 1, nets.average.w_avg)
-    assert export.trained_resolution(path) == 8
-    assert export.growth(path) == (8, 1.0)
+    assert models.trained_resolution(path) == 8
+    assert models.growth(path) == (8, 1.0)
     half_faded_in = path / "checkpoints" / "ckpt-24"
-    assert export.trained_resolution(half_faded_in) == 8
-    assert export.growth(half_faded_in) == (older.level, older.alpha) == (8, 0.5)
+    assert models.trained_resolution(half_faded_in) == 8
+    assert models.growth(half_faded_in) == (older.level, older.alpha) == (8, 0.5)
 
 
 def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
     model, folder = saved
     stranger = type("Generator", (), {})
-    monkeypatch.setattr("stylegan_tf.export.loading.Generator", stranger)
-    assert export.config_of(folder) == model.config
-    assert export.config_of(folder / "generator.keras") == model.config
+    monkeypatch.setattr("stylegan_tf.models.Generator", stranger)
+    assert models.config_of(folder) == model.config
+    assert models.config_of(folder / "generator.keras") == model.config
     path, nets = run
-    assert export.config_of(path) == nets.average.config
+    assert models.config_of(path) == nets.average.config
 
 
 def test_an_official_pickle_is_a_model(tmp_path):
@@ -125,17 +125,17 @@ def test_an_official_pickle_is_a_model(tmp_path):
     d = Discriminator(tiny.config().discriminator)
     path = tmp_path / "all.pkl"
     official.save(path, other, d, model)
-    assert export.find(path) == export.Found("pickle", path)
-    check_same(export.load(str(path)), model)
-    assert export.config_of(path) == model.config
-    assert export.trained_resolution(path) is None
+    assert models.find(path) == models.Found("pickle", path)
+    check_same(models.load(str(path)), model)
+    assert models.config_of(path) == model.config
+    assert models.trained_resolution(path) is None
     official.save(path, gs=model, resolution=4)
-    assert export.trained_resolution(path) == 4
+    assert models.trained_resolution(path) == 4
     official.save(path, gs=model, resolution=8, alpha=0.25)
-    assert export.growth(path) == (None, 0.25)
+    assert models.growth(path) == (None, 0.25)
     official.save(path, d=d)
     with pytest.raises(UserError, match="all.pkl has a discriminator only"):
-        export.load(path)
+        models.load(path)
 
 
 def test_a_copy_is_plain_float32():
@@ -156,17 +156,17 @@ def test_a_copy_is_plain_float32():
 
 def test_where_there_is_no_model_it_says_what_to_give(tmp_path):
     with pytest.raises(UserError, match="no model at .*run directory, a .keras file"):
-        export.load(tmp_path)
+        models.load(tmp_path)
     with pytest.raises(UserError, match="no model at"):
-        export.load(tmp_path / "nothing.keras")
+        models.load(tmp_path / "nothing.keras")
     with pytest.raises(UserError, match="no model at .*nothing.pkl.* an official .pkl"):
-        export.load(tmp_path / "nothing.pkl")
+        models.load(tmp_path / "nothing.pkl")
 
 
 def test_a_run_without_a_checkpoint_has_no_model_yet(tmp_path):
     configs.save(tiny.config(), tmp_path / "config.json")
     with pytest.raises(UserError, match="neither a model nor a checkpoint yet"):
-        export.load(tmp_path)
+        models.load(tmp_path)
 
 
 def test_a_checkpoint_needs_its_run(run, tmp_path):
@@ -174,7 +174,7 @@ def test_a_checkpoint_needs_its_run(run, tmp_path):
     for file in path.glob("checkpoints/ckpt-40.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(UserError, match="is not in a run"):
-        export.load(tmp_path / "ckpt-40")
+        models.load(tmp_path / "ckpt-40")
 
 
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
@@ -184,14 +184,14 @@ def test_a_damaged_checkpoint_is_named(run, tmp_path):
     data = copy / "checkpoints" / "ckpt-40.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:50])
     with pytest.raises(UserError, match="ckpt-40 cannot be read"):
-        export.load(copy)
+        models.load(copy)
 
 
 def test_a_file_that_is_no_generator_is_named(tmp_path):
     (tmp_path / "a.keras").write_bytes(b"PK")
     (tmp_path / "a.pkl").write_bytes(b"PK\3\4")
     Discriminator(tiny.config().discriminator).save(tmp_path / "d.keras")
-    for read in (export.load, export.config_of):
+    for read in (models.load, models.config_of):
         with pytest.raises(UserError, match="a.keras cannot be read"):
             read(tmp_path / "a.keras")
         with pytest.raises(UserError, match="a.pkl is a zip file"):
@@ -281,7 +281,7 @@ def test_labels_keep_working_in_both_files(tmp_path):
     labels = latents.one_hot([0, 1, 2], 3)
     w = model.mapping(z, labels).numpy()
     assert min(np.abs(w[i] - w[i - 1]).max() for i in range(3)) > 1e-3
-    opened = export.load(folder)
+    opened = models.load(folder)
     check_same(opened, model)
     np.testing.assert_array_equal(opened.mapping(z, labels), w)
     signatures = tf.saved_model.load(folder / "saved_model").signatures
@@ -299,14 +299,14 @@ def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
     model = generator()
     folder = export.save(model, tmp_path / "model", resolution=4)
     moved = tmp_path / "elsewhere.keras"
-    moved.write_bytes((folder / export.KERAS_FILE).read_bytes())
+    moved.write_bytes((folder / models.KERAS_FILE).read_bytes())
     for path in (folder, moved):
-        assert export.trained_resolution(path) == 4
-        opened = export.load(path)
+        assert models.trained_resolution(path) == 4
+        opened = models.load(path)
         assert opened.level == 4
         assert next(sampling.draw(opened, [1]))[1].shape == (4, 4, 3)
     whole = export.save(model, tmp_path / "whole", resolution=8)
-    assert export.trained_resolution(whole) is None
+    assert models.trained_resolution(whole) is None
 
 
 @pytest.mark.parametrize("level", [None, 8])
@@ -319,16 +319,16 @@ def test_a_level_that_fades_in_is_blended_wherever_it_goes(level, tmp_path):
     )
     blended = figures.to_uint8(reference.faded(below, new, 0.3)).astype(int)
     folder = export.save(model, tmp_path / "model")
-    opened = export.load(folder)
-    assert export.growth(folder) == (opened.level, opened.alpha) == (level, 0.3)
+    opened = models.load(folder)
+    assert models.growth(folder) == (opened.level, opened.alpha) == (level, 0.3)
     found = [picture for _, picture in sampling.draw(opened, [1, 2])]
     np.testing.assert_allclose(np.stack(found).astype(int), blended, atol=1)
-    loaded = tf.saved_model.load(folder / export.SAVED_MODEL)
+    loaded = tf.saved_model.load(folder / models.SAVED_MODEL)
     found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
     np.testing.assert_allclose(found, blended, atol=1)
     early = export.save(model, tmp_path / "early", resolution=4)
-    assert (export.load(early).level, export.load(early).alpha) == (4, 1.0)
-    loaded = tf.saved_model.load(early / export.SAVED_MODEL)
+    assert (models.load(early).level, models.load(early).alpha) == (4, 1.0)
+    loaded = tf.saved_model.load(early / models.SAVED_MODEL)
     found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
     np.testing.assert_allclose(found, figures.to_uint8(below), atol=1)
 
@@ -349,9 +349,9 @@ def test_a_damaged_run_is_told_in_a_line(tmp_path):
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.json").write_text("{")
     (run / "checkpoints" / "best.index").touch()
-    for ask in (export.load, export.config_of, export.trained_resolution):
+    for ask in (models.load, models.config_of, models.trained_resolution):
         with pytest.raises(UserError, match="config.json cannot be read"):
             ask(run / "checkpoints" / "best")
     configs.save(configs.TrainConfig(), run / "config.json")
     with pytest.raises(UserError, match="does not end in the images seen"):
-        export.trained_resolution(run / "checkpoints" / "best")
+        models.trained_resolution(run / "checkpoints" / "best")

@@ -11,10 +11,10 @@ from stylegan_tf_launch import cli
 from stylegan_tf_launch import export as launch
 
 from stylegan_tf import config as configs
-from stylegan_tf import export
+from stylegan_tf import export, models
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
-from stylegan_tf.export import bundle, card, origin
+from stylegan_tf.export import bundle, card, provenance
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
@@ -64,9 +64,9 @@ def test_a_run_says_what_it_was_trained_on(run, pictures):
     assert found.class_names == Manifest.load(pictures).class_names
     assert (found.preset, found.images_seen) == ("demo", 24)
     assert found.training == "train.py --data=faces"
-    assert found.licence == origin.OF_DATA and found.started_from is None
+    assert found.licence == provenance.OF_DATA and found.started_from is None
     assert found.metrics == [ROWS[1], ROWS[3], ROWS[4]]  # the newest, not later ones
-    half_grown = export.load(run / "checkpoints" / "ckpt-24")
+    half_grown = models.load(run / "checkpoints" / "ckpt-24")
     assert export.Program(half_grown).picture_shape == (8, 8, 3)
     newest = export.of_model(run)
     assert newest.images_seen == 40 and newest.metrics[0] == ROWS[2]
@@ -75,10 +75,10 @@ def test_a_run_says_what_it_was_trained_on(run, pictures):
 def test_what_is_not_there_is_not_known(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json cannot be read"):
-        origin.of_run(tmp_path)
+        provenance.of_run(tmp_path)
     configs.save(tiny.config({"data": "/home/me/cats"}), tmp_path / "config.json")
     (tmp_path / "data.txt").write_text("0badcafe /nowhere")
-    found = origin.of_run(tmp_path)
+    found = provenance.of_run(tmp_path)
     assert (found.data, found.pictures, found.images_seen) == ("cats", None, None)
     assert found.metrics == [] and found.training is None
     Generator(tiny.config().generator).save(tmp_path / "alone.keras")
@@ -92,18 +92,21 @@ def test_what_is_not_there_is_not_known(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "licence"),
     [
-        ({}, [origin.OF_DEMO]),
-        ({"data": "demo:500"}, [origin.OF_DEMO]),
-        ({"data": "tfds:cifar10"}, [origin.OF_DATA]),
-        ({"init": "old/run"}, [origin.OF_DATA]),
-        ({"init": "x/ffhq.pkl"}, ["ffhq.pkl", origin.OF_PICKLES, origin.OF_DATA]),
+        ({}, [provenance.OF_DEMO]),
+        ({"data": "demo:500"}, [provenance.OF_DEMO]),
+        ({"data": "tfds:cifar10"}, [provenance.OF_DATA]),
+        ({"init": "old/run"}, [provenance.OF_DATA]),
+        (
+            {"init": "x/ffhq.pkl"},
+            ["ffhq.pkl", provenance.OF_PICKLES, provenance.OF_DATA],
+        ),
     ],
 )
 def test_the_licence_follows_data_and_ancestors(changes, licence, tmp_path):
     configs.save(tiny.config(changes), tmp_path / "config.json")
-    found = origin.of_run(tmp_path).licence
+    found = provenance.of_run(tmp_path).licence
     assert all(part in found for part in licence)
-    assert (origin.OF_PICKLES in found) == (origin.OF_PICKLES in licence)
+    assert (provenance.OF_PICKLES in found) == (provenance.OF_PICKLES in licence)
 
 
 # ---------------------------------------------------------------------------
@@ -112,7 +115,7 @@ def test_the_licence_follows_data_and_ancestors(changes, licence, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(run):
-    return export.save(export.load(run), run / "model")
+    return export.save(models.load(run), run / "model")
 
 
 def read(folder) -> dict:
@@ -120,7 +123,7 @@ def read(folder) -> dict:
 
 
 def test_the_end_of_a_run_leaves_a_card(run, folder):
-    model = export.load(folder)
+    model = models.load(folder)
     values = read(folder)
     assert values["origin"] == dataclasses.asdict(
         dataclasses.replace(export.of_model(run), source=run.name)
@@ -137,8 +140,8 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
     weights = b"".join(v.numpy().tobytes() for v in model.weights)
     assert shown["weights_sha256"] == hashlib.sha256(weights).hexdigest()
     sizes = {f["name"]: f["bytes"] for f in values["files"]}
-    assert set(sizes) == {export.KERAS_FILE, export.SAVED_MODEL}
-    assert sizes[export.KERAS_FILE] == (folder / export.KERAS_FILE).stat().st_size
+    assert set(sizes) == {models.KERAS_FILE, models.SAVED_MODEL}
+    assert sizes[models.KERAS_FILE] == (folder / models.KERAS_FILE).stat().st_size
     text = (folder / export.CARD).read_text()
     for words in ("| Data | faces |", "| Pictures in the data | 24 |", "0badcafe"):
         assert words in text
@@ -147,7 +150,7 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
         "| fid5k | builtin-v1 | 6 | 40 |",
     ):
         assert words in text
-    assert origin.OF_DATA in text and "Apache License 2.0" in text
+    assert provenance.OF_DATA in text and "Apache License 2.0" in text
     assert "    train.py --data=faces" in text and str(run) not in text
 
 
@@ -170,11 +173,11 @@ def test_a_card_says_how_far_a_model_has_grown(growth, level, words, tmp_path):
 
 
 def test_a_card_travels_with_its_model(folder, tmp_path):
-    for name in (export.KERAS_FILE, export.CARD_JSON):
+    for name in (models.KERAS_FILE, export.CARD_JSON):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     assert export.of_model(tmp_path) == export.of_model(folder)
     (tmp_path / export.CARD_JSON).write_text("[")
-    assert export.of_model(tmp_path) == export.Origin(export.KERAS_FILE)
+    assert export.of_model(tmp_path) == export.Origin(models.KERAS_FILE)
 
 
 def test_files_of_earlier_exports_stay_on_the_card(tmp_path):
@@ -208,7 +211,7 @@ def call(capsys, *flags: str) -> tuple[int, str, str]:
 
 
 def test_the_script_prints_what_it_wrote(run, folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bundle.measure, "ROUNDS", (1, 1))
+    monkeypatch.setattr(bundle.verify, "ROUNDS", (1, 1))
     out = tmp_path / "out"
     flags = [f"--model={run}", f"--out={out}", "--format=onnx,keras", "--batch=2"]
     code, said, error = call(capsys, *flags)

@@ -17,9 +17,9 @@ import pytest
 import reference
 import tiny
 
-from stylegan_tf import export, figures, latents, sampling
+from stylegan_tf import export, figures, latents, models, sampling
 from stylegan_tf.errors import UserError
-from stylegan_tf.export import bundle, litert, measure
+from stylegan_tf.export import bundle, litert, verify
 from stylegan_tf.export import onnx as onnx_files
 from stylegan_tf.networks.generator import Generator
 
@@ -110,11 +110,11 @@ def elsewhere(tmp_path_factory):
     """Folders by name, with what the runtimes drew, and what Keras draws."""
     home, expected = tmp_path_factory.mktemp("formats"), {}
     hurry = pytest.MonkeyPatch()
-    hurry.setattr(measure, "ROUNDS", (1, 1))
+    hurry.setattr(verify, "ROUNDS", (1, 1))
     pickle = GOLDENS / "v2_pickle_r32_Gs_only.pkl"
     export.export(pickle, home / "v2", request("litert", batch=N))
     z = golden.load("v2_pickle_r32_expected")["in/z"]
-    expected["v2"] = give(home / "v2", export.load(pickle), 1.0, z)
+    expected["v2"] = give(home / "v2", models.load(pickle), 1.0, z)
     model = generator(WIDE)
     model.save(home / "wide.keras")
     every = request("savedmodel onnx litert keras", precisions=litert.PRECISIONS)
@@ -223,7 +223,7 @@ def test_the_examples_on_the_card_run(elsewhere, monkeypatch):
 
 def test_a_file_that_draws_something_else_is_not_kept(elsewhere, tmp_path, monkeypatch):
     """As where a converter goes wrong without a word."""
-    model = export.load(elsewhere[0] / "wide.keras")
+    model = models.load(elsewhere[0] / "wide.keras")
     for v in model.synthesis.trainable_variables:
         v.assign(v * 1.01)
     model.save(tmp_path / "a.keras")
@@ -262,14 +262,14 @@ def test_how_files_are_judged(errors, precision, good):
 
 def test_large_pictures_are_timed_one_by_one():
     sides = (32, 256, 512, 1024, 2048)
-    assert [measure.timed_batch(n * n) for n in sides] == [8, 8, 4, 1, 1]
+    assert [verify.timed_batch(n * n) for n in sides] == [8, 8, 4, 1, 1]
 
 
 def test_nothing_but_numbers_counts_as_endlessly_far():
-    off = measure._off(np.float32([1, np.nan, np.inf]), np.float32([1, 1, 1]))
+    off = verify._off(np.float32([1, np.nan, np.inf]), np.float32([1, 1, 1]))
     np.testing.assert_array_equal(off, [0, np.inf, np.inf])
     with pytest.raises(UserError, match=r"float32 \(2,\), Keras float32 \(3,\)"):
-        measure._off(np.zeros(2, np.float32), np.zeros(3, np.float32))
+        verify._off(np.zeros(2, np.float32), np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize(

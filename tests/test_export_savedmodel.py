@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import export, figures, latents, sampling
+from stylegan_tf import export, figures, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import savedmodel
 from stylegan_tf.networks.generator import Generator
@@ -34,9 +34,9 @@ def served(tmp_path_factory):
     model = generator(CLASSES)
     model.save(home / "generator.keras")
     files = export.export(home, home / "out", export.Request())
-    assert [f.name for f in files] == [export.SAVED_MODEL]
+    assert [f.name for f in files] == [models.SAVED_MODEL]
     assert files[0].max_error < 1e-4 and files[0].ms > 0
-    return model, home / "out" / export.SAVED_MODEL
+    return model, home / "out" / models.SAVED_MODEL
 
 
 def pictures(model, z, labels=None, psi=0.7, noise="const") -> np.ndarray:
@@ -193,7 +193,7 @@ def test_random_noise_is_new_each_time_but_a_seed_keeps_its_own(tmp_path):
     request = export.Request(noise="random")
     (file,) = export.export(tmp_path / "a.keras", tmp_path / "out", request)
     assert file.max_error is None and file.noise == "random"
-    loaded = tf.saved_model.load(tmp_path / "out" / export.SAVED_MODEL)
+    loaded = tf.saved_model.load(tmp_path / "out" / models.SAVED_MODEL)
     z = np.repeat(latents.z_of([1], 8), 2, axis=0)
     one, two = loaded.generate(z)["images"].numpy().astype(int)
     assert np.abs(one - two).max() > 5
@@ -234,7 +234,7 @@ def test_seeds_are_tensorflows_stateless_numbers(served):
 def test_a_pickle_that_has_not_grown_yet_is_exported_as_it_draws(tmp_path):
     model = generator()
     official.save(tmp_path / "a.pkl", gs=model, resolution=4)
-    program = export.Program(export.load(tmp_path / "a.pkl"))
+    program = export.Program(models.load(tmp_path / "a.pkl"))
     assert program.picture_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):
         request = export.Request(resolution=8)

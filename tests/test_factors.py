@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import tiny
 from scipy import stats
+from test_benchmarks import script
 
 from stylegan_tf import figures, latents
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import builtin, factors, layer_control
+from stylegan_tf.metrics.features import builtin_own
+from stylegan_tf.metrics.scores import disentanglement
 from stylegan_tf.networks.generator import Generator
 
+layer_control = script("layer_control")
 N = 1000
 RNG = np.random.default_rng(5)
 CODES = RNG.uniform(-1, 1, (N, 4))
@@ -30,44 +33,44 @@ NOISE = RNG.normal(size=(N, 4))
 
 
 def test_one_factor_a_code_scores_one():
-    found = factors.dci(CODES, KNOWN)
+    found = disentanglement.dci(CODES, KNOWN)
     assert found["d"] > 0.97 and found["c"] > 0.97 and found["i"] > 0.97
-    assert factors.mig(CODES[:, :2], {"a": KNOWN["a"]}) > 0.9
-    assert factors.sap(CODES, KNOWN) > 0.95
+    assert disentanglement.mig(CODES[:, :2], {"a": KNOWN["a"]}) > 0.9
+    assert disentanglement.sap(CODES, KNOWN) > 0.95
 
 
 def test_mixed_codes_know_as_much_and_are_not_disentangled():
-    found = factors.dci(CODES @ ROTATION, KNOWN)
+    found = disentanglement.dci(CODES @ ROTATION, KNOWN)
     assert found["d"] < 0.5 and found["c"] < 0.5 and found["i"] > 0.6
-    assert factors.mig(CODES @ ROTATION, KNOWN) < 0.3
-    assert factors.sap(CODES @ ROTATION, KNOWN) < 0.4
+    assert disentanglement.mig(CODES @ ROTATION, KNOWN) < 0.3
+    assert disentanglement.sap(CODES @ ROTATION, KNOWN) < 0.4
 
 
 def test_codes_that_know_nothing_score_zero():
-    found = factors.dci(NOISE, KNOWN)
+    found = disentanglement.dci(NOISE, KNOWN)
     assert abs(found["i"]) < 0.15 and found["d"] < 0.1 and found["c"] < 0.1
-    assert factors.mig(NOISE, KNOWN) < 0.02
-    assert factors.sap(NOISE, KNOWN) < 0.05
+    assert disentanglement.mig(NOISE, KNOWN) < 0.02
+    assert disentanglement.sap(NOISE, KNOWN) < 0.05
 
 
 def test_one_code_for_two_factors_is_complete_and_not_disentangled():
     codes = np.stack([CODES[:, 0], NOISE[:, 0]], axis=1)
     both = {"a": CODES[:, 0], "b": -CODES[:, 0], "c": CODES[:, 0] ** 3}
-    found = factors.dci(codes, both)
+    found = disentanglement.dci(codes, both)
     assert found["c"] > 0.95 and found["d"] < 0.05
 
 
 def test_two_codes_for_one_factor_are_disentangled_and_not_complete():
     halves = np.stack([CODES[:, 0] + CODES[:, 1], CODES[:, 0] - CODES[:, 1]], axis=1)
     codes = np.hstack([halves, CODES[:, 2:3]])
-    found = factors.dci(codes, {"a": CODES[:, 0], "c": KNOWN["c"]})
+    found = disentanglement.dci(codes, {"a": CODES[:, 0], "c": KNOWN["c"]})
     assert found["d"] > 0.9 and 0.5 < found["c"] < 0.75  # (1 + 1 - log 2 / log 3) / 2
 
 
 def test_entropy_of_importances():
     rows = np.array([[1.0, 0, 0, 0], [2, 2, 2, 2], [3, 1, 0, 0], [0] * 4, [1, 1, 0, 0]])
     expected = [0, 1, stats.entropy([0.75, 0.25], base=4), 1, 0.5]
-    np.testing.assert_allclose(factors._entropies(rows), expected, atol=1e-12)
+    np.testing.assert_allclose(disentanglement._entropies(rows), expected, atol=1e-12)
 
 
 def test_mig_against_counts():
@@ -86,14 +89,14 @@ def test_mig_against_counts():
     codes = CODES @ ROTATION
     told = sorted(information(bins(c), bins(KNOWN["a"])) for c in codes.T)
     own = information(bins(KNOWN["a"]), bins(KNOWN["a"]))
-    found = factors.mig(codes, {"a": KNOWN["a"]})
+    found = disentanglement.mig(codes, {"a": KNOWN["a"]})
     np.testing.assert_allclose(found, (told[-1] - told[-2]) / own, rtol=1e-9)
 
 
 def test_sap_of_a_continuous_factor_is_a_gap_of_squared_correlations():
     codes = CODES @ ROTATION
     told = sorted(stats.pearsonr(c, KNOWN["b"])[0] ** 2 for c in codes.T)
-    found = factors.sap(codes, {"b": KNOWN["b"]})
+    found = disentanglement.sap(codes, {"b": KNOWN["b"]})
     np.testing.assert_allclose(found, told[-1] - told[-2], rtol=1e-9)
 
 
@@ -101,8 +104,8 @@ def test_probabilities_count_as_their_largest_and_what_is_constant_not_at_all():
     likely = 0.7 * np.eye(3)[KNOWN["d"]] + 0.1
     given = {"a": KNOWN["a"], "d": likely, "still": np.ones(N)}
     plain = {"a": KNOWN["a"], "d": KNOWN["d"]}
-    assert factors.dci(CODES, given) == factors.dci(CODES, plain)
-    assert factors.sap(CODES, given) == factors.sap(CODES, plain)
+    assert disentanglement.dci(CODES, given) == disentanglement.dci(CODES, plain)
+    assert disentanglement.sap(CODES, given) == disentanglement.sap(CODES, plain)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +120,9 @@ def test_probabilities_count_as_their_largest_and_what_is_constant_not_at_all():
 )
 def test_what_cannot_be_scored_is_refused(codes, values, message):
     with pytest.raises(ValueError, match=message):
-        factors.mig(codes, {"a": values})
+        disentanglement.mig(codes, {"a": values})
     with pytest.raises(ValueError):
-        factors.dci(codes, {"a": values})
+        disentanglement.dci(codes, {"a": values})
 
 
 # ---------------------------------------------------------------------------
@@ -230,7 +233,7 @@ def test_one_style_for_all_and_unknown_layers_are_refused(styled):
 
 
 def test_the_shipped_network_confuses_little_of_what_is_plain_to_see():
-    found = layer_control.confusion(builtin.load(), 32, 25)
+    found = layer_control.confusion(builtin_own.load(), 32, 25)
     assert set(found) == set(layer_control.SHAPE + layer_control.COLOUR)
     for name in ("class", "tilt", "skin", "hair", "background"):
         assert found[name] < 0.2
@@ -238,18 +241,18 @@ def test_the_shipped_network_confuses_little_of_what_is_plain_to_see():
 
 
 def test_measure_is_the_scores_of_the_codes_of_seeds(styled):
-    found = factors.measure(styled, Seen(), 40, ("z", "w", "w_pca"), seed=5)
-    codes, seen = factors.latents_and_factors(styled, Seen(), range(5, 45))
+    found = disentanglement.measure(styled, Seen(), 40, ("z", "w", "w_pca"), seed=5)
+    codes, seen = disentanglement.latents_and_factors(styled, Seen(), range(5, 45))
     np.testing.assert_array_equal(codes["z"], latents.z_of(range(5, 45), 8))
     np.testing.assert_allclose(codes["w"], styled.mapping(codes["z"]), atol=1e-5)
     covariance = np.cov(codes["w_pca"].T)
     own = np.sort(np.linalg.eigvalsh(np.cov(codes["w"].T)))[::-1]
     np.testing.assert_allclose(covariance, np.diag(own), atol=1e-6 * own[0])
-    assert found["mig_w"] == factors.mig(codes["w"], seen)
-    assert found["dci_i_z"] == factors.dci(codes["z"], seen, 5)["i"]
-    assert found["sap_w_pca"] == factors.sap(codes["w_pca"], seen)
+    assert found["mig_w"] == disentanglement.mig(codes["w"], seen)
+    assert found["dci_i_z"] == disentanglement.dci(codes["z"], seen, 5)["i"]
+    assert found["sap_w_pca"] == disentanglement.sap(codes["w_pca"], seen)
     assert found["factors"] == 2 and len(found) == 3 * 5 + 1
     with pytest.raises(UserError, match="space 'x'"):
-        factors.measure(styled, Seen(), 40, ("x",))
+        disentanglement.measure(styled, Seen(), 40, ("x",))
     with pytest.raises(UserError, match="at least 10"):
-        factors.measure(styled, Seen(), 5)
+        disentanglement.measure(styled, Seen(), 5)

@@ -10,8 +10,10 @@ from PIL import Image
 from test_launch import call
 from test_video import read_gif, read_mp4
 
-from stylegan_tf import directions, figures, latents, lineup, sampling, steering
+from stylegan_tf import figures, latents, sampling
+from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import lineup, steering
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def test_films_pass_the_pictures(model, tmp_path):
     frames, times = read_gif(film)
     assert len(frames) == 12 and set(times) == {50}
     assert frames[0].shape == (160, 160, 3)
-    edit = steering.Steering(made, edits=[steering.Edit("pca0", 1)])
+    edit = steering.Steering(made, edits=[latents.Edit("pca0", 1)])
     ws = sampling.styles(made, [1, 2, 3], 0.7, steer=edit)
     expected = figures.enlarge(sampling.Renderer(made)(ws), 20).astype(int)
     np.testing.assert_allclose(np.stack(frames[::4]), expected, atol=2)
@@ -295,12 +297,12 @@ def test_directions_of_the_factor_network(model, tmp_path, monkeypatch):
             odds = (halves == halves.max(axis=1, keepdims=True)).astype(float)
             return {"light": images.mean(axis=(1, 2, 3)), "half": odds}
 
-    fake = types.ModuleType("stylegan_tf.metrics.builtin")
+    fake = types.ModuleType("stylegan_tf.metrics.features.builtin_own")
     fake.load = Network
-    import stylegan_tf.metrics as metrics
+    from stylegan_tf.metrics import features
 
-    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.builtin", fake)
-    monkeypatch.setattr(metrics, "builtin", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.features.builtin_own", fake)
+    monkeypatch.setattr(features, "builtin_own", fake, raising=False)
     flags = ("--method=labels", "--labels=demo", "--samples=150", f"--out={tmp_path}")
     done("directions", flag, *flags)
     assert sizes == [64, 64, 22]

@@ -1,6 +1,7 @@
 """Who may import whom, what stays small, and which rooms have no TensorFlow in them."""
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,103 +16,122 @@ LONGEST = 60  # lines of a function
 # A new room gets a row. Nothing lower here is imported by anything higher.
 ROOMS = {
     "errors": "",
-    "config": "errors",
-    "schedule": "config errors",
-    "presets": "config errors",
+    "quiet": "",
     "files": "errors",
-    "precision": "",
-    "latents": "errors files",
-    "figures": "files",
-    "video": "errors files figures",
-    "directions": "errors files",
-    "lineup": "errors sampling networks",
-    "steering": "errors latents directions sampling networks",
-    "paper": "errors latents figures directions steering sampling networks",
-    "ops": "",
-    "recompute": "ops",
+    "config": "errors",
+    "formats": "errors",
     "augment": "errors",
-    "explorer": "config errors latents figures directions steering sampling networks",
-    "losses": "recompute",
-    "layers": "ops recompute",
-    "networks": "config ops layers recompute",
-    "official": "config errors networks",
-    "data": "config errors",
-    "export": "config errors schedule files latents figures ops networks official data "
-    "sampling precision",
-    "metrics": "errors files config latents ops networks data export official sampling",
-    "projector": "errors files latents figures ops networks sampling",
-    "sampling": "errors config latents ops networks",
-    "training": "config errors files schedule presets latents figures ops losses "
-    "recompute augment networks data export sampling official metrics",
+    "devices": "errors",
+    "latents": "errors files config",
+    "networks": "errors config",
+    "data": "errors config formats",
+    "sampling": "errors config latents networks",
+    "official": "errors config formats networks",
+    "training": "errors config files devices networks data augment",
+    "models": "errors config networks official",
+    "figures": "errors files latents sampling networks",
+    "projector": "errors files latents figures sampling networks data training",
+    "export": "errors files quiet config devices latents networks sampling figures "
+    "data models",
+    "metrics": "errors files config devices formats latents networks sampling data "
+    "models",
+    "explorer": "errors config latents figures networks sampling projector",
+    "runs": "errors quiet files config formats augment devices latents networks data "
+    "sampling official training models figures export metrics",
 }
+LOOSE = {"errors", "quiet", "files", "devices", "models"}  # modules, not folders
 # Inside `export`: formats know no cards, cards no formats, and `bundle` all of them.
 EXPORT = {
-    "loading": "",
     "program": "",
-    "quiet": "",
-    "examples": "",
     "savedmodel": "program",
     "onnx": "program",
     "litert": "program",
-    "measure": "program",
-    "origin": "loading",
-    "card": "examples origin",
-    "bundle": "card litert loading measure onnx origin program quiet savedmodel",
+    "verify": "program",
+    "provenance": "",
+    "card": "provenance",
+    "bundle": "card litert onnx provenance program savedmodel verify",
 }
-# Inside `training`: reports are handed to the trainer, which does not know them.
+# Inside `training`: the engine knows no reports.
 TRAINING = {
+    "losses": "",
     "optimizer": "",
-    "planning": "",
+    "rounds": "",
     "timing": "",
     "modulation": "timing",
-    "compiling": "costs passes step timing trainer",
-    "devices": "",
-    "rundir": "",
-    "draws": "",
-    "passes": "draws optimizer",
-    "costs": "draws passes",
-    "step": "costs draws passes",
-    "state": "passes rundir",
-    "trainer": "costs devices optimizer passes state step",
-    "reports": "planning",
-    "transfer": "passes rundir",
-    "measuring": "devices reports",
-    "session": "compiling devices measuring modulation planning reports rundir "
-    "trainer transfer",
+    "compiling": "objectives passes step timing trainer",
+    "randomness": "rounds",
+    "passes": "optimizer randomness rounds",
+    "objectives": "losses passes randomness",
+    "step": "losses objectives passes randomness rounds",
+    "state": "passes",
+    "trainer": "objectives optimizer passes state step",
 }
-WITHOUT_TENSORFLOW = (
+# Inside `runs`: reports are handed to the trainer, which does not know them.
+RUNS = {
+    "rundir": "",
+    "transfer": "rundir",
+    "settings": "rundir transfer",
+    "reports": "",
+    "previews": "reports",
+    "tensorboard": "previews reports",
+    "measuring": "reports",
+    "dry_run": "settings",
+    "session": "measuring previews reports rundir settings tensorboard transfer",
+}
+WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
+# What `--help` and workers load without loading TensorFlow: itself and all it imports.
+WITHOUT_TENSORFLOW = [
     "errors",
+    "quiet",
     "files",
-    "schedule",
-    "presets",
+    "config",
+    "config.cost",
+    "config.presets",
+    "config.schedule",
+    "formats",
+    "formats.safe_pickle",
+    "formats.tfrecords",
+    "formats.torch_files",
     "latents",
+    "latents.directions",
     "figures",
-    "video",
-)
-WITHOUT_TENSORFLOW += ("directions",)
-WITHOUT_TENSORFLOW += ("config.__init__", "config.fields", "config.networks")
-WITHOUT_TENSORFLOW += ("config.run", "config.sizes", "config.checks")
-WITHOUT_TENSORFLOW += ("official.pickles", "official.machine", "official.writing")
-WITHOUT_TENSORFLOW += ("metrics.distribution", "metrics.manifold", "metrics.suite")
-WITHOUT_TENSORFLOW += ("metrics.separability", "metrics.tables", "augment.controller")
-WITHOUT_TENSORFLOW += ("official.torch_files", "metrics.published.files")
-WITHOUT_TENSORFLOW += ("data.demo", "data.painting", "data.pictures", "data.labels")
-WITHOUT_TENSORFLOW += ("explorer.state", "explorer.latest", "explorer.look")
-WITHOUT_TENSORFLOW += ("data.manifest", "training.planning", "training.rundir")
+    "figures.sheets",
+    "figures.video",
+    "official.tf_pickles",
+    "official.writing",
+    "augment.controller",
+    "metrics.scores.distribution",
+    "metrics.scores.manifold",
+    "metrics.scores.separability",
+    "metrics.suite",
+    "metrics.tables",
+    "metrics.features.files",
+    "data.demo",
+    "data.pictures",
+    "data.sources",
+    "data.sources.labels",
+    "data.manifest",
+    "explorer.state",
+    "explorer.latest",
+    "explorer.style",
+    "runs.rundir",
+]
+TENSORFLOW = {"tensorflow", "keras", "tensorboard", "tensorflow_datasets"}
 
 FILES = sorted([*PACKAGE.rglob("*.py"), *LAUNCH.glob("*.py")])
 OURS = [path for path in FILES if PACKAGE in path.parents]
 
 
 def name_of(path: Path) -> str:
-    """`networks.generator` of stylegan_tf/networks/generator.py."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    """`networks.generator` of networks/generator.py, `networks` of its `__init__`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def imports(text: str) -> set[str]:
-    """Dotted names that a file imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(text)):
+def imports(text: str, at_start: bool = False) -> set[str]:
+    """Dotted names that a file imports, anywhere in it or only when it is loaded."""
+    found, tree = set(), ast.parse(text)
+    for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -133,7 +153,7 @@ def modules(text: str, room: str = "training") -> set[str]:
 
 def test_imports_are_seen_wherever_they_stand():
     text = """
-import os.path, stylegan_tf.ops
+import os.path, stylegan_tf.errors
 from stylegan_tf import config as c, data
 def f():
     from stylegan_tf.training.step import Step
@@ -141,13 +161,13 @@ def f():
 """
     assert imports(text) == {
         "os.path",
-        "stylegan_tf.ops",
+        "stylegan_tf.errors",
         "stylegan_tf.config",
         "stylegan_tf.data",
         "stylegan_tf.training.step.Step",
         "..here",
     }
-    assert rooms(text) == {"ops", "config", "data", "training"}
+    assert rooms(text) == {"errors", "config", "data", "training"}
     assert modules(text) == {"step"}
 
 
@@ -163,40 +183,79 @@ def test_data_flows_one_way(path):
     assert not outside & {"launch", "stylegan_tf_launch", "absl", ""}
 
 
-@pytest.mark.parametrize("name", TRAINING)
-def test_training_knows_no_reports(name):
-    text = (PACKAGE / "training" / f"{name}.py").read_text()
-    assert modules(text) <= set(TRAINING[name].split())
+def test_the_table_runs_one_way():
+    seen = set()
+    for room, below in ROOMS.items():
+        assert set(below.split()) <= seen, room
+        seen.add(room)
 
 
-@pytest.mark.parametrize("name", EXPORT)
-def test_formats_of_export_know_no_cards(name):
-    text = (PACKAGE / "export" / f"{name}.py").read_text()
-    assert modules(text, "export") <= set(EXPORT[name].split())
+def test_modules_at_the_top():
+    top = {p.stem for p in PACKAGE.glob("*.py")} - {"__init__"}
+    folders = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert top == LOOSE
+    assert top | folders == set(ROOMS)
 
 
-@pytest.mark.parametrize(("room", "rows"), [("training", TRAINING), ("export", EXPORT)])
-def test_every_module_has_a_row(room, rows):
+@pytest.mark.parametrize(
+    ("room", "name"), [(room, name) for room, rows in WITHIN.items() for name in rows]
+)
+def test_imports_inside_a_room(room, name):
+    text = (PACKAGE / room / f"{name}.py").read_text()
+    assert modules(text, room) <= set(WITHIN[room][name].split())
+
+
+@pytest.mark.parametrize("room", WITHIN)
+def test_every_module_has_a_row(room):
     found = {p.stem for p in (PACKAGE / room).glob("*.py")} - {"__init__"}
-    assert found == set(rows)
+    assert found == set(WITHIN[room])
+
+
+MODULES = {name_of(path): path for path in OURS}
+
+
+def targets(name: str, at_start: bool = False) -> set[str]:
+    """The modules of the package that a module imports."""
+    out = set()
+    for full in imports(MODULES[name].read_text(), at_start):
+        parts = full.split(".")[1:] if full.startswith("stylegan_tf.") else []
+        while parts and ".".join(parts) not in MODULES:
+            parts = parts[:-1]
+        out |= {".".join(parts)} if parts else set()
+    return out - {name}
+
+
+def packages(name: str) -> set[str]:
+    """The packages that a module is in, which are loaded before it."""
+    parts = name.split(".")
+    return {".".join(parts[:i]) for i in range(1, len(parts))}
+
+
+def reached(start: set[str], step: Callable[[str], set[str]]) -> set[str]:
+    """Modules that `step` leads to from some of them, those included."""
+    seen, left = set(), set(start)
+    while left:
+        seen |= left
+        left = set().union(*(step(name) for name in left)) - seen
+    return seen
+
+
+def test_no_import_circle():
+    """Not even behind an import inside a function."""
+    graph = {name: targets(name) for name in MODULES}
+    for name, found in graph.items():
+        assert name not in reached(found, graph.get), f"{name} imports itself"
 
 
 @pytest.mark.parametrize("name", WITHOUT_TENSORFLOW)
 def test_some_rooms_have_no_tensorflow(name):
-    path = PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
-    top = {n.split(".")[0] for n in imports(path.read_text())}
-    assert not top & {"tensorflow", "keras", "tensorboard", "tensorflow_datasets"}
-    checked = (
-        "data",
-        "training",
-        "config",
-        "official",
-        "augment",
-        "metrics",
-        "explorer",
-    )  # module by module
-    reached = {r for r in rooms(path.read_text()) if r not in checked}
-    assert reached <= set(WITHOUT_TENSORFLOW)
+    def loaded(name):
+        return targets(name, at_start=True) | packages(name)
+
+    for found in reached({name}, loaded):
+        text = MODULES[found].read_text()
+        top = {n.split(".")[0] for n in imports(text, at_start=found != name)}
+        assert not top & TENSORFLOW, found
 
 
 @pytest.mark.parametrize(

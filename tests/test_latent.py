@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stylegan_tf.metrics import latent
-from stylegan_tf.metrics.distribution import mean_within
+from stylegan_tf.metrics.scores import path_length
+from stylegan_tf.metrics.scores.distribution import mean_within
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
 
@@ -27,14 +27,14 @@ def squares(a, b):
 
 
 @full
-@pytest.mark.parametrize("sampling", latent.SAMPLINGS)
-@pytest.mark.parametrize("space", latent.SPACES)
+@pytest.mark.parametrize("sampling", path_length.SAMPLINGS)
+@pytest.mark.parametrize("space", path_length.SPACES)
 @pytest.mark.parametrize("name", CASES)
 def test_official_path_lengths(name, space, sampling):
     case = golden.load(name)
     crop = name == "v1_ppl" or space == "w"
     t = case["in/lerp_t"] * (sampling == "full")
-    found = latent.path_distances(
+    found = path_length.path_distances(
         generator(case), case["in/latents_t01"], t, squares, space, crop
     )
     expected = case[f"out/distances/{space}_{sampling}"]
@@ -48,9 +48,9 @@ def test_official_path_lengths(name, space, sampling):
 def test_official_ways(name):
     case = golden.load(name)
     a, b, t = (tf.constant(case[f"in/{n}"]) for n in "abt")
-    golden.close(latent.normalize(a), case["out/normalize"], 1e-6)
-    golden.close(latent.slerp(a, b, t), case["out/slerp"], 1e-5)
-    golden.close(latent.slerp(a, b, t + 1e-4), case["out/slerp_eps"], 1e-5)
+    golden.close(path_length.normalize(a), case["out/normalize"], 1e-6)
+    golden.close(path_length.slerp(a, b, t), case["out/slerp"], 1e-5)
+    golden.close(path_length.slerp(a, b, t + 1e-4), case["out/slerp_eps"], 1e-5)
 
 
 def test_an_arc_goes_round_evenly():
@@ -58,7 +58,7 @@ def test_an_arc_goes_round_evenly():
     for t in (0.0, 0.3, 1.0):
         angle = t * np.pi / 2
         expected = [[np.cos(angle), np.sin(angle)]]
-        np.testing.assert_allclose(latent.slerp(a, b, t), expected, atol=1e-6)
+        np.testing.assert_allclose(path_length.slerp(a, b, t), expected, atol=1e-6)
 
 
 class Line:
@@ -79,7 +79,7 @@ class Line:
 def test_length_of_a_known_slope():
     """From 0 to 300 a step of 1e-4 changes pixels by 0.03: 90000 a squared step."""
     z = tf.constant([[0.0], [300.0], [100.0], [150.0]])
-    found = latent.path_distances(Line(), z, [0.0, 0.0], squares)
+    found = path_length.path_distances(Line(), z, [0.0, 0.0], squares)
     np.testing.assert_allclose(found, [90000.0, 2500.0], rtol=1e-2)
 
 
@@ -92,7 +92,7 @@ def test_only_the_face_is_compared():
 
     z = tf.ones([2, 1])
     for crop in (True, False):
-        latent.path_distances(Line(), z, [0.5], distance, crop=crop)
+        path_length.path_distances(Line(), z, [0.5], distance, crop=crop)
     assert seen == [(1, 8, 8, 1), (1, 16, 16, 1)]
 
 

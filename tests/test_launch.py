@@ -31,13 +31,14 @@ from stylegan_tf_launch import (
 )
 from stylegan_tf_launch import export as launch_export
 
-from stylegan_tf import export, presets
+from stylegan_tf import export, models
+from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.official import pickles
-from stylegan_tf.training import reports, rundir, session
+from stylegan_tf.official import tf_pickles
+from stylegan_tf.runs import reports, rundir, session
 
 ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
@@ -407,7 +408,7 @@ def test_convert_makes_our_files_of_a_pickle(pickle, tmp_path):
         assert f"{name}: " in said
     assert "grown up to lod 1" in said and "generate.py --model=" in said
     assert "block8" not in said and "block8" in (out / "report.txt").read_text()
-    check_same(export.load(out), g)
+    check_same(models.load(out), g)
     check_same(tf.keras.models.load_model(out / "discriminator.keras"), d)
     drawn = tf.saved_model.load(out / "saved_model").signatures["generate"]
     z = np.zeros([1, 8], "f4")
@@ -423,7 +424,7 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
     code, said, error = call("convert", f"--model={run.path}", f"--out={out}")
     assert code == 0, error
     assert said == f"{out}: G, D, Gs\n"
-    check_same(official.load_generator(out), export.load(run.path))
+    check_same(official.load_generator(out), models.load(run.path))
     assert official.growth(out) == (4, 1.0)
     model = export.save(g, tmp_path / "model")
     code, said, _ = call("convert", f"--model={model}", f"--out={out}")
@@ -442,13 +443,13 @@ def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
         out = tmp_path / "out.pkl"
         code, _, error = call("convert", f"--model={tmp_path / model}", f"--out={out}")
         assert code == 0, error
-        assert export.growth(out) == (None, 0.25)
-    states = pickles.read(out)
+        assert models.growth(out) == (None, 0.25)
+    states = tf_pickles.read(out)
     assert {float(states[k].collect()["lod"]) for k in ("G", "D", "Gs")} == {0.75}
     code, said, error = call("convert", f"--pickle={out}", f"--out={tmp_path / 'new'}")
     assert code == 0, error
     assert "grown up to lod 0.75" in said
-    assert export.growth(tmp_path / "new") == (None, 0.25)
+    assert models.growth(tmp_path / "new") == (None, 0.25)
 
 
 def test_convert_refuses_what_has_no_counterpart(tmp_path):
@@ -512,7 +513,7 @@ def test_ctrl_c_is_130(pictures, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def model_files(tmp_path_factory):
     """Models with 3 classes, with 101, and without any."""
     folder = tmp_path_factory.mktemp("models")
     for name, classes in (("three", 3), ("none", 0), ("many", 101)):
@@ -527,8 +528,8 @@ def sheet_of(model, file, *flags) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
-def test_a_sheet_of_classes_has_a_row_each(models, tmp_path):
-    model, seeds = models / "three.keras", "--seeds=7,5"
+def test_a_sheet_of_classes_has_a_row_each(model_files, tmp_path):
+    model, seeds = model_files / "three.keras", "--seeds=7,5"
     sheet = sheet_of(model, tmp_path / "a.png", seeds)
     assert sheet.shape == (24, 16, 3)
     one = sheet_of(model, tmp_path / "b.png", seeds, "--classes=2")
@@ -541,12 +542,16 @@ def test_a_sheet_of_classes_has_a_row_each(models, tmp_path):
     np.testing.assert_array_equal(turns[:, 8:], sheet[8:16, 8:])
     every = ("--columns=3", "--each_class")
     assert sheet_of(model, tmp_path / "e.png", seeds, *every).shape == (16, 24, 3)
-    plain = sheet_of(models / "none.keras", tmp_path / "f.png", "--seeds=0-2")
+    plain = sheet_of(model_files / "none.keras", tmp_path / "f.png", "--seeds=0-2")
     assert plain.shape == (8, 24, 3)
 
 
-def test_files_say_their_class(models, tmp_path):
-    flags = [f"--model={models / 'three.keras'}", f"--out={tmp_path}", "--seeds=4,9"]
+def test_files_say_their_class(model_files, tmp_path):
+    flags = [
+        f"--model={model_files / 'three.keras'}",
+        f"--out={tmp_path}",
+        "--seeds=4,9",
+    ]
     code, out, _ = call("generate", *flags, "--classes=2,0", "--each_class")
     assert code == 0 and "4 pictures" in out
     names = {f"seed000{seed}-class{k}.png" for seed in (4, 9) for k in (0, 2)}
@@ -558,8 +563,8 @@ def test_files_say_their_class(models, tmp_path):
     np.testing.assert_array_equal(alone, each["seed0009-class2.png"])
 
 
-def test_psi_center_is_the_class_unless_said_otherwise(models, tmp_path):
-    model, flags = models / "three.keras", ("--psi=0", "--seeds=3")
+def test_psi_center_is_the_class_unless_said_otherwise(model_files, tmp_path):
+    model, flags = model_files / "three.keras", ("--psi=0", "--seeds=3")
     sheets = [
         sheet_of(model, tmp_path / f"{i}.png", *flags, *more).reshape(3, -1)
         for i, more in enumerate(
@@ -580,10 +585,10 @@ def test_psi_center_is_the_class_unless_said_otherwise(models, tmp_path):
     ],
 )
 def test_what_a_model_has_no_classes_for(
-    models, model, flags, words, tmp_path, monkeypatch
+    model_files, model, flags, words, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    code, _, error = call("generate", f"--model={models / model}.keras", *flags)
+    code, _, error = call("generate", f"--model={model_files / model}.keras", *flags)
     assert code == 1 and len(error.splitlines()) == 1
     assert re.search(words, error), error
     assert not list(tmp_path.iterdir())

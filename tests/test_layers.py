@@ -6,7 +6,7 @@ import reference
 import tensorflow as tf
 from golden import close, load, nchw, nhwc
 
-from stylegan_tf import layers
+from stylegan_tf.networks import layers
 
 GOLDEN = load("v1_ops")
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from golden import cases, close, discriminator, generator, labels, load, nchw, nhwc
 from golden import stage as stage_of
 
-from stylegan_tf import losses
 from stylegan_tf.official import names
+from stylegan_tf.training import losses
 
 CASES = cases("v1_loss")
 GAMMA, LAMBDA, DRIFT = 10.0, 10.0, 0.001  # the official defaults

@@ -12,17 +12,17 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import export, figures, latents, sampling
+from stylegan_tf import devices, export, figures, latents, models, sampling
 from stylegan_tf.config import RESUMABLE
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import savedmodel
-from stylegan_tf.metrics import models, results, suite
+from stylegan_tf.metrics import results, subject, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
-from stylegan_tf.metrics.networks import open_network
+from stylegan_tf.metrics.features import open_network
 from stylegan_tf.metrics.tables import Table
-from stylegan_tf.training import devices, measuring, rundir, session
-from stylegan_tf.training.measuring import Measure
-from stylegan_tf.training.session import Request
+from stylegan_tf.runs import measuring, rundir, session, settings
+from stylegan_tf.runs.measuring import Measure
+from stylegan_tf.runs.settings import Request
 from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import Trainer, make_networks
 
@@ -95,7 +95,9 @@ def ticks(report, trainer, *moments) -> None:
 
 def best(trainer) -> tuple[str, dict]:
     folder = trainer.run_dir / measuring.BEST
-    return (folder / "what").read_text(), json.loads((folder / models.BEST).read_text())
+    return (folder / "what").read_text(), json.loads(
+        (folder / subject.BEST).read_text()
+    )
 
 
 def test_it_measures_every_so_often_and_at_the_end(trainer, numbers):
@@ -140,7 +142,7 @@ def test_a_resumed_run_knows_the_best_so_far(trainer, numbers):
     # The row of the model in model/best is gone, the model and its number are not.
     trainer.state.nimg = 60
     assert measure(trainer).best == 1
-    (trainer.run_dir / measuring.BEST / models.BEST).unlink()
+    (trainer.run_dir / measuring.BEST / subject.BEST).unlink()
     assert measure(trainer).best == 2
     assert measure(trainer, ("kid30", "fid30")).best is None
 
@@ -181,7 +183,7 @@ def test_what_cannot_be_measured_is_refused_at_once(trainer, pictures):
         measure(trainer, ("fid5k", "ls5k"))
     request = Request(changes={"data": str(pictures), "metrics": "fid"})
     with pytest.raises(UserError, match="there is no metric 'fid'"):
-        session.settle(request, devices.make_strategy("one"))
+        settings.settle(request, devices.make_strategy("one"))
 
 
 # ---------------------------------------------------------------------------
@@ -255,12 +257,12 @@ def test_a_stopped_run_has_the_numbers_of_whole_measurements(run):
 
 def test_the_number_is_that_of_the_exported_model(run, pictures, tmp_path):
     ((row,), *_) = run.left
-    assert json.loads((run.best / models.BEST).read_text()) == row
+    assert json.loads((run.best / subject.BEST).read_text()) == row
     strategy = devices.make_strategy("one")
-    subject = models.open_subject(run.best, strategy, str(pictures))
-    assert subject.nimg == 24
+    opened = subject.open_subject(run.best, strategy, str(pictures))
+    assert opened.nimg == 24
     how = open_network("random"), strategy, tmp_path
-    e = Evaluation(subject.model, subject.data, *how, cache=tmp_path)
+    e = Evaluation(opened.model, opened.data, *how, cache=tmp_path)
     (again,) = e.run(suite.parse("fid30"))
     assert again["value"] == pytest.approx(row["value"], rel=1e-6)
     assert again["model"] == row["model"]
@@ -295,14 +297,14 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     )
     expected = figures.to_uint8(reference.faded(below, new, 0.5)).astype(int)
     for path in ("checkpoints/ckpt-24", "model", measuring.BEST):
-        model = export.load(tmp_path / path)
+        model = models.load(tmp_path / path)
         assert (model.level or 8, model.alpha) == (8, 0.5)
         found = np.stack([p for _, p in sampling.draw(model, [3, 4])]).astype(int)
         np.testing.assert_allclose(found, expected, atol=1)
         strategy = devices.make_strategy("one")
-        subject = models.open_subject(tmp_path / path, strategy, str(pictures))
+        opened = subject.open_subject(tmp_path / path, strategy, str(pictures))
         how = open_network("random"), strategy, tmp_path / "again"
-        e = Evaluation(subject.model, pictures, *how, cache=tmp_path / "cache")
+        e = Evaluation(opened.model, pictures, *how, cache=tmp_path / "cache")
         (again,) = e.run(suite.parse("fid30"))
         assert again["value"] == pytest.approx(row["value"], rel=1e-6)
     assert "50% faded in" in (tmp_path / "model" / export.CARD).read_text()
@@ -313,7 +315,7 @@ def test_measuring_may_change_when_a_run_goes_on():
     assert set(names) <= set(RESUMABLE)
     a, b = tiny.config(), tiny.config(MEASURES)
     assert rundir.differences(a, b) == []
-    assert session._continued(a, b).metrics == ("fid30", "pr303")
+    assert rundir._continued(a, b).metrics == ("fid30", "pr303")
 
 
 def test_a_run_measures_if_it_is_told_to():

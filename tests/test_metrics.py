@@ -7,9 +7,9 @@ import tensorflow as tf
 from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
-from stylegan_tf.metrics import distribution, manifold
-from stylegan_tf.metrics.distribution import Moments, frechet
-from stylegan_tf.metrics.features import RandomFeatures
+from stylegan_tf.metrics.features.base import RandomFeatures
+from stylegan_tf.metrics.scores import distribution, manifold
+from stylegan_tf.metrics.scores.distribution import Moments, frechet
 
 
 def moments(*parts) -> Moments:

@@ -20,12 +20,12 @@ from golden import (
     stage,
 )
 
-from stylegan_tf import ops
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels, to_dict
-from stylegan_tf.layers import EqualizedConv2D, FromRGB
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.networks.synthesis import noise_maps
+from stylegan_tf.networks.growing import noise_maps
+from stylegan_tf.networks.layers import EqualizedConv2D, FromRGB
 
 GENERATORS = cases("v1_G")
 DISCRIMINATORS = cases("v1_D")

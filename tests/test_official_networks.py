@@ -12,13 +12,13 @@ import tiny
 
 from stylegan_tf import figures
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config.presets import LADDER
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.official import networks, pickles, writing
+from stylegan_tf.official import networks, tf_pickles, writing
 from stylegan_tf.official.networks import from_state, to_state
-from stylegan_tf.official.pickles import NetworkState
-from stylegan_tf.presets import LADDER
+from stylegan_tf.official.tf_pickles import NetworkState
 
 SMALL = {"resolution": 16, "fmap_base": 64, "fmap_max": 8}
 SMALL_G = SMALL | {"z_dim": 6, "w_dim": 6, "mapping_width": 6, "mapping_layers": 2}
@@ -141,7 +141,7 @@ def test_the_kernel_of_a_fused_layer_is_turned(tmp_path):
 def test_how_far_a_network_has_grown_is_kept(architecture, tmp_path):
     g = generator(architecture=architecture)
     networks.save(tmp_path / "g.pkl", gs=g, resolution=8)
-    arrays = pickles.read(tmp_path / "g.pkl")["Gs"].collect()
+    arrays = tf_pickles.read(tmp_path / "g.pkl")["Gs"].collect()
     assert arrays["lod"] == arrays["G_synthesis/lod"] == 1
     assert networks.growth(tmp_path / "g.pkl") == (8, 1.0)
     (report,) = networks.load(tmp_path / "g.pkl").reports
@@ -180,7 +180,7 @@ def test_a_fade_comes_back_from_a_pickle(architecture, lod, tmp_path):
     networks.save(tmp_path / "said.pkl", d=d, gs=g)
     networks.save(tmp_path / "given.pkl", g, d, resolution=level, alpha=alpha)
     for name, key in (("said", "Gs"), ("given", "G")):
-        states = pickles.read(tmp_path / f"{name}.pkl")
+        states = tf_pickles.read(tmp_path / f"{name}.pkl")
         assert states[key].collect()["lod"] == states["D"].collect()["lod"] == lod
         found = networks.load_generator(tmp_path / f"{name}.pkl")
         assert (found.level or 16, found.alpha) == (level, alpha)
@@ -295,8 +295,8 @@ def test_official_files_come_back_from_ours(official, tmp_path):
         assert set(report.mapped) == names - networks.LODS
     ours = found.networks
     networks.save(tmp_path / "again.pkl", ours["G"], ours["D"], ours["Gs"])
-    again = pickles.read(tmp_path / "again.pkl")
-    for key, state in pickles.read(path).items():
+    again = tf_pickles.read(tmp_path / "again.pkl")
+    for key, state in tf_pickles.read(path).items():
         if state is None:
             assert again[key] is None
             continue

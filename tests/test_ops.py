@@ -6,7 +6,7 @@ import reference
 import tensorflow as tf
 from golden import close, load, nchw, nhwc
 
-from stylegan_tf import ops
+from stylegan_tf.networks import ops
 
 GOLDEN = load("v1_ops")
 

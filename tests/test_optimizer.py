@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf.training.devices import make_strategy
+from stylegan_tf.devices import make_strategy
 from stylegan_tf.training.optimizer import Adam
 
 LR = tf.constant(0.01)

@@ -1,15 +1,20 @@
 """paper/: every cell of a figure is the picture that it says it is, from any model."""
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 from PIL import Image
 
-from stylegan_tf import directions, figures, latents, paper, sampling, steering
+from stylegan_tf import figures, latents, sampling
 from stylegan_tf.errors import UserError
+from stylegan_tf.figures import paper, sheets
+from stylegan_tf.figures.paper.noise import busiest, noise_statistics
+from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.paper.details import busiest, noise_statistics
+from stylegan_tf.sampling import renderer, steering
 
 CELL, GAP = 32, 1
 OPTIONS = paper.Options(cell=CELL)
@@ -117,7 +122,7 @@ def test_w_is_computed_once_for_all_psi(model, painter, monkeypatch):
     calls = []
     mapped = sampling._broadcast(model)
     monkeypatch.setattr(
-        sampling, "_broadcast", lambda m: lambda *a: calls.append(1) or mapped(*a)
+        renderer, "_broadcast", lambda m: lambda *a: calls.append(1) or mapped(*a)
     )
     draw("truncation", painter, seeds=[1, 2, 3], sweep=[1, 0.5, 0, -1])
     assert len(calls) == 1
@@ -300,9 +305,10 @@ LACKS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_of_any_model(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("stylegan_tf.paper.details.NOISE_DRAWS", 9)
-    monkeypatch.setattr(sampling, "CENTER_LATENTS", 1000)
-    monkeypatch.setattr(figures, "COLUMN", 200)  # quick to write
+    module = sys.modules["stylegan_tf.figures.paper.noise"]  # and not its function
+    monkeypatch.setattr(module, "NOISE_DRAWS", 9)
+    monkeypatch.setattr(renderer, "CENTER_LATENTS", 1000)
+    monkeypatch.setattr(sheets, "COLUMN", 200)  # quick to write
     said: list[str] = []
     model = other(KINDS[kind])
     files = paper.everything(model, options(rows=2), tmp_path, say=said.append)
@@ -339,6 +345,6 @@ def test_what_is_no_figure_is_said(model):
     ],
 )
 def test_cells_are_even_and_of_whole_pixels(shape, cell, expected):
-    from stylegan_tf.paper.painter import _cell
+    from stylegan_tf.figures.paper.painter import _cell
 
     assert _cell(shape, cell) == expected

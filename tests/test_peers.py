@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.errors import UserError
-from stylegan_tf.training import devices
 from stylegan_tf.training.trainer import make_networks
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.official import pickles, writing
-from stylegan_tf.official.pickles import NetworkState
+from stylegan_tf.official import tf_pickles, writing
+from stylegan_tf.official.tf_pickles import NetworkState
 
 GOLDENS = sorted(golden.FOLDER.glob("*_pickle_*.pkl")) or [None]
 NETWORK = b"cdnnlib.tflib.network\nNetwork\n)\x81"
@@ -81,7 +81,7 @@ def test_official_files_are_read_exactly(path, tmp_path):
     stem = re.match(r"(.+_r\d+)_", path.name)[1]
     with np.load(path.with_name(f"{stem}_expected.npz")) as file:
         expected = {name: file[name] for name in file.files if name[:5] == "vars/"}
-    networks = pickles.read(path)
+    networks = tf_pickles.read(path)
     for key, found in networks.items():
         if found is None:
             assert path.stem.endswith(f"{stem}_Gs_only") and key != "Gs"
@@ -91,7 +91,7 @@ def test_official_files_are_read_exactly(path, tmp_path):
         assert set(arrays) == set(wanted) and found.version == version
         assert all(same(np.asarray(wanted[n]), a) for n, a in arrays.items())
     writing.write(tmp_path / "again.pkl", networks)
-    assert same(pickles.read(tmp_path / "again.pkl"), networks)
+    assert same(tf_pickles.read(tmp_path / "again.pkl"), networks)
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
@@ -99,7 +99,7 @@ def test_what_is_written_is_read(tmp_path, version):
     make = state if version == 2 else full
     networks = {"G": make("G", version), "D": state("D", version), "Gs": None}
     writing.write(tmp_path / "a.pkl", networks)
-    found = pickles.read(tmp_path / "a.pkl")
+    found = tf_pickles.read(tmp_path / "a.pkl")
     networks["G"].variables["lod"] = np.asarray(np.float32(0.5))
     networks["D"].variables["lod"] = np.asarray(np.float32(0.5))
     assert same(found, networks)
@@ -194,7 +194,7 @@ def test_arrays_of_every_kind_and_protocol(file, protocol):
         arrays["empty"] = array(0, 3)
     settings = Easy(x=np.int64(3), y=Easy(z=[1, (2,)]))
     network = official(variables=list(arrays.items()), static_kwargs=settings)
-    found = pickles.read(file(dumped((None, None, network), protocol)))["Gs"]
+    found = tf_pickles.read(file(dumped((None, None, network), protocol)))["Gs"]
     assert same(found.static_kwargs, {"x": 3, "y": {"z": [1, (2,)]}})
     for name, wanted in arrays.items():
         native = np.asarray(wanted, np.dtype(wanted.dtype).newbyteorder("="))
@@ -227,7 +227,7 @@ def test_python_2_wrote_strings(file):
             b"variables": b"](" + pair + b"e",
         }.items()
     )
-    found = pickles.read(file(b"\x80\2" + NETWORK + b"}(" + items + b"ub."))["Gs"]
+    found = tf_pickles.read(file(b"\x80\2" + NETWORK + b"}(" + items + b"ub."))["Gs"]
     assert same(found.variables["w"], np.array([1.5, -200.25], "f4"))
     assert same(found.variables["lod"], np.array(-200.25, "f4"))
     assert found.static_kwargs == {"n": 7}
@@ -249,7 +249,7 @@ def test_python_2_wrote_strings(file):
     ],
 )
 def test_networks_find_their_places(file, content, places):
-    found = pickles.read(file(dumped(content)))
+    found = tf_pickles.read(file(dumped(content)))
     names = {key: value and value.name for key, value in found.items()}
     assert names == dict.fromkeys(["G", "D", "Gs"]) | places
 
@@ -261,7 +261,7 @@ def test_networks_find_their_places(file, content, places):
 def refused(path, words=""):
     """The one line in which a file is refused."""
     with pytest.raises(UserError) as caught:
-        pickles.read(path)
+        tf_pickles.read(path)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     assert words in message
@@ -568,7 +568,7 @@ def test_reading_takes_about_what_the_file_does(file):
         path = file(dumped(official(variables=list(values.items())), protocol))
         size = path.stat().st_size
         tracemalloc.start()
-        found = pickles.read(path)["Gs"]
+        found = tf_pickles.read(path)["Gs"]
         kept, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 3.5 * size and kept < 1.1 * size
@@ -585,7 +585,7 @@ def small(tmp_path_factory):
 def test_cut_anywhere(file, small):
     for end in range(len(small)):
         refused(file(small[:end]))
-    assert pickles.read(file(small + b"more"))["Gs"]
+    assert tf_pickles.read(file(small + b"more"))["Gs"]
 
 
 def test_flipped_anywhere(file, small):
@@ -598,7 +598,7 @@ def test_flipped_anywhere(file, small):
             data[rng.randrange(2, len(data))] = rng.randrange(256)
         path = file(bytes(data))
         try:
-            found = pickles.read(path)
+            found = tf_pickles.read(path)
         except UserError as e:
             assert str(e).startswith(str(path)) and "\n" not in str(e)
             continue

@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 import tiny
+from test_benchmarks import script
 
-from stylegan_tf import presets, recompute
-from stylegan_tf.config import levels, update
+from stylegan_tf.config import cost, levels, presets, update
 from stylegan_tf.config.networks import STYLEGAN2
+from stylegan_tf.networks import recompute
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training import planning
 
+plan = script("plan")
 CONFIG = tiny.config(
     {"resolution": 16, "start_shape": (4, 6), "schedule.total_kimg": 0.08}
 )
@@ -31,7 +32,7 @@ def test_generator_macs_are_those_of_its_convolutions():
         total += 9 * macs(block.conv1.kernel, h, w)
         if r > 4:
             total += 16 * macs(block.conv0.kernel, h // 2, w // 2)
-    assert planning.generator_macs(CONFIG.generator, 16) == total
+    assert cost.generator_macs(CONFIG.generator, 16) == total
 
 
 def test_discriminator_macs_are_those_of_its_convolutions():
@@ -44,7 +45,7 @@ def test_discriminator_macs_are_those_of_its_convolutions():
         block, (h, w) = getattr(net, f"block{r}"), CONFIG.discriminator.shape(r)
         total += 9 * macs(block.conv0.kernel, h, w)
         total += 16 * macs(block.conv1.kernel, h // 2, w // 2)
-    assert planning.discriminator_macs(CONFIG.discriminator, 16) == total
+    assert cost.discriminator_macs(CONFIG.discriminator, 16) == total
 
 
 @pytest.mark.parametrize("kind", STYLEGAN2)
@@ -66,8 +67,8 @@ def test_stylegan2_macs_are_those_of_its_convolutions(kind):
         if kind == "residual":
             g_total += macs(block.skip.kernel, h // 2, w // 2)
             d_total += macs(other.skip.kernel, h // 2, w // 2)
-    assert planning.generator_macs(g, 16) == g_total
-    assert planning.discriminator_macs(d, 16) == d_total
+    assert cost.generator_macs(g, 16) == g_total
+    assert cost.discriminator_macs(d, 16) == d_total
 
 
 def test_dcgan_macs_are_those_of_its_convolutions():
@@ -82,58 +83,58 @@ def test_dcgan_macs_are_those_of_its_convolutions():
         h, w = g.shape(r // 2)
         g_total += 25 * macs(getattr(g_net, f"conv{r}").kernel, h, w)
         d_total += 25 * macs(getattr(d_net, f"conv{r}").kernel, h, w)
-    assert planning.generator_macs(g, 16) == g_total
-    assert planning.discriminator_macs(d, 16) == d_total
+    assert cost.generator_macs(g, 16) == g_total
+    assert cost.discriminator_macs(d, 16) == d_total
 
 
 def test_steps_of_their_own_cost_a_pass_more():
-    def cost(changes):
+    def macs_of(changes):
         changes = {"loss.r1_gamma": 0.0, "loss.lazy": True} | changes
-        return planning.iteration_macs(update(CONFIG, changes), 16)
+        return cost.iteration_macs(update(CONFIG, changes), 16)
 
-    g = planning.generator_macs(CONFIG.generator, 16)
-    d = planning.discriminator_macs(CONFIG.discriminator, 16)
-    none = cost({})
+    g = cost.generator_macs(CONFIG.generator, 16)
+    d = cost.discriminator_macs(CONFIG.discriminator, 16)
+    none = macs_of({})
     r1 = {"loss.r1_gamma": 1.0, "loss.d_reg_interval": 16}
-    assert cost(r1) - none == pytest.approx(6 * d / 16)
+    assert macs_of(r1) - none == pytest.approx(6 * d / 16)
     r2 = {"loss.r2_gamma": 1.0, "loss.d_reg_interval": 16}
-    assert cost(r2) - none == pytest.approx((6 * d + g) / 16)
+    assert macs_of(r2) - none == pytest.approx((6 * d + g) / 16)
     paths = {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4, "loss.pl_shrink": 2}
-    assert cost(paths) - none == pytest.approx(6 * g / 2 / 4)
+    assert macs_of(paths) - none == pytest.approx(6 * g / 2 / 4)
 
 
 def test_penalties_cost_and_lazy_ones_less():
-    def cost(changes):
-        return planning.iteration_macs(update(CONFIG, changes), 16)
+    def macs_of(changes):
+        return cost.iteration_macs(update(CONFIG, changes), 16)
 
-    none = cost({"loss.r1_gamma": 0.0})
-    g = planning.generator_macs(CONFIG.generator, 16)
-    d = planning.discriminator_macs(CONFIG.discriminator, 16)
+    none = macs_of({"loss.r1_gamma": 0.0})
+    g = cost.generator_macs(CONFIG.generator, 16)
+    d = cost.discriminator_macs(CONFIG.discriminator, 16)
     assert none == 4 * g + 8 * d
     once = {"loss.r1_gamma": 0.0, "loss.reuse_fakes": True}
-    assert cost(once) == 3 * g + 8 * d
-    assert cost(once | {"accumulate": 2}) == none
+    assert macs_of(once) == 3 * g + 8 * d
+    assert macs_of(once | {"accumulate": 2}) == none
     at_once = once | {"loss.reuse_scores": True}
-    assert cost(at_once) == cost(at_once | {"accumulate": 2}) == 3 * g + 7 * d
-    r1 = cost({"loss.r1_gamma": 1.0})
-    lazy = cost({"loss.r1_gamma": 1.0, "loss.d_reg_interval": 4})
+    assert macs_of(at_once) == macs_of(at_once | {"accumulate": 2}) == 3 * g + 7 * d
+    r1 = macs_of({"loss.r1_gamma": 1.0})
+    lazy = macs_of({"loss.r1_gamma": 1.0, "loss.d_reg_interval": 4})
     assert r1 - none == pytest.approx(4 * (lazy - none)) and lazy > none
-    assert cost({"loss.gp_weight": 1.0, "loss.r1_gamma": 0.0}) > r1
+    assert macs_of({"loss.gp_weight": 1.0, "loss.r1_gamma": 0.0}) > r1
 
 
 def test_what_remains_shrinks_to_nothing():
-    left = [planning.remaining_macs(CONFIG, n) for n in (0, 4, 8, 16, 72, 76, 80, 90)]
+    left = [cost.remaining_macs(CONFIG, n) for n in (0, 4, 8, 16, 72, 76, 80, 90)]
     assert left[0] - left[1] == pytest.approx(left[1] - left[2])
     assert left == sorted(left, reverse=True)
     assert left[-2:] == [0, 0]
-    last = 4 * planning.iteration_macs(CONFIG, 16)
+    last = 4 * cost.iteration_macs(CONFIG, 16)
     assert left[5] == pytest.approx(last)
 
 
 def test_memory_follows_batch_devices_and_precision():
     def memory(changes=None, devices=1):
         config = update(CONFIG, changes or {})
-        return planning.memory_bytes(config, COUNTS, 16, devices)
+        return cost.memory_bytes(config, COUNTS, 16, devices)
 
     whole = memory()
     assert whole["weights"] == 4 * 2500
@@ -151,10 +152,10 @@ def test_memory_follows_batch_devices_and_precision():
 def test_one_pass_of_g_is_held_while_d_works():
     def activations(**changes):
         config = update(CONFIG, {"schedule.batch": 4} | changes)
-        return planning.memory_bytes(config, COUNTS, 16)["activations"]
+        return cost.memory_bytes(config, COUNTS, 16)["activations"]
 
     once = {"loss.reuse_fakes": True}
-    g, _ = planning._kept(CONFIG, CONFIG.generator, 16)
+    g, _ = cost._kept(CONFIG, CONFIG.generator, 16)
     assert activations(**once) - activations() == pytest.approx(4 * g)
     assert activations(**once, accumulate=2) == activations(accumulate=2)
 
@@ -162,20 +163,20 @@ def test_one_pass_of_g_is_held_while_d_works():
 def test_bfloat16_halves_all_maps_but_statistics():
     def activations(**changes):
         config = update(CONFIG, changes)
-        return planning.memory_bytes(config, COUNTS, 16)["activations"]
+        return cost.memory_bytes(config, COUNTS, 16)["activations"]
 
     whole, half = activations(), activations(precision="bfloat16")
     assert whole / 2 < half < 0.65 * whole
 
 
 def test_sizes_are_those_of_recompute():
-    assert (planning.LEAST, planning.LARGE) == (recompute.LEAST, recompute.LARGE)
+    assert (cost.LEAST, cost.LARGE) == (recompute.LEAST, recompute.LARGE)
 
 
 def test_recomputing_halves_the_maps_of_large_pictures():
     config = presets.make("paper256")
     whole, less = (
-        planning.memory_bytes(update(config, {"recompute": on}), COUNTS, 256)
+        cost.memory_bytes(update(config, {"recompute": on}), COUNTS, 256)
         for on in (False, True)
     )
     assert less["activations"] < 0.6 * whole["activations"]
@@ -185,7 +186,7 @@ def test_recomputing_halves_the_maps_of_large_pictures():
 def test_maps_that_a_derivative_keeps():
     """D at 8 x 8: from_rgb's, three of a level of 8, and so many of the slopes."""
     c = update(CONFIG, {"start_shape": (4, 4), "resolution": 8}).discriminator
-    kept, slopes = planning._kept(tiny.config(), c, 8)
+    kept, slopes = cost._kept(tiny.config(), c, 8)
     floats = 8 * 8 * 8 * (1 + 3) + 4 * 4 * 8 * 3 + (8 * 8 + 4 * 4) * 3
     assert kept == 4 * floats
     assert slopes == 4 * 2 * (8 * 8 + 4 * 4) * 8
@@ -194,12 +195,12 @@ def test_maps_that_a_derivative_keeps():
 def test_the_program_grows_with_levels_and_with_steps_that_differ():
     def program(resolution=16, **changes):
         lazy = {"loss.r1_gamma": 1.0, "loss.d_reg_interval": 1} | changes
-        return planning.program_bytes(update(CONFIG, lazy), resolution)
+        return cost.program_bytes(update(CONFIG, lazy), resolution)
 
     assert program(16) - program(8) == pytest.approx(program(8) - program(4))
     assert program(16) > program(8)
     more = program(**{"loss.d_reg_interval": 4}) - program()
-    assert more == planning.FUNCTION_BYTES
+    assert more == cost.FUNCTION_BYTES
     assert program(**{"loss.d_reg_interval": 4, "loss.r1_gamma": 0.0}) == program()
 
 
@@ -208,11 +209,11 @@ def test_the_program_grows_with_levels_and_with_steps_that_differ():
 
 
 def test_a_step_takes_its_work_or_its_overhead():
-    work = 4 * planning.iteration_macs(CONFIG, 16)
+    work = 4 * cost.iteration_macs(CONFIG, 16)
 
     def seconds(**changes):
-        device = planning.Device(**{"rate": work / 3, "overhead": 1.0} | changes)
-        return planning.step_seconds(CONFIG, 16, device)
+        device = plan.Device(**{"rate": work / 3, "overhead": 1.0} | changes)
+        return plan.step_seconds(CONFIG, 16, device)
 
     assert seconds() == pytest.approx(3)
     assert seconds(overhead=5.0) == 5
@@ -220,17 +221,17 @@ def test_a_step_takes_its_work_or_its_overhead():
 
 
 def test_devices_share_the_work_and_sum_gradients():
-    work = 4 * planning.iteration_macs(CONFIG, 16)
-    device = planning.Device(work, overhead=0.0, link=100.0)
-    alone = planning.step_seconds(CONFIG, 16, device, 1, 1000)
-    shared = planning.step_seconds(CONFIG, 16, device, 4, 1000)
+    work = 4 * cost.iteration_macs(CONFIG, 16)
+    device = plan.Device(work, overhead=0.0, link=100.0)
+    alone = plan.step_seconds(CONFIG, 16, device, 1, 1000)
+    shared = plan.step_seconds(CONFIG, 16, device, 4, 1000)
     assert alone == pytest.approx(1)
     assert shared == pytest.approx(0.25 + 2 * 3 / 4 * 4000 / 100)
 
 
 def test_stages_are_the_schedule():
-    device = planning.Device(rate=1e30, overhead=2.0)
-    found = planning.stages(CONFIG, device)
+    device = plan.Device(rate=1e30, overhead=2.0)
+    found = plan.stages(CONFIG, device)
     assert [s.resolution for s in found] == [4, 8, 16]
     assert sum(s.kimg for s in found) == pytest.approx(0.08)
     images = 1000 * 0.08
@@ -241,7 +242,7 @@ def test_the_papers_network_fits_what_it_was_made_for():
     """A 16 GB device trained four pictures of 1024 x 1024 at a time."""
     config = presets.make("paper1024")
     millions = {"generator": 26_200_000, "discriminator": 23_100_000}
-    total = sum(planning.memory_bytes(config, millions, 1024).values())
+    total = sum(cost.memory_bytes(config, millions, 1024).values())
     assert 4e9 < total < 16e9
 
 
@@ -250,14 +251,14 @@ def test_stylegan2_fits_the_devices_it_was_made_for(name, least, most):
     """Its authors report 8.6 and 13.3 GB for all that their process holds there."""
     config = presets.make(f"stylegan2-{name}", devices=8)
     millions = {"generator": 30_400_000, "discriminator": 29_000_000}
-    total = sum(planning.memory_bytes(config, millions, 1024, 8).values())
+    total = sum(cost.memory_bytes(config, millions, 1024, 8).values())
     assert least * 1e9 < total < most * 1e9
 
 
 def test_memory_of_the_architectures():
     def activations(name, **changes):
         config = update(presets.make(name, 64), changes)
-        return planning.memory_bytes(config, COUNTS, 64)["activations"]
+        return cost.memory_bytes(config, COUNTS, 64)["activations"]
 
     batch = {"schedule.batch": 8, "schedule.batch_at": {}}
     assert activations("dcgan", **batch) < activations("stylegan2-f", **batch) / 4

@@ -6,9 +6,9 @@ import tensorflow as tf
 from stylegan_tf_launch import cli
 from test_launch import call
 
-from stylegan_tf import precision
+from stylegan_tf import devices
 from stylegan_tf.errors import UserError
-from stylegan_tf.export import measure
+from stylegan_tf.export import verify
 
 on = tf.config.experimental.tensor_float_32_execution_enabled
 switch = tf.config.experimental.enable_tensor_float_32_execution
@@ -22,13 +22,13 @@ def as_tensorflow_starts():
 
 
 def test_the_switch_is_put_back():
-    with precision.exact_float32():
+    with devices.exact_float32():
         assert not on()
-        with precision.exact_float32():
+        with devices.exact_float32():
             assert not on()
         assert not on()
     assert on()
-    with pytest.raises(ValueError), precision.exact_float32():
+    with pytest.raises(ValueError), devices.exact_float32():
         raise ValueError
     assert on()
 
@@ -67,7 +67,7 @@ def test_files_are_compared_exactly():
         assert not on()
         return {"floats": np.full((len(z), 4, 4, 3), np.inf, np.float32)}
 
-    errors = measure.compare(Reference(), {"generate": run})
+    errors = verify.compare(Reference(), {"generate": run})
     with pytest.raises(UserError, match="draws other pictures"):
-        measure.judge("a.onnx", errors)
+        verify.judge("a.onnx", errors)
     assert on()

@@ -2,12 +2,11 @@
 
 import pytest
 
-from stylegan_tf import presets
-from stylegan_tf.config import TrainConfig, flat, from_dict, to_dict, update
+from stylegan_tf.config import TrainConfig, flat, from_dict, presets, to_dict, update
+from stylegan_tf.config.schedule import rows, table
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.schedule import rows, table
 
 EACH = pytest.mark.parametrize("name", presets.PRESETS)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from test_launch import call
 from test_projector import OTHER, SMOOTH, Pixels, generator
 
-from stylegan_tf import export, latents, sampling
+from stylegan_tf import export, latents, models, sampling
 from stylegan_tf.data import demo
 from stylegan_tf.projector import Projection, Snapshot, report
 
@@ -35,7 +35,7 @@ def test_pictures_become_files_that_draw_them_again(folder, tmp_path):
     assert code == 0, err
     assert "1 of 3 pictures turned from grey to RGB." in out
     assert f"{tmp_path}/comparison.png" in out
-    model = export.load(folder / "plain.keras")
+    model = models.load(folder / "plain.keras")
     kept = latents.load_latents(tmp_path / "projected.npz", 4, 8)
     assert kept.names == ("0", "1", "2") and len(kept.noise) == 3
     drawn = sampling.Renderer(model)(kept.ws, kept.noise)
@@ -66,7 +66,7 @@ def test_own_seeds_of_a_conditional_model(folder, tmp_path, monkeypatch):
 
     asked = []
     module = types.SimpleNamespace(open_network=open_network)
-    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.networks", module)
+    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.features", module)
     flags = [f"--model={folder}/other.keras", "--target_seeds=4,7", "--novideo"]
     flags += [f"--out={tmp_path}", "--steps=2", "--loss=lpips:vgg.npz", "--classes=2"]
     flags += ["--data=faces"]
@@ -74,7 +74,7 @@ def test_own_seeds_of_a_conditional_model(folder, tmp_path, monkeypatch):
     assert code == 0, err
     assert asked == [("vgg16-lpips:vgg.npz", "faces", 1)]
     assert "distance [pixels]" in out and "seed0007" in out
-    model = export.load(folder / "other.keras")
+    model = models.load(folder / "other.keras")
     own = dict(sampling.draw(model, [4, 7], classes=[2]))
     target = np.asarray(Image.open(tmp_path / "seed0007-target.png"))
     np.testing.assert_array_equal(target, own[7][..., 0])
@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_said(folder, flags, words):
 def test_a_network_without_a_distance_is_refused(folder, monkeypatch):
     network = types.SimpleNamespace(name="keras:x")
     module = types.SimpleNamespace(open_network=lambda *_, **__: network)
-    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.networks", module)
+    monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.features", module)
     flags = [f"--model={folder}/plain.keras", "--target_seeds=0", "--loss=keras:x"]
     code, _, err = call("project", *flags)
     assert code == 1 and "--loss=keras:x has no distance between pictures" in err

@@ -233,9 +233,9 @@ def measured(quality, clock, monkeypatch):
         drawn.append(stamp.minute)
         return {"average": real // 2, "live": real[: quality.FLAGS.num]}
 
-    from stylegan_tf.metrics import builtin
+    from stylegan_tf.metrics.features import builtin_own
 
-    monkeypatch.setattr(builtin, "load", Mean)
+    monkeypatch.setattr(builtin_own, "load", Mean)
     monkeypatch.setattr(quality, "dataset", lambda data: Path("stored"))
     monkeypatch.setattr(quality, "reals", lambda stored: [real[:30], real[30:]])
     monkeypatch.setitem(quality.DRAW, "peer", draw)

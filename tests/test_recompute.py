@@ -9,10 +9,11 @@ import tensorflow as tf
 import tiny
 from stylegan_tf_launch import train
 
-from stylegan_tf import config, ops, recompute
-from stylegan_tf.layers import EqualizedConv2D
+from stylegan_tf import config
+from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.layers import EqualizedConv2D
 from stylegan_tf.training import trainer
-from stylegan_tf.training.costs import Due
+from stylegan_tf.training.objectives import Due
 from stylegan_tf.training.step import Step
 
 X = tf.random.stateless_normal([2, 16, 16, 4], [1, 2])

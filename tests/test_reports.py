@@ -13,10 +13,11 @@ from PIL import Image
 
 from stylegan_tf import config as configs
 from stylegan_tf import figures, latents
+from stylegan_tf.config.schedule import phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.schedule import phase_at
-from stylegan_tf.training import reports
+from stylegan_tf.runs import previews, reports, session, tensorboard
+from stylegan_tf.sampling import lineup
 from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import make_networks
 
@@ -140,7 +141,7 @@ def test_clock(seconds, text):
 
 
 def test_studio_draws_the_average_of_this_moment_at_the_final_size(trainer):
-    studio = reports.Studio(trainer)
+    studio = previews.Studio(trainer)
     average = trainer.networks.average
     seeds = list(range(5))
     z = tf.constant(latents.z_of(seeds, 8))
@@ -169,7 +170,7 @@ def test_studio_gives_the_seeds_every_class_in_turn(trainer):
     conditional = SimpleNamespace(
         config=config, networks=SimpleNamespace(average=average)
     )
-    styles = reports.Studio(conditional).styles([7] * 7)
+    styles = previews.Studio(conditional).styles([7] * 7)
     for i in range(7):
         same = [np.allclose(styles[i], styles[j]) for j in range(3)]
         assert same == [j == i % 3 for j in range(3)]
@@ -185,13 +186,13 @@ def test_studio_gives_the_seeds_every_class_in_turn(trainer):
     ],
 )
 def test_a_class_has_a_row_if_all_of_them_fit(classes, seeds, turns):
-    assert reports.cells(classes, columns=3, rows=2) == (seeds, turns)
+    assert lineup.cells(classes, columns=3, rows=2) == (seeds, turns)
 
 
 def test_real_pictures_stand_in_the_row_of_their_class(trainer):
     stored = pipeline.first_images(trainer.data, 8, 24)
     kinds = pipeline.labels(trainer.data).argmax(axis=1)
-    table = reports.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
+    table = previews.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
     assert (table.shape, table.dtype) == ((20, 8, 8, 3), np.uint8)
     white = 0
     for k, row in enumerate(table.reshape(5, 4, 8, 8, 3)):
@@ -204,14 +205,14 @@ def test_real_pictures_stand_in_the_row_of_their_class(trainer):
 
 @pytest.mark.parametrize("classes", [0, 3, 7])
 def test_real_pictures_without_such_rows_keep_their_order(trainer, classes):
-    table = reports.real_cells(trainer.data, 8, classes, columns=4, rows=6)
+    table = previews.real_cells(trainer.data, 8, classes, columns=4, rows=6)
     np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
 
 
 def test_real_pictures_without_labels_keep_their_order(trainer, monkeypatch):
     for labels in (np.zeros((24, 0)), np.ones((24, 5)), np.full((24, 5), 0.2)):
         monkeypatch.setattr(pipeline, "labels", lambda data, found=labels: found)
-        table = reports.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
+        table = previews.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
         np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
 
 
@@ -233,11 +234,11 @@ def test_sheets_of_a_conditional_model_have_a_row_a_class(
     conditional, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(figures, "layout", lambda h, w: (4, 9, 1))
-    sheets = reports.Sheets()
+    sheets = previews.Sheets()
     sheets.start(at(conditional, 0))
     sheets.tick(at(conditional, 48), {})
     reals = np.asarray(Image.open(tmp_path / "reals.png"))
-    table = reports.real_cells(conditional.data, 8, 5, 4, 9)
+    table = previews.real_cells(conditional.data, 8, 5, 4, 9)
     np.testing.assert_array_equal(reals, figures.grid(table, 4))
     fakes = np.asarray(Image.open(sheets.latest))
     z = latents.z_of([0, 1, 2, 3] * 5, 8)
@@ -250,7 +251,7 @@ def test_sheets_of_a_conditional_model_have_a_row_a_class(
 def test_sheets_are_written_every_few_ticks(trainer, tmp_path, monkeypatch):
     columns, rows, factor = 4, 2, 3
     monkeypatch.setattr(figures, "layout", lambda h, w: (columns, rows, factor))
-    sheets = reports.Sheets()
+    sheets = previews.Sheets()
     sheets.start(at(trainer, 0))
     for nimg in (8, 16, 24, 32, 40, 48):
         at(trainer, nimg).state.nimg = nimg * 1000  # names count thousands
@@ -270,7 +271,7 @@ def test_sheets_are_written_every_few_ticks(trainer, tmp_path, monkeypatch):
 
 def test_sheets_of_a_resumed_run_add_to_those_there_are(trainer, tmp_path):
     (tmp_path / "reals.png").write_text("kept")
-    sheets = reports.Sheets()
+    sheets = previews.Sheets()
     sheets.start(trainer)
     assert [p.name for p in tmp_path.iterdir()] == ["reals.png"]
     assert (tmp_path / "reals.png").read_text() == "kept"
@@ -281,7 +282,7 @@ def test_sheets_of_a_resumed_run_add_to_those_there_are(trainer, tmp_path):
 
 
 def run_board(trainer):
-    report = reports.TensorBoard()
+    report = tensorboard.TensorBoard()
     report.start(at(trainer, 0))
     for nimg in (8, 16):
         report.tick(at(trainer, nimg), STATS)
@@ -357,7 +358,7 @@ def test_event_file_has_the_panels(board, trainer):
 def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
     run_board(conditional)
     panels = panels_of(conditional.run_dir)
-    reals = reports.real_cells(conditional.data, 8, 5, 8, 5)
+    reals = previews.real_cells(conditional.data, 8, 5, 8, 5)
     np.testing.assert_array_equal(panels[0, "reals"][::8, ::8], figures.grid(reals, 8))
     cells = {
         tag: (p.shape[0] // 64, p.shape[1] // 64) for (_, tag), p in panels.items()
@@ -370,8 +371,8 @@ def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
 
 
 def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
-    board = reports.TensorBoard()
-    board.studio = reports.Studio(trainer)
+    board = tensorboard.TensorBoard()
+    board.studio = previews.Studio(trainer)
     styles = board.studio.styles(list(range(9)))
     rows, columns = styles[:4], styles[4:]
     table = np.reshape(board._mixed(rows, columns), (5, 6, 4, 8))
@@ -382,8 +383,8 @@ def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
 
 
 def test_truncation_row_goes_from_the_picture_to_its_opposite(trainer):
-    board = reports.TensorBoard()
-    board.studio = reports.Studio(trainer)
+    board = tensorboard.TensorBoard()
+    board.studio = previews.Studio(trainer)
     styles = board.studio.styles(list(range(4)))
     table = np.reshape(board._truncated(styles), (4, 6, 4, 8))
     np.testing.assert_array_equal(table[:, 0], styles)
@@ -425,5 +426,5 @@ def test_no_progress_bar_in_a_file(trainer, monkeypatch):
 
 
 def test_train_shows_all_of_them():
-    kinds = {type(report).__name__ for report in reports.default_reports()}
+    kinds = {type(report).__name__ for report in session.default_reports()}
     assert kinds == {"Log", "Sheets", "TensorBoard", "Progress"}

@@ -6,8 +6,9 @@ import pytest
 import tiny
 
 from stylegan_tf import config as configs
+from stylegan_tf import files
 from stylegan_tf.errors import UserError
-from stylegan_tf.training import rundir
+from stylegan_tf.runs import rundir
 
 CONFIG = tiny.config({"data": "photos/cats.zip", "preset": "demo"})
 
@@ -133,7 +134,7 @@ def test_nothing_is_refused_when_only_the_length_changes(tmp_path):
 
 def test_files_are_replaced_in_one_step(tmp_path):
     file = tmp_path / "a.json"
-    rundir.write_atomically(file, "1")
-    rundir.write_atomically(file, "2")
+    files.write_atomically(file, "1")
+    files.write_atomically(file, "2")
     assert file.read_text() == "2"
     assert list(tmp_path.iterdir()) == [file]

@@ -6,9 +6,10 @@ import reference
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import export, figures, latents, sampling
+from stylegan_tf import figures, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import renderer
 
 
 def generator(changes=None) -> Generator:
@@ -46,7 +47,7 @@ def test_pictures_are_those_of_the_generator(model):
 @pytest.mark.parametrize("small", [sampling.SMALL, 0])
 @pytest.mark.parametrize("level", [None, 8])
 def test_a_level_that_fades_in_is_blended(level, small, monkeypatch):
-    monkeypatch.setattr(sampling, "SMALL", small)  # 0: one at a time
+    monkeypatch.setattr(renderer, "SMALL", small)  # 0: one at a time
     config = tiny.config({"resolution": 16 if level else 8}).generator
     model = tiny.noisy(Generator(config, level, 0.3))
     ws = model.truncate(model.broadcast(model.mapping(latents.z_of([4, 7], 8))), 0.5)
@@ -161,7 +162,7 @@ def test_centres_are_the_same_beside_others_and_from_a_file(conditional, tmp_pat
         found = sampling.class_centers(conditional, classes)
         np.testing.assert_array_equal(found, centers[classes])
     conditional.save(tmp_path / "a.keras")
-    again = export.load(tmp_path / "a.keras")
+    again = models.load(tmp_path / "a.keras")
     np.testing.assert_array_equal(sampling.class_centers(again), centers)
 
 

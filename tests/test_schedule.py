@@ -14,10 +14,9 @@ import sys
 import golden
 import pytest
 
-from stylegan_tf import presets
-from stylegan_tf.config import ScheduleConfig, TrainConfig, update
+from stylegan_tf.config import ScheduleConfig, TrainConfig, presets, update
+from stylegan_tf.config.schedule import learned_at, phase_at, rows, table
 from stylegan_tf.errors import UserError
-from stylegan_tf.schedule import learned_at, phase_at, rows, table
 
 TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
 SHORT = ScheduleConfig(
@@ -261,7 +260,7 @@ def test_a_batch_smaller_than_the_devices_is_refused():
 
 def test_needs_no_tensorflow():
     code = (
-        "import sys, stylegan_tf.schedule, stylegan_tf.presets;"
+        "import sys, stylegan_tf.config.schedule, stylegan_tf.config.presets;"
         "assert 'tensorflow' not in sys.modules and 'numpy' not in sys.modules"
     )
     lazily = os.environ | {"STYLEGAN_TF_LAZY": "1"}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from stylegan_tf.metrics import separability
-from stylegan_tf.metrics.separability import conditional_entropy, logits_of
+from stylegan_tf.metrics.scores import separability
+from stylegan_tf.metrics.scores.separability import conditional_entropy, logits_of
 
 
 def test_bits_are_scikit_learns():

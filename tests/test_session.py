@@ -6,14 +6,15 @@ import pytest
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf.config import flat
+from stylegan_tf import devices
+from stylegan_tf.config import flat, presets
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.training import devices, rundir, session
-from stylegan_tf.training.session import Request
+from stylegan_tf.runs import rundir, session, settings
+from stylegan_tf.runs.settings import Request
 from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
 
@@ -23,7 +24,7 @@ TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
 def settle(pictures, changes=None, **request):
     changes = {"data": str(pictures)} | (changes or {})
     strategy = devices.make_strategy("one")
-    return session.settle(Request(changes=changes, **request), strategy)[0]
+    return settings.settle(Request(changes=changes, **request), strategy)[0]
 
 
 # ---------------------------------------------------------------------------
@@ -33,8 +34,8 @@ def settle(pictures, changes=None, **request):
 def test_pictures_decide_the_size_up_to_the_presets_limit(pictures, monkeypatch):
     assert settle(pictures).generator.resolution == 16
     assert settle(pictures, preset="paper256").generator.resolution == 16
-    low = SimpleNamespace(**vars(session.presets.PRESETS["demo"]) | {"max_auto": 8})
-    monkeypatch.setitem(session.presets.PRESETS, "demo", low)
+    low = SimpleNamespace(**vars(presets.PRESETS["demo"]) | {"max_auto": 8})
+    monkeypatch.setitem(presets.PRESETS, "demo", low)
     assert settle(pictures).generator.resolution == 8
 
 
@@ -51,7 +52,7 @@ def test_what_is_given_wins_over_the_preset(pictures):
 def test_batches_are_those_of_the_devices(pictures):
     strategy = devices.make_strategy("mirrored")
     request = Request("paper256", {"data": str(pictures)})
-    config, _ = session.settle(request, strategy)
+    config, _ = settings.settle(request, strategy)
     assert config.schedule.batch == 8 and config.schedule.batch_at[8] == 256
 
 
@@ -183,7 +184,7 @@ def test_a_run_from_a_model_is_found_though_the_model_went_on(pictures, tmp_path
     def opened(resume="auto", **changes):
         changes |= {"data": str(pictures), "init": str(old)}
         request = Request(changes=changes, out=str(tmp_path / "runs"), resume=resume)
-        config, _ = session.settle(request, strategy)
+        config, _ = settings.settle(request, strategy)
         return session._open_run(request, config, strategy)
 
     first = opened()
@@ -215,11 +216,11 @@ def test_a_named_run_keeps_its_settings_but_for_what_is_given(pictures, tmp_path
         changes={"schedule.total_kimg": 9.0, "snapshot_ticks": 2}, resume=str(run.path)
     )
     strategy = devices.make_strategy("one")
-    config, data = session.settle(request, strategy)
+    config, data = settings.settle(request, strategy)
     assert data == pictures
     opened = session._open_run(request, config, strategy)
     assert opened == run
-    continued = flat(session._continued(opened.config, config))
+    continued = flat(rundir._continued(opened.config, config))
     differing = {k for k, v in flat(saved).items() if continued[k] != v}
     assert differing == {"schedule.total_kimg", "snapshot_ticks"}
 
@@ -246,13 +247,13 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
 
     def finish(trainer):
         ends.append(trainer.state.nimg)
-        (trainer.run_dir / session.SHEET).touch()
+        (trainer.run_dir / rundir.SHEET).touch()
 
     monkeypatch.setattr(session, "_finish", finish)
     monkeypatch.setattr(session, "default_reports", list)
     changes = TINY | {"data": str(pictures)}
     request = Request(changes=changes, resolution="8", out=str(tmp_path))
-    config, _ = session.settle(request, devices.make_strategy("one"))
+    config, _ = settings.settle(request, devices.make_strategy("one"))
     run = rundir.create(tmp_path, config, [])
     state = State(make_networks(config), run.path)
     state.nimg = 48
@@ -273,15 +274,15 @@ def test_a_stylegan2_run_keeps_the_form_that_was_faster_at_its_start(
     changes = {"generator.architecture": "revised", "data": str(pictures)}
     request = Request(changes=changes, out=str(tmp_path))
     strategy = devices.make_strategy("one")
-    config, _ = session.settle(request, strategy)
+    config, _ = settings.settle(request, strategy)
     assert config.generator.modulation == "auto"
     for resume in ("never", "auto"):
         run = session._choose_run(Request(resume=resume, **vars_of(request)), config, 1)
         assert run.config.generator.modulation == "kernels"
-    kept = session._continued(run.config, config)
+    kept = rundir._continued(run.config, config)
     assert kept.generator.modulation == "kernels"
     changes |= {"deterministic": True}
-    config, _ = session.settle(Request(changes=changes), strategy)
+    config, _ = settings.settle(Request(changes=changes), strategy)
     assert session._timed(config, 1).generator.modulation == "maps"
 
 

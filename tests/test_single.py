@@ -9,10 +9,11 @@ import tiny
 from golden import load
 from test_networks import GENERATORS, VARIANTS, generator, labels, nchw, nhwc, pairs
 
-from stylegan_tf import ops, sampling
-from stylegan_tf.networks import single
+from stylegan_tf import sampling
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.networks.short import Doubling, Winograd
+from stylegan_tf.sampling import fast_cpu, renderer
+from stylegan_tf.sampling.fast_cpu import Doubling, Winograd
 
 RNG = np.random.default_rng(3)
 
@@ -47,7 +48,7 @@ def test_doubling_is_the_convolution_of_doubled_pixels(shape):
 
 def drawn(synthesis, ws, noise="const", maps=()) -> np.ndarray:
     """Pictures one by one, [N, C, H, W]."""
-    draw = tf.function(single.Single(synthesis, synthesis.config.resolution, noise))
+    draw = tf.function(fast_cpu.Single(synthesis, synthesis.config.resolution, noise))
     rows = [[m[i : i + 1] if len(m) > 1 else m for m in maps] for i in range(len(ws))]
     pictures = [draw(ws[i : i + 1], own) for i, own in enumerate(rows)]
     return nchw(np.concatenate(pictures))
@@ -56,7 +57,7 @@ def drawn(synthesis, ws, noise="const", maps=()) -> np.ndarray:
 @pytest.mark.parametrize("case, name", pairs(GENERATORS, "out/images/"))
 def test_official_images(case, name):
     golden, g = load(case), generator(case)
-    if not single.suits(g.config):
+    if not fast_cpu.suits(g.config):
         pytest.skip("a rung of the ladder that Single does not draw")
     how = dict(VARIANTS.get(name, {}))
     noise, maps = how.pop("noise", "const"), []
@@ -87,7 +88,7 @@ def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
     model = small(start_shape=start, channels=4)
     assert sampling.batch_of(model) == sampling.BATCH
     expected = pictures(model, range(11), noise=noise)
-    monkeypatch.setattr(sampling, "SMALL", 0)
+    monkeypatch.setattr(renderer, "SMALL", 0)
     assert sampling.batch_of(model) == 1
     found = pictures(model, range(11), noise=noise)
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
@@ -97,7 +98,7 @@ def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
 def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
     """To the bit: the explorer gives them, `generate` does not."""
     model = small()
-    monkeypatch.setattr(sampling, "SMALL", 0)
+    monkeypatch.setattr(renderer, "SMALL", 0)
     render, ws = sampling.Renderer(model), sampling.styles(model, [1, 2])
     maps = sampling.stored_noise(model)
     np.testing.assert_array_equal(render(ws, maps), render(ws))
@@ -120,8 +121,8 @@ def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
 def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
     model = small(**change)
     expected = pictures(model, [4, 5])
-    assert not single.suits(model.config)
-    monkeypatch.setattr(sampling, "SMALL", 0)
+    assert not fast_cpu.suits(model.config)
+    monkeypatch.setattr(renderer, "SMALL", 0)
     np.testing.assert_allclose(pictures(model, [4, 5]).astype(int), expected, atol=1)
 
 

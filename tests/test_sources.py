@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_tf.data import labels, pictures, sources
+from stylegan_tf.data import pictures, sources
 from stylegan_tf.data.pictures import BadPicture
+from stylegan_tf.data.sources import labels
 from stylegan_tf.errors import UserError
 
 GOLDENS = Path(__file__).parent / "goldens" / "tfrecords"
@@ -146,9 +147,8 @@ def test_damage_inside_a_zip_costs_one_picture(tmp_path):
 
 
 def test_opening_and_converting_needs_no_tensorflow():
-    code = (
-        "import sys; from stylegan_tf.data import convert, stored, workers, manifest;"
-    )
+    code = "import sys; from stylegan_tf.data import convert, workers, manifest;"
+    code += "from stylegan_tf.data.sources import tfds;"
     code += "sys.exit('tensorflow' in sys.modules)"
     environment = os.environ | {"STYLEGAN_TF_LAZY": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)

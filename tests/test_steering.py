@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import directions, figures, latents, sampling, steering
+from stylegan_tf import figures, latents, sampling
 from stylegan_tf.errors import UserError
+from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import steering
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +81,26 @@ def test_styles_of_a_file_bring_their_noise(model, tmp_path):
 
 
 def test_mixes_and_edits_are_read():
-    assert steering.parse_mix("639@0-1,3", 4) == steering.Mix(639, (0, 1, 3))
-    assert steering.parse_mix("7@fine", 4) == steering.Mix(7, (3,))
-    assert steering.parse_edit("pca0:-2.5", 4) == steering.Edit("pca0", -2.5)
-    edit = steering.parse_edit("a:b:1@2-", 4)
-    assert edit == steering.Edit("a:b", 1.0, (2, 3))
-    assert steering.parse_edit("a@b:1@3", 4) == steering.Edit("a@b", 1.0, (3,))
+    assert latents.parse_mix("639@0-1,3", 4) == latents.Mix(639, (0, 1, 3))
+    assert latents.parse_mix("7@fine", 4) == latents.Mix(7, (3,))
+    assert latents.parse_edit("pca0:-2.5", 4) == latents.Edit("pca0", -2.5)
+    edit = latents.parse_edit("a:b:1@2-", 4)
+    assert edit == latents.Edit("a:b", 1.0, (2, 3))
+    assert latents.parse_edit("a@b:1@3", 4) == latents.Edit("a@b", 1.0, (3,))
     for text in ("639", "@0", "1,2@0", "x@0"):
         with pytest.raises(UserError, match="SEED@LAYERS|neither a number"):
-            steering.parse_mix(text, 4)
+            latents.parse_mix(text, 4)
     for text in ("pca0", "pca0:", ":1", "pca0:much", "pca0:nan", "pca0:1e39"):
         with pytest.raises(UserError, match="is not DIRECTION:AMOUNT"):
-            steering.parse_edit(text, 4)
+            latents.parse_edit(text, 4)
     with pytest.raises(UserError, match="4 is above 3"):
-        steering.parse_edit("pca0:1@4", 4)
+        latents.parse_edit("pca0:1@4", 4)
 
 
 def test_edits_move_the_layers_named_and_nothing_else(model):
     ws = sampling.styles(model, [1, 2], 0.7)
     none = np.zeros(0, int)
-    edit = steering.Edit("pca1", 1.5, (0, 3))
+    edit = latents.Edit("pca1", 1.5, (0, 3))
     found = steering.Steering(model, edits=[edit])(ws, none)
     np.testing.assert_array_equal(found[:, 1:3], ws[:, 1:3])
     w = sampling.sample_w(model)
@@ -106,9 +108,9 @@ def test_edits_move_the_layers_named_and_nothing_else(model):
     step = (found - ws)[:, [0, 3]].reshape(4, 8)
     np.testing.assert_allclose(np.abs(step @ axes[1]), 1.5 * (w @ axes[1]).std(), 1e-4)
     np.testing.assert_allclose(step @ axes[0], 0, atol=1e-5)
-    zero = steering.Steering(model, edits=[steering.Edit("pca1", 0.0)])(ws, none)
+    zero = steering.Steering(model, edits=[latents.Edit("pca1", 0.0)])(ws, none)
     np.testing.assert_array_equal(zero, ws)
-    back = steering.Steering(model, edits=[edit, steering.Edit("pca1", -1.5, (0, 3))])
+    back = steering.Steering(model, edits=[edit, latents.Edit("pca1", -1.5, (0, 3))])
     np.testing.assert_allclose(back(ws, none), ws, atol=1e-6)
 
 
@@ -135,19 +137,19 @@ def test_directions_come_from_a_file_or_the_model(model):
 
 def test_mixing_is_that_of_the_truncated_styles(model):
     a, b = (sampling.styles(model, [s], 0.6) for s in (3, 5))
-    mix = steering.Steering(model, [steering.Mix(5, (1, 2))], psi=0.6)
+    mix = steering.Steering(model, [latents.Mix(5, (1, 2))], psi=0.6)
     found = mix(np.repeat(a, 3, axis=0), np.zeros(0, int))
     for row in found:
         np.testing.assert_array_equal(row[[1, 2]], b[0, [1, 2]])
         np.testing.assert_array_equal(row[[0, 3]], a[0, [0, 3]])
     by_model = model.mix(tf.constant(a), tf.constant(b), 2)  # the training's own
-    mix = steering.Steering(model, [steering.Mix(5, (2, 3))], psi=0.6)
+    mix = steering.Steering(model, [latents.Mix(5, (2, 3))], psi=0.6)
     np.testing.assert_array_equal(mix(a, np.zeros(0, int)), by_model)
 
 
 def test_what_is_mixed_in_has_the_class_of_the_picture(conditional):
     how = {"psi": 0.6, "psi_center": "class"}
-    mix = steering.Steering(conditional, [steering.Mix(5, (0,))], **how)
+    mix = steering.Steering(conditional, [latents.Mix(5, (0,))], **how)
     drawn = sampling.styles(conditional, [1, 2, 3], steer=mix, **how)
     for k in range(3):
         other = sampling.styles(conditional, [5], classes=[k], **how)[0]

@@ -12,17 +12,16 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import losses
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
-from stylegan_tf.training import passes
-from stylegan_tf.training.costs import Due
-from stylegan_tf.training.draws import Draws
+from stylegan_tf.training import losses, passes
+from stylegan_tf.training.objectives import Due
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.passes import Networks
+from stylegan_tf.training.randomness import Draws
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.trainer import make_networks
 

@@ -7,11 +7,12 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf.augment import ada, diffaugment
-from stylegan_tf.augment.luck import LUCK, draw
+from stylegan_tf.augment.randomness import LUCK, draw
 from stylegan_tf.config import run
 from stylegan_tf.training import passes
-from stylegan_tf.training.costs import Due
-from stylegan_tf.training.draws import Draws, part_of
+from stylegan_tf.training.objectives import Due
+from stylegan_tf.training.randomness import Draws
+from stylegan_tf.training.rounds import part_of
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.trainer import Trainer, make_networks
 

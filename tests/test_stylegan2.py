@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 from test_step import check_changes
 
-from stylegan_tf import losses, ops
 from stylegan_tf.config import GeneratorConfig, ScheduleConfig, TrainConfig, update
 from stylegan_tf.config.networks import MODULATIONS
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
-from stylegan_tf.training.costs import Due
-from stylegan_tf.training.draws import Draws
+from stylegan_tf.training import losses
+from stylegan_tf.training.objectives import Due
+from stylegan_tf.training.randomness import Draws
 from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import make_networks
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_tf.data import demo, pictures, targets
+from stylegan_tf.data import demo, pictures
 from stylegan_tf.errors import UserError
+from stylegan_tf.projector import targets
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 import torch_files as writer
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.official import torch_files
+from stylegan_tf.formats import torch_files
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

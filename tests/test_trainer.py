@@ -13,11 +13,11 @@ import pytest
 import tensorflow as tf
 import tiny
 
+from stylegan_tf import devices
 from stylegan_tf.data import pipeline
-from stylegan_tf.training import devices
+from stylegan_tf.runs.reports import Report
 from stylegan_tf.training import trainer as trainer_module
-from stylegan_tf.training.costs import Due
-from stylegan_tf.training.reports import Report
+from stylegan_tf.training.objectives import Due
 from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import Trainer, _Tick, make_networks
 

@@ -5,10 +5,11 @@ import pytest
 import tiny
 
 from stylegan_tf import config as configs
+from stylegan_tf import models
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.training import transfer
+from stylegan_tf.runs import transfer
 from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
@@ -112,7 +113,7 @@ def test_a_generator_alone_becomes_generator_and_average(old, tmp_path):
 
 def test_networks_of_a_run_know_how_far_it_has_grown(tmp_path):
     save_run(tmp_path / "run", nimg=24)
-    generator, _, average = transfer.load_networks(tmp_path / "run")
+    generator, _, average = models.load_networks(tmp_path / "run")
     assert (generator.level, generator.alpha) == (average.level, average.alpha)
     assert (average.level, average.alpha) == (8, 0.5)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_tf import figures, video
+from stylegan_tf import figures
 from stylegan_tf.errors import UserError
+from stylegan_tf.figures import video
 
 
 def frame(i: int, h=16, w=24, c=3) -> np.ndarray:

@@ -9,8 +9,8 @@ draw augmented pictures (section 2).
 
 import tensorflow as tf
 
-from stylegan_tf.augment import color, geometry, matrices, wavelets
-from stylegan_tf.augment.luck import gated, normal, power_of_two
+from stylegan_tf.augment import transforms, wavelets
+from stylegan_tf.augment.randomness import gated, normal, power_of_two
 from stylegan_tf.errors import UserError
 
 # In the order in which they are applied; names of the paper's section 3.
@@ -36,7 +36,7 @@ def ada(images: tf.Tensor, luck: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor
 
     Args:
         images: float [N, H, W, C] in [-1, 1], H, W and C static.
-        luck: float32 [N, LUCK] from `luck.draw`, a row an example.
+        luck: float32 [N, LUCK] from `randomness.draw`, a row an example.
         p: float or scalar tensor, probability of each transform; 1 and more = always.
         groups: a name of `GROUPS`.
 
@@ -67,14 +67,14 @@ def _only(touched, new, old) -> tf.Tensor:
 
 
 def _geometry(x, luck, p, groups):
-    inverse = geometry.inverse_matrix(luck, p, *x.shape[1:3], groups)
-    return _only(matrices.changed(inverse), geometry.resample(x, inverse), x)
+    inverse = transforms.inverse_matrix(luck, p, *x.shape[1:3], groups)
+    return _only(transforms.changed(inverse), transforms.resample(x, inverse), x)
 
 
 def _color(x, luck, p):
-    x, *alpha = color.split_alpha(x)
-    matrix = color.color_matrix(luck, p, x.shape[-1])
-    x = _only(matrices.changed(matrix), color.recolor(x, matrix), x)
+    x, *alpha = transforms.split_alpha(x)
+    matrix = transforms.color_matrix(luck, p, x.shape[-1])
+    x = _only(transforms.changed(matrix), transforms.recolor(x, matrix), x)
     return tf.concat([x, *alpha], axis=-1)
 
 

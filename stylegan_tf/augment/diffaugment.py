@@ -7,8 +7,8 @@ discriminator, and the generator's gradient passes through the treatment.
 
 import tensorflow as tf
 
-from stylegan_tf.augment.color import split_alpha
-from stylegan_tf.augment.luck import between, choice, columns
+from stylegan_tf.augment.randomness import between, choice, columns
+from stylegan_tf.augment.transforms import split_alpha
 from stylegan_tf.errors import UserError
 
 BRIGHTNESS = 0.5  # at most, up and down; pictures span [-1, 1]
@@ -27,7 +27,7 @@ def diffaugment(
 
     Args:
         images: float [N, H, W, C] in [-1, 1], H, W and C static.
-        luck: float32 [N, LUCK] from `luck.draw`, a row an example.
+        luck: float32 [N, LUCK] from `randomness.draw`, a row an example.
         policy: names of `POLICIES`, applied in this order.
 
     Returns:

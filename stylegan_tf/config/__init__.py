@@ -3,7 +3,7 @@
 `GeneratorConfig` and `DiscriminatorConfig` describe the networks, `LossConfig`,
 `ScheduleConfig`, `AugmentConfig` and `TrainConfig` a run. All of them travel through
 JSON, so that `config.json` in a run directory rebuilds everything. The recipes made of
-them are in `presets.py`.
+them are in `config/presets.py`.
 """
 
 from stylegan_tf.config.fields import flat, from_dict, load, save, to_dict, update

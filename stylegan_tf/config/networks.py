@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
-from stylegan_tf.config.checks import check_choice, check_power, check_range
-from stylegan_tf.config.sizes import levels, picture_shape
+from stylegan_tf.config.sizes import (
+    check_choice,
+    check_power,
+    check_range,
+    levels,
+    picture_shape,
+)
 from stylegan_tf.errors import UserError
 
 NOISE_POSITIONS = ("before_bias", "after_adain")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from stylegan_tf.config.checks import check_choice, check_power, check_range
 from stylegan_tf.config.networks import GROWING, DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config.sizes import check_choice, check_power, check_range
 from stylegan_tf.errors import UserError
 
 GENERATOR_LOSSES = ("logistic_nonsaturating", "logistic_saturating", "wasserstein")

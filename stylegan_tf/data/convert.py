@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from stylegan_tf import config
-from stylegan_tf.data import pictures, tfrecords
+from stylegan_tf.data import pictures
 from stylegan_tf.data.pictures import BadPicture, Header
-from stylegan_tf.data.sources import Source
+from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
+from stylegan_tf.formats import tfrecords
 
 RAW_UP_TO = 32  # levels so small that a PNG saves little and costs time at every read
 PNG_GAIN = 1.5  # above it, PNG where raw pixels are that many times larger

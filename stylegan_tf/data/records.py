@@ -31,19 +31,21 @@ from types import ModuleType
 import numpy as np
 from tqdm import tqdm
 
+from stylegan_tf.data import convert, manifest, official_layout, shards, sources
+from stylegan_tf.data.convert import Chunk, Layout, Skipped
+from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.sources import official
+from stylegan_tf.data.sources.base import Source
+from stylegan_tf.data.workers import cores, ready, run_tasks
+from stylegan_tf.errors import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows: two conversions to one place are the user's affair
     fcntl = None
 
-from stylegan_tf.data import convert, manifest, official, shards, sources, stored
-from stylegan_tf.data.convert import Chunk, Layout, Skipped
-from stylegan_tf.data.manifest import Manifest
-from stylegan_tf.data.sources import Source
-from stylegan_tf.data.workers import cores, ready, run_tasks
-from stylegan_tf.errors import UserError
 
-LAYOUTS = {"records": shards, "official": official}
+LAYOUTS = {"records": shards, "official": official_layout}
 ORDER_SEED = 123
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
@@ -175,8 +177,8 @@ def load(dest: str | os.PathLike) -> Manifest:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    if stored.is_official(Path(dest)):
-        return official.load(Path(dest))
+    if official.is_official(Path(dest)):
+        return official_layout.load(Path(dest))
     return Manifest.load(dest)
 
 
@@ -187,8 +189,8 @@ def check(dest: str | os.PathLike) -> list[str]:
         A sentence for each problem: files missing or changed, records that cannot be
         decoded, wrong sizes, counts or labels. Empty if all is well.
     """
-    if stored.is_official(Path(dest)):
-        return official.check(Path(dest))
+    if official.is_official(Path(dest)):
+        return official_layout.check(Path(dest))
     from stylegan_tf.data import verify  # it needs TensorFlow from the start
 
     return verify.check(dest)
@@ -234,7 +236,7 @@ def _finished(dest: Path, plan: str) -> Manifest | None:
     """
     if not dest.exists() or (dest.is_dir() and not any(dest.iterdir())):
         return None
-    if not (dest / manifest.FILE).exists() and not stored.is_official(dest):
+    if not (dest / manifest.FILE).exists() and not official.is_official(dest):
         raise UserError(f"{dest} exists and is no data set; give another --dest.")
     found = load(dest)
     if found.plan == plan:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.data import convert, tfrecords
+from stylegan_tf.data import convert
 from stylegan_tf.data.convert import Chunk, Converted, Layout
 from stylegan_tf.data.manifest import Level, Manifest
-from stylegan_tf.data.sources import Source
-from stylegan_tf.data.tfrecords import entry
+from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
+from stylegan_tf.formats import tfrecords
+from stylegan_tf.formats.tfrecords import entry
 
 _RECEIPT = "shard-{:05d}.json"
 

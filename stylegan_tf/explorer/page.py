@@ -13,13 +13,11 @@ from pathlib import Path
 
 from nicegui import background_tasks, run, ui
 
-from stylegan_tf.explorer import look
-from stylegan_tf.explorer.commands import command, file_name
-from stylegan_tf.explorer.engine import Engine, png
+from stylegan_tf.explorer import style
+from stylegan_tf.explorer.engine import Engine, command, file_name, png
 from stylegan_tf.explorer.latest import Latest
-from stylegan_tf.explorer.panel import Panel
+from stylegan_tf.explorer.panel import Gallery, Panel
 from stylegan_tf.explorer.state import State
-from stylegan_tf.explorer.widgets import Gallery
 
 PIXELS = 256  # smaller pictures are enlarged pixel by pixel
 MOVES = 0.04  # seconds between two moves of a hand that are looked at
@@ -43,8 +41,8 @@ class Page:
         self._client = ui.context.client
         self._hold: tuple[State, float, float] | None = None  # where a drag began
         self._latest = Latest(self._draw, background_tasks.create)
-        ui.colors(**look.COLORS)
-        ui.add_css(look.CSS)
+        ui.colors(**style.COLORS)
+        ui.add_css(style.CSS)
         self._build()
         self.change(self.state)
 
@@ -74,10 +72,10 @@ class Page:
         self._image = ui.element("img").classes(f"picture {self._pixels}")
         self._image.props('alt="the picture" tabindex=0 draggable=false')
         self._image.style(f"--aspect: {aspect:.6f}").mark("picture")
-        how = {"js_handler": look.DRAG}
+        how = {"js_handler": style.DRAG}
         self._image.on("pointerdown", self._grab, **how)
         self._image.on("pointermove", self._move, throttle=MOVES, **how)
-        self._image.on("keydown", self._arrow, js_handler=look.ARROWS)
+        self._image.on("keydown", self._arrow, js_handler=style.ARROWS)
 
     def _tools(self) -> None:
         with ui.element("div").classes("tools"):
@@ -163,7 +161,7 @@ class Page:
         """Copies the command line that draws the picture."""
         state, _ = await self._exact()
         line = command(self.engine, state).line
-        ui.run_javascript(look.COPY % json.dumps(line))
+        ui.run_javascript(style.COPY % json.dumps(line))
         ui.notify("Command copied", position="bottom", timeout=1500)
 
     # -----------------------------------------------------------------------

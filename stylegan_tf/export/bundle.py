@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stylegan_tf import sampling
+from stylegan_tf import models, sampling
 from stylegan_tf.errors import UserError
-from stylegan_tf.export import card, litert, loading, measure, onnx, savedmodel
-from stylegan_tf.export import origin as origins
+from stylegan_tf.export import card, litert, onnx, savedmodel, verify
+from stylegan_tf.export import provenance as origins
 from stylegan_tf.export.card import File
-from stylegan_tf.export.loading import KERAS_FILE, SAVED_MODEL
 from stylegan_tf.export.program import Program, plain_copy
-from stylegan_tf.export.quiet import quiet
+from stylegan_tf.models import KERAS_FILE, SAVED_MODEL
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.quiet import quiet
 
 FORMATS = ("savedmodel", "onnx", "litert", "keras")
 
@@ -37,8 +37,8 @@ def save(
         generator: any; a float32 copy is written.
         folder: created if need be.
         resolution: level to draw at; None = the highest that the model has learned.
-        origin: `origin.Origin` for the card; None = the run around the folder, if there
-            is one.
+        origin: `provenance.Origin` for the card; None = the run around the folder,
+            if there is one.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def export(
             is missing, or a file turned out not to draw what the model draws.
     """
     check(request)
-    model = loading.load(path)
+    model = models.load(path)
     origin = origins.of_model(path)
     job = _Job(model, request)
     out, files = Path(out).expanduser(), []
@@ -187,7 +187,7 @@ class _Job:
         self.program = Program(model, request.resolution, request.noise)
         level = self.program.resolution
         self.model = leveled(model, level)
-        self.reference = measure.Reference(model, level, request.noise)
+        self.reference = verify.Reference(model, level, request.noise)
 
     def tasks(self) -> list[tuple[str, Callable[[Path], File]]]:
         """Name and function of each file."""
@@ -229,16 +229,16 @@ class _Job:
 
     def _keras(self, path: Path) -> File:
         self.model.save(path)
-        again = loading.load(path)
+        again = models.load(path)
         same = zip(again.weights, self.model.weights, strict=True)
         if not all(np.array_equal(a.numpy(), b.numpy()) for a, b in same):
             raise UserError(f"{path.name} did not come back as it was saved.")
         return File(path.name, "keras", size(path), max_error=0.0, mean_error=0.0)
 
-    def _measured(self, file: File, run: dict[str, measure.Run]) -> File:
+    def _measured(self, file: File, run: dict[str, verify.Run]) -> File:
         """With the errors, and the times where it draws pictures from z."""
-        errors = measure.compare(self.reference, run, file.batch)
-        measure.judge(file.name, errors, file.precision)
+        errors = verify.compare(self.reference, run, file.batch)
+        verify.judge(file.name, errors, file.precision)
         mapping = file.part == "map"
         file = replace(
             file,
@@ -248,10 +248,10 @@ class _Job:
         if "generate" not in run:
             return file
         height, width, _ = self.program.picture_shape
-        n = file.batch or measure.timed_batch(height * width)
+        n = file.batch or verify.timed_batch(height * width)
         inputs = self.reference.inputs(n)
-        psi = np.float32(measure.PSIS[0])
-        ours, theirs = measure.paired(
+        psi = np.float32(verify.PSIS[0])
+        ours, theirs = verify.paired(
             lambda: run["generate"](**inputs, psi=psi),
             lambda: self.reference.draw(**inputs),
         )

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction, PolymorphicFunction
 
-from stylegan_tf import ops, sampling
+from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 
 NOISES = ("const", "none", "random")

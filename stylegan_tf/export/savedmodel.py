@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import ops
 from stylegan_tf.export.program import PSI, Program, normal, variables_of
+from stylegan_tf.networks import ops
 
 SERVING = "generate"  # what `serving_default` is
 

@@ -28,9 +28,9 @@ from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import save_arrays
 from stylegan_tf.metrics import results
-from stylegan_tf.metrics.distribution import Moments
-from stylegan_tf.metrics.networks import lacks
+from stylegan_tf.metrics.features import lacks
 from stylegan_tf.metrics.pictures import Fakes, Labels, Reals, Steps, batch_for
+from stylegan_tf.metrics.scores.distribution import Moments
 from stylegan_tf.metrics.suite import Request
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import latents, ops
+from stylegan_tf import latents
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import latent
+from stylegan_tf.metrics.scores import path_length
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 
 _T, _LABEL = 2, 3  # streams of random numbers; a seed's noise is stream 1
@@ -208,7 +209,7 @@ class Steps(Drawing):
         twice = lambda x: tf.concat([x, x], axis=0)  # noqa: E731
         z = tf.reshape(rows["z"], [-1, rows["z"].shape[-1]])
         labels = rows.get("labels")
-        images = latent.path_pictures(
+        images = path_length.path_pictures(
             self.model,
             z,
             rows["t"],
@@ -218,9 +219,10 @@ class Steps(Drawing):
             self.level,
         )
         images = self.grown(images)
-        scale = latent.EPSILON**-2
+        scale = path_length.EPSILON**-2
         return {
-            c: latent.compare(images, self.distance, c == "face") * scale for c in crops
+            c: path_length.compare(images, self.distance, c == "face") * scale
+            for c in crops
         }
 
 

@@ -122,7 +122,7 @@ def parse(names: str | Iterable[str], num: int | None = None) -> list[Request]:
 
 
 def _fid(e, num: int, full: bool) -> dict[str, float]:
-    from stylegan_tf.metrics import distribution
+    from stylegan_tf.metrics.scores import distribution
 
     count = e.manifest.count if full else num
     real = e.real_moments(count, mirror=e.mirror and not full)
@@ -145,7 +145,7 @@ def _real_rows(e, column: str, num: int, full: bool, most: int):
 
 
 def _kid(e, num: int, full: bool) -> dict[str, float]:
-    from stylegan_tf.metrics import distribution
+    from stylegan_tf.metrics.scores import distribution
 
     real = _real_rows(e, "features", num, full, MOST_KID)
     mean, deviation = distribution.kernel_distance(real, e.fakes("features", num))
@@ -154,14 +154,14 @@ def _kid(e, num: int, full: bool) -> dict[str, float]:
 
 
 def _inception(e, num: int) -> dict[str, float]:
-    from stylegan_tf.metrics import distribution
+    from stylegan_tf.metrics.scores import distribution
 
     mean, deviation = distribution.inception_score(e.fakes("probabilities", num))
     return {"_mean": mean, "_std": deviation}
 
 
 def _precision(e, num: int, full: bool) -> dict[str, float]:
-    from stylegan_tf.metrics import manifold
+    from stylegan_tf.metrics.scores import manifold
 
     own = e.column("manifold")
     real, fake = _real_rows(e, own, num, full, MOST_PR), e.fakes(own, num)
@@ -172,7 +172,7 @@ def _precision(e, num: int, full: bool) -> dict[str, float]:
 
 def _path_length(space: str, sampling: str, crop: str) -> Callable:
     def compute(e, num: int) -> dict[str, float]:
-        from stylegan_tf.metrics import distribution
+        from stylegan_tf.metrics.scores import distribution
 
         distances = e.steps(space, sampling, crop, num)
         e.counted("steps", len(distances), num)
@@ -182,7 +182,7 @@ def _path_length(space: str, sampling: str, crop: str) -> Callable:
 
 
 def _separability(e, num: int) -> dict[str, float]:
-    from stylegan_tf.metrics.separability import logits_of, separability
+    from stylegan_tf.metrics.scores.separability import logits_of, separability
 
     e.fakes("w", num)
     logits = logits_of(e.factors(num))
@@ -205,7 +205,7 @@ def _disentangled(e, num: int) -> tuple[dict, dict]:
 
 
 def _dci(e, num: int) -> dict[str, float]:
-    from stylegan_tf.metrics.factors import dci
+    from stylegan_tf.metrics.scores.disentanglement import dci
 
     factors, codes = _disentangled(e, num)
     found = {space: dci(rows, factors) for space, rows in codes.items()}
@@ -216,7 +216,7 @@ def _gap(name: str) -> Callable:
     """Of the two scores that are one number for each space."""
 
     def compute(e, num: int) -> dict[str, float]:
-        from stylegan_tf.metrics import factors as scores
+        from stylegan_tf.metrics.scores import disentanglement as scores
 
         factors, codes = _disentangled(e, num)
         return {f"_{s}": getattr(scores, name)(c, factors) for s, c in codes.items()}

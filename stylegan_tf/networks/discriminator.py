@@ -16,19 +16,19 @@ import functools
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops, recompute
+from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
-from stylegan_tf.layers import (
+from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.dcgan import DCGANDiscriminator
+from stylegan_tf.networks.growing import as_config, fully_faded
+from stylegan_tf.networks.layers import (
     PACKAGE,
     EqualizedConv2D,
     EqualizedDense,
     FromRGB,
     MinibatchStddev,
 )
-from stylegan_tf.networks.baselines import DCGANDiscriminator
-from stylegan_tf.networks.mapping import as_config
-from stylegan_tf.networks.synthesis import fully_faded
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

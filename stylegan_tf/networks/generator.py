@@ -10,11 +10,12 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config
-from stylegan_tf.layers import PACKAGE, ZEROS
-from stylegan_tf.networks.baselines import DCGANSynthesis
-from stylegan_tf.networks.mapping import Mapping, as_config
+from stylegan_tf.networks.dcgan import DCGANSynthesis
+from stylegan_tf.networks.growing import as_config, blend
+from stylegan_tf.networks.layers import PACKAGE, ZEROS
+from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
-from stylegan_tf.networks.synthesis import Synthesis, blend
+from stylegan_tf.networks.synthesis import Synthesis
 
 
 def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:

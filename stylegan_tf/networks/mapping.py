@@ -7,8 +7,10 @@ embedded by a plain matrix and concatenated to z before the common normalisation
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops
-from stylegan_tf.layers import PACKAGE, EqualizedDense
+from stylegan_tf import config
+from stylegan_tf.networks import ops
+from stylegan_tf.networks.growing import as_config
+from stylegan_tf.networks.layers import PACKAGE, EqualizedDense
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -72,8 +74,3 @@ class Mapping(keras.layers.Layer):
 
     def get_config(self):
         return {"config": config.to_dict(self.config)}
-
-
-def as_config(value, cls=config.GeneratorConfig):
-    """A config, from itself or from the plain dict that Keras keeps."""
-    return value if isinstance(value, cls) else config.from_dict(cls, value)

@@ -16,24 +16,25 @@ import functools
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config, ops, recompute
+from stylegan_tf import config
 from stylegan_tf.config import levels
-from stylegan_tf.layers import (
+from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.growing import (
+    ResolutionBlock,
+    add_noise_weights,
+    as_config,
+    blend,
+    fully_faded,
+    noise_maps,
+    run_block,
+)
+from stylegan_tf.networks.layers import (
     PACKAGE,
     Bias,
     EqualizedConv2D,
     EqualizedDense,
     LearnedConstant,
     ScaledNoise,
-)
-from stylegan_tf.networks.mapping import as_config
-from stylegan_tf.networks.synthesis import (
-    ResolutionBlock,
-    add_noise_weights,
-    blend,
-    fully_faded,
-    noise_maps,
-    run_block,
 )
 
 

@@ -12,7 +12,7 @@ what was not given has the function's default. The functions differ by release:
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
 from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
-from stylegan_tf.official.pickles import NetworkState
+from stylegan_tf.official.tf_pickles import NetworkState
 
 # Official argument -> our field.
 GENERATOR = {

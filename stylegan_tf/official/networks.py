@@ -18,14 +18,14 @@ from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.official import pickles, writing
+from stylegan_tf.official import tf_pickles, writing
 from stylegan_tf.official.arguments import (
     discriminator_config,
     generator_config,
     official_arguments,
 )
 from stylegan_tf.official.names import Slot, name_map
-from stylegan_tf.official.pickles import NetworkState
+from stylegan_tf.official.tf_pickles import NetworkState
 
 LODS = {"lod", "G_synthesis/lod"}  # how far the official network had grown
 
@@ -97,7 +97,7 @@ def load_networks(
 def load(path: Path | str) -> Loaded:
     """As `load_networks`, with a report of every variable."""
     networks, reports = {}, []
-    for name, state in pickles.read(path).items():
+    for name, state in tf_pickles.read(path).items():
         networks[name] = None
         if state is not None:
             with _errors_of(path):
@@ -112,7 +112,7 @@ def load_generator(path: Path | str) -> Generator:
     Raises:
         UserError: as `load_networks`, or the file has no generator.
     """
-    name, state = _generator_state(path, pickles.read(path))
+    name, state = _generator_state(path, tf_pickles.read(path))
     with _errors_of(path):
         return from_state(name, state)[0]
 
@@ -125,7 +125,7 @@ def configs_of(
     Raises:
         UserError: as `load_generator`.
     """
-    states = pickles.read(path)
+    states = tf_pickles.read(path)
     name, state = _generator_state(path, states)
     with _errors_of(path):
         generator = describe(name, state)[0]
@@ -139,7 +139,7 @@ def growth(path: Path | str) -> tuple[int | None, float]:
     Raises:
         UserError: as `load_generator`.
     """
-    name, state = _generator_state(path, pickles.read(path))
+    name, state = _generator_state(path, tf_pickles.read(path))
     with _errors_of(path):
         c, arrays = describe(name, state)
         return _growth(c, _lod(c, arrays))

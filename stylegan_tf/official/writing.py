@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.official.machine import (
+from stylegan_tf.formats.safe_pickle import (
     DTYPES,
     MAX_STEPS,
     Allowance,
@@ -22,7 +22,7 @@ from stylegan_tf.official.machine import (
     need,
     shown,
 )
-from stylegan_tf.official.pickles import (
+from stylegan_tf.official.tf_pickles import (
     CLASSES,
     KEYS,
     STATE,

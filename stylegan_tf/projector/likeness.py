@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import ops
+from stylegan_tf.networks import ops
 
 SMALLEST = 8  # side at which the pyramid of a picture ends
 LARGEST = 256  # pictures are shrunk to this before they are compared

@@ -11,7 +11,7 @@ After every step a map is brought back to zero mean and unit variance.
 
 import tensorflow as tf
 
-from stylegan_tf import ops
+from stylegan_tf.networks import ops
 
 SMALLEST = 8  # side at which the pyramid ends
 

@@ -17,8 +17,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf import figures, latents, ops, sampling
+from stylegan_tf import figures, sampling
 from stylegan_tf.errors import UserError
+from stylegan_tf.latents import Latents
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.projector import noise
 from stylegan_tf.projector.likeness import Loss, MultiScale, distances, psnr, shrink
@@ -99,7 +101,7 @@ class Projection:
         psnr: float64 [N], dB.
     """
 
-    latents: latents.Latents
+    latents: Latents
     pictures: np.ndarray
     targets: np.ndarray
     loss: str
@@ -168,7 +170,7 @@ def project(
             parts.append([x[: used.stop - start] for x in search.found()])
     ws, *maps = (np.concatenate(part) for part in zip(*parts, strict=True))
     names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
-    kept = latents.Latents(ws, maps or None, names)
+    kept = Latents(ws, maps or None, names)
     return _measured(model, kept, targets, means, search.loss)
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.training import timing
-from stylegan_tf.training.costs import Due
+from stylegan_tf.training.objectives import Due
 from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import make_networks

@@ -6,9 +6,9 @@ different devices.
 
 import tensorflow as tf
 
-from stylegan_tf import ops
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.config.networks import MODULATIONS
+from stylegan_tf.networks import ops
 from stylegan_tf.training import timing
 
 MARGIN = 0.9  # of the other's time, below which the unusual form is worth it

@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from stylegan_tf import ops
 from stylegan_tf.augment.ada import ada
 from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training import draws as drawing
-from stylegan_tf.training.draws import Draws
+from stylegan_tf.training import randomness as drawing
 from stylegan_tf.training.optimizer import Adam
+from stylegan_tf.training.randomness import Draws
 
 
 @dataclass
@@ -155,7 +155,7 @@ class Passes:
     def draw(
         self, nimg: tf.Tensor, which: int, labels: tf.Tensor | None = None, n=None
     ) -> Draws:
-        """This device's share of the draws of one forward pass, see `draws.draw`."""
+        """This device's share of the draws of a forward pass, see `randomness.draw`."""
         n = n or self.batch
         return drawing.draw(
             self.config, self.resolution, n, nimg, which, labels, self.label_table

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import write_atomically
 from stylegan_tf.training.passes import Networks
-from stylegan_tf.training.rundir import write_atomically
 
 KEEP = 2
 

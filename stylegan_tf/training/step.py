@@ -4,7 +4,7 @@ Follows the order of Karras et al. 2019's released training loop: the average ta
 the generator of the iteration before, then D steps, then G. StyleGAN2 (Karras et al.
 2020, appendix B) regularises both in steps of their own every so many iterations: D's
 after D's, G's after G's. With `reuse_scores` D and G step at once. The step runs in
-replica context, once a device, on that device's share of the batch (`draws.py`).
+replica context, once a device, on that device's share of the batch (`randomness.py`).
 """
 
 from collections.abc import Callable
@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from stylegan_tf import losses, recompute
 from stylegan_tf.data.pipeline import process_reals
-from stylegan_tf.training import draws as drawing
-from stylegan_tf.training.costs import Costs, slope_in, slopes
-from stylegan_tf.training.draws import Draws, part_of
+from stylegan_tf.networks import recompute
+from stylegan_tf.training import losses
+from stylegan_tf.training import randomness as drawing
+from stylegan_tf.training.objectives import Costs, slope_in, slopes
 from stylegan_tf.training.passes import Fakes
+from stylegan_tf.training.randomness import Draws
+from stylegan_tf.training.rounds import _over_replicas, part_of
 
 METRICS = (
     "loss/g",
@@ -321,11 +323,3 @@ def _add(stats: dict, more: dict) -> None:
     for name, value in more.items():
         both = name.startswith("skipped/") and name in stats
         stats[name] = stats[name] + value if both else value
-
-
-def _over_replicas(x: tf.Tensor) -> tf.Tensor:
-    """Mean over all devices."""
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync == 1:
-        return x
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, x)

@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from stylegan_tf import devices
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
+from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.schedule import Phase, phase_at
-from stylegan_tf.training import devices
-from stylegan_tf.training.costs import Due
+from stylegan_tf.training.objectives import Due
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.passes import Networks
 from stylegan_tf.training.state import State

@@ -1,0 +1,324 @@
+"""Data sets in the layout of the official tools, for programs that want theirs.
+
+    manifest = records.write(open_source("photos/"), "data/photos", layout="official")
+
+A data set is a folder; NAME is the folder's own name:
+
+    NAME-r02.tfrecords ... NAME-r10.tfrecords    one file a level: 4x4 ... 1024x1024
+    NAME-rxx.labels        float32 [count, label_size] as a NumPy array (if labelled)
+    skipped.csv            the pictures that were left out (if any)
+    conversion.json        what the files above cannot tell; official programs ignore it
+
+Every level holds the same pictures in the same order. A record is a `tf.train.Example`
+with the features
+
+    shape    int64   [channels, height, width]
+    data     bytes   uint8 pixels in that order
+
+Pictures are square, their side a power of two, with 1 or 3 channels. From the same
+pictures the .tfrecords and .labels files are those of the official tools to the byte.
+`records` runs the conversion; every shard of it is appended to the files of all levels,
+and a receipt says how long they were then. `stored.OfficialSource` reads such a folder.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from stylegan_tf import config
+from stylegan_tf.data import convert, manifest, pictures, shards
+from stylegan_tf.data.convert import Chunk, Converted, Layout
+from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.data.pictures import BadPicture
+from stylegan_tf.data.sources import official
+from stylegan_tf.data.sources.base import Source
+from stylegan_tf.errors import UserError
+from stylegan_tf.formats import tfrecords
+
+FILE = "conversion.json"
+_SQUARE = (4, 4)  # the start of every square power of two
+_CHANNELS = (1, 3)
+_ROUNDING = 1.0  # a picture's mean is the same at every level, but for rounding
+
+
+def choose(
+    source: Source, resolution: str | int, crop: str, channels: str | int
+) -> Layout:
+    """Settles how the pictures of a source are stored, see `convert.choose`.
+
+    Raises:
+        UserError: as there; or this layout cannot hold such pictures.
+    """
+    layout = convert.choose(source, resolution, crop, channels, encoding="planes")
+    if layout.start_shape != _SQUARE:
+        height, width = layout.shape()
+        raise UserError(
+            f"the official layout holds squares of a power of two, not {height}x"
+            f"{width}; give --resolution={layout.resolution} with --crop=center or "
+            f"pad, or --layout=records."
+        )
+    if layout.channels not in _CHANNELS:
+        raise UserError(
+            f"the official layout holds 1 or 3 channels, not {layout.channels}; "
+            f"give --channels=3, or --layout=records."
+        )
+    return layout
+
+
+# ---------------------------------------------------------------------------
+# Writing
+
+
+def work(shared: tuple[Source, Layout], indices: list[int]) -> Chunk:
+    """The records of some pictures of a source; what a worker does."""
+    return convert.convert(shared, indices, _example)
+
+
+def write_shard(folder: Path, shard: int, layout: Layout, done: list[Chunk]) -> dict:
+    """Appends a shard to the file of every level and, last, writes its receipt.
+
+    Returns:
+        The receipt: count of records, sizes of the files from level 4 up once the
+        shard is in them, labels, and the pictures that were skipped.
+    """
+    labels = [label for chunk in done for label in chunk.labels]
+    sizes = []
+    for i, side in enumerate(layout.levels):
+        path = folder / _file_name(side)
+        shards.write_file(path, (chunk.levels[i] for chunk in done), "ab")
+        sizes.append(path.stat().st_size)
+    receipt = {
+        "count": len(labels),
+        "sizes": sizes,
+        "labels": [np.asarray(label).tolist() for label in labels],
+        "skipped": [item for chunk in done for item in chunk.skipped],
+    }
+    shards.save_receipt(folder, shard, receipt)
+    return receipt
+
+
+def read_receipts(folder: Path, count: int, layout: Layout) -> list[dict | None]:
+    """The receipts of `count` shards, None from the first on that has to be made.
+
+    The files are cut back to what the receipts account for.
+    """
+    files = [folder / _file_name(side) for side in layout.levels]
+    lengths = [file.stat().st_size if file.exists() else 0 for file in files]
+    receipts: list[dict | None] = []
+    sizes = [0] * len(files)
+    for shard in range(count):
+        receipt = shards.load_receipt(folder, shard)
+        if receipt is None or np.any(np.less(lengths, receipt["sizes"])):
+            break
+        receipts.append(receipt)
+        sizes = receipt["sizes"]
+    for file, size in zip(files, sizes, strict=True):
+        if file.exists():
+            os.truncate(file, size)
+    return receipts + [None] * (count - len(receipts))
+
+
+def finish(
+    folder: Path,
+    dest: Path,
+    source: Source,
+    layout: Layout,
+    plan: str,
+    receipts: list[dict],
+) -> Manifest:
+    """Writes the labels and gives the files their names; see `shards.finish`."""
+    name = dest.resolve().name
+    if source.label_size:
+        labels = [label for receipt in receipts for label in receipt["labels"]]
+        with open(folder / f"{name}-rxx.labels", "wb") as f:
+            np.save(f, label_rows(labels, source.label_size))
+    known = {"plan": plan, "crop": layout.crop, "class_names": source.class_names}
+    (folder / FILE).write_text(json.dumps(known), encoding="utf-8")
+    for side in layout.levels:
+        file = _file_name(side)
+        os.replace(folder / file, folder / f"{name}-{file}")
+    return dataclasses.replace(load(folder), name=name, folder=dest)
+
+
+def _example(item: Converted, i: int, layout: Layout) -> bytes:
+    side = layout.levels[i]
+    return example(item.levels[i], (layout.channels, side, side))
+
+
+def example(data: bytes, shape: tuple[int, int, int]) -> bytes:
+    """One record: a serialised tf.train.Example, `shape` before `data`."""
+    return tfrecords.example({"shape": np.array(shape), "data": data})
+
+
+def label_rows(labels: list, size: int) -> np.ndarray:
+    """Class indices (one-hot) or vectors as float32 [count, size]."""
+    rows = np.zeros((len(labels), size), np.float32)
+    for row, label in zip(rows, labels, strict=True):
+        if isinstance(label, list):
+            row[:] = label
+        else:
+            row[label] = 1
+    return rows
+
+
+def _file_name(side: int) -> str:
+    return f"r{side.bit_length() - 1:02d}.tfrecords"
+
+
+# ---------------------------------------------------------------------------
+# Reading
+
+
+def load(folder: Path) -> Manifest:
+    """What a folder in this layout holds, by whichever program it was written.
+
+    Returns:
+        A manifest, which is not on disk in this layout; without CRC32s.
+
+    Raises:
+        UserError: the folder is damaged.
+    """
+    source = official.OfficialSource(folder)
+    try:
+        height, _, gray = source.peek(0)
+    except BadPicture as e:
+        raise UserError(f"{folder} is damaged: its first record is {e}.") from e
+    known = _read_known(folder)
+    levels = {
+        side: Level(side, side, "raw", [file.name], [file.stat().st_size], [])
+        for side, file in source.levels.items()
+    }
+    return Manifest(
+        name=source.name,
+        count=len(source),
+        resolution=height,
+        start_shape=_SQUARE,
+        channels=1 if gray else 3,
+        crop=known.get("crop", ""),
+        class_names=known.get("class_names", source.class_names),
+        label_size=source.label_size,
+        shard_counts=[len(source)],
+        skipped=_count_skipped(folder),
+        plan=known.get("plan", ""),
+        levels=levels,
+        folder=folder,
+    )
+
+
+def _read_known(folder: Path) -> dict:
+    try:
+        known = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the official tools write no such file
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _count_skipped(folder: Path) -> int:
+    try:
+        with open(folder / manifest.SKIPPED, newline="", encoding="latin-1") as f:
+            return sum(1 for _ in csv.DictReader(f))
+    except OSError:
+        return 0
+
+
+def check(folder: Path) -> list[str]:
+    """Reads a folder in this layout from end to end.
+
+    Returns:
+        A sentence for each problem: levels missing, records that are damaged or of
+        another size, levels that do not hold the same pictures, labels that do not
+        fit. Empty if all is well.
+    """
+    try:
+        files = official.official_levels(folder)
+    except UserError as e:
+        return [str(e)]
+    top = max(files)
+    prefix = files[top].name.removesuffix(_file_name(top))
+    found = [
+        f"{prefix}{_file_name(side)} is missing"
+        for side in config.levels(top)
+        if side not in files
+    ]
+    sound = None  # means of the highest level that is sound
+    total = sum(file.stat().st_size for file in files.values())
+    with tqdm(total=total, unit="B", unit_scale=True, mininterval=0.5) as bar:
+        for side, file in reversed(files.items()):
+            problem, means = _check_file(file, side, sound, bar)
+            found += [f"{file.name} {problem}"] if problem else []
+            sound = means if sound is None and not problem else sound
+    if sound is not None:
+        found += _label_problems(folder, len(sound))
+    return found
+
+
+def _check_file(
+    file: Path, side: int, sound: np.ndarray | None, bar: tqdm
+) -> tuple[str, np.ndarray]:
+    """What is wrong with one level, and its pictures' means, float64 [count, C]."""
+    import tensorflow as tf
+
+    means: list[np.ndarray] = []
+    channels = None if sound is None else sound.shape[1]
+    try:
+        for data in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            bar.update(len(data) + tfrecords.FRAME)
+            means.append(_mean(data, side, channels))
+            channels = channels or len(means[0])
+    except tf.errors.OpError as e:
+        message = (e.message or str(e)).splitlines()[0]
+        return f"cannot be read near record {len(means)}: {message}", _array(means)
+    except BadPicture as e:
+        return f"has a record {len(means)} that is {e}", _array(means)
+    return _compare(_array(means), sound), _array(means)
+
+
+def _mean(data: bytes, side: int, channels: int | None) -> np.ndarray:
+    """The mean of a record's picture, float64 [C].
+
+    Raises:
+        BadPicture: it is no picture of this size.
+    """
+    with pictures.reasons():
+        pixels = official.official_pixels(data)
+        wanted = [channels or pixels.shape[0], side, side]
+        if list(pixels.shape) != wanted or wanted[0] not in _CHANNELS:
+            shape = "x".join(map(str, pixels.shape))
+            raise BadPicture(f"of shape {shape} in a level of {side}x{side}")
+        return pixels.mean((1, 2))
+
+
+def _compare(means: np.ndarray, sound: np.ndarray | None) -> str:
+    """What is wrong with a level beside a sound one above it."""
+    if not len(means):
+        return "has no records"
+    if sound is None:
+        return ""
+    if len(means) != len(sound):
+        return f"has {len(means)} records and the level above {len(sound)}"
+    far = np.abs(means - sound).max(1) > _ROUNDING
+    if far.any():
+        return f"has another picture than the level above at record {far.argmax()}"
+    return ""
+
+
+def _array(means: list[np.ndarray]) -> np.ndarray:
+    return np.array(means).reshape(len(means), -1) if means else np.zeros((0, 0))
+
+
+def _label_problems(folder: Path, count: int) -> Iterator[str]:
+    for file in sorted(folder.glob("*.labels"))[:1]:
+        try:
+            rows = np.load(file, allow_pickle=False)
+        except (OSError, ValueError):
+            yield f"{file.name} is not a NumPy array"
+            continue
+        if rows.ndim != 2 or len(rows) != count:
+            shape = list(rows.shape)
+            yield f"{file.name} has labels of shape {shape} for {count} pictures"

@@ -1,0 +1,114 @@
+"""Multi-resolution TFRecords of the official tools as a source of images."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from stylegan_tf.data import pictures
+from stylegan_tf.data.pictures import Header
+from stylegan_tf.data.sources import labels
+from stylegan_tf.data.sources.base import RecordSource
+from stylegan_tf.errors import UserError
+from stylegan_tf.formats.tfrecords import parse_example, read_at, scan
+
+_OFFICIAL = re.compile(r"(?P<name>.+)-r(?P<level>\d\d)\.tfrecords")
+
+
+# ---------------------------------------------------------------------------
+# Official multi-resolution sets
+
+
+def is_official(path: Path) -> bool:
+    """Whether a path is a folder with NAME-rNN.tfrecords files."""
+    return path.is_dir() and any(_OFFICIAL.fullmatch(f.name) for f in path.iterdir())
+
+
+def official_levels(path: Path) -> dict[int, Path]:
+    """The files of an official set by the side of their pictures, from the lowest up.
+
+    Raises:
+        UserError: the folder holds several sets.
+    """
+    matches = [m for f in path.iterdir() if (m := _OFFICIAL.fullmatch(f.name))]
+    names = sorted({m["name"] for m in matches})
+    if len(names) > 1:
+        raise UserError(
+            f"{path} holds several sets ({', '.join(names)}); "
+            f"move each into a folder of its own."
+        )
+    matches.sort(key=lambda m: m["level"])
+    return {1 << int(m["level"]): path / m[0] for m in matches}
+
+
+class OfficialSource(RecordSource):
+    """An official TFRecord directory.
+
+    A picture that is wanted smaller than the highest level is read from the lowest
+    level that is large enough, as the official code reads it.
+    """
+
+    def __init__(self, path: Path, choice: str = "auto"):
+        self.levels = official_levels(path)
+        self.top = max(self.levels)
+        super().__init__(path.resolve().name, [self.levels[self.top]])
+        self._offsets = {self.top: self.offsets}
+        self.labels = self._find_labels(path, choice)
+        self.class_names, self.label_size = self.labels.class_names, self.labels.size
+
+    def fingerprint(self) -> str:
+        stats = [file.stat() for file in self.levels.values()]
+        lower = [(stat.st_size, stat.st_mtime_ns) for stat in stats[:-1]]
+        return f"{super().fingerprint()} {self.labels.fingerprint()} {lower}"
+
+    def _find_labels(self, path: Path, choice: str) -> labels.Labels:
+        files = sorted(path.glob("*.labels"))
+        if choice not in ("auto", "none"):
+            raise UserError(
+                "official TFRecords bring their labels; use --labels=auto or none."
+            )
+        if choice == "none" or not files:
+            return labels.NONE
+        try:
+            rows = np.load(files[0], allow_pickle=False)
+        except (OSError, ValueError) as e:
+            raise UserError(
+                f"{files[0]} is not a NumPy array; use --labels=none."
+            ) from e
+        if rows.ndim != 2 or len(rows) < len(self):
+            raise UserError(
+                f"{files[0]} holds labels of shape {list(rows.shape)} for {len(self)} "
+                f"pictures; use --labels=none."
+            )
+        return labels.from_rows(rows[: len(self)])
+
+    def peek(self, i: int) -> Header:
+        record = self.record(i)
+        with pictures.reasons():
+            channels, height, width = record["shape"]
+            return Header(height, width, channels == 1)
+
+    def read(self, i: int, size: int) -> tuple[np.ndarray, int | np.ndarray]:
+        side = min((n for n in self.levels if n >= size), default=self.top)
+        at = int(self._offsets_of(side)[i])
+        with pictures.reasons():
+            pixels = official_pixels(read_at(self.levels[side], at))
+            return np.ascontiguousarray(pixels.transpose(1, 2, 0)), self.labels[i]
+
+    def _offsets_of(self, side: int) -> np.ndarray:
+        """Where the records of a level begin, looked up when it is first read."""
+        if side not in self._offsets:
+            found = scan(self.levels[side])
+            if len(found) != len(self):
+                raise UserError(
+                    f"{self.levels[side]} has {len(found)} records and the highest "
+                    f"level {len(self)}; copy or download the set again."
+                )
+            self._offsets[side] = found
+        return self._offsets[side]
+
+
+def official_pixels(data: bytes) -> np.ndarray:
+    """The picture in a record of an official set: uint8 [channels, height, width]."""
+    record = parse_example(data)
+    return np.frombuffer(record["data"][0], np.uint8).reshape(record["shape"])

@@ -1,0 +1,238 @@
+"""Does a file draw what the Keras model draws, and how fast?
+
+`Reference` computes pictures with the Keras model itself, by `sampling`'s rules and not
+by the functions that files are made of; `judge` holds a file to them. Errors are in the
+units of the pictures, which go from -1 to 1.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from stylegan_tf import figures, latents, sampling
+from stylegan_tf.devices import exact_float32
+from stylegan_tf.errors import UserError
+from stylegan_tf.networks import ops
+from stylegan_tf.networks.generator import Generator
+
+TOLERANCE = 1e-3  # most that a pixel of a float32 file may be off
+ROUGH = 0.1  # most that the pixels of a quantised file may be off on average
+PSIS = (0.7, 1.0)  # two, so that a file cannot ignore its psi
+BATCHES = (1, 4)  # that a file of free batch size is tried with
+PICTURES = 4  # at least, that any other is
+TIMED_BATCH, TIMED_PIXELS = 8, 1 << 20  # and timed with: at most so many of either
+SECONDS, ROUNDS = 0.5, (3, 30)  # timing takes this long, but so many rounds
+
+Run = Callable[..., dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far a file is from Keras.
+
+    Attributes:
+        largest, mean: absolute difference of pixels in [-1, 1] units; None where
+            pictures are random.
+        steps: largest difference of uint8 pixels.
+        w: largest difference of w.
+    """
+
+    largest: float | None
+    mean: float | None
+    steps: int
+    w: float
+
+
+class Reference:
+    """Pictures of some seeds by the Keras model.
+
+    Args:
+        generator: the model.
+        resolution, noise: as of `export.program.Program`.
+    """
+
+    def __init__(
+        self, generator: Generator, resolution: int | None = None, noise: str = "const"
+    ):
+        self.model, self.noise = generator, noise
+        c = self.config = generator.config
+        self.resolution = resolution or generator.level or c.resolution
+        self.centers = sampling.class_centers(generator) if c.classes else None
+        self._answers: dict = {}  # by seeds and psi: the same for every file
+        self._draw = tf.function(self._drawn, autograph=False, reduce_retracing=True)
+
+    def inputs(self, n: int, first: int = 0) -> dict[str, np.ndarray]:
+        """`z`, and `labels` of a conditional model, of n seeds from `first` on."""
+        c, seeds = self.config, np.arange(first, first + n)
+        arrays = {"z": latents.z_of(seeds.tolist(), c.z_dim)}
+        if c.classes:
+            turns = seeds % c.classes
+            arrays["labels"] = latents.one_hot(turns.tolist(), c.classes)
+        return arrays
+
+    def w(self, n: int, first: int = 0) -> np.ndarray:
+        """[n, w_dim] of `inputs`."""
+        return self.model.mapping(*self.inputs(n, first).values()).numpy()
+
+    def ws(self, z, labels, psi: float) -> np.ndarray:
+        """Truncated styles [N, num_styles, w_dim], as `sampling` makes them."""
+        g, center = self.model, None
+        if labels is not None:
+            center = self.centers[np.argmax(labels, axis=1)][:, None]
+        return g.truncate(g.broadcast(g.mapping(z, labels)), psi, None, center).numpy()
+
+    def answer(self, n: int, first: int, psi: float) -> tuple[np.ndarray, np.ndarray]:
+        """Styles of `inputs(n, first)` and their pictures."""
+        key = (n, first, psi)
+        if key not in self._answers:
+            inputs = self.inputs(n, first)
+            ws = self.ws(inputs["z"], inputs.get("labels"), psi)
+            self._answers[key] = ws, self.floats(ws)
+        return self._answers[key]
+
+    def floats(self, ws: np.ndarray, maps=None) -> np.ndarray:
+        """Pictures of styles, [N, H, W, C]."""
+        noise = maps or ("none" if self.noise == "random" else self.noise)
+        how = {"noise": noise, "resolution": self.resolution}
+        return self.model.synthesis(tf.constant(ws), **how).numpy()
+
+    def of_seeds(self, seeds: Sequence[int], psi: float) -> np.ndarray:
+        """What `generate_seeds` has to draw: its z and noise, made one at a time."""
+        shapes = self.config.noise_shapes(self.resolution)
+        z = _normal(seeds, 0, (self.config.z_dim,))
+        maps = None
+        if self.noise == "random":
+            maps = [_normal(seeds, i + 1, (*s, 1)) for i, s in enumerate(shapes)]
+        labels = self.inputs(len(seeds)).get("labels")
+        return self.floats(self.ws(z, labels, psi), maps)
+
+    def _drawn(self, z, labels):
+        ws = self.model.broadcast(self.model.mapping(z, labels))
+        how = {"noise": self.noise, "resolution": self.resolution}
+        return ops.to_uint8(self.model.synthesis(ws, **how))
+
+    def draw(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Finished pictures by the compiled model, for timing."""
+        given = None if labels is None else tf.constant(labels)
+        return self._draw(tf.constant(z), given).numpy()
+
+
+def _normal(seeds: Sequence[int], stream: int, shape: tuple[int, ...]) -> np.ndarray:
+    keys = [np.array([seed, stream], np.int64) for seed in seeds]
+    return np.stack([tf.random.stateless_normal(shape, key).numpy() for key in keys])
+
+
+# ---------------------------------------------------------------------------
+
+
+@exact_float32()
+def compare(
+    reference: Reference, run: Mapping[str, Run], batch: int | None = None
+) -> Errors:
+    """Runs the parts of a file, those that it has, on fixed latents.
+
+    Args:
+        reference: the Keras model.
+        run: functions of arrays by part: `generate`, `map`, `synthesize`,
+            `generate_seeds`.
+        batch: the file's; None = free.
+    """
+    pairs: dict[str, list] = {"w": [], "floats": [], "images": []}
+    calls = [(n, 0) for n in BATCHES]
+    if batch:
+        calls = [(batch, first) for first in range(0, PICTURES, batch)]
+    for call in calls:
+        for found, expected in _answers(reference, run, *call):
+            for name, array in found.items():
+                pairs[name].append((array, expected[name]))
+    off = {k: [_off(a, b) for a, b in pair] for k, pair in pairs.items()}
+    floats = off["floats"]
+    return Errors(
+        largest=max((float(e.max()) for e in floats), default=None),
+        mean=float(np.mean([e.mean() for e in floats])) if floats else None,
+        steps=int(max((e.max() for e in off["images"]), default=0)),
+        w=float(max((e.max() for e in off["w"]), default=0.0)),
+    )
+
+
+def _off(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Absolute differences; infinite where something else than numbers came out."""
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        raise UserError(
+            f"the file gives {found.dtype} {found.shape}, Keras {expected.dtype} "
+            f"{expected.shape}."
+        )
+    off = np.abs(found.astype(np.float64) - expected)
+    return np.where(np.isfinite(off), off, np.inf)
+
+
+def _answers(reference: Reference, run: Mapping[str, Run], n: int, first: int):
+    """What the file says and what Keras says, part by part."""
+    inputs = reference.inputs(n, first)
+    labels = inputs.get("labels")
+    fixed = reference.noise != "random"
+    if "map" in run:
+        yield run["map"](**inputs), {"w": reference.w(n, first)}
+    for psi in PSIS:
+        ws, floats = reference.answer(n, first, psi)
+        expected = _both(floats)
+        if "generate" in run and fixed:
+            yield run["generate"](**inputs, psi=np.float32(psi)), expected
+        if "synthesize" in run and fixed:
+            yield run["synthesize"](ws=ws), expected
+    if "generate_seeds" in run:
+        seeds = np.arange(n, dtype=np.int64) * 2**33 + 5
+        more = {} if labels is None else {"labels": labels}
+        found = run["generate_seeds"](seeds=seeds, psi=np.float32(PSIS[0]), **more)
+        yield found, _both(reference.of_seeds(seeds.tolist(), PSIS[0]))
+
+
+def _both(floats: np.ndarray) -> dict[str, np.ndarray]:
+    return {"floats": floats, "images": figures.to_uint8(floats)}
+
+
+def judge(name: str, errors: Errors, precision: str = "float32") -> None:
+    """Raises:
+    UserError: the file does not draw what the model draws.
+    """
+    if precision == "float32":
+        largest = max(errors.largest or 0.0, errors.w)
+        good = largest <= TOLERANCE and errors.steps <= 1
+        limit = f"{TOLERANCE:g}"
+    else:
+        largest = errors.mean if errors.mean is not None else errors.w
+        good = largest <= ROUGH
+        limit = f"{ROUGH:g} on average"
+    if not good:
+        raise UserError(
+            f"{name} draws other pictures than the model (off by {largest:.3g}, "
+            f"{errors.steps} of 255 steps; {limit} is allowed), so it was not kept. "
+            f"--format=savedmodel is the surest one."
+        )
+
+
+def timed_batch(pixels: int) -> int:
+    """How many pictures of so many pixels a file of free batch size is timed with."""
+    return max(min(TIMED_BATCH, TIMED_PIXELS // pixels), 1)
+
+
+def paired(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple:
+    """Median seconds of two functions, run in turn so that both see the same load."""
+    ours(), theirs()
+    times: list[tuple[float, float]] = []
+    start = time.perf_counter()
+    while len(times) < ROUNDS[0] or (
+        time.perf_counter() - start < SECONDS and len(times) < ROUNDS[1]
+    ):
+        times.append((_seconds(ours), _seconds(theirs)))
+    a, b = np.median(times, axis=0)
+    return float(a), float(b)
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start

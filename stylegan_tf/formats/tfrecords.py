@@ -1,0 +1,226 @@
+"""The bytes of TFRecord files and of tf.train.Example, without TensorFlow.
+
+    framed = frame([example({"label": 3, "image": pixels.tobytes()}), ...])
+    open(path, "wb").write(b"".join(framed))
+
+Workers that convert pictures make whole records with it, so that nobody has to wait
+for TensorFlow to load, and the checksums are made on all cores. A TFRecord is
+
+    uint64 length, uint32 CRC of the length, the data, uint32 CRC of the data
+
+both CRCs masked CRC32Cs.
+"""
+
+import functools
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from google_crc32c import value as crc32c
+
+from stylegan_tf.errors import UserError
+
+_MASK = 0xA282EAD8  # TFRecord's: a CRC of data that holds CRCs would be weak
+_SMALL = [bytes([value]) for value in range(128)]
+
+
+def frame(records: Sequence[bytes]) -> list[bytes]:
+    """Each record as it stands in a TFRecord file."""
+    return [b"".join(_framed(record)) for record in records]
+
+
+def _framed(record: bytes) -> tuple[bytes, ...]:
+    length = struct.pack("<Q", len(record))
+    return length, _masked_crc(length), record, _masked_crc(record)
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = crc32c(data)
+    rotated = crc >> 15 | crc << 17
+    return struct.pack("<I", rotated + _MASK & 0xFFFFFFFF)
+
+
+# ---------------------------------------------------------------------------
+# tf.train.Example
+
+
+def example(features: Mapping[str, int | bytes | np.ndarray]) -> bytes:
+    """A serialised tf.train.Example, its features in the order of `features`.
+
+    Args:
+        features: name -> an int (int64_list), bytes (bytes_list), or an array:
+            integers are an int64_list, others a float_list.
+    """
+    return of_entries([entry(name, value) for name, value in features.items()])
+
+
+def of_entries(entries: Sequence[bytes]) -> bytes:
+    """As `example`, of what `entry` made."""
+    return field(1, b"".join(entries))
+
+
+def entry(name: str, value: int | bytes | np.ndarray) -> bytes:
+    """A feature as it stands in a tf.train.Example."""
+    if isinstance(value, int):
+        return _number(name, value)
+    if isinstance(value, bytes):
+        return _before(name, len(value)) + value
+    return field(1, field(1, name.encode()) + field(2, _feature(value)))
+
+
+@functools.lru_cache(4096)  # sizes are the same in every record of a level
+def _number(name: str, value: int) -> bytes:
+    return field(1, field(1, name.encode()) + field(2, _feature(np.array(value))))
+
+
+@functools.lru_cache(4096)
+def _before(name: str, length: int) -> bytes:
+    """What stands before the bytes of a feature: the heads of fields within fields."""
+    before = b""
+    for number in (1, 1, 2):  # a value, of a bytes_list, of the feature
+        before = _head(number, len(before) + length) + before
+    before = field(1, name.encode()) + before
+    return _head(1, len(before) + length) + before
+
+
+def _feature(value: np.ndarray) -> bytes:
+    value = np.atleast_1d(value)
+    if value.dtype.kind in "iu":
+        return field(3, field(1, b"".join(varint(int(v)) for v in value)))
+    return field(2, field(1, value.astype("<f4").tobytes()))
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of a protocol-buffer message that is of bytes or a message itself."""
+    return _head(number, len(data)) + data
+
+
+def _head(number: int, length: int) -> bytes:
+    return _SMALL[number << 3 | 2] + varint(length)
+
+
+def varint(value: int) -> bytes:
+    """A protocol buffer's integer; negative ones as 64 bits, in two's complement."""
+    if 0 <= value < 128:
+        return _SMALL[value]
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+_HEAD, _TAIL = 12, 4  # a TFRecord: length and its CRC, the data, the data's CRC
+FRAME = _HEAD + _TAIL  # bytes of a TFRecord that are not data
+_ARRAY = ".array_record"
+
+
+# ---------------------------------------------------------------------------
+# TFRecord files and tf.train.Example, without TensorFlow
+
+
+def scan(path: Path) -> np.ndarray:
+    """Where the data of every record of a TFRecord file begins: int64 [records].
+
+    Of an ArrayRecord file, which TFDS can write too, the numbers of the records.
+
+    Raises:
+        UserError: the file is cut short, or no TFRecord file.
+    """
+    if _ARRAY in path.name:
+        return np.arange(_array_reader(path).num_records())
+    offsets, at, size = [], 0, path.stat().st_size
+    with open(path, "rb") as f:
+        while at < size:
+            f.seek(at)
+            head = f.read(_HEAD)
+            end = at + _HEAD + _TAIL
+            if len(head) == _HEAD:
+                end += struct.unpack("<Q", head[:8])[0]
+            if len(head) < _HEAD or end > size:
+                raise UserError(
+                    f"{path} is cut short at record {len(offsets)}, or no TFRecord "
+                    f"file; copy or download it again."
+                )
+            offsets.append(at + _HEAD)
+            at = end
+    return np.array(offsets, np.int64)
+
+
+def read_at(path: Path, offset: int) -> bytes:
+    """The data of the record that `scan` found at `offset`."""
+    if _ARRAY in path.name:
+        return _array_reader(path).read([offset])[0]
+    with open(path, "rb") as f:
+        f.seek(offset - _HEAD)
+        (length,) = struct.unpack("<Q", f.read(8))
+        f.seek(offset)
+        return f.read(length)
+
+
+@functools.lru_cache(maxsize=32)
+def _array_reader(path: Path):
+    from array_record.python.array_record_module import ArrayRecordReader  # by TFDS
+
+    return ArrayRecordReader(str(path))
+
+
+def parse_example(data: bytes) -> dict[str, list]:
+    """The features of a serialised tf.train.Example: bytes, floats or ints by name."""
+    found = {}
+    for _, features in _fields(data):
+        for _, entry in _fields(features):
+            parts = dict(_fields(entry))
+            feature = list(_fields(parts.get(2, b"")))
+            kind, values = feature[0] if feature else (1, b"")
+            found[parts[1].decode()] = _VALUES[kind](values)
+    return found
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """(field number, value) of each field of a protocol-buffer message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == 0:
+            value, at = _varint(data, at)
+        else:
+            fixed = {1: 8, 5: 4}.get(tag & 7)
+            length, at = (fixed, at) if fixed else _varint(data, at)
+            value, at = data[at : at + length], at + length
+        yield tag >> 3, value
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+
+
+def _bytes_list(data: bytes) -> list[bytes]:
+    return [value for _, value in _fields(data)]
+
+
+def _float_list(data: bytes) -> list[float]:
+    return np.frombuffer(b"".join(_bytes_list(data)), "<f4").tolist()
+
+
+def _int64_list(data: bytes) -> list[int]:
+    out: list[int] = []
+    for _, packed in _fields(data):
+        at = 0
+        while isinstance(packed, bytes) and at < len(packed):
+            value, at = _varint(packed, at)
+            out.append(value)
+        if isinstance(packed, int):
+            out.append(packed)
+    return [value - (1 << 64) if value >> 63 else value for value in out]
+
+
+_VALUES = {1: _bytes_list, 2: _float_list, 3: _int64_list}

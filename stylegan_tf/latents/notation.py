@@ -1,0 +1,211 @@
+"""Text forms of seeds, layers, psi, mixes and edits, as the command lines take them."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from stylegan_tf.errors import UserError
+
+MAX_SEED = 2**32 - 1
+MAX_PSI = 100  # pictures have long stopped to change
+GROUPS = ("coarse", "middle", "fine")  # of layers, as the paper's figure 3 names them
+
+
+def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[int]:
+    """`"0-31,100"` -> [0, 1, ..., 31, 100].
+
+    Raises:
+        UserError: not numbers and ranges separated by commas, or one above `top`.
+    """
+    out: list[int] = []
+    for part in str(text).split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise UserError(
+                f"{what} {text!r}: {part.strip()!r} is neither a number nor a range; "
+                f"write them like 0-31,100."
+            )
+        first = int(match[1])
+        last = int(match[2] or first)
+        if last < first:
+            raise UserError(
+                f"{what} {text!r}: the range {part.strip()} runs backwards."
+            )
+        if last > top:
+            raise UserError(f"{what} {text!r}: {last} is above {top}, the largest.")
+        if last - first > 10_000_000:
+            raise UserError(f"{what} {text!r}: {part.strip()} are too many at once.")
+        out += range(first, last + 1)
+    return out
+
+
+# ---------------------------------------------------------------------------
+# Layers
+
+
+def layer_groups(count: int) -> dict[str, range]:
+    """What "coarse", "middle" and "fine" mean to a model of `count` layers.
+
+    The paper's: layers 0-3 (4x4 and 8x8 pixels), 4-7 (16x16 and 32x32), and all from 8
+    on. A model with no more than 8 layers has none of those, so there coarse is the
+    lower half, in whole resolutions, and the other two halve the rest: 0-3, 4-5, 6-7 at
+    32x32 pixels; 0-1, 2-3, 4-5 at 16x16.
+
+    Raises:
+        UserError: the model has a single style, so no groups.
+    """
+    if count < 2:
+        raise UserError(
+            f"this model has {count} style for the whole picture, not one a layer; "
+            f"there is no {', '.join(GROUPS[:2])} or {GROUPS[2]}."
+        )
+    first, second = 4, 8
+    if count <= 8:
+        first = max(count // 4 * 2, 1)
+        second = max(first + (count - first) // 2, first)
+    return {
+        "coarse": range(first),
+        "middle": range(first, second),
+        "fine": range(second, count),
+    }
+
+
+def parse_layers(text: str, count: int) -> list[int]:
+    """`"0-3,7"`, `"coarse,7"`, `"8-"` (to the last) or `"all"` -> layer numbers.
+
+    Args:
+        text: numbers, ranges and names of `layer_groups`, separated by commas.
+        count: layers of the model.
+
+    Returns:
+        Ascending, each once.
+
+    Raises:
+        UserError: neither of these, or a layer that the model does not have.
+    """
+    found: set[int] = set()
+    for part in (p.strip() for p in str(text).split(",")):
+        if part == "all":
+            found |= set(range(count))
+        elif part in GROUPS:
+            found |= set(layer_groups(count)[part])
+        else:
+            if re.fullmatch(r"\d+\s*-", part):
+                part = f"{part}{max(count - 1, int(part.rstrip(' -')))}"
+            if not re.fullmatch(r"\d+(\s*-\s*\d+)?", part):
+                raise UserError(
+                    f"layers {text!r}: {part!r} is no layer, range or group; write "
+                    f"0-3,7 or 8- or one of {', '.join(GROUPS)}, all."
+                )
+            found |= set(parse_numbers(part, "layers", top=count - 1))
+    return sorted(found)
+
+
+def layers_text(layers: list[int]) -> str:
+    """[0, 1, 2, 3, 7] -> "0-3,7"."""
+    parts: list[list[int]] = []
+    for k in sorted(layers):
+        if parts and parts[-1][1] == k - 1:
+            parts[-1][1] = k
+        else:
+            parts.append([k, k])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def parse_psi(text: str, count: int) -> float | list[float]:
+    """`"0.7"` -> 0.7; `"0.5,0.5,1"` -> a number for each of `count` layers.
+
+    The last number of a list that is too short serves the layers that are left.
+
+    Raises:
+        UserError: no finite numbers, or more than there are layers.
+    """
+    values = _reals(text, "psi")
+    if len(values) == 1:
+        return values[0]
+    if len(values) > count:
+        raise UserError(
+            f"psi {text!r} has {len(values)} numbers; the model has {count} layers."
+        )
+    return values + values[-1:] * (count - len(values))
+
+
+def parse_sweep(text: str) -> list[float]:
+    """`"-1,0,0.7"` -> [-1.0, 0.0, 0.7].
+
+    Raises:
+        UserError: no finite numbers.
+    """
+    return _reals(text, "psi")
+
+
+def _reals(text: str, what: str) -> list[float]:
+    try:
+        values = [float(part) for part in str(text).split(",")]
+    except ValueError:
+        values = [np.nan]
+    if not np.all(np.abs(values) <= MAX_PSI):
+        raise UserError(
+            f"{what} {text!r} is no number to truncate by, at most {MAX_PSI} away "
+            f"from 0; write 0.7, or 0.5,0.5,1."
+        )
+    return values
+
+
+MAX_AMOUNT = 1000  # standard deviations of an edit
+
+
+# ---------------------------------------------------------------------------
+# Mixing and editing
+
+
+@dataclass(frozen=True)
+class Mix:
+    """These layers' styles come from that seed."""
+
+    seed: int
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """So many standard deviations along a direction; layers None = where it belongs."""
+
+    name: str
+    amount: float
+    layers: tuple[int, ...] | None = None
+
+
+def parse_mix(text: str, count: int) -> Mix:
+    """`"639@0-3"` -> Mix(639, (0, 1, 2, 3)).
+
+    Raises:
+        UserError: no seed, or no layers of `count`.
+    """
+    seed, at, layers = str(text).partition("@")
+    numbers = parse_numbers(seed, "seed") if seed.strip() else []
+    if len(numbers) != 1 or not at:
+        raise UserError(f"--mix={text} is not SEED@LAYERS, such as 639@0-3 or 7@fine.")
+    return Mix(numbers[0], tuple(parse_layers(layers, count)))
+
+
+def parse_edit(text: str, count: int) -> Edit:
+    """`"pca0:2@0-3"` -> Edit("pca0", 2.0, (0, 1, 2, 3)).
+
+    Raises:
+        UserError: not DIRECTION:AMOUNT, or no layers of `count`.
+    """
+    name, colon, rest = str(text).rpartition(":")  # names may have an @
+    amount, at, layers = rest.partition("@")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = np.nan
+    if not name or not colon or not abs(number) <= MAX_AMOUNT:
+        raise UserError(
+            f"--edit={text} is not DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS, such "
+            f"as pca0:2@0-3, of an amount from -{MAX_AMOUNT} to {MAX_AMOUNT}."
+        )
+    own = tuple(parse_layers(layers, count)) if at else None
+    return Edit(name, number, own)

@@ -1,0 +1,127 @@
+"""Files of published networks: found on disk, or downloaded once and checked."""
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stylegan_tf.data.records import cache_folder
+from stylegan_tf.errors import UserError
+
+FOLDER = "networks"  # within the cache
+TIMEOUT = 60  # seconds without an answer
+CHUNK = 1 << 20
+URL = re.compile(r"https?://", re.IGNORECASE)
+# As PyTorch's hub names its files: the SHA-256 begins with these digits.
+PROMISED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def fetch(place: str | Path, cache=None, progress: bool = True) -> Path:
+    """The file or folder that the user named, downloaded if it is a URL.
+
+    Args:
+        place: a path, or an address that begins with http:// or https://.
+        cache: folder of downloads; by default $STYLEGAN_TF_CACHE or
+            ~/.cache/stylegan_tf. One that is there and undamaged is used again.
+        progress: show a bar.
+
+    Returns:
+        The path. Beside a download lies NAME.json with its URL, size and SHA-256.
+
+    Raises:
+        UserError: there is no such file, or it could not be downloaded whole.
+    """
+    place = str(place).strip()
+    if not URL.match(place):
+        path = Path(place).expanduser()
+        if not path.exists():
+            raise UserError(f"{path} does not exist; give the file's path or its URL.")
+        return path
+    path = cache_folder(cache) / FOLDER / _name(place)
+    if not _kept(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _download(place, path, progress)
+        except (OSError, ValueError, http.client.HTTPException) as e:
+            if isinstance(e, UserError):
+                raise
+            reason = getattr(e, "reason", None) or e
+            raise UserError(
+                f"{place} could not be downloaded ({reason}). Download it where there "
+                f"is a network, and give the file's path instead of its URL."
+            ) from e
+    return path
+
+
+def _name(url: str) -> str:
+    """The name of a download: the file's own, and what tells two addresses apart."""
+    name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+    name = re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "file"
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name[-100:]}"
+
+
+def _notes(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _kept(path: Path) -> bool:
+    """Whether an earlier download is there and has not changed since."""
+    try:
+        notes = json.loads(_notes(path).read_text(encoding="utf-8"))
+        return notes["sha256"] == checksum(path)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _download(url: str, path: Path, progress: bool) -> None:
+    """Puts a file and its notes there, or nothing."""
+    handle, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with (
+            os.fdopen(handle, "wb") as f,
+            urllib.request.urlopen(url, timeout=TIMEOUT) as answer,
+        ):
+            _copy(answer, f, path.name, progress)
+        found = checksum(Path(part))
+        _check(url, found)
+        os.replace(part, path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+    notes = {"url": url, "bytes": path.stat().st_size, "sha256": found}
+    _notes(path).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+
+
+def _copy(answer, file, name: str, progress: bool) -> None:
+    """All bytes of an answer, under a bar."""
+    length = answer.headers.get("Content-Length")
+    total, done = int(length) if length else None, 0
+    hidden = None if progress else True
+    with tqdm(total=total, desc=name, unit="B", unit_scale=True, disable=hidden) as bar:
+        while data := answer.read(CHUNK):
+            file.write(data)
+            done += len(data)
+            bar.update(len(data))
+    if total is not None and done != total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+def _check(url: str, found: str) -> None:
+    """Holds a download against the digits that its name promises."""
+    promised = PROMISED.search(urllib.parse.urlsplit(url).path)
+    if promised and not found.startswith(promised[1]):
+        raise UserError(
+            f"{url} is not the file that its name promises: its SHA-256 begins with "
+            f"{found[:8]}, not {promised[1]}. Download it again, or elsewhere."
+        )
