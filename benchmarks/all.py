@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 from stylegan_tf.errors import UserError
@@ -41,11 +40,11 @@ TABLES = {
     "quality": "--out={out}/quality",
 }
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("out", "tables", "Folder of what is printed.", flag_values=FLAGS)
-flags.DEFINE_list("only", [], f"Of {', '.join(TABLES)}.", flag_values=FLAGS)
-flags.DEFINE_list("skip", [], "Those left out.", flag_values=FLAGS)
-flags.DEFINE_string("model", None, "A run that is there already.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.string("out", "tables", "Folder of what is printed.")
+define.list("only", [], f"Of {', '.join(TABLES)}.")
+define.list("skip", [], "Those left out.")
+define.string("model", None, "A run that is there already.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -17,17 +17,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 from stylegan_tf.config import presets
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_integer("resolution", 16, "Size of the pictures.", flag_values=FLAGS)
-flags.DEFINE_float("kimg", 32, "Thousands of images, for each.", flag_values=FLAGS)
-flags.DEFINE_integer("num", 5000, "Pictures drawn with each.", flag_values=FLAGS)
-flags.DEFINE_list("models", [], "Only these rows.", flag_values=FLAGS)
-flags.DEFINE_string("out", "bench", "Folder of the runs.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.integer("resolution", 16, "Size of the pictures.")
+define.float("kimg", 32, "Thousands of images, for each.")
+define.integer("num", 5000, "Pictures drawn with each.")
+define.list("models", [], "Only these rows.")
+define.string("out", "bench", "Folder of the runs.")
 
 TRAIN = Path(__file__).parents[1] / "launch" / "train.py"
 

@@ -20,18 +20,13 @@ what a generator was trained on, is as good as real to this and any Frechet dist
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_integer(
-    "num", 2000, "Faces in each set.", lower_bound=200, flag_values=FLAGS
-)
-flags.DEFINE_integer("size", 64, "Of the faces, in pixels.", flag_values=FLAGS)
-flags.DEFINE_string("out", "docs/builtin.png", "The figure.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "cache", None, "Folder for the trained network and its data.", flag_values=FLAGS
-)
+FLAGS, define = cli.flag_set()
+define.integer("num", 2000, "Faces in each set.", lower_bound=200)
+define.integer("size", 64, "Of the faces, in pixels.")
+define.string("out", "docs/builtin.png", "The figure.")
+define.string("cache", None, "Folder for the trained network and its data.")
 
 SEED = 4  # of the demo: faces that neither training nor any data set has seen
 

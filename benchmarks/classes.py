@@ -7,7 +7,7 @@ A small classifier learns the classes of the built-in faces from real pictures a
 their labels. It then names the class of held-out real pictures, which says how far it
 can be trusted, and of pictures that a conditional model drew of every class: not
 truncated, and truncated towards the mean of the class and of everything. Each number is
-the share, in percent, that was named as labelled, or as asked for. Latents are the same
+the share, in percent, that was named as labeled, or as asked for. Latents are the same
 in every class and row.
 
 The same command prints the same table on the same machine; with its defaults that takes
@@ -16,40 +16,22 @@ a few minutes on a CPU.
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string(
     "model",
     None,
     "A conditional model of the built-in faces, as launch/generate.py takes it.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "num", 200, "Pictures drawn of each class.", lower_bound=1, flag_values=FLAGS
+define.integer("num", 200, "Pictures drawn of each class.", lower_bound=1)
+define.float("psi", 0.7, "Truncation of the truncated rows.")
+define.integer(
+    "reals", 4000, "Real pictures that the classifier learns from.", lower_bound=1
 )
-flags.DEFINE_float("psi", 0.7, "Truncation of the truncated rows.", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "reals",
-    4000,
-    "Real pictures that the classifier learns from.",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "held_out",
-    1000,
-    "Real pictures that it is tried on.",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer(
-    "epochs", 5, "How often it sees each of them.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "seed", 0, "Of the classifier's weights and their training.", flag_values=FLAGS
-)
+define.integer("held_out", 1000, "Real pictures that it is tried on.", lower_bound=1)
+define.integer("epochs", 5, "How often it sees each of them.", lower_bound=1)
+define.integer("seed", 0, "Of the classifier's weights and their training.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -104,7 +86,7 @@ def check(config, resolution: int) -> int:
     if kind != (len(CLASSES), 3, True) or height < SIZES[0]:
         raise UserError(
             f"--model draws {height}x{width}x{config.channels} in {config.classes} "
-            f"classes; expected {len(CLASSES)} classes of square colour pictures from "
+            f"classes; expected {len(CLASSES)} classes of square color pictures from "
             f"{SIZES[0]}x{SIZES[0]}: train.py --data=demo --labels=auto makes one."
         )
     return height
@@ -196,7 +178,7 @@ def drawn(model, num: int, resolution: int, **how):
 
 
 def shares(network, images, labels) -> list[float]:
-    """The share named as labelled: of all pictures, then of each class."""
+    """The share named as labeled: of all pictures, then of each class."""
     import numpy as np
 
     from stylegan_tf.data.demo import CLASSES

@@ -21,16 +21,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import flags
 from pairing import Timed, in_turns, table, write_json
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("source", None, "A folder of pictures.", flag_values=FLAGS)
-flags.DEFINE_integer("resolution", 256, "For --source.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 3, "Turns of each.", flag_values=FLAGS)
-flags.DEFINE_float("scale", 1.0, "More or fewer pictures.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "Also write the rows here.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.string("source", None, "A folder of pictures.")
+define.integer("resolution", 256, "For --source.")
+define.integer("rounds", 3, "Turns of each.")
+define.float("scale", 1.0, "More or fewer pictures.")
+define.string("json", None, "Also write the rows here.")
 
 MAKE = Path(__file__).parents[1] / "launch" / "make_dataset.py"
 LOOP = """

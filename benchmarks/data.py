@@ -18,21 +18,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from convert import Folder, paint
 from pairing import Timed, table, timed, write_json
 from replicas import stepper
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_boolean("large", False, "Pictures of 1024x1024.", flag_values=FLAGS)
-flags.DEFINE_string("preset", None, "The network, up to 64x64.", flag_values=FLAGS)
-flags.DEFINE_string("data", None, "A data set instead.", flag_values=FLAGS)
-flags.DEFINE_integer("pictures", 64, "Large pictures to make.", flag_values=FLAGS)
-flags.DEFINE_integer("batch", 16, "Pictures a step, to 64x64.", flag_values=FLAGS)
-flags.DEFINE_float("seconds", 2.0, "Length of a timing.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 3, "Timings; their best counts.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "Also write the rows here.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.boolean("large", False, "Pictures of 1024x1024.")
+define.string("preset", None, "The network, up to 64x64.")
+define.string("data", None, "A data set instead.")
+define.integer("pictures", 64, "Large pictures to make.")
+define.integer("batch", 16, "Pictures a step, to 64x64.")
+define.float("seconds", 2.0, "Length of a timing.")
+define.integer("rounds", 3, "Timings; their best counts.")
+define.string("json", None, "Also write the rows here.")
 
 H100 = {64: 328.0, 128: 160.0, 256: 77.0}  # images a second, `paper256`, batch 32 to 8
 WINDOWS = 4  # that the large set is cut into

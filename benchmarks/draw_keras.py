@@ -3,7 +3,7 @@
     python benchmarks/draw_keras.py --resolution=64 --batch=8
 
 A functional model of stock layers (`UpSampling2D`, `Conv2D`, a depthwise blur,
-`GroupNormalization` with a group a map), compiled by `tf.function`, with the equalised
+`GroupNormalization` with a group a map), compiled by `tf.function`, with the equalized
 rate multiplied into the weights beforehand. The weights are random: they do not change
 what it costs.
 """

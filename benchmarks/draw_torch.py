@@ -2,8 +2,8 @@
 
     python benchmarks/draw_torch.py --resolution=64 --batch=8 --compile
 
-Written for drawing by the usual means: nearest neighbours by `interpolate`, a 3 x 3
-convolution, a depthwise blur, channels last, the equalised rate multiplied into the
+Written for drawing by the usual means: nearest neighbors by `interpolate`, a 3 x 3
+convolution, a depthwise blur, channels last, the equalized rate multiplied into the
 weights beforehand, inference mode, and `torch.compile` or bfloat16 where asked for. The
 weights are random: they do not change what it costs. Needs `pip install torch`.
 """

@@ -15,19 +15,16 @@ from collections.abc import Sequence
 
 import pairing
 import peers
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("resolutions", ["4", "8", "16"], "Sizes.", flag_values=FLAGS)
-flags.DEFINE_list("maps", ["64", "128"], "Width of the networks.", flag_values=FLAGS)
-flags.DEFINE_string("precision", "float32", "Of both, or defaults.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "same_work", False, "Ours draws and scores for each apart.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string("set", [], "A setting of ours.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.list("resolutions", ["4", "8", "16"], "Sizes.")
+define.list("maps", ["64", "128"], "Width of the networks.")
+define.string("precision", "float32", "Of both, or defaults.")
+define.integer("rounds", 5, "Turns of each.", lower_bound=1)
+define.bool("same_work", False, "Ours draws and scores for each apart.")
+define.multi_string("set", [], "A setting of ours.")
+define.string("json", None, "File for the rows.")
 
 FIT = "keras-fit"
 COLUMNS = ("size", "maps", "fit, images/s", "ours, images/s", "ratio")

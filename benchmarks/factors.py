@@ -6,9 +6,9 @@
 
 For models of the built-in faces. The figure has a panel for each model with styles by
 layer: the share of every factor that one layer's style brings along when it is taken
-from another picture (`benchmarks/layer_control.py` says what exactly), grey
+from another picture (`benchmarks/layer_control.py` says what exactly), gray
 where it is no more than the feature network's own confusion. The factors of pose and
-shape are above the line, colours below.
+shape are above the line, colors below.
 
 Two tables follow: where each factor is controlled, and DCI, MIG and SAP of z and w
 (`stylegan_tf/metrics/factors.py`). A folder with several runs stands for its last one.
@@ -17,23 +17,19 @@ Two tables follow: where each factor is controlled, and DCI, MIG and SAP of z an
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("models", [], "Runs or models, with commas.", flag_values=FLAGS)
-flags.DEFINE_integer("pairs", 1000, "Pairs of seeds.", lower_bound=2, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "num", 4000, "Pictures for the scores.", lower_bound=100, flag_values=FLAGS
-)
-flags.DEFINE_enum(
+FLAGS, define = cli.flag_set()
+define.list("models", [], "Runs or models, with commas.")
+define.integer("pairs", 1000, "Pairs of seeds.", lower_bound=2)
+define.integer("num", 4000, "Pictures for the scores.", lower_bound=100)
+define.enum(
     "scores",
     "yes",
     ["yes", "no", "only"],
     "Compute DCI, MIG and SAP: beside the figure, not, or nothing else.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string("out", "docs/factors.png", "The figure.", flag_values=FLAGS)
+define.string("out", "docs/factors.png", "The figure.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,15 +73,15 @@ def run_in(folder: str) -> Path:
 
 def ordered(table) -> tuple[list[int], int]:
     """Rows, pose and shape first; and how many those are."""
-    from layer_control import COLOUR, SHAPE
+    from layer_control import COLOR, SHAPE
 
     names = list(table.factors)
     shape = [names.index(name) for name in SHAPE if name in names]
-    return shape + [names.index(name) for name in COLOUR if name in names], len(shape)
+    return shape + [names.index(name) for name in COLOR if name in names], len(shape)
 
 
 def where_table(tables: dict, network: str) -> str:
-    """By factor: the layer with the largest share, and the centre, in Markdown."""
+    """By factor: the layer with the largest share, and the center, in Markdown."""
     head = [f"factor [{network}]", *(Path(name).name for name in tables)]
     lines = [head, ["---"] * len(head)]
     first = next(iter(tables.values()))
@@ -132,7 +128,7 @@ def figure(tables: dict, network: str, path: str) -> None:
         panel(axis, t, Path(name).name, named=axis is axes[0, 0])
     fig.suptitle(
         f"share of a factor that a layer's style brings along [{network}]; "
-        "grey: within the network's own error (in brackets)",
+        "gray: within the network's own error (in brackets)",
         fontsize=11,
     )
     fig.tight_layout()
@@ -149,10 +145,10 @@ def panel(axis, t, title: str, named: bool) -> None:
     axis.imshow(np.clip(share, 0, 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (i, j), value in np.ndenumerate(share):
         sure = not value < own[i, 0]
-        colour = ("white" if value > 0.6 else "black") if sure else "darkgrey"
+        color = ("white" if value > 0.6 else "black") if sure else "darkgray"
         axis.text(
             j, i, f"{value:.2f}"[-3 if value < 1 else 0 :], ha="center", va="center",
-            fontsize=10, color=colour,
+            fontsize=10, color=color,
         )  # fmt: skip
     names = [f"{t.factors[r]} ({t.own_error[r]:.2f})" for r in rows]
     axis.set_yticks(range(len(rows)), names if named else [], fontsize=11)

@@ -1,7 +1,7 @@
 """Which layer controls which factor: StyleGAN's coarse and fine styles, measured.
 
 Karras et al. 2019, section 3.1, mix styles and look: those of coarse layers bring pose
-and face shape, those of fine layers colours. Here two pictures a and b are drawn, and
+and face shape, those of fine layers colors. Here two pictures a and b are drawn, and
 a once more with the style of one layer taken from b. How much of a factor came along
 is said by the factor network.
 
@@ -32,7 +32,7 @@ from stylegan_tf.errors import UserError
 
 SHAPE = ("yaw", "tilt", "width", "jaw", "class", "fringe", "eye_size", "brows")
 SHAPE += ("smile", "open", "glasses")  # pose and shape
-COLOUR = ("skin", "hair", "eyes", "clothes", "background")
+COLOR = ("skin", "hair", "eyes", "clothes", "background")
 OWN_ERROR_SEED = 3  # of the demo; its pictures belong to no other set
 
 

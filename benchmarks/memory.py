@@ -23,7 +23,6 @@ from pathlib import Path
 
 import matched
 import pairing
-from absl import flags
 from stylegan_tf_launch import cli
 
 # Network -> preset, final resolution, the sizes trained, images a step, changes.
@@ -36,13 +35,13 @@ NETWORKS = {
 COLUMNS = ("network", "size", "batch", "precision", "recompute", "base", "predicted")
 COLUMNS += ("measured", "measured / predicted", "program", "held", "live", "above base")
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("networks", ["demo", "matched"], "Of the list.", flag_values=FLAGS)
-flags.DEFINE_list("resolutions", [], "Only these.", flag_values=FLAGS)
-flags.DEFINE_list("precisions", ["float32"], "And bfloat16.", flag_values=FLAGS)
-flags.DEFINE_boolean("recompute", False, "Without and with.", flag_values=FLAGS)
-flags.DEFINE_integer("steps", 3, "Steps of each process.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.list("networks", ["demo", "matched"], "Of the list.")
+define.list("resolutions", [], "Only these.")
+define.list("precisions", ["float32"], "And bfloat16.")
+define.boolean("recompute", False, "Without and with.")
+define.integer("steps", 3, "Steps of each process.")
+define.string("json", None, "File for the rows.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -11,14 +11,13 @@ in turns, the median of several. A run picks the faster form by itself at its st
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_integer("batch", 16, "Examples.", flag_values=FLAGS)
-flags.DEFINE_integer("width", 64, "Maps in and out.", flag_values=FLAGS)
-flags.DEFINE_list("sizes", ["8", "16", "32", "64"], "Sides.", flag_values=FLAGS)
-flags.DEFINE_integer("repeats", 5, "Timings of each.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.integer("batch", 16, "Examples.")
+define.integer("width", 64, "Maps in and out.")
+define.list("sizes", ["8", "16", "32", "64"], "Sides.")
+define.integer("repeats", 5, "Timings of each.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ RELU_GAIN = 2**0.5
 
 
 class EqualizedDense(layers.Layer):
-    """Dense layer with the equalised learning rate: [N, I] -> [N, units]."""
+    """Dense layer with the equalized learning rate: [N, I] -> [N, units]."""
 
     def __init__(self, units, gain=RELU_GAIN, lrmul=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -38,7 +38,7 @@ class EqualizedDense(layers.Layer):
 
 
 class EqualizedConv(layers.Layer):
-    """Convolution with the equalised learning rate: [N, H, W, I] -> [N, H, W, O]."""
+    """Convolution with the equalized learning rate: [N, H, W, I] -> [N, H, W, O]."""
 
     def __init__(self, maps, size=3, gain=RELU_GAIN, use_bias=True, **kwargs):
         super().__init__(**kwargs)

@@ -22,7 +22,7 @@ def lrelu(x: torch.Tensor) -> torch.Tensor:
 
 
 class Dense(nn.Module):
-    """Linear layer with the equalised learning rate: [N, I] -> [N, units]."""
+    """Linear layer with the equalized learning rate: [N, I] -> [N, units]."""
 
     def __init__(self, width: int, units: int, gain=RELU_GAIN, lrmul=1.0):
         super().__init__()
@@ -35,7 +35,7 @@ class Dense(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution with the equalised learning rate: [N, I, H, W] -> [N, O, H, W]."""
+    """Convolution with the equalized learning rate: [N, I, H, W] -> [N, O, H, W]."""
 
     def __init__(self, maps: int, out: int, size=3, gain=RELU_GAIN, bias=True):
         super().__init__()

@@ -29,33 +29,20 @@ from typing import NamedTuple
 
 import matched
 import pairing
-from absl import flags
 from stylegan_tf_launch import cli
 
 from stylegan_tf.errors import UserError
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("resolutions", ["32", "64"], "Sizes.", flag_values=FLAGS)
-flags.DEFINE_list(
-    "precisions",
-    ["float32", "bfloat16", "defaults"],
-    "float32, bfloat16, defaults.",
-    flag_values=FLAGS,
+FLAGS, define = cli.flag_set()
+define.list("resolutions", ["32", "64"], "Sizes.")
+define.list(
+    "precisions", ["float32", "bfloat16", "defaults"], "float32, bfloat16, defaults."
 )
-flags.DEFINE_list(
-    "peers",
-    ["pytorch", "keras", "stylegan2-pytorch"],
-    "Who is compared.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("rounds", 5, "Turns of each.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "same_work", False, "Ours draws and scores for each apart.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "set", [], "A setting of ours, as in launch/train.py.", flag_values=FLAGS
-)
-flags.DEFINE_string("json", None, "File for the rows.", flag_values=FLAGS)
+define.list("peers", ["pytorch", "keras", "stylegan2-pytorch"], "Who is compared.")
+define.integer("rounds", 5, "Turns of each.", lower_bound=1)
+define.bool("same_work", False, "Ours draws and scores for each apart.")
+define.multi_string("set", [], "A setting of ours, as in launch/train.py.")
+define.string("json", None, "File for the rows.")
 
 OURS = "ours"
 SHARED = "loss.reuse_fakes=true", "loss.reuse_scores=true"  # one pass for both steps

@@ -21,28 +21,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import pairing
-from absl import flags
 from stylegan_tf_launch import cli
 
 if TYPE_CHECKING:
     from stylegan_tf.config import TrainConfig
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("preset", "paper1024", "As of train.py.", flag_values=FLAGS)
-flags.DEFINE_integer("resolution", None, "Final size.", flag_values=FLAGS)
-flags.DEFINE_integer("devices", 1, "GPUs.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_float(
-    "tflops", 5.1, "Reached in training, 1e12 operations a second.", flag_values=FLAGS
-)
-flags.DEFINE_float("step_overhead", 0.1, "Seconds a step.", flag_values=FLAGS)
-flags.DEFINE_float("link", 50.0, "GB a second between devices.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "precision", "float32", ["float32", "bfloat16"], "Of the run.", flag_values=FLAGS
-)
-flags.DEFINE_boolean("recompute", False, "As of train.py.", flag_values=FLAGS)
-flags.DEFINE_boolean("authors", False, "Rates of the authors.", flag_values=FLAGS)
-flags.DEFINE_boolean("validate", False, "Compare with this CPU.", flag_values=FLAGS)
-flags.DEFINE_integer("repeats", 5, "Steps timed at each size.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.string("preset", "paper1024", "As of train.py.")
+define.integer("resolution", None, "Final size.")
+define.integer("devices", 1, "GPUs.", lower_bound=1)
+define.float("tflops", 5.1, "Reached in training, 1e12 operations a second.")
+define.float("step_overhead", 0.1, "Seconds a step.")
+define.float("link", 50.0, "GB a second between devices.")
+define.enum("precision", "float32", ["float32", "bfloat16"], "Of the run.")
+define.boolean("recompute", False, "As of train.py.")
+define.boolean("authors", False, "Rates of the authors.")
+define.boolean("validate", False, "Compare with this CPU.")
+define.integer("repeats", 5, "Steps timed at each size.")
 
 # Hours on 8 V100, whose float32 is 15.7e12 operations a second (Karras et al. 2019).
 AUTHORS = {"paper256": 3 * 24 + 8, "paper1024": 6 * 24 + 14}

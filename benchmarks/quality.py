@@ -30,11 +30,10 @@ from pathlib import Path
 
 import quality_clock as clock
 import quality_ours as ours
-from absl import flags
 from pairing import table
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
+FLAGS, define = cli.flag_set()
 STEPS, PROGRAMS = ("train", "measure", "plot"), ("ours", "peer")
 FILE = "quality.json"
 SIDE = 64
@@ -43,24 +42,16 @@ NAMES = {"ours": "stylegan_tf", "peer": "stylegan2-pytorch"}
 # Every library that computes, on one thread.
 ALONE = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
-flags.DEFINE_list(
-    "data", ["demo"], "Pictures, as train.py takes them; several.", flag_values=FLAGS
-)
-flags.DEFINE_list("step", list(STEPS), "What to do.", flag_values=FLAGS)
-flags.DEFINE_list("program", list(PROGRAMS), "Of whom.", flag_values=FLAGS)
-flags.DEFINE_float("minutes", 60, "CPU minutes of a training.", flag_values=FLAGS)
-flags.DEFINE_integer("num", 2000, "Pictures drawn to measure.", flag_values=FLAGS)
-flags.DEFINE_string("out", "quality", "Folder of the trainings.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "figure", None, "File of the curves; in --out if not given.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "ours", "", "More arguments of train.py, in one string.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "peer", "{}", "Settings of the peer's Trainer, as JSON.", flag_values=FLAGS
-)
-flags.DEFINE_string("cache", None, "Folder of converted pictures.", flag_values=FLAGS)
+define.list("data", ["demo"], "Pictures, as train.py takes them; several.")
+define.list("step", list(STEPS), "What to do.")
+define.list("program", list(PROGRAMS), "Of whom.")
+define.float("minutes", 60, "CPU minutes of a training.")
+define.integer("num", 2000, "Pictures drawn to measure.")
+define.string("out", "quality", "Folder of the trainings.")
+define.string("figure", None, "File of the curves; in --out if not given.")
+define.string("ours", "", "More arguments of train.py, in one string.")
+define.string("peer", "{}", "Settings of the peer's Trainer, as JSON.")
+define.string("cache", None, "Folder of converted pictures.")
 
 
 def main(argv: Sequence[str]) -> int:

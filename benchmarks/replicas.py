@@ -12,17 +12,16 @@ threads: wall time is what the cores do and what they wait for, CPU time the wor
 from collections.abc import Sequence
 
 import matched
-from absl import flags
 from pairing import Worker, in_turns, serve, table, write_json
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("sizes", ["32", "64"], "Sides of the pictures.", flag_values=FLAGS)
-flags.DEFINE_integer("batch", 16, "Pictures of all devices.", flag_values=FLAGS)
-flags.DEFINE_integer("steps", 3, "Steps a turn.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Turns of each.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "Also write the rows here.", flag_values=FLAGS)
-flags.DEFINE_integer("devices", None, "For the script itself.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.list("sizes", ["32", "64"], "Sides of the pictures.")
+define.integer("batch", 16, "Pictures of all devices.")
+define.integer("steps", 3, "Steps a turn.")
+define.integer("rounds", 5, "Turns of each.")
+define.string("json", None, "Also write the rows here.")
+define.integer("devices", None, "For the script itself.")
 
 
 def main(argv: Sequence[str]) -> int:

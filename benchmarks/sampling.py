@@ -17,14 +17,13 @@ import contextlib
 from collections.abc import Sequence
 
 import pairing
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("resolutions", ["64", "256", "1024"], "Sides.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Turns of each program.", flag_values=FLAGS)
-flags.DEFINE_bool("plain", True, "Also as users begin.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "Write the rows to this file.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.list("resolutions", ["64", "256", "1024"], "Sides.")
+define.integer("rounds", 5, "Turns of each program.")
+define.bool("plain", True, "Also as users begin.")
+define.string("json", None, "Write the rows to this file.")
 
 BATCH = {64: 8, 256: 4, 1024: 1}
 PROGRAMS = {

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pairing
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 3, "Turns of each.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "Write the rows to this file.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.integer("rounds", 3, "Turns of each.")
+define.string("json", None, "Write the rows to this file.")
 
 LAUNCH = Path(cli.__file__).parent
 NO_VERBS = ("__init__", "cli", "main")

@@ -19,16 +19,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from pairing import table, write_json
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("data", "demo", "What train.py takes.", flag_values=FLAGS)
-flags.DEFINE_string("preset", "demo", "Recipe of the run.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 3, "Starts of each.", flag_values=FLAGS)
-flags.DEFINE_string("json", None, "Also write the rows here.", flag_values=FLAGS)
-flags.DEFINE_string("child", None, "For the script itself.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.string("data", "demo", "What train.py takes.")
+define.string("preset", "demo", "Recipe of the run.")
+define.integer("rounds", 3, "Starts of each.")
+define.string("json", None, "Also write the rows here.")
+define.string("child", None, "For the script itself.")
 
 _IMPORT = "import time, tensorflow; print(time.time())"
 

@@ -13,17 +13,14 @@ paper's step; `lazy` leaves R1 out, as 15 of 16 steps do with d_reg_interval=16.
 from collections.abc import Callable, Sequence
 
 import matched
-from absl import flags
 from pairing import Timed, in_turns, table, timed
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_list("resolutions", ["32", "64"], "Sizes.", flag_values=FLAGS)
-flags.DEFINE_list(
-    "precisions", ["float32", "bfloat16"], "Arithmetic.", flag_values=FLAGS
-)
-flags.DEFINE_integer("batch", 16, "Pictures a step.", flag_values=FLAGS)
-flags.DEFINE_integer("rounds", 5, "Timings of each.", flag_values=FLAGS)
+FLAGS, define = cli.flag_set()
+define.list("resolutions", ["32", "64"], "Sizes.")
+define.list("precisions", ["float32", "bfloat16"], "Arithmetic.")
+define.integer("batch", 16, "Pictures a step.")
+define.integer("rounds", 5, "Timings of each.")
 
 PLAIN = ((32, 64), (32, 128), (64, 32))  # side and maps of the plain convolutions
 REUSE = {"loss.reuse_fakes": True}
@@ -56,11 +53,11 @@ def measure(resolution: int, precision: str) -> list[tuple]:
     from stylegan_tf.config import cost
 
     turns, work = {}, {}
-    for name, (changes, regularised) in FORMS.items():
+    for name, (changes, regularized) in FORMS.items():
         config = _config(resolution, precision, changes)
-        turns[name] = _turn(_step(config, regularised))
+        turns[name] = _turn(_step(config, regularized))
         macs = cost.iteration_macs(config, resolution)
-        if not regularised:
+        if not regularized:
             macs = cost.iteration_macs(_without_penalty(config), resolution)
         work[name] = 2 * FLAGS.batch * macs / 1e9
     for side, maps in PLAIN:
@@ -101,12 +98,12 @@ def _without_penalty(config):
     return update(config, {"loss.r1_gamma": 0.0})
 
 
-def _step(config, regularised: bool) -> Callable:
+def _step(config, regularized: bool) -> Callable:
     from stylegan_tf.training.compiling import one_step
     from stylegan_tf.training.objectives import Due
 
     size = config.generator.resolution
-    return one_step(config, size, FLAGS.batch, Due(regularised, False))
+    return one_step(config, size, FLAGS.batch, Due(regularized, False))
 
 
 def _convolution(side: int, maps: int, precision: str) -> Callable:

@@ -16,25 +16,14 @@ hash differs, and the table agrees to about a hundredth. Takes some minutes on a
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "out", None, "File to write; by default the package's own.", flag_values=FLAGS
-)
-flags.DEFINE_bool(
-    "check", False, "Train nothing; try the weights that are there.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "count", None, "Faces to train on.", lower_bound=640, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "epochs", None, "How often each is seen.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "held_out", 2000, "Faces to try it on.", lower_bound=2, flag_values=FLAGS
-)
+FLAGS, define = cli.flag_set()
+define.string("out", None, "File to write; by default the package's own.")
+define.bool("check", False, "Train nothing; try the weights that are there.")
+define.integer("count", None, "Faces to train on.", lower_bound=640)
+define.integer("epochs", None, "How often each is seen.", lower_bound=1)
+define.integer("held_out", 2000, "Faces to try it on.", lower_bound=2)
 
 
 def main(argv: Sequence[str]) -> int:

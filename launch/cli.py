@@ -2,7 +2,7 @@
 
 A script is its docstring, its flags and a `main`:
 
-    FLAGS = flags.FlagValues()
+    FLAGS, define = cli.flag_set()
     flags.DEFINE_integer("rows", 4, "Rows of the figure.", flag_values=FLAGS)
 
     def main(argv):
@@ -19,6 +19,7 @@ one or two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done,
 
 import contextlib
 import difflib
+import functools
 import os
 import shutil
 import sys
@@ -26,6 +27,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 from absl import app, flags, logging
 
@@ -43,6 +45,16 @@ MODEL = (
     "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
     "an official .pkl."
 )
+
+
+def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
+    """Returns empty flags of a script, and absl's `DEFINE_x` for them as `define.x`."""
+    values = flags.FlagValues()
+    kinds = ("string", "integer", "float", "bool", "boolean", "enum", "list")
+    kinds += ("multi_string", "multi_integer", "multi_float", "multi_enum")
+    functions = {kind: getattr(flags, f"DEFINE_{kind}") for kind in kinds}
+    bound = {k: functools.partial(f, flag_values=values) for k, f in functions.items()}
+    return values, SimpleNamespace(**bound)
 
 
 def run(
@@ -75,7 +87,7 @@ def run(
 
 def _before_tensorflow() -> None:
     """What TensorFlow reads when it is loaded, unless the user has set it."""
-    # The optimiser of graphs reports a fusion that it gives up as an error; level 3
+    # The optimizer of graphs reports a fusion that it gives up as an error; level 3
     # is needed to keep that from the screen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # On by default only for processors with AVX-512; without it the gradients of

@@ -11,7 +11,7 @@ From a pickle, the folder gets
     saved_model           the same for any TensorFlow program, without this package
     discriminator.keras   D, where the file has it
     report.txt            every variable of the file and where it went
-    MODEL_CARD.md         what is known of the model, and its licence
+    MODEL_CARD.md         what is known of the model, and its license
 
 Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
 progressive GAN, for TensorFlow. Nothing in a pickle is run. The pickles of
@@ -33,34 +33,23 @@ pickles carry, which ours leave out.
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "pickle",
-    None,
-    "An official network pickle to convert into a folder.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string("pickle", None, "An official network pickle to convert into a folder.")
+define.string(
     "model",
     None,
     "A model to write as an official pickle: a run's folder, a .keras file, a "
     "checkpoint such as RUN/checkpoints/ckpt-1000, or an official .pkl.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "out",
-    None,
-    "With --pickle a folder, with --model a file that ends in .pkl.",
-    flag_values=FLAGS,
+define.string(
+    "out", None, "With --pickle a folder, with --model a file that ends in .pkl."
 )
-flags.DEFINE_boolean(
+define.boolean(
     "report",
     False,
     "With --pickle: print every variable and where it went, not only how many.",
-    flag_values=FLAGS,
 )
 
 

@@ -30,31 +30,23 @@ strips.png with all of them. Use them:
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_enum("method", "pca", ["pca", "sefa", "labels"], "How.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "labels", None, "A CSV file, or demo, for --method=labels.", flag_values=FLAGS
-)
-flags.DEFINE_integer("count", 8, "Directions of pca and sefa.", 1, flag_values=FLAGS)
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.enum("method", "pca", ["pca", "sefa", "labels"], "How.")
+define.string("labels", None, "A CSV file, or demo, for --method=labels.")
+define.integer("count", 8, "Directions of pca and sefa.", 1)
+define.string(
     "layers",
     None,
     "Layers that edits shall reach, 0-3, 8-, or coarse, middle, fine; sefa looks at "
     "their affines only. By default all.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "samples", 3000, "Pictures that --labels=demo looks at.", 50, flag_values=FLAGS
-)
-flags.DEFINE_integer("seed", 1, "The picture in the strips.", 0, flag_values=FLAGS)
-flags.DEFINE_float(
-    "psi", 0.7, "Truncation of the pictures that are drawn.", flag_values=FLAGS
-)
-flags.DEFINE_string("out", "directions", "Folder.", flag_values=FLAGS)
+define.integer("samples", 3000, "Pictures that --labels=demo looks at.", 50)
+define.integer("seed", 1, "The picture in the strips.", 0)
+define.float("psi", 0.7, "Truncation of the pictures that are drawn.")
+define.string("out", "directions", "Folder.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -22,71 +22,60 @@ fid5k, kid10k, pr5k3, ppl5k_wend, ls5k are the same with another number of pictu
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 from stylegan_tf.metrics import suite
 
 __doc__ = __doc__.replace("{metrics}", suite.table())
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.string(
     "data",
     None,
     "Real pictures to compare with, as train.py takes them: demo, a folder, a zip, a "
     "data set. By default what the run was trained on.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_list("metrics", ["fid50k"], "Names, see above.", flag_values=FLAGS)
-flags.DEFINE_string(
+define.list("metrics", ["fid50k"], "Names, see above.")
+define.string(
     "features",
     "builtin",
     "The network to measure in: builtin, random, keras:NAME, inception:FILE or "
     "vgg16-lpips:FILE.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "num",
     None,
     "Pictures drawn for each metric, whatever its name says; it is renamed: fid5k. "
     "5000 is a quick look.",
     lower_bound=1,
-    flag_values=FLAGS,
 )
-flags.DEFINE_bool(
+define.bool(
     "mirror",
     None,
     "Whether the model was trained on mirrored pictures too. By default as its run "
     "says, and no for a model of no run.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "batch",
     None,
     "Pictures at a time, over all devices. By default as their size suits.",
     lower_bound=1,
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "strategy",
     "auto",
     ["auto", "one", "mirrored"],
     "Devices of this machine that draw: auto takes all GPUs, else one device.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "cache",
-    None,
-    "Folder that keeps converted pictures and what was measured of them.",
-    flag_values=FLAGS,
+define.string(
+    "cache", None, "Folder that keeps converted pictures and what was measured of them."
 )
-flags.DEFINE_string(
+define.string(
     "out",
     None,
     "Folder for metrics.jsonl and TensorBoard. By default the run's, or out/ for a "
     "model of no run.",
-    flag_values=FLAGS,
 )
 
 

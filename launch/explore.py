@@ -18,33 +18,23 @@ Needs: pip install "stylegan_tf[explore]"
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "port",
-    8080,
-    "Port to serve on.",
-    lower_bound=1,
-    upper_bound=65535,
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.integer("port", 8080, "Port to serve on.", lower_bound=1, upper_bound=65535)
+define.string(
     "host",
     "127.0.0.1",
     "Address to serve on. Others than the default let other machines in, without "
     "asking who they are.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "directions",
     None,
     "Directions of an .npz file, beside the model's own (PCA, SeFa).",
-    flag_values=FLAGS,
 )
-flags.DEFINE_bool("open", False, "Show the page in the browser.", flag_values=FLAGS)
+define.bool("open", False, "Show the page in the browser.")
 
 
 def main(argv: Sequence[str]) -> int:

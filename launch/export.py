@@ -27,44 +27,38 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_list(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.list(
     "format",
     "savedmodel",
     "What to write: savedmodel, onnx, litert, keras, some of them, or all.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string("out", "export", "Folder for the files.", flag_values=FLAGS)
-flags.DEFINE_string(
+define.string("out", "export", "Folder for the files.")
+define.string(
     "batch",
     "dynamic",
     "Pictures a call of ONNX and LiteRT files: a number, or dynamic for any. Fixed "
     "ones are often faster.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_list(
+define.list(
     "precision",
     "float32",
     "Weights of LiteRT files: float32, float16, int8, several, or all.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "noise",
     "const",
     ["const", "none", "random"],
     "Fine detail: the stored maps, none, or, in a SavedModel, new for every picture.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "resolution",
     None,
     "Level to draw at, a power of two. By default the highest that the model has "
     "learned.",
-    flag_values=FLAGS,
 )
 
 

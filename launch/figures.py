@@ -26,7 +26,6 @@ is said: DCGAN has neither noise nor styles to mix.
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 NAMES = ("uncurated", "mixing", "noise", "noise_layers", "truncation")
@@ -41,77 +40,54 @@ USES = {
     "psi": [name for name in NAMES if name != "truncation"],
 }
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_enum("figure", "all", NAMES, "Which one.", flag_values=FLAGS)
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.enum("figure", "all", NAMES, "Which one.")
+define.string(
     "seeds",
     None,
     "Seeds in place of the paper's, 0-31,100. For mixing first those of the columns, "
     "then those of the rows; interpolation takes them in pairs.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "latents",
     None,
     "Styles in place of seeds: an .npz file of a projection or of generate's "
     "--save_latents. For mixing they are the rows.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "rows", None, "Rows; of directions, rows of each kind.", 1, MOST, flag_values=FLAGS
-)
-flags.DEFINE_integer("cols", None, "Columns.", 1, MOST, flag_values=FLAGS)
-flags.DEFINE_string(
+define.integer("rows", None, "Rows; of directions, rows of each kind.", 1, MOST)
+define.integer("cols", None, "Columns.", 1, MOST)
+define.string(
     "styles",
     None,
     "Layers whose styles mixing takes from the columns, in every row: 0-3, 8-, or "
     "coarse, middle, fine. By default coarse, middle and fine in turn.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "psi", None, "Truncation, or a number a layer, 0.5,0.5,1.", flag_values=FLAGS
+define.string("psi", None, "Truncation, or a number a layer, 0.5,0.5,1.")
+define.integer(
+    "cutoff", None, "Truncate only so many layers, from the coarsest.", lower_bound=0
 )
-flags.DEFINE_integer(
-    "cutoff",
-    None,
-    "Truncate only so many layers, from the coarsest.",
-    lower_bound=0,
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "psi_sweep", None, "The truncation's columns: 1,0.5,0.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "classes", None, "Class numbers that seeds take in turn.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "directions", None, "Directions from launch/directions.py.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
+define.string("psi_sweep", None, "The truncation's columns: 1,0.5,0.")
+define.string("classes", None, "Class numbers that seeds take in turn.")
+define.string("directions", None, "Directions from launch/directions.py.")
+define.integer(
     "cell",
     None,
     "Pixels of a picture's shorter side, about. By default the model's, enlarged to "
     "128 if smaller; for all at most 256.",
     16,
     1024,
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "out",
     None,
     "The file, x.png or x.pdf, or a film of interpolation, x.gif or x.mp4. For all the "
     "folder. By default FIGURE.png, and the folder figures.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
-    "path", "cubic", ["z", "linear", "cubic"], "Of a film.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "frames", 30, "Of a film, from picture to picture.", 1, 3600, flag_values=FLAGS
-)
-flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
-flags.DEFINE_bool("loop", True, "A film returns to its start.", flag_values=FLAGS)
+define.enum("path", "cubic", ["z", "linear", "cubic"], "Of a film.")
+define.integer("frames", 30, "Of a film, from picture to picture.", 1, 3600)
+define.float("fps", 30, "Frames of a film a second.")
+define.bool("loop", True, "A film returns to its start.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -38,134 +38,99 @@ only one class.
 
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 MOST_FRAMES = 3600  # two minutes from a picture to the next
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.string(
     "seeds",
     None,
     "Numbers and ranges: 0-31,100. By default 0-31; 0-3 for a sweep, 0-5 for a film.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "latents",
     None,
     "Draw the styles in this .npz file instead of seeds, with the noise it holds.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "psi",
     None,
     "Truncation: 1 is everything the model knows, smaller is more typical and cleaner, "
     "0 the average picture, below 0 its opposite. Or a number a layer, 0.5,0.5,1; the "
     "last one serves the layers that are left. By default 0.7, but 1 with --latents.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "psi_sweep",
     None,
     "A sheet with a column for each of these psi, -1,0,0.5,1, and a row a picture; "
     "written to --grid, or psi_sweep.png in --out.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "psi_center",
     None,
     ["class", "global"],
     "What truncation pulls towards: the average of the picture's own class, or of all "
     "pictures. By default class for a conditional model, else global.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "cutoff",
     None,
     "Truncate only so many layers, from the coarsest; the paper's figures use 8. By "
     "default all.",
     lower_bound=0,
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "noise",
     "const",
     ["const", "random", "none"],
     "Fine detail: the stored maps, maps drawn from the seed, or none.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "classes",
     None,
     "Class numbers of a conditional model, 0-3,7; given in turn to the seeds. By "
     "default every class in turn.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_bool(
-    "each_class",
-    False,
-    "Draw every seed in every one of the classes.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_multi_string(
+define.bool("each_class", False, "Draw every seed in every one of the classes.")
+define.multi_string(
     "mix",
     [],
     "SEED@LAYERS: the styles of these layers come from that seed. Repeatable.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_multi_string(
+define.multi_string(
     "edit",
     [],
     "DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS: go so many standard deviations along "
     "pca0, sefa3, or a direction of --directions. Repeatable.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
-    "directions",
-    None,
-    "Named directions, from launch/directions.py.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string("out", "out", "Folder for the pictures.", flag_values=FLAGS)
-flags.DEFINE_string(
+define.string("directions", None, "Named directions, from launch/directions.py.")
+define.string("out", "out", "Folder for the pictures.")
+define.string(
     "grid",
     None,
     "Write one sheet to this file instead; of several classes, one row each.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "columns", None, "Pictures in a row of the sheet.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "save_latents", None, "Write the styles to this .npz file, too.", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "video",
-    None,
-    "Write a film, x.mp4 or x.gif, instead of pictures.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
+define.integer("columns", None, "Pictures in a row of the sheet.", lower_bound=1)
+define.string("save_latents", None, "Write the styles to this .npz file, too.")
+define.string("video", None, "Write a film, x.mp4 or x.gif, instead of pictures.")
+define.enum(
     "path",
     "cubic",
     ["z", "linear", "cubic"],
     "How a film goes from picture to picture: great circles in Z, straight lines in W, "
     "or a smooth curve in W.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "frames",
     30,
     "Frames of a film from a picture to the next.",
     lower_bound=1,
     upper_bound=MOST_FRAMES,
-    flag_values=FLAGS,
 )
-flags.DEFINE_float("fps", 30, "Frames of a film a second.", flag_values=FLAGS)
-flags.DEFINE_bool(
-    "loop", True, "A film returns to its first picture.", flag_values=FLAGS
-)
+define.float("fps", 30, "Frames of a film a second.")
+define.bool("loop", True, "A film returns to its first picture.")
 
 
 def main(argv: Sequence[str]) -> int:

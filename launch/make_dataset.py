@@ -24,99 +24,75 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
 from stylegan_tf_launch import cli
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string(
     "source",
     None,
     "Where the pictures are: a folder or a zip (sub-folders may be classes), a folder "
     "of official multi-resolution TFRecords, tfds:NAME or tfds:NAME@SPLIT, demo or "
     "demo:N.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string("dest", None, "Folder to write, or to check.", flag_values=FLAGS)
-flags.DEFINE_string(
+define.string("dest", None, "Folder to write, or to check.")
+define.string(
     "resolution",
     "auto",
     "N for squares or HEIGHTxWIDTH; a small block, its shorter side from 4 to 7, "
     "doubled some times. auto: the largest power of two that half of the pictures "
     "reach; with --crop=none the pictures' own size.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "crop",
     "center",
     ["center", "pad", "none"],
     "center cuts the middle out, pad shows all of a picture between black bars, none "
     "takes only pictures that have the size already.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "channels",
     "auto",
     ["auto", "1", "3", "4"],
-    "1 is grey, 3 RGB (transparency is laid over white), 4 RGB with transparency. auto "
-    "is 1 if all pictures are grey, else 3.",
-    flag_values=FLAGS,
+    "1 is gray, 3 RGB (transparency is laid over white), 4 RGB with transparency. auto "
+    "is 1 if all pictures are gray, else 3.",
 )
-flags.DEFINE_string(
-    "labels",
-    "auto",
-    "auto, none, or the path of a CSV or JSON file.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
+define.string("labels", "auto", "auto, none, or the path of a CSV or JSON file.")
+define.enum(
     "layout",
     "records",
     ["records", "official"],
     "How the pictures are laid out in files: records is this package's own, official "
     "that of the official tools.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
+define.boolean(
     "shuffle",
     True,
     "Store the pictures in a fixed random order, not in the order of their names. "
     "Training shuffles either way.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "max_images",
     None,
     "Take only so many pictures, chosen at random; with --noshuffle the first.",
     lower_bound=1,
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
-    "strict",
-    False,
-    "Fail if any picture cannot be used, instead of listing it.",
-    flag_values=FLAGS,
+define.boolean(
+    "strict", False, "Fail if any picture cannot be used, instead of listing it."
 )
-flags.DEFINE_boolean(
+define.boolean(
     "draft",
     False,
     "Decode JPEGs that are several times too large at a half, a quarter or an eighth "
     "of their size: faster, with pixels that differ by a shade.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
-    "download", False, "Let TFDS download what is not there.", flag_values=FLAGS
+define.boolean("download", False, "Let TFDS download what is not there.")
+define.integer(
+    "workers", None, "Processes to use; one a core if not given.", lower_bound=1
 )
-flags.DEFINE_integer(
-    "workers",
-    None,
-    "Processes to use; one a core if not given.",
-    lower_bound=1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_boolean(
+define.boolean(
     "check",
     False,
     "Read the data set in --dest from end to end instead, in whichever layout it is.",
-    flag_values=FLAGS,
 )
 
 _LISTED = 5  # skipped files that are shown

@@ -25,83 +25,62 @@ distances and PSNR, and progress.mp4; of several batches, progress-0.mp4 and so 
 import math
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 FRAMES = 120  # of a film
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("model", None, cli.MODEL, flag_values=FLAGS)
-flags.DEFINE_list(
+FLAGS, define = cli.flag_set()
+define.string("model", None, cli.MODEL)
+define.list(
     "images",
     None,
     "Picture files, folders or zips of pictures, or demo:N; several with commas.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
-    "first", None, "Only so many of the pictures.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_string(
+define.integer("first", None, "Only so many of the pictures.", lower_bound=1)
+define.string(
     "target_seeds",
     None,
     "Take the model's own pictures of these seeds, 0-31,100, not truncated.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
-    "space",
-    "w",
-    ["w", "wplus"],
-    "Search for one style, or for one a layer.",
-    flag_values=FLAGS,
+define.enum("space", "w", ["w", "wplus"], "Search for one style, or for one a layer.")
+define.integer("steps", 1000, "Of Adam.", lower_bound=1)
+define.integer(
+    "seed", 0, "Of the noise in the search.", lower_bound=0, upper_bound=2**32 - 1
 )
-flags.DEFINE_integer("steps", 1000, "Of Adam.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "seed",
-    0,
-    "Of the noise in the search.",
-    lower_bound=0,
-    upper_bound=2**32 - 1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
+define.string(
     "classes",
     None,
     "Class numbers of a conditional model, 0-3,7; given in turn to the pictures, whose "
     "search starts at the mean of their class. By default at the mean of all.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "loss",
     "multiscale",
     "How pictures are compared: multiscale (pixels and gradients), builtin, random, or "
     "lpips:FILE with the published weights.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "data",
     None,
     "The data set whose network --loss=builtin is; by default that of the built-in "
     "faces.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_float("lr", 0.1, "Adam's highest rate.", flag_values=FLAGS)
-flags.DEFINE_float(
+define.float("lr", 0.1, "Adam's highest rate.")
+define.float(
     "noise_weight",
     None,
     "Weight of the penalty that keeps the picture out of the noise maps. By default "
     "the official 1e5 at 1024x1024, and less in proportion to the pixels of a smaller "
     "model.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer(
+define.integer(
     "batch",
     None,
     "Pictures at a time; by default as many as suit their size.",
     lower_bound=1,
-    flag_values=FLAGS,
 )
-flags.DEFINE_bool("video", True, "Write progress.mp4.", flag_values=FLAGS)
-flags.DEFINE_string("out", "out/projection", "Folder for it all.", flag_values=FLAGS)
+define.bool("video", True, "Write progress.mp4.")
+define.string("out", "out/projection", "Folder for it all.")
 
 
 def main(argv: Sequence[str]) -> int:

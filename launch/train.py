@@ -24,165 +24,125 @@ those of config.json in a run's folder.
 import sys
 from collections.abc import Sequence
 
-from absl import flags
 from stylegan_tf_launch import cli
 
 from stylegan_tf.config import presets
 
 __doc__ = __doc__.replace("{presets}", presets.table())
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
+FLAGS, define = cli.flag_set()
+define.string(
     "data",
     "demo",
     "demo (or demo:N), a folder, a zip, a data set made by make_dataset.py, a folder "
     "of official TFRecords, or tfds:NAME. What is not a data set yet is converted "
     "once and kept.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
-    "preset",
-    None,
-    list(presets.PRESETS),
-    "The recipe, see above; demo if not given.",
-    flag_values=FLAGS,
+define.enum(
+    "preset", None, list(presets.PRESETS), "The recipe, see above; demo if not given."
 )
-flags.DEFINE_string(
+define.string(
     "resolution",
     None,
     "N, or HEIGHTxWIDTH such as 512x768. By default the preset's for demo, and what "
     "the pictures have, up to the preset's limit, for your own.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_float("kimg", None, "Thousands of images to train for.", flag_values=FLAGS)
-flags.DEFINE_integer(
-    "batch",
-    None,
-    "Images a step at every resolution, over all devices.",
-    lower_bound=1,
-    flag_values=FLAGS,
+define.float("kimg", None, "Thousands of images to train for.")
+define.integer(
+    "batch", None, "Images a step at every resolution, over all devices.", lower_bound=1
 )
-flags.DEFINE_integer(
+define.integer(
     "accumulate",
     None,
     "Split each step into so many rounds, to fit a large batch on a small device.",
     lower_bound=1,
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
+define.boolean(
     "recompute",
     None,
     "Compute feature maps again instead of keeping them: less memory for more time, "
     "the same results but for rounding.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_float("gamma", None, "Weight of the R1 penalty.", flag_values=FLAGS)
-flags.DEFINE_string(
+define.float("gamma", None, "Weight of the R1 penalty.")
+define.string(
     "labels",
     None,
     "Train a class-conditional model: auto (sub-folders, labels.csv, dataset.json), "
     "or the path of a CSV or JSON file. none is unconditional.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_boolean(
-    "mirror", None, "Flip half of the real pictures.", flag_values=FLAGS
-)
-flags.DEFINE_enum(
+define.boolean("mirror", None, "Flip half of the real pictures.")
+define.enum(
     "crop",
     "center",
     ["center", "pad", "none"],
     "How pictures of another shape are fitted when they are converted.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "precision",
     None,
     ["float32", "bfloat16", "auto"],
     "Arithmetic of the networks; weights and statistics stay float32. auto, the demo "
     "preset's, is bfloat16 on CPUs that multiply in it, float32 elsewhere.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "jit",
     None,
     ["off", "on", "auto"],
     "Compile each step by XLA. auto times one at the start, which takes minutes, and "
     "keeps the faster for the run. Off if not given: on CPUs it is slower.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_enum(
+define.enum(
     "strategy",
     "auto",
     ["auto", "one", "mirrored", "multiworker", "tpu"],
     "Devices: auto takes what TF_CONFIG says, else all GPUs, else one device.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string("out", "runs", "Folder of the runs.", flag_values=FLAGS)
-flags.DEFINE_string(
+define.string("out", "runs", "Folder of the runs.")
+define.string(
     "resume",
     "auto",
     "auto continues the newest run that fits, never starts a new one, a run's folder "
     "continues that one.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "init",
     None,
     "Start from this model: a run's folder, a .keras file, a checkpoint, or an "
     "official .pkl. The networks become like its own, whatever the preset says, and "
     "start at the resolution that it has learned (while one fades in, at the one that "
     "shows more); --set changes either. Its size and labels may differ.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_integer("seed", None, "Of weights, data and latents.", flag_values=FLAGS)
-flags.DEFINE_boolean(
-    "deterministic",
-    None,
-    "Repeatable to the bit on a GPU too, at some cost in speed.",
-    flag_values=FLAGS,
+define.integer("seed", None, "Of weights, data and latents.")
+define.boolean(
+    "deterministic", None, "Repeatable to the bit on a GPU too, at some cost in speed."
 )
-flags.DEFINE_integer(
-    "snapshot_ticks", None, "Log lines between checkpoints.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "image_ticks", None, "Log lines between sheets of pictures.", flag_values=FLAGS
-)
-flags.DEFINE_list(
+define.integer("snapshot_ticks", None, "Log lines between checkpoints.")
+define.integer("image_ticks", None, "Log lines between sheets of pictures.")
+define.list(
     "metrics",
     None,
     "Measure the model while it trains: names as of evaluate.py, fid5k,ppl5k_wend. "
     "The best one by the first of them is kept in model/best.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_float(
+define.float(
     "metrics_every",
     None,
     "Thousands of images between two measurements; 200 if not given.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_string(
+define.string(
     "features",
     None,
     "The network to measure in, as of evaluate.py; builtin if not given.",
-    flag_values=FLAGS,
 )
-flags.DEFINE_multi_string(
-    "set",
-    [],
-    "Any other setting, NAME=VALUE; may be given several times.",
-    flag_values=FLAGS,
+define.multi_string(
+    "set", [], "Any other setting, NAME=VALUE; may be given several times."
 )
-flags.DEFINE_string(
-    "cache", None, "Folder that keeps converted pictures.", flag_values=FLAGS
-)
-flags.DEFINE_boolean(
-    "download", False, "Let TFDS download what is not there.", flag_values=FLAGS
-)
-flags.DEFINE_boolean(
+define.string("cache", None, "Folder that keeps converted pictures.")
+define.boolean("download", False, "Let TFDS download what is not there.")
+define.boolean(
     "dry_run",
     False,
     "Print schedule, sizes, memory and first batches, and train nothing.",
-    flag_values=FLAGS,
 )
 
 # Flag -> the setting it changes; others than these do not touch the configuration.

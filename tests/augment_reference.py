@@ -1,7 +1,7 @@
 """Augmentation written a second time: one picture, NumPy, float64, plain loops.
 
 Different from the package wherever it can be: forward matrices inverted at the end,
-convolutions of padded rows, colours as vectors, bands of the spectrum by FFT.
+convolutions of padded rows, colors as vectors, bands of the spectrum by FFT.
 """
 
 from statistics import NormalDist
@@ -127,23 +127,23 @@ def reduced(fine, axis):
 def resample(image, inverse):
     h, w, c = image.shape
     fine = enlarged(enlarged(image, 0), 1)
-    centre = np.sum(TAPS * np.arange(12)) / np.sum(TAPS) - 5
+    center = np.sum(TAPS * np.arange(12)) / np.sum(TAPS) - 5
     out = np.zeros([2 * h + 10, 2 * w + 10, c])
     for i in range(2 * h + 10):
         for j in range(2 * w + 10):
-            q = [(j - 5 - centre) / 2 - (w - 1) / 2, (i - 5 - centre) / 2 - (h - 1) / 2]
+            q = [(j - 5 - center) / 2 - (w - 1) / 2, (i - 5 - center) / 2 - (h - 1) / 2]
             x, y, _ = inverse @ [*q, 1]
-            x = fine_index(x + (w - 1) / 2, w, centre)
-            y = fine_index(y + (h - 1) / 2, h, centre)
+            x = fine_index(x + (w - 1) / 2, w, center)
+            y = fine_index(y + (h - 1) / 2, h, center)
             out[i, j] = bilinear(fine, y, x)
     return reduced(reduced(out, 0), 1)
 
 
-def fine_index(x, size, centre):
-    if not -5.5 < 2 * x + centre < 2 * size + 4.5:
+def fine_index(x, size, center):
+    if not -5.5 < 2 * x + center < 2 * size + 4.5:
         while not 0 <= x <= size - 1:
             x = (-x if x < 0 else 2 * (size - 1) - x) if size > 1 else 0
-    return 2 * x + centre + 6
+    return 2 * x + center + 6
 
 
 def bilinear(fine, y, x):
@@ -154,25 +154,25 @@ def bilinear(fine, y, x):
 
 
 # ---------------------------------------------------------------------------
-# Colours, one pixel at a time
+# Colors, one pixel at a time
 
 
 def recolor(image, row, p):
     out = image.copy()
     for at in np.ndindex(image.shape[:2]):
-        colour = np.full(3, image[at][0]) if image.shape[2] == 1 else image[at][:3]
+        color = np.full(3, image[at][0]) if image.shape[2] == 1 else image[at][:3]
         for name, change in COLORS.items():
             gate, u = numbers(row, name)
             if gate < p and not (image.shape[2] == 1 and name in ("hue", "saturation")):
-                colour = change(colour, u)
-        out[at][:3] = colour.mean() if image.shape[2] == 1 else colour
+                color = change(color, u)
+        out[at][:3] = color.mean() if image.shape[2] == 1 else color
     return out
 
 
-def turned_hue(colour, u):
+def turned_hue(color, u):
     axis, angle = np.ones(3) / np.sqrt(3), 2 * np.pi * (u - 0.5)
-    along = axis * (axis @ colour)
-    across = colour - along
+    along = axis * (axis @ color)
+    across = color - along
     return along + across * np.cos(angle) + np.cross(axis, across) * np.sin(angle)
 
 

@@ -217,7 +217,7 @@ class Numbers:
 
 
 class Calibration(Numbers):
-    """Sets the normalisations' moments to those of the pictures that pass.
+    """Sets the normalizations' moments to those of the pictures that pass.
 
     Ninety random layers would otherwise make all pictures alike.
     """

@@ -74,7 +74,7 @@ def array(weight):
 
 
 def equalized(layer, gain):
-    """The kernel that an equalised layer works with."""
+    """The kernel that an equalized layer works with."""
     kernel = array(layer.kernel)
     return kernel * gain / np.sqrt(np.prod(kernel.shape[:-1])) * layer.lrmul
 

@@ -55,7 +55,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     whole = tiny_net(weights=None)
     rng = np.random.default_rng(0)
-    for v in whole.weights:  # moments of the normalisation included
+    for v in whole.weights:  # moments of the normalization included
         v.assign(np.abs(rng.normal(size=v.shape)) + 0.1 if v.ndim == 1 else v)
     body = tiny_net(False, None, pooling="avg")
     body.set_weights(whole.get_weights()[: len(body.weights)])
@@ -97,8 +97,8 @@ def test_features_are_of_resized_and_prepared_pictures(vgg):
     want = np.mean(maps, axis=(1, 2))
     scale = vgg(images)[0] @ want[0] / (want[0] @ want[0])
     np.testing.assert_allclose(vgg(images), scale * want, rtol=1e-4, atol=1e-5)
-    grey = pictures(channels=1)
-    np.testing.assert_array_equal(vgg(grey), vgg(grey.repeat(3, -1)))
+    gray = pictures(channels=1)
+    np.testing.assert_array_equal(vgg(gray), vgg(gray.repeat(3, -1)))
     assert vgg(images[:0]).shape == (0, 512)
 
 

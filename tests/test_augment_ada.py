@@ -117,8 +117,8 @@ def test_noise_is_normal_of_the_drawn_strength():
         assert unit.std() == pytest.approx(1, abs=0.02)
         assert (unit**4).mean() == pytest.approx(3, abs=0.2)
         for axis in range(3):
-            neighbours = np.corrcoef(unit.ravel(), np.roll(unit, 1, axis).ravel())
-            assert abs(neighbours[0, 1]) < 0.04
+            neighbors = np.corrcoef(unit.ravel(), np.roll(unit, 1, axis).ravel())
+            assert abs(neighbors[0, 1]) < 0.04
     assert abs(np.corrcoef(added.reshape(3, -1))[0, 1]) < 0.04
 
 
@@ -134,7 +134,7 @@ def test_noise_follows_its_two_numbers():
     assert (y[2] != y[0]).all() and (y[3] != y[0]).all() and (y[3] != y[2]).all()
 
 
-def test_cutout_takes_a_quarter_around_its_centre():
+def test_cutout_takes_a_quarter_around_its_center():
     rows = np.stack([reference.row(cutout=at) for at in ((0.5, 0.5), (0.01, 0.5))])
     y = ada(np.ones([2, 16, 24, 1], "f4"), rows, 0.5, "cutout").numpy()[..., 0]
     assert (y[0, 4:12, 6:18] == 0).all() and y[0].sum() == 16 * 24 - 8 * 12

@@ -1,4 +1,4 @@
-"""ADA's colours against vectors in NumPy, pixel by pixel."""
+"""ADA's colors against vectors in NumPy, pixel by pixel."""
 
 import augment_reference as reference
 import numpy as np
@@ -60,13 +60,13 @@ def test_probabilities():
         assert changed.mean() == pytest.approx(expected, abs=0.01)
 
 
-def test_hue_and_saturation_keep_grey_and_luma():
+def test_hue_and_saturation_keep_gray_and_luma():
     rows = np.stack([reference.row(hue=0.7, saturation=0.8)])
     images = np.random.default_rng(0).uniform(-1, 1, size=(1, 4, 4, 3)).astype("f4")
     y = ada(images, rows, 0.5, "color")
     np.testing.assert_allclose(np.mean(y, -1), images.mean(axis=-1), atol=1e-6)
-    grey = tf.repeat(images[..., :1], 3, axis=-1)
-    np.testing.assert_allclose(ada(grey, rows, 0.5, "color"), grey, atol=1e-6)
+    gray = tf.repeat(images[..., :1], 3, axis=-1)
+    np.testing.assert_allclose(ada(gray, rows, 0.5, "color"), gray, atol=1e-6)
 
 
 def test_other_channels_are_refused():

@@ -38,11 +38,11 @@ def test_down_undoes_up(size):
 
 
 def test_up_keeps_positions():
-    """A ramp stays a ramp: fine point j stands at pixel (j - CENTRE) / 2."""
+    """A ramp stays a ramp: fine point j stands at pixel (j - CENTER) / 2."""
     j = np.arange(-wavelets.EDGE, 64 + wavelets.EDGE)
     fine = wavelets.up(32) @ np.arange(32)
     inside = (j > 12) & (j < 50)
-    ramp = (j - wavelets.CENTRE) / 2
+    ramp = (j - wavelets.CENTER) / 2
     np.testing.assert_allclose(fine[inside], ramp[inside], atol=2e-2)
     pairs = fine[inside][:-1] + fine[inside][1:]  # odd and even filters off both ways
     np.testing.assert_allclose(pairs, (ramp[inside][:-1] + ramp[inside][1:]), atol=1e-5)

@@ -106,7 +106,7 @@ def test_rows_and_table(classes):
 def test_models_of_something_else_are_refused(classes, changes):
     good = {"resolution": 32, "classes": 5}
     assert classes.check(GeneratorConfig(**good), 32) == 32
-    with pytest.raises(UserError, match="expected 5 classes of square colour pictures"):
+    with pytest.raises(UserError, match="expected 5 classes of square color pictures"):
         classes.check(GeneratorConfig(**good | changes), 32)
     with pytest.raises(UserError, match="--model draws 8x8x3 in 5 classes"):
         classes.check(GeneratorConfig(**good), 8)

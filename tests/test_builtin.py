@@ -137,11 +137,11 @@ def test_distance_against_numpy(network, seen):
     np.testing.assert_allclose(found, back, rtol=1e-5)
 
 
-def test_grey_pictures_are_compared_in_colour(network, seen):
+def test_gray_pictures_are_compared_in_color(network, seen):
     a, b = (tf.constant(seen[0][i : i + 2, ..., :1], tf.float32) for i in (0, 2))
     found = network.distance(a, b)
-    colour = network.distance(tf.repeat(a, 3, -1), tf.repeat(b, 3, -1))
-    np.testing.assert_array_equal(found, colour)
+    color = network.distance(tf.repeat(a, 3, -1), tf.repeat(b, 3, -1))
+    np.testing.assert_array_equal(found, color)
     with pytest.raises(UserError, match="pictures of 3 channels; these have 4"):
         network.distance(tf.repeat(a, 4, -1), tf.repeat(b, 4, -1))
 
@@ -316,16 +316,16 @@ def test_other_data_gets_a_network_of_its_own_once(
     first = builtin_own.load(folders["auto"], tmp_path, progress=False)
     key = builtin_own.fingerprint(Manifest.load(folders["auto"]))
     assert first.name == f"builtin-v1-{key[:8]}" and first.channels == 1
-    grey = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
-    assert first.probabilities(grey).shape == (4, 2)
+    gray = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
+    assert first.probabilities(gray).shape == (4, 2)
 
     bare = builtin_own.load(folders["none"], tmp_path, progress=False)
-    assert bare.name != first.name and np.isfinite(bare(grey)).all()
+    assert bare.name != first.name and np.isfinite(bare(gray)).all()
     assert bare.factors is None and bare.probabilities is None
 
     monkeypatch.setattr(builtin_own, "train", None)  # it is not called again
     again = builtin_own.load(folders["auto"], tmp_path)
-    np.testing.assert_array_equal(again(grey), first(grey))
+    np.testing.assert_array_equal(again(gray), first(gray))
     weights, _ = made(Manifest.load(folders["auto"]), 2)
     fresh = {n: w.astype(np.float16) for n, w in weights.items()}
     with np.load(tmp_path / "builtin" / f"{first.name}.npz") as file:

@@ -146,8 +146,8 @@ def test_shared_names_change_both_networks():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"colour": 1}, "there is no setting 'colour'; there are: generator, "),
-        ({"generator.colour": 1}, "there is no setting 'colour'; .*resolution"),
+        ({"color": 1}, "there is no setting 'color'; there are: generator, "),
+        ({"generator.color": 1}, "there is no setting 'color'; .*resolution"),
         ({"seed.low": 1}, "'seed' is one value; it has no field 'low'"),
         ({"seed": "many"}, "seed='many' is not of type int"),
         ({"seed": "1.5"}, "seed='1.5' is not of type int"),
@@ -166,8 +166,8 @@ def test_impossible_updates(changes, message):
 
 
 def test_unknown_fields_of_a_file():
-    with pytest.raises(UserError, match="GeneratorConfig has no field colour, size"):
-        config.from_dict(TrainConfig, {"generator": {"size": 1, "colour": 2}})
+    with pytest.raises(UserError, match="GeneratorConfig has no field color, size"):
+        config.from_dict(TrainConfig, {"generator": {"size": 1, "color": 2}})
 
 
 # ---------------------------------------------------------------------------

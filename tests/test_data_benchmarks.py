@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def script():
-    """Imports a script, which may import its neighbours."""
+    """Imports a script, which may import its neighbors."""
     sys.path.insert(0, str(BENCHMARKS))
 
     def load(name: str):

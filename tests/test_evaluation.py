@@ -558,7 +558,7 @@ def test_a_failure_yields_no_number(pictures, tmp_path):
         e.run(suite.parse("fid50k", NUM))
     with pytest.raises(UserError, match="fid1 failed: .* two a side are needed"):
         evaluation(pictures, tmp_path).run(suite.parse("fid1"))
-    with pytest.raises(UserError, match="pr33 failed: 3 vectors have no 3. neighbour"):
+    with pytest.raises(UserError, match="pr33 failed: 3 vectors have no 3. neighbor"):
         evaluation(pictures, tmp_path).run(suite.parse("pr33"))
     assert results.read(tmp_path) == []
 

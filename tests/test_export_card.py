@@ -64,7 +64,7 @@ def test_a_run_says_what_it_was_trained_on(run, pictures):
     assert found.class_names == Manifest.load(pictures).class_names
     assert (found.preset, found.images_seen) == ("demo", 24)
     assert found.training == "train.py --data=faces"
-    assert found.licence == provenance.OF_DATA and found.started_from is None
+    assert found.license == provenance.OF_DATA and found.started_from is None
     assert found.metrics == [ROWS[1], ROWS[3], ROWS[4]]  # the newest, not later ones
     half_grown = models.load(run / "checkpoints" / "ckpt-24")
     assert export.Program(half_grown).picture_shape == (8, 8, 3)
@@ -90,7 +90,7 @@ def test_what_is_not_there_is_not_known(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "licence"),
+    ("changes", "license"),
     [
         ({}, [provenance.OF_DEMO]),
         ({"data": "demo:500"}, [provenance.OF_DEMO]),
@@ -102,11 +102,11 @@ def test_what_is_not_there_is_not_known(tmp_path):
         ),
     ],
 )
-def test_the_licence_follows_data_and_ancestors(changes, licence, tmp_path):
+def test_the_license_follows_data_and_ancestors(changes, license, tmp_path):
     configs.save(tiny.config(changes), tmp_path / "config.json")
-    found = provenance.of_run(tmp_path).licence
-    assert all(part in found for part in licence)
-    assert (provenance.OF_PICKLES in found) == (provenance.OF_PICKLES in licence)
+    found = provenance.of_run(tmp_path).license
+    assert all(part in found for part in license)
+    assert (provenance.OF_PICKLES in found) == (provenance.OF_PICKLES in license)
 
 
 # ---------------------------------------------------------------------------

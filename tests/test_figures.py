@@ -61,12 +61,12 @@ def test_files_hold_every_pixel(channels, tmp_path):
 
 
 # ---------------------------------------------------------------------------
-# Colours, sizes, words
+# Colors, sizes, words
 
 
-def test_grey_and_transparent_pictures_in_colour():
-    grey = np.full((2, 2, 1), 7, np.uint8)
-    np.testing.assert_array_equal(figures.rgb(grey), np.full((2, 2, 3), 7))
+def test_gray_and_transparent_pictures_in_color():
+    gray = np.full((2, 2, 1), 7, np.uint8)
+    np.testing.assert_array_equal(figures.rgb(gray), np.full((2, 2, 3), 7))
     alpha = np.array(
         [[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 51]]], np.uint8
     )
@@ -156,17 +156,17 @@ def test_tables_may_have_holes():
 
 
 def test_a_page_has_every_figure_once_and_its_words():
-    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 0, 250)]
+    colors = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 0, 250)]
     heights = [900, 300, 300, 300]
     parts = [
         (f"Figure {i}.", np.full((h, 930, 3), c, np.uint8))
-        for i, (h, c) in enumerate(zip(heights, colours, strict=True))
+        for i, (h, c) in enumerate(zip(heights, colors, strict=True))
     ]
     page = figures.page(parts, "A title")
-    for height, colour in zip(heights, colours, strict=True):
-        same = (page == np.array(colour, np.uint8)).all(axis=-1)
+    for height, color in zip(heights, colors, strict=True):
+        same = (page == np.array(color, np.uint8)).all(axis=-1)
         assert same.sum() == height * 930
-    first = np.argwhere((page == np.array(colours[0])).all(axis=-1))
+    first = np.argwhere((page == np.array(colors[0])).all(axis=-1))
     assert first[:, 1].max() < 1100  # the others share the right column
     assert page.shape[0] < 1500
     assert ink(page[: first[0, 0]]) > 100  # the title

@@ -128,7 +128,7 @@ def test_the_installed_command_has_every_verb(monkeypatch, capsys):
 # Refusals: a line or two, and an exit code
 
 WRONG = [  # 2: the command line itself
-    ("train", ["--colour=red"], "no flag --colour; see --help"),
+    ("train", ["--color=red"], "no flag --color; see --help"),
     ("train", ["--bach=4"], "no flag --bach; did you mean --batch?"),
     ("train", ["--batch=0"], "0"),
     ("train", ["--batch=four"], "four"),

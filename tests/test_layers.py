@@ -110,7 +110,7 @@ def test_official_bias_of_a_slow_layer():
 
 
 # ---------------------------------------------------------------------------
-# Equalised learning rate
+# Equalized learning rate
 
 
 @pytest.mark.parametrize("lrmul", [1.0, 0.01])
@@ -207,7 +207,7 @@ def test_style_is_scale_then_shift():
     close(layer(x, random(2, 3)), want, 1e-5)
 
 
-def test_style_starts_as_plain_normalisation_around_the_style():
+def test_style_starts_as_plain_normalization_around_the_style():
     layer = built(layers.AdaIN(), (None, 8, 8, 6), (None, 3))
     x = random(2, 8, 8, 6)
     close(layer(x, np.zeros([2, 3])), reference.instance_norm(x), 1e-5)

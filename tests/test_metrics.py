@@ -186,7 +186,7 @@ def test_inception_score_is_of_probabilities(bad):
 # Precision and recall
 
 
-def test_cover_is_what_scikit_learns_neighbours_say():
+def test_cover_is_what_scikit_learns_neighbors_say():
     rng = np.random.default_rng(5)
     real, fake = rng.normal(size=(300, 4)), rng.normal(0.5, 0.8, size=(200, 4))
 
@@ -224,9 +224,9 @@ def test_equal_vectors_are_at_no_distance_whatever_the_rounding():
     assert manifold.squared(x, x)[0, 1] == pytest.approx(np.sum((x[0] - x[1]) ** 2))
 
 
-def test_no_neighbours_no_number():
+def test_no_neighbors_no_number():
     few = np.eye(3)
-    with pytest.raises(ValueError, match="3 vectors have no 3. neighbour"):
+    with pytest.raises(ValueError, match="3 vectors have no 3. neighbor"):
         manifold.cover(few, np.ones((9, 3)))
     with pytest.raises(ValueError, match="not finite"):
         manifold.cover(np.full((9, 3), np.nan), np.ones((9, 3)))

@@ -612,7 +612,7 @@ def test_truncation():
     np.testing.assert_array_equal(cut[:, 2:], ws[:, 2:])
 
 
-def test_truncation_towards_a_centre_of_each_example():
+def test_truncation_towards_a_center_of_each_example():
     g, ws, center = small_generator(), random(2, 6, 6), random(2, 1, 6)
     found = g.truncate(ws, 0.3, cutoff=4, center=center).numpy()
     near = center.numpy() + 0.3 * (ws.numpy() - center.numpy())
@@ -657,7 +657,7 @@ def test_one_style_when_styles_are_off():
     assert g(random(2, 6)).shape == (2, 16, 16, 3)
 
 
-def test_no_mapping_layers_give_the_normalised_latent():
+def test_no_mapping_layers_give_the_normalized_latent():
     z = random(3, 6)
     w = Generator(GeneratorConfig(**SMALL_G | {"mapping_layers": 0})).mapping(z)
     np.testing.assert_allclose(np.mean(w.numpy() ** 2, axis=-1), 1, rtol=1e-5)
@@ -694,7 +694,7 @@ PROJECTION = {"classes": 3, "conditioning": "projection"}
 
 
 def test_projection_against_numpy():
-    """score = sum(x * normalised embedding of the label) / sqrt(width)"""
+    """score = sum(x * normalized embedding of the label) / sqrt(width)"""
     d, images = small_discriminator(**PROJECTION), random(4, 16, 16, 3)
     one_hot = np.eye(3)[[2, 0, 1, 1]]
     x = reference.discriminator(d, images.numpy())  # [4, width]
@@ -753,7 +753,7 @@ def test_examples_of_the_discriminator_meet_only_in_their_group():
 
 
 def test_no_two_layers_of_dcgan_start_alike():
-    """An initialiser of Keras draws the same numbers each time that it is used."""
+    """An initializer of Keras draws the same numbers each time that it is used."""
     c = {"architecture": "dcgan", "resolution": 16, "fmap_base": 64, "fmap_max": 8}
     own = {"z_dim": 8, "w_dim": 8, "mapping_layers": 0}
 

@@ -242,9 +242,9 @@ def test_a_progressive_gan_draws_as_under_stylegans_names(tmp_path):
     ours = dataclasses.replace(paper.generator.config, w_avg_beta=g.config.w_avg_beta)
     assert ours == dataclasses.replace(g.config, mapping_width=ours.mapping_width)
     with pytest.raises(UserError, match="progressive GAN with labels; not read"):
-        labelled = progan_of(style)
-        labelled.static_kwargs["label_size"] = 2
-        from_state("Gs", labelled)
+        labeled = progan_of(style)
+        labeled.static_kwargs["label_size"] = 2
+        from_state("Gs", labeled)
 
 
 # ---------------------------------------------------------------------------

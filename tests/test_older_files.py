@@ -10,6 +10,7 @@ import pytest
 
 from stylegan_tf import latents, models
 from stylegan_tf.data import pipeline
+from stylegan_tf.export import provenance
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "goldens" / "before_rooms"
@@ -64,3 +65,9 @@ def test_runs_go_on(older):
     assert "kimg 0.1 " in log  # the same log
     images = models.load(run)(latents.z_of([5], 8), np.eye(5, dtype="f4")[:1])
     assert np.isfinite(images).all()
+
+
+def test_cards_keep_the_license(older):
+    origin = provenance.of_model(older / "run" / "model" / "generator.keras")
+    assert origin.preset == "demo" and origin.images_seen == 400
+    assert origin.license != provenance.UNKNOWN

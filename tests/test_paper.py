@@ -294,12 +294,12 @@ KINDS = {
     | flat("discriminator", architecture="dcgan"),
     "stylegan2": flat("generator", architecture="skip")
     | flat("discriminator", architecture="residual"),
-    "wide grey classes": {"start_shape": (4, 6), "channels": 1, "classes": 3},
+    "wide gray classes": {"start_shape": (4, 6), "channels": 1, "classes": 3},
 }
 LACKS = {
     "dcgan": ["mixing", "noise", "noise_layers", "directions"],
     "stylegan2": [],
-    "wide grey classes": [],
+    "wide gray classes": [],
 }
 
 

@@ -33,7 +33,7 @@ def test_pictures_become_files_that_draw_them_again(folder, tmp_path):
     flags += [f"--out={tmp_path}", "--space=wplus", "--steps=6", "--batch=2"]
     code, out, err = call("project", *flags)
     assert code == 0, err
-    assert "1 of 3 pictures turned from grey to RGB." in out
+    assert "1 of 3 pictures turned from gray to RGB." in out
     assert f"{tmp_path}/comparison.png" in out
     model = models.load(folder / "plain.keras")
     kept = latents.load_latents(tmp_path / "projected.npz", 4, 8)

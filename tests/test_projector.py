@@ -303,7 +303,7 @@ def _check_files(model, found):
     np.testing.assert_allclose(distance, found.distances, rtol=1e-4)
 
 
-def test_pictures_do_not_see_their_neighbours(model, targets, projector):
+def test_pictures_do_not_see_their_neighbors(model, targets, projector):
     together, again = run(projector, targets), run(projector, targets)
     others = run(projector, targets[[0, 2, 2]])
     for a, b, c in zip(together, again, others, strict=True):

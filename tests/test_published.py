@@ -26,7 +26,7 @@ PORT = "pt_inception-2015-12-05-6726825d.pth"
 
 
 def pictures(n=3, height=21, width=34, channels=3):
-    """Soft noise: neighbours are alike, as in pictures."""
+    """Soft noise: neighbors are alike, as in pictures."""
     rng = np.random.default_rng(n)
     coarse = rng.uniform(0, 255, (n, height // 4 + 2, width // 4 + 2, channels))
     fine = coarse.repeat(4, 1).repeat(4, 2)[:, :height, :width]
@@ -95,8 +95,8 @@ def test_inception_takes_any_number_and_size(networks, expected, name, monkeypat
     dot = np.full((1, 1, 1, 3), 200, np.uint8)  # one pixel, and the same all over
     flat = np.full((1, 299, 299, 3), 200, np.uint8)
     np.testing.assert_allclose(network(dot), network(flat), rtol=1e-4, atol=1e-4)
-    grey = pictures(1, channels=1)
-    np.testing.assert_array_equal(network(grey), network(grey.repeat(3, -1)))
+    gray = pictures(1, channels=1)
+    np.testing.assert_array_equal(network(gray), network(gray.repeat(3, -1)))
     for bad in (images.astype(np.float32), images[0], images[..., :2]):
         with pytest.raises(ValueError, match="uint8"):
             network(bad)
@@ -121,7 +121,7 @@ def test_resizing_is_that_of_tensorflow_1():
 
 
 def test_the_graph_is_followed_not_assumed(narrow):
-    """Its own constants count: another scale, and normalisation without gamma."""
+    """Its own constants count: another scale, and normalization without gamma."""
     weights, folder = narrow
     changed = reference.Graph(weights, scaled=False).definition
     path = folder / "changed.pb"
@@ -363,7 +363,7 @@ def test_where_nothing_is_active_the_slope_is_a_number():
     assert np.isfinite(slope(tf.zeros([1, 2, 2, 3]))).all()
 
 
-def test_lpips_of_grey_and_of_small_pictures(two):
+def test_lpips_of_gray_and_of_small_pictures(two):
     network = features.load_lpips(two)
     a, b = pictures(2, 16, 16, 1).astype(np.float32)[:, None]
     want = network.distance(a.repeat(3, -1), b.repeat(3, -1))

@@ -221,7 +221,7 @@ def measured(quality, clock, monkeypatch):
     drawn = []
 
     class Mean:
-        """The mean of each colour, and of its square."""
+        """The mean of each color, and of its square."""
 
         name, size = "mean", 6
 

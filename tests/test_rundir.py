@@ -60,8 +60,8 @@ def test_what_is_no_run_is_said(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json cannot be read"):
         rundir.read(tmp_path)
-    (tmp_path / "config.json").write_text('{"colour": "red"}')
-    with pytest.raises(UserError, match="no field colour"):
+    (tmp_path / "config.json").write_text('{"color": "red"}')
+    with pytest.raises(UserError, match="no field color"):
         rundir.read(tmp_path)
 
 

@@ -127,7 +127,7 @@ def test_classes_of_a_model_without_any_are_refused(model):
 
 
 # ---------------------------------------------------------------------------
-# Centres of truncation
+# Centers of truncation
 
 PLAIN = {"generator.mapping_layers": 0, "generator.normalize_z": False}
 PLAIN |= {"classes": 3, "generator.w_dim": 16}
@@ -138,7 +138,7 @@ def conditional():
     return generator({"classes": 3})
 
 
-def test_a_centre_is_the_mean_w_of_its_class(conditional):
+def test_a_center_is_the_mean_w_of_its_class(conditional):
     z = np.random.RandomState(0).randn(10_000, 8).astype(np.float32)
     for k in range(3):
         w = conditional.mapping(z, latents.one_hot([k] * 10_000, 3)).numpy()
@@ -146,7 +146,7 @@ def test_a_centre_is_the_mean_w_of_its_class(conditional):
         np.testing.assert_allclose(found, w.mean(axis=0, dtype=float), atol=1e-6)
 
 
-def test_centres_of_a_mapping_that_does_nothing_are_the_embeddings():
+def test_centers_of_a_mapping_that_does_nothing_are_the_embeddings():
     model = Generator(tiny.config(PLAIN).generator)
     centers = sampling.class_centers(model)
     assert (centers.shape, centers.dtype) == ((3, 16), np.float32)
@@ -156,7 +156,7 @@ def test_centres_of_a_mapping_that_does_nothing_are_the_embeddings():
     assert np.abs(centers[:, :8]).max() < 0.05  # five times 1 / sqrt(10,000)
 
 
-def test_centres_are_the_same_beside_others_and_from_a_file(conditional, tmp_path):
+def test_centers_are_the_same_beside_others_and_from_a_file(conditional, tmp_path):
     centers = sampling.class_centers(conditional)
     for classes in ([2], [1, 0], [2, 2]):
         found = sampling.class_centers(conditional, classes)
@@ -166,15 +166,13 @@ def test_centres_are_the_same_beside_others_and_from_a_file(conditional, tmp_pat
     np.testing.assert_array_equal(sampling.class_centers(again), centers)
 
 
-@pytest.mark.parametrize(
-    ("center", "colours"), [("class", 3), ("global", 1), (None, 3)]
-)
-def test_psi_zero_is_the_average_of_the_centre(conditional, center, colours):
+@pytest.mark.parametrize(("center", "colors"), [("class", 3), ("global", 1), (None, 3)])
+def test_psi_zero_is_the_average_of_the_center(conditional, center, colors):
     drawn = list(
         sampling.draw(conditional, range(6), psi=0, psi_center=center, classes=None)
     )
     kinds = {picture.tobytes() for _, picture in drawn}
-    assert len(kinds) == colours
+    assert len(kinds) == colors
     for i in range(3):
         np.testing.assert_array_equal(drawn[i][1], drawn[i + 3][1])
     if center == "class":
@@ -185,14 +183,14 @@ def test_psi_zero_is_the_average_of_the_centre(conditional, center, colours):
         np.testing.assert_allclose(found, expected, atol=1)
 
 
-def test_the_global_centre_is_the_stored_one(conditional):
+def test_the_global_center_is_the_stored_one(conditional):
     drawn = [p for _, p in sampling.draw(conditional, [1, 2], 0.5, psi_center="global")]
     z, labels = latents.z_of([1, 2], 8), latents.one_hot([0, 1], 3)
     expected = figures.to_uint8(conditional(z, labels, psi=0.5, noise="const"))
     np.testing.assert_allclose(np.stack(drawn).astype(int), expected, atol=1)
 
 
-def test_psi_one_needs_no_centre(conditional, monkeypatch):
+def test_psi_one_needs_no_center(conditional, monkeypatch):
     monkeypatch.setattr(sampling, "class_centers", None)
     a, b = (pictures(conditional, [3], psi_center=c) for c in sampling.PSI_CENTERS)
     np.testing.assert_array_equal(a[3], b[3])
@@ -205,7 +203,7 @@ def test_a_seed_of_a_class_is_the_same_picture_in_every_batch(conditional):
         np.testing.assert_array_equal(alone[seed], many[seed])
 
 
-def test_a_centre_that_is_not_there_is_refused(model, conditional):
+def test_a_center_that_is_not_there_is_refused(model, conditional):
     with pytest.raises(UserError, match="no classes.*use --psi_center=global"):
         pictures(model, [1], psi_center="class")
     with pytest.raises(UserError, match="no classes.*use --psi_center=global"):

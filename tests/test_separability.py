@@ -37,7 +37,7 @@ def test_straight_attributes_cost_nothing_and_crooked_ones_a_bit():
 
 
 def test_only_the_most_confident_half_counts():
-    """The doubtful half is labelled at random; it must not show."""
+    """The doubtful half is labeled at random; it must not show."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(2000, 3))
     sure = np.sort(rng.permutation(2000)[:1000])

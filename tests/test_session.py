@@ -65,12 +65,12 @@ def test_labels_make_it_conditional(pictures):
 def test_labels_of_pictures_without_any_are_refused(pictures, monkeypatch):
     real = Manifest.load
 
-    def unlabelled(path):
+    def unlabeled(path):
         found = real(path)
         object.__setattr__(found, "label_size", 0)
         return found
 
-    monkeypatch.setattr(Manifest, "load", unlabelled)
+    monkeypatch.setattr(Manifest, "load", unlabeled)
     with pytest.raises(UserError, match="asks for classes, but .* has no labels"):
         settle(pictures, {"labels": "auto"})
 

@@ -301,7 +301,7 @@ def test_transparency_is_laid_over_white_or_kept():
     np.testing.assert_array_equal(gray_alpha[..., 0], np.where(alpha, RGB[..., 0], 255))
 
 
-def test_palettes_with_a_transparent_colour():
+def test_palettes_with_a_transparent_color():
     image = Image.fromarray(np.repeat(np.uint8([[0, 1, 2, 3]]), 8, 0), "P")
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
     got = fitted(image, transparency=1)[0]
@@ -324,7 +324,7 @@ def test_exif_rotation_is_applied(tmp_path):
     assert pictures.header(io.BytesIO(data))[:2] == (16, 24)
 
 
-def test_gray_to_colour_and_back():
+def test_gray_to_color_and_back():
     gray = RGB[..., 0]
     np.testing.assert_array_equal(fitted(gray), np.repeat(gray[..., None], 3, 2))
     want = np.asarray(Image.fromarray(RGB).convert("L"))

@@ -34,7 +34,7 @@ def saved(nets, path, nimg=1000) -> State:
 
 
 def test_every_weight_and_slot_comes_back_with_its_own_value(nets, tmp_path):
-    """The moving average too, which no optimiser holds."""
+    """The moving average too, which no optimizer holds."""
     expected = scramble(nets, seed=0)
     saved(nets, tmp_path)
     scramble(nets, seed=1)

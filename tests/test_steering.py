@@ -36,7 +36,7 @@ def test_subjects_are_the_pictures_of_draw(model):
     np.testing.assert_array_equal(one.ws[0], who.ws[1])
 
 
-def test_subjects_of_classes_have_centres_of_their_own(conditional):
+def test_subjects_of_classes_have_centers_of_their_own(conditional):
     who = steering.of_seeds(conditional, [1, 2, 3, 4], classes=[2, 0])
     assert who.turns.tolist() == [2, 0, 2, 0]
     expected = sampling.styles(conditional, [1, 2, 3, 4], 0.5, classes=[2, 0])

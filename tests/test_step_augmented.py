@@ -1,4 +1,4 @@
-"""step.py and trainer.py with augmentation, and with regularisation in its own steps:
+"""step.py and trainer.py with augmentation, and with regularization in its own steps:
 what is augmented, what adapts, and that a resumed run is the run that was not."""
 
 import numpy as np

@@ -339,7 +339,7 @@ def official_run():
 
 
 def test_official_training_steps():
-    """G, path length, average, D, R1; both regularised at steps 0 and 2 of three."""
+    """G, path length, average, D, R1; both regularized at steps 0 and 2 of three."""
     case, config, nets, parts = official_run()
     step = Step(nets, config, resolution=16, batch=8)
     cutoff = tf.constant(config.generator.num_layers)
@@ -373,7 +373,7 @@ def test_official_training_steps():
                 check_changes(case, k, name, network)
 
 
-def test_lazy_rates_are_corrected_where_there_is_a_regulariser():
+def test_lazy_rates_are_corrected_where_there_is_a_regularizer():
     base = update(TrainConfig(), {"loss.lazy": True, "loss.d_reg_interval": 16})
     assert base.loss.lazy_rates == (1.0, 16 / 17)
     both = update(base, {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4})

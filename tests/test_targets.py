@@ -1,4 +1,4 @@
-"""data/targets.py: what a user names, at the size and in the colours of a model."""
+"""data/targets.py: what a user names, at the size and in the colors of a model."""
 
 import numpy as np
 import pytest
@@ -39,16 +39,16 @@ def test_a_folder(folder):
         "Skipped tiny.png: is 3x3, too small for 16x16 (it would be enlarged 5.3 "
         "times).",
         "1 of 4 pictures turned from RGBA to RGB, over white.",
-        "1 of 4 pictures turned from grey to RGB.",
+        "1 of 4 pictures turned from gray to RGB.",
     ]
 
 
-def test_a_mixture_for_a_grey_model_that_is_not_square(folder):
+def test_a_mixture_for_a_gray_model_that_is_not_square(folder):
     specs = ["demo:2", str(folder / "wide.png"), str(folder / "wide.png")]
     found = targets.read(specs, (8, 16), 1)
     assert found.names == ["demo_0", "demo_1", "wide", "wide-2"]
     assert found.pictures.shape == (4, 8, 16, 1)
-    assert found.notes == ["4 of 4 pictures turned from RGB to grey."]
+    assert found.notes == ["4 of 4 pictures turned from RGB to gray."]
     first = targets.read(specs, (8, 16), 1, first=3)
     np.testing.assert_array_equal(first.pictures, found.pictures[:3])
 

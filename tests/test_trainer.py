@@ -104,7 +104,7 @@ def test_no_gradient_of_a_slice_of_feature_maps(whole):
     assert not [op.name for op in slices if (op.outputs[0].shape.rank or 0) > 3]
 
 
-def test_optimisers_start_anew_with_each_stage(whole):
+def test_optimizers_start_anew_with_each_stage(whole):
     nets = whole[0].networks
     # The last fade ended at 32 images; four steps of four pictures since.
     assert nets.g_optimizer.step.numpy() == nets.d_optimizer.step.numpy() == 4

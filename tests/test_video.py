@@ -63,7 +63,7 @@ def test_an_mp4_holds_every_frame_and_plays_anywhere(tmp_path):
 
 
 @pytest.mark.parametrize("kind", video.KINDS)
-def test_odd_sides_and_grey_pictures(kind, tmp_path):
+def test_odd_sides_and_gray_pictures(kind, tmp_path):
     frames = [frame(i, 15, 17, 1) for i in range(3)]
     path = video.write(tmp_path / f"a{kind}", frames, least=15)
     read = read_gif(path)[0] if kind == ".gif" else read_mp4(path)[1]

@@ -44,7 +44,7 @@ def ada(images: tf.Tensor, luck: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor
         [N, H, W, C] in the precision of `images`; not clipped.
 
     Raises:
-        UserError: unknown name, or colours of neither 1, 3 nor 4 channels.
+        UserError: unknown name, or colors of neither 1, 3 nor 4 channels.
     """
     if groups not in GROUPS:
         raise UserError(
@@ -125,12 +125,12 @@ def _noise(x, luck, p):
 
 
 def _cutout(x, luck, p):
-    """A rectangle of half the size set to zero, its centre anywhere in the picture."""
+    """A rectangle of half the size set to zero, its center anywhere in the picture."""
     on, u, v = gated(luck, "cutout", p)
     inside = []
-    for centre, size in ((u, x.shape[2]), (v, x.shape[1])):
+    for center, size in ((u, x.shape[2]), (v, x.shape[1])):
         pixels = (tf.range(size, dtype=tf.float32) + 0.5) / size
-        inside.append(tf.abs(pixels - centre[:, None]) < CUTOUT / 2)  # [N, size]
+        inside.append(tf.abs(pixels - center[:, None]) < CUTOUT / 2)  # [N, size]
     hole = inside[1][:, :, None] & inside[0][:, None] & on[:, None, None]
     return tf.where(hole[..., None], 0.0, x)
 

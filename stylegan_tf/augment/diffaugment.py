@@ -34,7 +34,7 @@ def diffaugment(
         [N, H, W, C] in the precision of `images`; not clipped.
 
     Raises:
-        UserError: unknown name, or colours of neither 1, 3 nor 4 channels.
+        UserError: unknown name, or colors of neither 1, 3 nor 4 channels.
     """
     unknown = [name for name in policy if name not in POLICIES]
     if unknown:
@@ -50,7 +50,7 @@ def diffaugment(
 def _color(x, luck):
     """Brightness, saturation, contrast: distances from the pixel's, the picture's mean.
 
-    A pixel's mean is grey, so a grey picture has no saturation to change.
+    A pixel's mean is gray, so a gray picture has no saturation to change.
     """
     x, *alpha = split_alpha(x)
     brightness, saturation, contrast = (
@@ -59,8 +59,8 @@ def _color(x, luck):
     )
     x += between(brightness, -BRIGHTNESS, BRIGHTNESS)
     if x.shape[-1] > 1:
-        grey = tf.reduce_mean(x, axis=-1, keepdims=True)
-        x = grey + (x - grey) * between(saturation, *SATURATION)
+        gray = tf.reduce_mean(x, axis=-1, keepdims=True)
+        x = gray + (x - gray) * between(saturation, *SATURATION)
     mean = tf.reduce_mean(x, axis=[1, 2, 3], keepdims=True)
     x = mean + (x - mean) * between(contrast, *CONTRAST)
     return tf.concat([x, *alpha], axis=-1)
@@ -90,8 +90,8 @@ def _cutout(x, luck):
     inside = []
     for number, size in ((v, x.shape[1]), (u, x.shape[2])):
         side = int(size * CUTOUT + 0.5)
-        centres = size if side % 2 else size + 1
-        first = choice(number, centres)[:, None] - side // 2
+        centers = size if side % 2 else size + 1
+        first = choice(number, centers)[:, None] - side // 2
         pixels = tf.range(size, dtype=tf.float32)
         inside.append((pixels >= first) & (pixels < first + side))  # [N, size]
     return tf.where(_cells(*inside), 0.0, x)

@@ -126,21 +126,21 @@ def _sources(inverse, h: int, w: int):
 def _fine_points(size: int) -> tf.Tensor:
     """[2 size + 10] pixels from the middle."""
     j = tf.range(-wavelets.MARGIN, 2 * size + wavelets.MARGIN, dtype=tf.float32)
-    return (j - wavelets.CENTRE) / 2 - (size - 1) / 2
+    return (j - wavelets.CENTER) / 2 - (size - 1) / 2
 
 
 def _on_fine_axis(x, size: int) -> tf.Tensor:
     """Pixels -> rows of `wavelets.up`, which reach a filter's length past the borders.
 
-    What lies farther out is mirrored at the centres of the border pixels into the
+    What lies farther out is mirrored at the centers of the border pixels into the
     picture. Rows at its border have to be real ones: `down` undoes them exactly.
     """
     last = size - 1.0
     mirrored = last - tf.abs(tf.math.floormod(x, 2 * last) - last) if last else 0 * x
     reach = wavelets.MARGIN + 0.5
-    j = 2 * x + wavelets.CENTRE
+    j = 2 * x + wavelets.CENTER
     near = (j > -reach) & (j < 2 * size - 1 + reach)
-    return wavelets.EDGE + tf.where(near, j, 2 * mirrored + wavelets.CENTRE)
+    return wavelets.EDGE + tf.where(near, j, 2 * mirrored + wavelets.CENTER)
 
 
 def _look_up(images, x, y) -> tf.Tensor:
@@ -172,7 +172,7 @@ def color_matrix(luck: tf.Tensor, p, channels: int = 3) -> tf.Tensor:
     Args:
         luck: float32 [N, LUCK].
         p: probability of each transform.
-        channels: colours; one does not have hue and saturation.
+        channels: colors; one does not have hue and saturation.
 
     Returns:
         float32 [N, 4, 4], exactly the identity where nothing was to be done.
@@ -204,9 +204,9 @@ def _tints(luck, p) -> list[tf.Tensor]:
 
 
 def recolor(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    """Every colour (r, g, b, 1) multiplied by the example's matrix.
+    """Every color (r, g, b, 1) multiplied by the example's matrix.
 
-    A grey picture follows the mean of the three: images [N, H, W, 1 or 3], matrix
+    A gray picture follows the mean of the three: images [N, H, W, 1 or 3], matrix
     float32 [N, 4, 4].
     """
     rows = matrix[:, :3]  # [N, 3, 4]
@@ -223,7 +223,7 @@ def recolor(images: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
 
 
 def split_alpha(images: tf.Tensor) -> list[tf.Tensor]:
-    """Colours [N, H, W, 1 or 3], and what is no colour (alpha), if there is any.
+    """Colors [N, H, W, 1 or 3], and what is no color (alpha), if there is any.
 
     Raises:
         UserError: neither 1, 3 nor 4 channels.
@@ -231,8 +231,8 @@ def split_alpha(images: tf.Tensor) -> list[tf.Tensor]:
     channels = images.shape[-1]
     if channels not in (1, 3, 4):
         raise UserError(
-            f"Colours cannot be augmented in pictures of {channels} channels; they "
-            f"need 1 (grey), 3 (RGB) or 4 (RGBA)."
+            f"Colors cannot be augmented in pictures of {channels} channels; they "
+            f"need 1 (gray), 3 (RGB) or 4 (RGBA)."
         )
     return tf.split(images, [3, 1], axis=-1) if channels == 4 else [images]
 
@@ -279,7 +279,7 @@ def rotation2(angle) -> tf.Tensor:
 
 
 # ---------------------------------------------------------------------------
-# Colours. `shared` is I a + v v^T b, v = (1, 1, 1) / sqrt 3 the direction of grey.
+# Colors. `shared` is I a + v v^T b, v = (1, 1, 1) / sqrt 3 the direction of gray.
 
 
 def translation3(t) -> tf.Tensor:
@@ -294,7 +294,7 @@ def shared(a, b) -> tf.Tensor:
 
 
 def rotation3(angle) -> tf.Tensor:
-    """About the grey axis, from red to green: Rodrigues' formula."""
+    """About the gray axis, from red to green: Rodrigues' formula."""
     c, s = tf.cos(angle), tf.sin(angle) / math.sqrt(3)
     d, e = c + (1 - c) / 3, (1 - c) / 3
     rows = (d, e - s, e + s, 0), (e + s, d, e - s, 0), (e - s, e + s, d, 0)

@@ -44,11 +44,11 @@ def reflect(index, size: int):
 
 # ---------------------------------------------------------------------------
 # Twice the resolution and back. Point j of the fine axis is sum_i h[j - 2 i + 5] x[i],
-# so that pixel i is centred at j = 2 i + CENTRE, where h has its centre of mass.
+# so that pixel i is centered at j = 2 i + CENTER, where h has its center of mass.
 
 MARGIN = len(SYM6) // 2 - 1  # fine points before the first pixel that `down` reads
 EDGE = MARGIN + 1  # fine points before the first pixel that `up` makes
-CENTRE = float(np.dot(SYM6, np.arange(len(SYM6))) / np.sum(SYM6)) - MARGIN  # 0.098
+CENTER = float(np.dot(SYM6, np.arange(len(SYM6))) / np.sum(SYM6)) - MARGIN  # 0.098
 
 
 @functools.cache

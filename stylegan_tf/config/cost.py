@@ -227,7 +227,7 @@ def memory_bytes(
 
 # What TensorFlow 2.21 holds of a compiled step on the host, measured on a CPU: the
 # package and tf.data, then a share for every operation of the first step that is
-# compiled (traced, optimised, its kernels generated), and less for each further one.
+# compiled (traced, optimized, its kernels generated), and less for each further one.
 PACKAGE_BYTES, OPERATION_BYTES, FUNCTION_BYTES = 30e6, 32e3, 35e6
 
 

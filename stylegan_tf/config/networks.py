@@ -35,7 +35,7 @@ class GeneratorConfig:
     classes: int = 0  # width of the one-hot labels, 0 = unconditional
     z_dim: int = 512
     w_dim: int = 512
-    mapping_layers: int = 8  # 0 = w is z, normalised if normalize_z
+    mapping_layers: int = 8  # 0 = w is z, normalized if normalize_z
     mapping_width: int = 512  # hidden layers of the mapping network
     mapping_lrmul: float = 0.01
     normalize_z: bool = True
@@ -64,7 +64,7 @@ class GeneratorConfig:
         check_range("mapping_layers", self.mapping_layers, 0, 64)
         if self.mapping_layers == 0 and self.w_dim != self.mapping_input_dim:
             raise UserError(
-                f"mapping_layers=0 makes w the normalised input of "
+                f"mapping_layers=0 makes w the normalized input of "
                 f"{self.mapping_input_dim} values, but w_dim is {self.w_dim}; "
                 f"set w_dim={self.mapping_input_dim} or use a mapping layer."
             )

@@ -113,8 +113,8 @@ _LAZY = {"loss.lazy": True, "loss.d_reg_interval": 16}
 _PATHS = {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4}
 STYLEGAN2 = {
     "b": "with growing: modulated convolutions in place of AdaIN",
-    "c": "B, lazy regularisation",
-    "d": "C, path length regularisation",
+    "c": "B, lazy regularization",
+    "d": "C, path length regularization",
     "e": "D, no growing: skip generator, residual discriminator",
     "f": "E, large networks: the paper's",
 }

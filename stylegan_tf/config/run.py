@@ -28,13 +28,13 @@ class LossConfig:
     gp_target: float = 1.0
     drift: float = 0.0  # weight of E[D(real)^2], usually 0.001 with Wasserstein
     d_reg_interval: int = 1  # penalties every so many steps; 1 = the paper
-    pl_weight: float = 0.0  # path length regularisation, 2 in StyleGAN2
+    pl_weight: float = 0.0  # path length regularization, 2 in StyleGAN2
     pl_decay: float = 0.01  # of the running mean of the path length
     pl_shrink: int = 2  # the batch it is measured on is this many times smaller
     g_reg_interval: int = 1  # path length every so many steps
     reuse_fakes: bool = False  # G's step takes the pictures of D's, a pass of G saved
     reuse_scores: bool = False  # and D's scores of them: both step at once, a D saved
-    lazy: bool = False  # regularise in steps of their own (StyleGAN2, appendix B)
+    lazy: bool = False  # regularize in steps of their own (StyleGAN2, appendix B)
 
     def __post_init__(self):
         check_choice("g_loss", self.g_loss, GENERATOR_LOSSES)

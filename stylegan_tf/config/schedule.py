@@ -37,7 +37,7 @@ class Phase:
 
     @property
     def stage(self) -> tuple[int, int]:
-        """Changes whenever a resolution joins or has joined: optimisers start anew."""
+        """Changes whenever a resolution joins or has joined: optimizers start anew."""
         return math.floor(self.lod), math.ceil(self.lod)
 
 

@@ -106,7 +106,7 @@ def choose(
             half of the pictures reach without being enlarged, square and at most 1024;
             with crop "none" it is the most frequent size.
         crop: "center", "pad" or "none", see `pictures.fit`.
-        channels: 1, 3 or 4. "auto" is 1 where all pictures are grey, else 3.
+        channels: 1, 3 or 4. "auto" is 1 where all pictures are gray, else 3.
         encoding: of every level. "auto" is PNG where it pays, else raw pixels.
 
     Raises:
@@ -149,7 +149,7 @@ def convert(
     Args:
         shared: the source, and how its pictures are stored.
         indices: of the pictures.
-        example: item, number of the level, layout -> a serialised tf.train.Example.
+        example: item, number of the level, layout -> a serialized tf.train.Example.
     """
     source, layout = shared
     size = max(BATCH_BYTES // layout.raw_bytes, 1)

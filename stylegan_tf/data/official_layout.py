@@ -5,7 +5,7 @@
 A data set is a folder; NAME is the folder's own name:
 
     NAME-r02.tfrecords ... NAME-r10.tfrecords    one file a level: 4x4 ... 1024x1024
-    NAME-rxx.labels        float32 [count, label_size] as a NumPy array (if labelled)
+    NAME-rxx.labels        float32 [count, label_size] as a NumPy array (if labeled)
     skipped.csv            the pictures that were left out (if any)
     conversion.json        what the files above cannot tell; official programs ignore it
 
@@ -152,7 +152,7 @@ def _example(item: Converted, i: int, layout: Layout) -> bytes:
 
 
 def example(data: bytes, shape: tuple[int, int, int]) -> bytes:
-    """One record: a serialised tf.train.Example, `shape` before `data`."""
+    """One record: a serialized tf.train.Example, `shape` before `data`."""
     return tfrecords.example({"shape": np.array(shape), "data": data})
 
 

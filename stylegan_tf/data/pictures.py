@@ -138,8 +138,8 @@ def fit(
     Args:
         image: what `decode` returned, or uint8 [h, w, c] with 1, 3 or 4 channels.
         shape: height and width to reach.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
-        crop: "center" cuts the largest centred part of the wanted aspect, "pad" shows
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
+        crop: "center" cuts the largest centered part of the wanted aspect, "pad" shows
             all of the picture between black bars (transparent ones with 4 channels),
             "none" takes only pictures of exactly this size.
 
@@ -277,14 +277,14 @@ def encode(pixels: np.ndarray, encoding: str) -> bytes:
 # PNG. Pillow searches for repeated strings, which photographs hardly have, and weighs
 # five filters. Three of them and run lengths give files as small in half the time.
 
-_COLOURS = {1: 0, 3: 2, 4: 6}  # channels -> PNG's type
+_COLORS = {1: 0, 3: 2, 4: 6}  # channels -> PNG's type
 _LEFT, _UP, _MEAN = 1, 2, 3  # PNG's numbers of the filters
 
 
 def _png(pixels: np.ndarray) -> bytes:
     """A PNG of uint8 [h, w, c]."""
     h, w, c = pixels.shape
-    head = struct.pack(">2I5B", w, h, 8, _COLOURS[c], 0, 0, 0)
+    head = struct.pack(">2I5B", w, h, 8, _COLORS[c], 0, 0, 0)
     packer = zlib_ng.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     data = packer.compress(_filtered(pixels.reshape(h, w * c), c)) + packer.flush()
     chunks = (b"IHDR", head), (b"IDAT", data), (b"IEND", b"")
@@ -296,7 +296,7 @@ def _filtered(rows: np.ndarray, step: int) -> np.ndarray:
 
     Args:
         rows: uint8 [h, bytes].
-        step: bytes between a pixel and its left neighbour.
+        step: bytes between a pixel and its left neighbor.
 
     Returns:
         uint8 [h, 1 + bytes], the filter's number first.

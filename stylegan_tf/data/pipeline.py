@@ -183,7 +183,7 @@ class _Order:
         return tf.data.Dataset.range(first, last).map(read).prefetch(1)
 
     def records(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Serialised examples: string [n]."""
+        """Serialized examples: string [n]."""
         return tokens if self.stored is None else tf.gather(self.stored, tokens)
 
     def _shards(self, epoch: tf.Tensor | int) -> tf.Tensor:
@@ -273,7 +273,7 @@ def decode(
     manifest: Manifest,
     flips: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Serialised examples as an element of `dataset`.
+    """Serialized examples as an element of `dataset`.
 
     Args:
         records: string [n].

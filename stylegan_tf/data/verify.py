@@ -85,7 +85,7 @@ def _check_file(
 
 
 def _reader(manifest: Manifest, level: Level) -> Callable:
-    """Decodes serialised records as training does.
+    """Decodes serialized records as training does.
 
     Its function returns the pictures as well, although nobody looks at them: what is
     not returned is not computed either.

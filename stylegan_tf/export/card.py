@@ -21,7 +21,7 @@ from stylegan_tf.files import in_one_step
 from stylegan_tf.networks.generator import Generator
 
 CARD = "MODEL_CARD.md"
-CODE_LICENCE = (
+CODE_LICENSE = (
     "stylegan_tf, which made these files, is under the Apache License 2.0. That says "
     "nothing about the weights."
 )
@@ -88,7 +88,7 @@ def write(
         "origin": dataclasses.asdict(origin),
         "files": [dataclasses.asdict(f) for f in files],
         "command": command,
-        "licence": {"code": "Apache-2.0", "model": origin.licence},
+        "license": {"code": "Apache-2.0", "model": origin.license},
         "made_with": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }
     values["files"] = [*_earlier(folder, values), *values["files"]]
@@ -165,9 +165,9 @@ def text(values: dict) -> str:
         _files(values["files"]),
         "## How to call them",
         *(EXAMPLES[f](model) for f in EXAMPLES if _has(values, f)),
-        "## Licence",
-        values["licence"]["model"],
-        CODE_LICENCE,
+        "## License",
+        values["license"]["model"],
+        CODE_LICENSE,
         "## How it was made",
         _made(values),
     ]

@@ -1,4 +1,4 @@
-"""Where a model comes from: its data, preset, images seen, metrics and licence.
+"""Where a model comes from: its data, preset, images seen, metrics and license.
 
 Read from what stands beside the model: a run's own files, the card of an earlier
 export, or the name of an official pickle. What cannot be found out is None, and the
@@ -19,7 +19,7 @@ CARD_JSON = "model_card.json"
 METRICS = "metrics.jsonl"
 
 OF_DATA = (
-    "No licence is granted here. The weights were learned from the pictures named "
+    "No license is granted here. The weights were learned from the pictures named "
     "above, and whether they may be used, sold or passed on is for those who hold the "
     "rights in these pictures to say."
 )
@@ -47,7 +47,7 @@ class Origin:
             command line.
         started_from: the model that its weights started from.
         metrics: rows of a run's `metrics.jsonl`, the newest of each.
-        licence: of the weights.
+        license: of the weights.
     """
 
     source: str
@@ -61,7 +61,7 @@ class Origin:
     training: str | None = None
     started_from: str | None = None
     metrics: list[dict] = field(default_factory=list)
-    licence: str = UNKNOWN
+    license: str = UNKNOWN
 
 
 def of_model(path: Path | str) -> Origin:
@@ -72,7 +72,7 @@ def of_model(path: Path | str) -> Origin:
     """
     found = models.find(path)
     if found.kind == "pickle":
-        return Origin(found.path.name, licence=OF_PICKLES)
+        return Origin(found.path.name, license=OF_PICKLES)
     if found.kind == "checkpoint":
         nimg = found.path.name.split("-")[-1]
         seen = int(nimg) if nimg.isdecimal() else None
@@ -90,6 +90,8 @@ def of_folder(folder: Path) -> Origin | None:
     """The origin of a model in a folder: by its card, or by the run around it."""
     card = _json(folder / CARD_JSON).get("origin")
     if isinstance(card, dict):
+        if "licence" in card:  # the key's spelling before version 0.2
+            card = card | {"license": card["licence"]}
         names = {f.name for f in dataclasses.fields(Origin)}
         return Origin(**{"source": folder.name} | {k: card[k] for k in names & {*card}})
     run = folder.resolve().parent
@@ -124,7 +126,7 @@ def of_run(run: Path, seen: int | None = None, source: str | None = None) -> Ori
         training=_text(run / "command.txt") or None,
         started_from=Path(config.init).name if config.init else None,
         metrics=newest(_rows(run / METRICS), seen),
-        licence=_licence(config),
+        license=_license(config),
     )
 
 
@@ -135,7 +137,7 @@ def _name(data: str) -> str:
     return Path(data).name or data
 
 
-def _licence(config: configs.TrainConfig) -> str:
+def _license(config: configs.TrainConfig) -> str:
     if config.init.endswith(".pkl"):
         return f"Started from {Path(config.init).name}. {OF_PICKLES} {OF_DATA}"
     demo = config.data.partition(":")[0] == "demo" and not config.init

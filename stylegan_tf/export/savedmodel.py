@@ -43,8 +43,8 @@ def save(program: Program, path: Path | str) -> None:
 
 def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
     """Functions and their inputs, by name."""
-    specs, labelled = program.specs(), bool(program.config.classes)
-    labels = [specs["labels"]] if labelled else []
+    specs, labeled = program.specs(), bool(program.config.classes)
+    labels = [specs["labels"]] if labeled else []
     seeds = tf.TensorSpec([None], tf.int64, "seeds")
     psi = tf.TensorSpec(None, tf.float32, "psi")  # [] or [N]
 
@@ -57,7 +57,7 @@ def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec
         return {"images": ops.to_uint8(images)}
 
     # psi may be left out, so arguments have to be named; labels may not be there.
-    if labelled:
+    if labeled:
         by_z = lambda z, labels, psi=PSI: generate(z, labels, psi)  # noqa: E731
         by_seed = lambda seeds, labels, psi=PSI: generate_seeds(seeds, labels, psi)  # noqa: E731, E501
     else:

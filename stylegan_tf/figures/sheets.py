@@ -77,7 +77,7 @@ def save(path: Path | str, picture: np.ndarray) -> Path:
 
 
 def rgb(images: np.ndarray) -> np.ndarray:
-    """uint8 [..., 1, 3 or 4] -> [..., 3]: grey repeated, transparency over white."""
+    """uint8 [..., 1, 3 or 4] -> [..., 3]: gray repeated, transparency over white."""
     channels = images.shape[-1]
     if channels == 3:
         return images

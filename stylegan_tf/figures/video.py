@@ -87,7 +87,7 @@ def _is_gif(path: Path | str) -> bool:
 
 
 def _prepared(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
-    """Coloured, enlarged, of even sides: uint8 [H, W, 3]."""
+    """Colored, enlarged, of even sides: uint8 [H, W, 3]."""
     for frame in frames:
         picture = sheets.rgb(np.asarray(frame, np.uint8))
         h, w = picture.shape[:2]

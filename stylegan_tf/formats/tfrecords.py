@@ -46,7 +46,7 @@ def _masked_crc(data: bytes) -> bytes:
 
 
 def example(features: Mapping[str, int | bytes | np.ndarray]) -> bytes:
-    """A serialised tf.train.Example, its features in the order of `features`.
+    """A serialized tf.train.Example, its features in the order of `features`.
 
     Args:
         features: name -> an int (int64_list), bytes (bytes_list), or an array:
@@ -168,7 +168,7 @@ def _array_reader(path: Path):
 
 
 def parse_example(data: bytes) -> dict[str, list]:
-    """The features of a serialised tf.train.Example: bytes, floats or ints by name."""
+    """The features of a serialized tf.train.Example: bytes, floats or ints by name."""
     found = {}
     for _, features in _fields(data):
         for _, entry in _fields(features):

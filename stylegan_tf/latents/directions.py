@@ -177,7 +177,7 @@ def affines(model) -> list[list[np.ndarray]]:
 
 
 def _weights(dense) -> np.ndarray:
-    """What an equalised dense layer multiplies by, float64 [inputs, outputs]."""
+    """What an equalized dense layer multiplies by, float64 [inputs, outputs]."""
     return np.asarray(dense.kernel.numpy(), np.float64) * dense.runtime_coef
 
 
@@ -222,7 +222,7 @@ def from_labels(w: np.ndarray, labels: dict[str, np.ndarray]) -> Directions:
     """A direction for every label, or for every value of a label with several.
 
     Args:
-        w: float [N, w_dim], of the pictures that were labelled.
+        w: float [N, w_dim], of the pictures that were labeled.
         labels: name -> what each picture has; rows that hold NaN, None or "" are left
             out. [N] with two different values, numbers or words: the normal of the
             boundary between them, towards the second in order. [N] with more numbers:

@@ -49,7 +49,7 @@ def one_hot(classes: list[int], count: int) -> np.ndarray:
 
 
 def truncate(ws: np.ndarray, center: np.ndarray, psi) -> np.ndarray:
-    """Styles pulled towards a centre: center + psi (ws - center).
+    """Styles pulled towards a center: center + psi (ws - center).
 
     Args:
         ws: float [..., num_styles, w_dim].

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from stylegan_tf.errors import UserError
 
 LOWER, HIGHER = "lower", "higher"
-NEIGHBOUR = 3  # of improved precision and recall
+NEIGHBOR = 3  # of improved precision and recall
 MOST_KID, MOST_PR = 1_000_000, 200_000  # real pictures of the full variants
 
 
@@ -137,7 +137,7 @@ def _fid(e, num: int, full: bool) -> dict[str, float]:
 
 
 def _real_rows(e, column: str, num: int, full: bool, most: int):
-    """Each real picture at most once: twice the same one would be its own neighbour."""
+    """Each real picture at most once: twice the same one would be its own neighbor."""
     count = min(e.manifest.count, most if full else num)
     if count < num and not full:
         e.note(f"{count} real pictures")
@@ -165,8 +165,8 @@ def _precision(e, num: int, full: bool) -> dict[str, float]:
 
     own = e.column("manifold")
     real, fake = _real_rows(e, own, num, full, MOST_PR), e.fakes(own, num)
-    with e.bar(2 * len(real) + len(fake), "neighbours", "row") as bar:
-        found = manifold.cover(real, fake, NEIGHBOUR, tick=bar.update)
+    with e.bar(2 * len(real) + len(fake), "neighbors", "row") as bar:
+        found = manifold.cover(real, fake, NEIGHBOR, tick=bar.update)
     return {f"_{name}": value for name, value in found.items()}
 
 
@@ -294,7 +294,7 @@ METRICS = (
         "pr",
         "3",
         50_000,
-        "improved precision and recall, third neighbour (Kynkaanniemi et al. 2019), "
+        "improved precision and recall, third neighbor (Kynkaanniemi et al. 2019), "
         "density and coverage (Naeem et al. 2020); each real picture at most once",
         lambda e, num: _precision(e, num, False),
         values=MANY,

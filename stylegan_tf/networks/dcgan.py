@@ -1,6 +1,6 @@
 """The older networks, under the same trainer: DCGAN (Radford et al. 2016).
 
-Transposed convolutions, batch normalisation, tanh; strided convolutions in the
+Transposed convolutions, batch normalization, tanh; strided convolutions in the
 discriminator. With labels it is a conditional GAN (Mirza & Osindero 2014): the
 generator's latent goes on with an embedding of the label, the discriminator's picture
 with a plane a class. There is no mapping, so w is z; truncation then shortens z.
@@ -21,7 +21,7 @@ KERNEL = 5
 
 
 def _normal() -> keras.initializers.Initializer:
-    """One a layer: an initialiser draws the same numbers each time that it is used."""
+    """One a layer: an initializer draws the same numbers each time that it is used."""
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
@@ -46,7 +46,7 @@ class DCGANSynthesis(keras.layers.Layer):
 
     Call arguments:
         ws: float [N, 1, w_dim].
-        training: bool, normalise by the batch's own statistics.
+        training: bool, normalize by the batch's own statistics.
         noise, resolution, alpha, seed: there is no noise, and no growing.
 
     Returns:
@@ -129,7 +129,7 @@ class DCGANDiscriminator(keras.Model):
         images: float [N, H, W, channels] of the final size.
         labels: one-hot float [N, classes], or None.
         alpha: there is no growing.
-        training: bool, normalise by the batch's own statistics.
+        training: bool, normalize by the batch's own statistics.
 
     Returns:
         float32 [N, 1], higher = more real.

@@ -101,7 +101,7 @@ class DiscriminatorHead(keras.layers.Layer):
 
     With labels there is one output a class, and the label picks its own; or, with
     `conditioning="projection"` (Miyato & Koyama 2018, as in StyleGAN2-ADA), a vector
-    that is projected on the label's normalised embedding.
+    that is projected on the label's normalized embedding.
 
     Args:
         config: `DiscriminatorConfig` or its dict.

@@ -125,7 +125,7 @@ class Generator(keras.Model):
     def truncate(
         self, ws: tf.Tensor, psi=1.0, cutoff: int | None = None, center=None
     ) -> tf.Tensor:
-        """Pulls the styles of the first `cutoff` layers (None = all) towards a centre.
+        """Pulls the styles of the first `cutoff` layers (None = all) towards a center.
 
         Args:
             ws: float [N, num_styles, w_dim].

@@ -1,7 +1,7 @@
 """The registered Keras layers a StyleGAN is made of (Karras et al. 2019, figure 1).
 
 All of them are NHWC, keep their weights in float32 and compute in the precision of
-their dtype policy. Weights follow the equalised learning rate of Karras et al. 2018:
+their dtype policy. Weights follow the equalized learning rate of Karras et al. 2018:
 stored as N(0, 1 / lrmul), multiplied when used by gain / sqrt(fan_in) * lrmul. The
 gain sqrt(2) of the leaky ReLU stands in the weights; in StyleGAN2 (`networks/
 stylegan2.py`) behind the activation.
@@ -19,7 +19,7 @@ RELU_GAIN = float(np.sqrt(2.0))
 
 
 class _Equalized(keras.layers.Layer):
-    """A kernel with the equalised learning rate, and perhaps a bias."""
+    """A kernel with the equalized learning rate, and perhaps a bias."""
 
     def __init__(self, gain=RELU_GAIN, lrmul=1.0, use_bias=True, **kwargs):
         super().__init__(**kwargs)
@@ -54,7 +54,7 @@ class _Equalized(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class EqualizedDense(_Equalized):
-    """Dense layer with the equalised learning rate.
+    """Dense layer with the equalized learning rate.
 
     Args:
         units: int, width of the output.
@@ -88,13 +88,13 @@ class EqualizedDense(_Equalized):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class EqualizedConv2D(_Equalized):
-    """Convolution with the equalised learning rate, fused with its resampling.
+    """Convolution with the equalized learning rate, fused with its resampling.
 
     Args:
         filters: int, output maps.
         kernel_size: int, odd.
         resample: None, "up" (doubled first) or "down" (halved afterwards).
-        taps: filter that goes with the resampling; empty = nearest neighbour up and
+        taps: filter that goes with the resampling; empty = nearest neighbor up and
             2 x 2 means down.
         gain, lrmul, use_bias: as in `EqualizedDense`.
 
@@ -234,7 +234,7 @@ class Bias(_PerChannel):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class AdaIN(keras.layers.Layer):
-    """Adaptive instance normalisation (Karras et al. 2019, section 2, equation 1).
+    """Adaptive instance normalization (Karras et al. 2019, section 2, equation 1).
 
     Every feature map is brought to zero mean and unit variance over its pixels, then
     scaled and shifted by a learned affine of the style. The scale is stored as its
@@ -281,7 +281,7 @@ class AdaIN(keras.layers.Layer):
 class Epilogue(keras.layers.Layer):
     """What follows every convolution of the synthesis network (figure 1b).
 
-    Noise, bias, activation, normalisation, style: in this order the paper's released
+    Noise, bias, activation, normalization, style: in this order the paper's released
     networks work. `noise_position="after_adain"` moves the noise to the end, where
     some descriptions put it.
 

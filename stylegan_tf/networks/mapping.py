@@ -1,7 +1,7 @@
 """The mapping network f: Z -> W (Karras et al. 2019, section 2 and figure 1b, left).
 
 An MLP of eight layers that learns a hundred times slower than the rest. Labels are
-embedded by a plain matrix and concatenated to z before the common normalisation.
+embedded by a plain matrix and concatenated to z before the common normalization.
 """
 
 import keras

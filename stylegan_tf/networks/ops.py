@@ -14,13 +14,13 @@ EPSILON = 1e-8
 
 
 # ---------------------------------------------------------------------------
-# Resampling. Without `taps`, nearest neighbour up and 2 x 2 means down, as the growing
+# Resampling. Without `taps`, nearest neighbor up and 2 x 2 means down, as the growing
 # networks do; with `taps`, a low-pass filter (1, 3, 3, 1) goes with it, as in
 # StyleGAN2 (Karras et al. 2020, appendix B).
 
 
 def blur(x: tf.Tensor, taps: tuple[int, ...] = (1, 2, 1)) -> tf.Tensor:
-    """Low-pass filter: the normalised outer product of `taps`, one map at a time.
+    """Low-pass filter: the normalized outer product of `taps`, one map at a time.
 
     Zero padding outside the picture, so borders lose energy as in the paper's code.
 
@@ -71,7 +71,7 @@ def _fir(x, taps, before: int, after: int, gain: float = 1.0, stride: int = 1):
 
 
 def _outer(taps, x: tf.Tensor) -> tf.Tensor:
-    """Normalised outer product of the taps, once a channel of x: [k, k, C, 1]."""
+    """Normalized outer product of the taps, once a channel of x: [k, k, C, 1]."""
     kernel = np.outer(taps, taps).astype(np.float32) / np.sum(taps) ** 2
     kernel = np.tile(kernel[:, :, None, None], [1, 1, x.shape[-1], 1])
     return tf.constant(kernel, x.dtype)
@@ -236,7 +236,7 @@ def _float(x: tf.Tensor) -> tf.Tensor:
 
 
 # ---------------------------------------------------------------------------
-# Activation and normalisation
+# Activation and normalization
 
 
 def lrelu(x: tf.Tensor) -> tf.Tensor:
@@ -262,7 +262,7 @@ def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
 
 def instance_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
     """Every feature map brought to zero mean and unit (biased) variance."""
-    y, scale = _centred(x, epsilon)
+    y, scale = _centered(x, epsilon)
     return tf.cast(y * scale, x.dtype)
 
 
@@ -276,12 +276,12 @@ def adain(
         scale, shift: float [N, 1, 1, C].
         epsilon: under the root.
     """
-    y, own = _centred(x, epsilon)
+    y, own = _centered(x, epsilon)
     y *= own * (_float(scale) + 1)
     return tf.cast(y + _float(shift), x.dtype)
 
 
-def _centred(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+def _centered(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Maps less their means, float32, and what brings them to unit variance."""
     y = _float(x)
     y -= tf.reduce_mean(y, axis=[1, 2], keepdims=True)

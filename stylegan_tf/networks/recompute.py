@@ -8,7 +8,7 @@ keeps as little; `tf.recompute_grad` stops at the first order.
 
 A stretch that ends in a convolution costs next to nothing: the derivative of a linear
 operation does not ask for its value, so what runs again is the filter, the activation
-and the normalisation before it, and never the convolution. Where pictures are large,
+and the normalization before it, and never the convolution. Where pictures are large,
 what one layer's derivative works on is itself most of the memory: whole blocks are then
 computed again, convolutions too, a few examples at a time.
 

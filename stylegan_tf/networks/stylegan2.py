@@ -1,7 +1,7 @@
 """StyleGAN2's synthesis network (Karras et al. 2020, sections 2 and 4, figure 2 and 7).
 
-The style no longer normalises feature maps: it modulates the kernel of the convolution
-that makes them (`ModulatedConv2D`), which removes the droplet artefacts. The constant
+The style no longer normalizes feature maps: it modulates the kernel of the convolution
+that makes them (`ModulatedConv2D`), which removes the droplet artifacts. The constant
 goes straight into a convolution, noise has one strength a layer, and the gain sqrt(2)
 follows the activation. `architecture` says how pictures leave:
 

@@ -2,7 +2,7 @@
 
 `name_map(network)` lists, for every official variable of a generator or discriminator,
 the weight of ours that holds it and how its array is laid out on either side: NCHW
-there, NHWC here. Weights are the stored values, before the equalised learning rate's
+there, NHWC here. Weights are the stored values, before the equalized learning rate's
 multiplier, on both sides.
 """
 

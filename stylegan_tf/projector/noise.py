@@ -20,7 +20,7 @@ def penalty(noise: tf.Tensor) -> tf.Tensor:
     """The penalty on one layer's maps: float [N, H, W, 1] -> [N].
 
     Maps of 8 x 8 and below count at their own size. Along an axis of one pixel there
-    are no neighbours. A shorter side that has no half of at least 8 ends the pyramid.
+    are no neighbors. A shorter side that has no half of at least 8 ends the pyramid.
     """
     total = tf.zeros([noise.shape[0]])
     while True:

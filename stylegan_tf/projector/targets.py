@@ -17,7 +17,7 @@ from stylegan_tf.data import pictures, sources
 from stylegan_tf.data.sources import files
 from stylegan_tf.errors import UserError
 
-KINDS = {1: "grey", 3: "RGB", 4: "RGBA"}
+KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
 class Targets(NamedTuple):
@@ -45,7 +45,7 @@ def read(
     Args:
         specs: picture files, folders or zips of pictures, `demo:N`.
         shape: height and width to reach.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
         first: only so many of them.
 
     Raises:
@@ -96,8 +96,8 @@ def _kind(image: Image.Image | np.ndarray) -> str:
         return KINDS[image.shape[-1]]
     if image.has_transparency_data:
         return KINDS[4]
-    grey = image.mode in ("1", "L", "F") or image.mode.startswith("I")
-    return KINDS[1 if grey else 3]
+    gray = image.mode in ("1", "L", "F") or image.mode.startswith("I")
+    return KINDS[1 if gray else 3]
 
 
 def _unused(name: str, used: dict) -> str:

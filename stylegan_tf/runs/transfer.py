@@ -133,7 +133,7 @@ def _take(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
             v.assign(other.numpy())
             taken += 1
             kernels += v.trainable and len(v.shape) > 1
-    if not kernels:  # biases of the colours fit any model
+    if not kernels:  # biases of the colors fit any model
         raise UserError(
             f"nothing of the {name} fits; is it a model of another width? "
             f"First difference: {left[0]}."

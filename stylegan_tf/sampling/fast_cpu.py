@@ -2,7 +2,7 @@
 
 The numbers of `Synthesis`, to rounding, from weights that were prepared beforehand:
 
-- the equalised learning rate and the shapes of `ops` stand in the kernels;
+- the equalized learning rate and the shapes of `ops` stand in the kernels;
 - where maps are small and many, kernels are those of `Winograd` and `Doubling`, which
   multiply less;
 - stored noise, its strength and the bias are one map to be added;
@@ -128,7 +128,7 @@ class Layer:
 
 
 def _kernel(layer) -> np.ndarray:
-    """A layer's kernel, times its equalised learning rate."""
+    """A layer's kernel, times its equalized learning rate."""
     return layer.kernel.numpy() * np.float32(layer.runtime_coef)
 
 

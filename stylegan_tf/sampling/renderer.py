@@ -36,7 +36,7 @@ PSI_CENTERS = ("global", "class")
 CENTER_SEED, CENTER_LATENTS, CENTER_BATCH = 0, 10_000, 1_000
 # float32 [n, num_styles, w_dim], classes int [n] or [0] -> the same shape of styles.
 Steer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-NO_CENTERS = "the model has no classes, so no centre of any; use --psi_center=global."
+NO_CENTERS = "the model has no classes, so no center of any; use --psi_center=global."
 
 
 def draw(
@@ -69,7 +69,7 @@ def draw(
         The seed and its uint8 [H, W, C].
 
     Raises:
-        UserError: classes, or a centre, that the model does not have.
+        UserError: classes, or a center, that the model does not have.
     """
     seeds = list(seeds)
     style = Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
@@ -376,7 +376,7 @@ def centers(
 def _centers(
     model: Generator, turns: np.ndarray, psi, psi_center: str | None, progress: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of truncation, float32 [M, w_dim], and each picture's: int [N or 1]."""
+    """Centers of truncation, float32 [M, w_dim], and each picture's: int [N or 1]."""
     psi_center = psi_center or ("class" if model.config.classes else "global")
     if psi_center not in PSI_CENTERS:
         known = " or ".join(PSI_CENTERS)

@@ -19,7 +19,7 @@ from stylegan_tf.training.trainer import make_networks
 
 
 def measure(config: TrainConfig, batch: int, repeats: int = 5) -> dict[str, float]:
-    """Seconds of one step without regularisation at the final resolution.
+    """Seconds of one step without regularization at the final resolution.
 
     Args:
         config: the run; what `jit` it names does not matter.
@@ -57,7 +57,7 @@ def one_step(
         config: the run.
         resolution: level trained, half faded in where it does fade in.
         batch: images a step.
-        due: the regularisations that it has.
+        due: the regularizations that it has.
         networks: those of the run, where there are some already.
         jit: compiled by XLA.
 

@@ -17,7 +17,7 @@ from stylegan_tf.training.randomness import Draws
 
 
 class Due(NamedTuple):
-    """Which regularisations an iteration has."""
+    """Which regularizations an iteration has."""
 
     d_reg: bool
     g_reg: bool
@@ -57,7 +57,7 @@ class Costs(Passes):
     """What the networks pay at one resolution.
 
     Args:
-        due: the regularisations that are paid; None = all that the run has. The others
+        due: the regularizations that are paid; None = all that the run has. The others
             are those of `Passes`.
     """
 

@@ -58,7 +58,7 @@ class Adam(tf.Module):
         Args:
             gradients: this replica's, scaled so that their mean over replicas is that
                 of the global batch.
-            variables: as many of the optimiser's weights.
+            variables: as many of the optimizer's weights.
             lr: float32 scalar.
 
         Returns:

@@ -30,7 +30,7 @@ class Networks:
     average: Generator  # moving average of the generator's weights
     g_optimizer: Adam
     d_optimizer: Adam
-    path_length: tf.Variable | None = None  # running mean, where it is regularised
+    path_length: tf.Variable | None = None  # running mean, where it is regularized
 
 
 class Fakes(NamedTuple):

@@ -1,7 +1,7 @@
 """Everything a run needs to go on, saved and restored as one.
 
 Weights of G, D and the moving average (w_avg and the noise maps are weights), both
-optimisers, the running path length, the augmentation's controller, images seen, stage.
+optimizers, the running path length, the augmentation's controller, images seen, stage.
 The data position and every random draw are functions of the seed and the images seen,
 so nothing else is state.
 """

@@ -2,7 +2,7 @@
 
 Follows the order of Karras et al. 2019's released training loop: the average takes in
 the generator of the iteration before, then D steps, then G. StyleGAN2 (Karras et al.
-2020, appendix B) regularises both in steps of their own every so many iterations: D's
+2020, appendix B) regularizes both in steps of their own every so many iterations: D's
 after D's, G's after G's. With `reuse_scores` D and G step at once. The step runs in
 replica context, once a device, on that device's share of the batch (`randomness.py`).
 """
@@ -231,7 +231,7 @@ class Step(Costs):
         return stats | self._apply_g(gradients, clock)
 
     # -----------------------------------------------------------------------
-    # Path length regularisation (Karras et al. 2020, section 3.2): a step in w should
+    # Path length regularization (Karras et al. 2020, section 3.2): a step in w should
     # change the picture by the same amount everywhere, and in every direction.
 
     def regularize_generator(

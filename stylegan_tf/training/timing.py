@@ -1,4 +1,4 @@
-"""Seconds of pieces of work that take turns: machines drift, neighbours do so alike."""
+"""Seconds of pieces of work that take turns: machines drift, neighbors do so alike."""
 
 import statistics
 import time

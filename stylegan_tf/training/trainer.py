@@ -138,7 +138,7 @@ class Trainer:
         return metrics
 
     def _enter(self, phase: Phase) -> None:
-        """Data of this phase's resolution; optimisers anew when the stage changes."""
+        """Data of this phase's resolution; optimizers anew when the stage changes."""
         if self._reading != (phase.resolution, phase.batch):
             self._reading = (phase.resolution, phase.batch)
             self._iterator = iter(self._dataset(phase))
@@ -257,7 +257,7 @@ class Trainer:
 
 
 def make_networks(config: TrainConfig) -> Networks:
-    """G, D, the average (a copy of G) and both optimisers, in the current scope."""
+    """G, D, the average (a copy of G) and both optimizers, in the current scope."""
     policy = devices.dtype_policy(config.precision)
     tf.keras.utils.set_random_seed(config.seed)
     generator = Generator(config.generator, dtype=policy)
@@ -277,7 +277,7 @@ def make_networks(config: TrainConfig) -> Networks:
 
 
 def _adam(config: TrainConfig, variables: list, rate: float, name: str) -> Adam:
-    """Adam, its betas corrected for the steps that regularisation adds."""
+    """Adam, its betas corrected for the steps that regularization adds."""
     betas = config.adam_beta1**rate, config.adam_beta2**rate
     return Adam(variables, *betas, config.adam_epsilon, name=name)
 

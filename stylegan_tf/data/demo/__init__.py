@@ -1,7 +1,7 @@
 """The built-in data set `demo`: cartoon faces, drawn here, so nothing to download.
 
 Every face comes from a handful of named factors (`FACTORS`), so what a generator has
-learnt can be compared with what was put in. Freckles, hair strands and specks in the
+learned can be compared with what was put in. Freckles, hair strands and specks in the
 background come from a separate detail seed instead: no factor explains them, which is
 the part of a picture that StyleGAN leaves to its noise inputs.
 
@@ -41,7 +41,7 @@ SHORT, LONG, CURLS, HAT, HOOD = range(len(CLASSES))
 SIZES = 16, 512  # the smallest and the largest picture, in pixels
 
 # ---------------------------------------------------------------------------
-# Colours. The order within a table is the order of the factor's values.
+# Colors. The order within a table is the order of the factor's values.
 
 
 def _rgb(*codes: str) -> np.ndarray:
@@ -106,16 +106,16 @@ FACTORS: dict[str, Factor] = {
     "width": Factor("head narrow (-1) or wide (1)"),
     "jaw": Factor("chin pointed (-1) or square (1)"),
     "skin": Factor("skin tone from light (0) to deep (1)", low=0.0),
-    "hair": Factor("colour of hair and brows", tuple(HAIR)),
+    "hair": Factor("color of hair and brows", tuple(HAIR)),
     "fringe": Factor("shape of the hairline", ("blunt", "swept", "parted")),
-    "eyes": Factor("colour of the iris", tuple(IRIS)),
+    "eyes": Factor("color of the iris", tuple(IRIS)),
     "eye_size": Factor("eyes small (-1) or large (1)"),
     "brows": Factor("brows stern and low (-1) or raised (1)"),
     "smile": Factor("mouth from earnest (0) to beaming (1)", low=0.0),
     "open": Factor("mouth from closed (0) to laughing (1)", low=0.0),
     "glasses": Factor("spectacles", tuple(RIMS), weights=(6, 2, 1, 1)),
-    "clothes": Factor("colour of jumper, hat and hood", tuple(CLOTH)),
-    "background": Factor("colours of the background", tuple(BACKGROUND)),
+    "clothes": Factor("color of jumper, hat and hood", tuple(CLOTH)),
+    "background": Factor("colors of the background", tuple(BACKGROUND)),
 }
 
 
@@ -220,17 +220,17 @@ HAIRLINES = [curve(line, closed=False) for line in (BLUNT, SWEPT, PARTED)]
 
 
 class _Face:
-    """Factor values turned into colours and proportions."""
+    """Factor values turned into colors and proportions."""
 
     def __init__(self, values: Mapping[str, int | float], rng: np.random.Generator):
         self.values, self.kind, self.yaw = values, values["class"], values["yaw"]
         self.freckles, self.strands, self.specks = rng.random((3, 4, 14, 1))
         tone, tones = values["skin"] * (len(SKIN) - 1), np.arange(len(SKIN))
         self.skin = np.maximum(0, 1 - abs(tones - tone)) @ SKIN
-        self.hair, self.cloth = self.colour(HAIR, "hair"), self.colour(CLOTH, "clothes")
+        self.hair, self.cloth = self.color(HAIR, "hair"), self.color(CLOTH, "clothes")
         self.half = 0.53 + 0.05 * values["width"]  # of the head's width
 
-    def colour(self, table: dict[str, np.ndarray], factor: str) -> np.ndarray:
+    def color(self, table: dict[str, np.ndarray], factor: str) -> np.ndarray:
         return list(table.values())[self.values[factor]]
 
     def outline(self, grow=0.0, start=0.0, stop=2.0, n=48) -> np.ndarray:
@@ -250,7 +250,7 @@ class _Face:
 
 
 def _backdrop(face: _Face, size: int) -> Image.Image:
-    above, below = face.colour(BACKGROUND, "background")
+    above, below = face.color(BACKGROUND, "background")
     down = (np.arange(size)[:, None, None] + 0.5) / size
     column = mix(above, below, down).astype(np.uint8)
     p = Painter(Image.fromarray(np.repeat(column, size, 1)))
@@ -263,20 +263,20 @@ def _backdrop(face: _Face, size: int) -> Image.Image:
 
 
 def _draw_back(p: Painter, face: _Face) -> None:
-    colour = dark(face.cloth if face.kind == HOOD else face.hair, 0.25)
+    color = dark(face.cloth if face.kind == HOOD else face.hair, 0.25)
     if face.kind in (LONG, HAT):
         shape = MANE if face.kind == LONG else BOB
-        p.solid(shape * (face.half, 1), colour=colour, depth=0.3)
+        p.solid(shape * (face.half, 1), color=color, depth=0.3)
     elif face.kind == CURLS:
         x, y = face.outline(0.1, 0.36, 1.64, 15).T[..., None]
         curls = ellipse(x, y, 0.18, 0.18)
-        p.solid(face.outline(0.12), *curls, colour=colour, depth=0.3)
+        p.solid(face.outline(0.12), *curls, color=color, depth=0.3)
     elif face.kind == HOOD:
-        p.flat((dark(colour, 0.25), [face.outline(0.1)]))
+        p.flat((dark(color, 0.25), [face.outline(0.1)]))
 
 
 def _draw_body(p: Painter, face: _Face) -> None:
-    cloth = p.solid(TORSO, colour=face.cloth)
+    cloth = p.solid(TORSO, color=face.cloth)
     collar = ellipse(0, 0.77, 0.28, 0.13)
     p.flat((dark(face.cloth, 0.35), [collar]), (dark(face.skin, 0.24), [THROAT]))
     p.glow((0, 0.68), (0.45, 0.12), dark(face.cloth, 0.6), 0.5, cloth)
@@ -286,7 +286,7 @@ def _draw_head(p: Painter, face: _Face) -> Mask:
     x, y = SIDES * (face.half + 0.02) - 0.04 * face.yaw, EAR_LINE + 0.03
     ears, inner = ellipse(x, y, 0.1, 0.14), ellipse(x, y, 0.05, 0.08)
     p.flat((dark(face.skin, 0.08), ears), (dark(face.skin, 0.25), inner))
-    head = p.solid(face.outline(), colour=face.skin, depth=0.17)
+    head = p.solid(face.outline(), color=face.skin, depth=0.17)
     for x, width in np.hstack(face.turned(SIDES * 0.34)):
         p.glow((x, 0.3), (0.15 * width, 0.11), ROSE, 0.36, head)
     x, y, r, _ = face.freckles
@@ -332,7 +332,7 @@ def _eyes(face: _Face) -> list[tuple]:
     return [
         (INK, ellipse(x, 0.07, 0.128 * wide, 0.14 * high)),
         (WHITE, ellipse(x, 0.1, 0.115 * wide, 0.135 * high)),
-        (face.colour(IRIS, "eyes"), ellipse(look, 0.1, 0.092 * wide, 0.115 * high)),
+        (face.color(IRIS, "eyes"), ellipse(look, 0.1, 0.092 * wide, 0.115 * high)),
         (INK, ellipse(look, 0.09, 0.057 * wide, 0.073 * high)),
         (WHITE, [*shine, *glint]),
         (dark(face.hair, 0.35), brows),
@@ -360,7 +360,7 @@ def _draw_hair(p: Painter, face: _Face, head: Mask) -> None:
     shapes = _fringe(face)
     shadow = p.mask(*(shape + (0.01, 0.05) for shape in shapes), strength=0.5)
     p.paint(shadow.within(head), dark(face.skin, 0.45))
-    hair = p.solid(*shapes, colour=face.hair, depth=0.3)
+    hair = p.solid(*shapes, color=face.hair, depth=0.3)
     p.glow((-0.2, -0.42), (0.24, 0.1), WHITE, 0.25, hair)
     x, y, length, bend = face.strands  # single hairs, fanning out from the crown
     u = np.linspace(0, 1, 6)
@@ -375,19 +375,19 @@ def _draw_headwear(p: Painter, face: _Face) -> None:
     if face.kind == HAT:
         turn = np.arange(1, 7)[:, None]
         x, y = 0.08 * np.sin(turn), -0.65 + 0.07 * np.cos(turn)
-        p.solid(*ellipse(x, y, 0.1, 0.1), colour=mix(face.cloth, WHITE, 0.8))
-        p.solid(face.outline(0.08, 0.72, 1.28), colour=face.cloth, depth=0.25)
+        p.solid(*ellipse(x, y, 0.1, 0.1), color=mix(face.cloth, WHITE, 0.8))
+        p.solid(face.outline(0.08, 0.72, 1.28), color=face.cloth, depth=0.25)
         brim = BRIM * (face.half + 0.1, 1)
-        p.solid(brim, colour=mix(face.cloth, WHITE, 0.3))
+        p.solid(brim, color=mix(face.cloth, WHITE, 0.3))
     if face.kind == HOOD:
         ears = [CAT_EAR * (side * (face.half + 0.08), 1) for side in (-1, 1)]
-        p.solid(*ears, colour=face.cloth)
+        p.solid(*ears, color=face.cloth)
         inner = [0.55 * ear + 0.45 * ear.mean(0) for ear in ears]
         p.flat((mix(ROSE, WHITE, 0.4), inner))
         opening = OPENING * (face.half, 1)
         # Both outlines start at the chin: the even-odd rule then cuts the opening out.
         ring = np.concatenate([face.outline(0.17), opening, opening[:1]])
-        p.solid(ring, colour=face.cloth, depth=0.3)
+        p.solid(ring, color=face.cloth, depth=0.3)
 
 
 def _draw_glasses(p: Painter, face: _Face) -> None:
@@ -407,4 +407,4 @@ def _draw_glasses(p: Painter, face: _Face) -> None:
     rims = [np.concatenate([a, a[:1], b, b[:1]]) for a, b in pairs]  # even-odd again
     x = np.linspace(*(x - SIDES * 0.18 * width)[:, 0], 3)
     y = np.array([0.05, 0.03, 0.05])
-    p.flat((face.colour(RIMS, "glasses"), [*rims, band(x, y, y + 0.044)]))
+    p.flat((face.color(RIMS, "glasses"), [*rims, band(x, y, y + 0.044)]))

@@ -18,9 +18,9 @@ def mix(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     return a + (b - a) * t
 
 
-def dark(colour: np.ndarray, amount: float) -> np.ndarray:
-    """`colour` in shadow, which leans to violet: plain grey would look dirty."""
-    return colour * (1 - amount * SHADOW)
+def dark(color: np.ndarray, amount: float) -> np.ndarray:
+    """`color` in shadow, which leans to violet: plain gray would look dirty."""
+    return color * (1 - amount * SHADOW)
 
 
 # ---------------------------------------------------------------------------
@@ -111,13 +111,13 @@ class Painter:
             pen.polygon(outline, round(255 * strength))
         return Mask(cover.reduce(self.fine), box)
 
-    def paint(self, mask: Mask, colour: np.ndarray) -> None:
-        """Lay `colour` over the picture where `mask` covers it."""
-        self.picture.paste(_ink(colour), mask.box, mask.cover)
+    def paint(self, mask: Mask, color: np.ndarray) -> None:
+        """Lay `color` over the picture where `mask` covers it."""
+        self.picture.paste(_ink(color), mask.box, mask.cover)
 
     def flat(self, *layers: tuple[np.ndarray, Sequence[np.ndarray]]) -> None:
-        """Paint opaque (colour, shapes), later ones on top, quicker than by masks."""
-        inks = [_ink(colour) for colour, shapes in layers for _ in shapes]
+        """Paint opaque (color, shapes), later ones on top, quicker than by masks."""
+        inks = [_ink(color) for color, shapes in layers for _ in shapes]
         box, size, outlines = self._trace([s for _, shapes in layers for s in shapes])
         canvas = self.picture.crop(box).resize(size, Image.Resampling.NEAREST)
         pen = ImageDraw.Draw(canvas)
@@ -125,25 +125,25 @@ class Painter:
             pen.polygon(outline, ink)
         self.picture.paste(canvas.reduce(self.fine), box)
 
-    def glow(self, centre, radii, colour, strength=1.0, on: Mask | None = None):
-        """A soft spot on `on`, down to a third at one radius from its centre."""
-        x, y = centre @ self.matrix + self.offset
+    def glow(self, center, radii, color, strength=1.0, on: Mask | None = None):
+        """A soft spot on `on`, down to a third at one radius from its center."""
+        x, y = center @ self.matrix + self.offset
         rx, ry = radii[0] * self.unit, radii[1] * self.unit
         left, top, right, bottom = on.box if on else (0, 0, *self.picture.size)
         across = np.exp(-(((np.arange(left, right) + (0.5 - x)) / rx) ** 2))
         down = np.exp(-(((np.arange(top, bottom) + (0.5 - y)) / ry) ** 2))
         cover = np.outer(down * (255 * strength), across).astype(np.uint8)
         spot = Mask(Image.fromarray(cover), (left, top, right, bottom))
-        self.paint(spot.within(on) if on else spot, colour)
+        self.paint(spot.within(on) if on else spot, color)
 
-    def solid(self, *shapes: np.ndarray, colour: np.ndarray, depth=0.2) -> Mask:
+    def solid(self, *shapes: np.ndarray, color: np.ndarray, depth=0.2) -> Mask:
         """Paint `shapes` as one round thing that is lit from the upper left."""
         mask, points = self.mask(*shapes), np.concatenate(shapes)
         low, high = points.min(0), points.max(0)
-        self.paint(mask, dark(colour, depth))
-        self.glow(low + (high - low) * (0.4, 0.38), (high - low) / 1.8, colour, on=mask)
+        self.paint(mask, dark(color, depth))
+        self.glow(low + (high - low) * (0.4, 0.38), (high - low) / 1.8, color, on=mask)
         return mask
 
 
-def _ink(colour: np.ndarray) -> tuple[int, ...]:
-    return tuple([min(max(round(c), 0), 255) for c in colour.tolist()])
+def _ink(color: np.ndarray) -> tuple[int, ...]:
+    return tuple([min(max(round(c), 0), 255) for c in color.tolist()])

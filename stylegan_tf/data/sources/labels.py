@@ -187,7 +187,7 @@ def _csv_table(text: str, where: str) -> dict[str, str]:
             raise UserError(f"{where}, line {rows.line_num}: no label for {file}.")
         if table.setdefault(file, label) != label:
             raise UserError(
-                f"{where}, line {rows.line_num}: {file} is labelled {table[file]!r} "
+                f"{where}, line {rows.line_num}: {file} is labeled {table[file]!r} "
                 f"and {label!r}; keep one."
             )
     return table

@@ -55,8 +55,8 @@ def noise_statistics(p: Painter, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         seeds = range(start, min(start + sampling.BATCH, NOISE_DRAWS))
         images = p.render(np.repeat(w[None], len(seeds), 0), p.render.noise_of(seeds))
         first += [*images[: max(4 - len(first), 0)]]
-        grey = images.astype(np.float64).mean(axis=-1) - 128
-        total, squares = total + grey.sum(axis=0), squares + np.square(grey).sum(axis=0)
+        gray = images.astype(np.float64).mean(axis=-1) - 128
+        total, squares = total + gray.sum(axis=0), squares + np.square(gray).sum(axis=0)
     variance = squares / NOISE_DRAWS - np.square(total / NOISE_DRAWS)
     return np.stack(first), np.sqrt(np.maximum(variance, 0))
 

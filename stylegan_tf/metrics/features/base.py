@@ -45,7 +45,7 @@ class FeatureNetwork(Protocol):
 class RandomFeatures:
     """Two layers of random convolutions, pooled to 4 x 4: no training, no download.
 
-    The same for every data set and machine. It sees colours, edges and where they are,
+    The same for every data set and machine. It sees colors, edges and where they are,
     not what a picture shows: good for comparing models of one data set at one size,
     not comparable with distances in Inception's features.
 
@@ -110,7 +110,7 @@ def _unit(x: tf.Tensor) -> tf.Tensor:
     return x * tf.math.rsqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True) + 1e-10)
 
 
-def in_colour(images: np.ndarray) -> np.ndarray:
+def in_color(images: np.ndarray) -> np.ndarray:
     """uint8 [N, H, W, 1 or 3] as [N, H, W, 3].
 
     Raises:
@@ -125,7 +125,7 @@ def in_colour(images: np.ndarray) -> np.ndarray:
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def coloured(images: tf.Tensor) -> tf.Tensor:
+def colored(images: tf.Tensor) -> tf.Tensor:
     """Float [N, H, W, 1 or 3] as [N, H, W, 3]; gradients pass."""
     images = tf.convert_to_tensor(images)
     if images.shape[-1] not in (1, 3):
@@ -141,7 +141,7 @@ def in_parts(
     Returns:
         float32 [N, size].
     """
-    images = in_colour(images)
+    images = in_color(images)
     found = np.empty((len(images), size), np.float32)
     for i in range(0, len(images), most):
         found[i : i + most] = function(tf.constant(images[i : i + most])).numpy()

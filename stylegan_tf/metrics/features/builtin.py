@@ -129,7 +129,7 @@ class Builtin:
 
         Activations of each convolution, scaled to length 1 at every place; their
         squared difference, averaged over places, then over layers. Layers and maps
-        weigh the same: there are no human judgements here to fit weights to.
+        weigh the same: there are no human judgments here to fit weights to.
 
         Args:
             a, b: float [N, H, W, channels] in [0, 255]; gradients reach them.
@@ -153,7 +153,7 @@ class Builtin:
     def _activations(self, images: tf.Tensor) -> list[tf.Tensor]:
         """After each convolution: five float [N, H, W, maps].
 
-        Grey pictures are grey ones in colour, where the network knows colours.
+        Gray pictures are gray ones in color, where the network knows colors.
         """
         wanted = self._weights["conv0/kernel"].shape[2]
         if images.shape[-1] == 1 < wanted:

@@ -1,9 +1,9 @@
-"""`builtin` for a data set of one's own: learned from its pictures, labelled or not.
+"""`builtin` for a data set of one's own: learned from its pictures, labeled or not.
 
 Pictures teach without labels in two ways, together, on two changed views of each:
 
     which one is it     The two views of a picture are told from all others of the
-                        batch: instance discrimination with the normalised temperature-
+                        batch: instance discrimination with the normalized temperature-
                         scaled cross-entropy of SimCLR (Chen et al. 2020, equation 1).
     what was done       The difference of the two changes is read off the difference of
                         the features: auto-encoding transformations (Zhang et al. 2019,

@@ -2,7 +2,7 @@
 
 The shipped weights come from `on_demo`: pictures drawn for the purpose, other ones than
 any data set holds, with the factors they were drawn from. While it trains, every layer
-is followed by batch normalisation (Ioffe & Szegedy 2015), which `folded` then makes
+is followed by batch normalization (Ioffe & Szegedy 2015), which `folded` then makes
 part of its weights.
 """
 
@@ -22,7 +22,7 @@ from stylegan_tf.metrics.features.builtin import CONVOLUTIONS, SIDE, SIZE, Head,
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 SIZES = {64: 0.5, 32: 0.3, 16: 0.2}  # share of the pictures drawn at each
 COUNT, EPOCHS, BATCH, RATE = 24_000, 10, 64, 2e-3
-MOMENTUM, EPSILON = 0.95, 1e-3  # of batch normalisation
+MOMENTUM, EPSILON = 0.95, 1e-3  # of batch normalization
 
 Batch = tuple[tf.Tensor, ...]
 DEMO_HEADS = tuple(
@@ -54,12 +54,12 @@ def trainable(channels: int, outputs: int, seed: int = 0) -> keras.Model:
             kernel_initializer=next(kernels),
             name=f"conv{i}",
         )
-        x = layers.ReLU()(_normalised(convolution(x), f"conv{i}"))
+        x = layers.ReLU()(_normalized(convolution(x), f"conv{i}"))
         x = layers.AveragePooling2D(pool)(x) if pool > 1 else x
     dense = layers.Dense(
         SIZE, use_bias=False, kernel_initializer=next(kernels), name="dense"
     )
-    features = layers.ReLU()(_normalised(dense(layers.Flatten()(x)), "dense"))
+    features = layers.ReLU()(_normalized(dense(layers.Flatten()(x)), "dense"))
     heads = layers.Dense(outputs, kernel_initializer=next(kernels), name="heads")
     return keras.Model(images, [features, heads(features)])
 
@@ -71,7 +71,7 @@ def initializers(seed: int) -> Iterator[keras.initializers.Initializer]:
         yield keras.initializers.GlorotUniform(stream.randint(1, 10**9))
 
 
-def _normalised(x, name: str):
+def _normalized(x, name: str):
     norm = layers.BatchNormalization(
         momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_norm"
     )
@@ -79,7 +79,7 @@ def _normalised(x, name: str):
 
 
 def folded(model: keras.Model) -> dict[str, np.ndarray]:
-    """Its weights, with the normalisation in them: what `Builtin` takes.
+    """Its weights, with the normalization in them: what `Builtin` takes.
 
     gamma (k * x - mean) / deviation + beta = (k gamma / deviation) * x + bias.
     """
@@ -320,7 +320,7 @@ def apply_views(images: tf.Tensor, changes: tf.Tensor, seed: tf.Tensor) -> tf.Te
 
 
 def _moved(x: tf.Tensor, changes: tf.Tensor) -> tf.Tensor:
-    """Turned and zoomed about the centre, then shifted; mirrored beyond the edge."""
+    """Turned and zoomed about the center, then shifted; mirrored beyond the edge."""
     right, down, zoom, turn = tf.unstack(changes[:, :4], axis=1)
     middle_x, middle_y = ((s - 1) / 2 for s in (x.shape[2], x.shape[1]))
     # Rows of the inverse map, from a place in the result to one in the picture.

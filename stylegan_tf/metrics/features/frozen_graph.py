@@ -2,7 +2,7 @@
 
 Only what leads from one tensor to another is taken, for any number of pictures, and
 only operations that calculate: a graph is a program, and could write files. The old
-batch normalisation, which TensorFlow 2 refuses, becomes the fused one.
+batch normalization, which TensorFlow 2 refuses, becomes the fused one.
 """
 
 from collections.abc import Callable

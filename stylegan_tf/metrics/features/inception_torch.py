@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from stylegan_tf.errors import UserError
 
-EPSILON = 1e-3  # of the batch normalisation
+EPSILON = 1e-3  # of the batch normalization
 # Branches of layers, their outputs side by side; the branch without layers is the
 # maximum pool of a block that halves the size.
 _A = (
@@ -100,7 +100,7 @@ class _Network:
         return found
 
     def _layer(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Kernel HWIO and bias of a layer, its normalisation folded in."""
+        """Kernel HWIO and bias of a layer, its normalization folded in."""
         if name not in self._layers:
             kernel = self.take(f"{name}.conv.weight", 4).astype(np.float64)
             norm = ("weight", "bias", "running_mean", "running_var")

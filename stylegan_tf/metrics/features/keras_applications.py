@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics.features.base import coloured, in_parts
+from stylegan_tf.metrics.features.base import colored, in_parts
 from stylegan_tf.metrics.features.files import checksum
 from stylegan_tf.metrics.features.lpips import unit
 
@@ -109,7 +109,7 @@ def activation_distance(
     """
 
     def distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        a, b = coloured(a), coloured(b)
+        a, b = colored(a), colored(b)
         both = prepare(tf.concat([a, b], axis=0))
         total = 0.0
         for x in inner(both, training=False):

@@ -2,7 +2,7 @@
 
 Two pictures go through the convolutions of VGG16. At five depths every pixel's vector
 of activations is brought to length 1; the squared difference is weighted per channel
-(weights that were fitted to human judgement), averaged over the picture and summed:
+(weights that were fitted to human judgment), averaged over the picture and summed:
 
     d(a, b) = sum_l mean_xy sum_c w_lc (a^_lcxy - b^_lcxy)^2
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import torch_files
 from stylegan_tf.metrics.features import files
-from stylegan_tf.metrics.features.base import coloured, in_parts
+from stylegan_tf.metrics.features.base import colored, in_parts
 
 NAME = "vgg16-lpips-0.1"
 # Layers of torchvision's `features`, by block; a pool stands between two blocks.
@@ -140,7 +140,7 @@ class LPIPS:
         Raises:
             ValueError: the shapes differ or are too small.
         """
-        a, b = coloured(a), coloured(b)
+        a, b = colored(a), colored(b)
         sides = [side for side in a.shape[1:3] if side is not None]
         if not a.shape.is_compatible_with(b.shape) or min(sides, default=16) < SMALLEST:
             raise ValueError(

@@ -112,7 +112,7 @@ def sap(codes: np.ndarray, factors: FACTORS) -> float:
 
     The mean over factors of how much better the best code foretells it than the second
     best: by R2 of a line for a continuous factor; for a categorical one by thresholds
-    on the code, as many as it has values less one, that minimise the balanced error on
+    on the code, as many as it has values less one, that minimize the balanced error on
     half of the examples. Their score is (balanced accuracy - chance) / (1 - chance) on
     the other half.
 
@@ -217,8 +217,8 @@ def latents_and_factors(
 
 def principal(codes: np.ndarray) -> np.ndarray:
     """Codes along their principal axes, largest variance first: [N, D]."""
-    centred = codes - codes.mean(axis=0)
-    return centred @ np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    centered = codes - codes.mean(axis=0)
+    return centered @ np.linalg.eigh(centered.T @ centered)[1][:, ::-1]
 
 
 # ---------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Improved precision and recall (Kynkaanniemi et al. 2019): the manifold of a set is the
 union of balls round its feature vectors, each as wide as the distance to its k-th
-nearest neighbour. Precision is the share of drawn pictures inside the manifold of the
+nearest neighbor. Precision is the share of drawn pictures inside the manifold of the
 real ones, recall the share of real pictures inside that of the drawn ones. Density and
 coverage (Naeem et al. 2020) count the balls of real pictures instead, so that a single
 outlier with its huge ball counts for little.
@@ -32,7 +32,7 @@ def cover(
 
     Args:
         real, fake: float [N, d] and [M, d], features; may be files in memory.
-        k: which neighbour ends a ball, not counting the vector itself.
+        k: which neighbor ends a ball, not counting the vector itself.
         block: see above.
         tick: told of every block of rows: how many there were.
 
@@ -73,7 +73,7 @@ def radii(
         ValueError: fewer than k + 1 vectors, or a value that is not finite.
     """
     if len(vectors) <= k:
-        raise ValueError(f"{len(vectors)} vectors have no {k}. neighbour.")
+        raise ValueError(f"{len(vectors)} vectors have no {k}. neighbor.")
     out = np.zeros(len(vectors))
     for rows, x in _blocks(vectors, block):
         nearest = np.full((len(x), k + 1), np.inf)  # itself is one of them
