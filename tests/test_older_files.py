@@ -16,13 +16,12 @@ HERE = Path(__file__).parent
 FOLDER = HERE / "goldens" / "before_rooms"
 
 
-@pytest.fixture(scope="module")
-def older(tmp_path_factory):
+@pytest.fixture
+def older(tmp_path):
     """A folder with `run` (400 images of 16x16, five classes) and its `data`."""
-    folder = tmp_path_factory.mktemp("older")
     with zipfile.ZipFile(FOLDER / "run_and_data.zip") as archive:
-        archive.extractall(folder)
-    return folder
+        archive.extractall(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
