@@ -1,7 +1,7 @@
 """One figure: the distance in the built-in features rises with what is wrong.
 
     python benchmarks/builtin.py
-    python benchmarks/builtin.py --num=5000 --size=32 --out=docs/builtin.png
+    python benchmarks/builtin.py --num=5000 --size=32 --out=docs/images/builtin.png
 
 Two sets of drawn faces, and one of them made worse in five ways, step by step: blurred,
 noisy, compressed as JPEG, with fewer and fewer kinds of hair and hat, and with fewer
@@ -25,7 +25,7 @@ from stylegan_tf_launch import cli
 FLAGS, define = cli.flag_set()
 define.integer("num", 2000, "Faces in each set.", lower_bound=200)
 define.integer("size", 64, "Of the faces, in pixels.")
-define.string("out", "docs/builtin.png", "The figure.")
+define.string("out", "docs/images/builtin.png", "The figure.")
 define.string("cache", None, "Folder for the trained network and its data.")
 
 SEED = 4  # of the demo: faces that neither training nor any data set has seen

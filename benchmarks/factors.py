@@ -1,7 +1,7 @@
 """Which layer of a StyleGAN controls what, and how its latents hold it.
 
     python benchmarks/factors.py --models=runs/00000-demo-demo
-    python benchmarks/factors.py --models=RUN,RUN2 --pairs=1000 --out=docs/factors.png
+    python benchmarks/factors.py --models=RUN,RUN2 --out=docs/images/factors.png
     python benchmarks/factors.py --models=bench/ladder-f,bench/ladder-b --scores=only
 
 For models of the built-in faces. The figure has a panel for each model with styles by
@@ -29,7 +29,7 @@ define.enum(
     ["yes", "no", "only"],
     "Compute DCI, MIG and SAP: beside the figure, not, or nothing else.",
 )
-define.string("out", "docs/factors.png", "The figure.")
+define.string("out", "docs/images/factors.png", "The figure.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 Written as a Keras engineer would: stock layers, a layer of its own only where Keras has
 none, `keras.optimizers.Adam`, one `tf.function` for the whole iteration, the policy
-`mixed_bfloat16` for bfloat16. What else was tried stands in `peers.md`.
+`mixed_bfloat16` for bfloat16. What else was tried stands in `docs/performance.md`.
 
     python benchmarks/peer_keras.py --resolution=64 --precision=bfloat16
 """

@@ -2,7 +2,7 @@
 
 Written as a PyTorch engineer would: modules and functional operations, channels-last,
 autocast for bfloat16, a foreach Adam. The numbers of options that were tried, and which
-won, stand in `peers.md`.
+won, stand in `docs/performance.md`.
 
     python benchmarks/peer_torch.py --resolution=64 --precision=bfloat16
 """

@@ -3,7 +3,7 @@
     python benchmarks/quality.py                                 # the built-in faces
     python benchmarks/quality.py --data=demo,photos.zip --minutes=60 --out=quality
     python benchmarks/quality.py --step=train --program=peer --minutes=10
-    python benchmarks/quality.py --step=measure,plot --figure=docs/quality.png
+    python benchmarks/quality.py --step=measure,plot --figure=docs/images/quality.png
 
 The default recipe of launch/train.py at 64x64, and `stylegan2-pytorch` from PyPI at
 its best settings for a CPU, on the same pictures. Both are measured by the same code,
