@@ -1,7 +1,7 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
 `.[onnx]`, `.[litert]` and `.[explore]` are for what they are called after; `.[peers]`
-is for what benchmarks/ compares with.
+is for what benchmarks/ compares with; `.[docs]` builds the site, `.[dev]` checks code.
 """
 
 from pathlib import Path
@@ -13,7 +13,9 @@ ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, r
 LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
-TEST = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"]
+TEST = ["pytest>=8", "pytest-xdist>=3.6"]
+DEV = ["ruff>=0.14,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # What the tests drive: the page, in a browser that is there, and the notebook.
 DRIVEN = ["playwright>=1.50", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
 
@@ -32,7 +34,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.10",
+    python_requires=">=3.11",  # as keras does
     packages=[*find_packages(include=["stylegan_tf*"]), "stylegan_tf_launch"],
     package_dir={"stylegan_tf_launch": "launch"},
     install_requires=requirements(),
@@ -42,6 +44,8 @@ setup(
         "litert": LITERT,
         "explore": EXPLORE,
         "peers": PEERS,
+        "dev": DEV,
+        "docs": DOCS,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE],
     },
     package_data={"stylegan_tf": ["metrics/features/*.npz"]},
