@@ -14,7 +14,7 @@ LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
 TEST = ["pytest>=8", "pytest-xdist>=3.6"]
-DEV = ["ruff>=0.14,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
+DEV = ["ruff>=0.17,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # What the tests drive: the page, in a browser that is there, and the notebook.
 DRIVEN = ["playwright>=1.50", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
