@@ -77,7 +77,7 @@ def _multiworker() -> tf.distribute.Strategy:
     if not _workers():
         raise UserError(
             "strategy=multiworker needs TF_CONFIG with the cluster's workers and this "
-            "one's task; see the README's section on several machines."
+            "one's task; see docs/devices.md."
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
