@@ -24,7 +24,6 @@ from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels, to_
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.networks.growing import noise_maps
 from stylegan_tf.networks.layers import EqualizedConv2D, FromRGB
 
 GENERATORS = cases("v1_G")
@@ -210,7 +209,7 @@ def test_official_activations_of_synthesis(case):
     c, x, seen = g.config, None, 0
     ws = golden["in/dlatents_free"][:1]
     styles = [ws[:, i if c.use_styles else 0] for i in range(c.num_layers)]
-    maps = noise_maps(g.synthesis, "const", c.resolution, 1)
+    maps = g.synthesis.noise_maps("const", c.resolution, 1)
     maps = maps or [None] * c.num_layers
     for i, r in enumerate(levels(c.resolution)):
         scope, block = f"G_synthesis/{r}x{r}", getattr(g.synthesis, f"block{r}")
@@ -452,7 +451,7 @@ def test_random_noise_of_a_seed():
     g, z = small_generator(), random(2, 6)
     np.testing.assert_array_equal(g(z, seed=[1, 2]), g(z, seed=[1, 2]))
     assert np.abs(g(z, seed=[1, 2]) - g(z, seed=[1, 3])).max() > 0.1
-    maps = noise_maps(g.synthesis, "random", 16, 2, [1, 2])
+    maps = g.synthesis.noise_maps("random", 16, 2, [1, 2])
     flat = [tf.reshape(m, [-1])[:32].numpy() for m in maps]
     different = np.corrcoef(flat) - np.eye(6)  # no layer repeats another's
     assert np.abs(different).max() < 0.9
@@ -460,7 +459,7 @@ def test_random_noise_of_a_seed():
 
 @pytest.mark.parametrize("seed", [None, (1, 2)])
 def test_random_noise_is_standard_normal(seed):
-    maps = noise_maps(small_generator().synthesis, "random", 16, 400, seed)
+    maps = small_generator().synthesis.noise_maps("random", 16, 400, seed)
     assert [m.shape[1] for m in maps] == [4, 4, 8, 8, 16, 16]
     for m in maps:
         assert m.shape[0] == 400 and m.shape[3] == 1

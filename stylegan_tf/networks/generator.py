@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from stylegan_tf import config
 from stylegan_tf.networks.dcgan import DCGANSynthesis
-from stylegan_tf.networks.growing import as_config, blend
+from stylegan_tf.networks.growing import Block
 from stylegan_tf.networks.layers import PACKAGE, ZEROS
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
@@ -25,7 +25,7 @@ def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Generator(keras.Model):
+class Generator(Block, keras.Model):
     """z to pictures.
 
     Args:
@@ -46,10 +46,8 @@ class Generator(keras.Model):
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
-    def __init__(self, config, level=None, alpha=1.0, **kwargs):
-        kwargs.setdefault("name", "generator")
-        super().__init__(**(kwargs | {"autocast": False}))
-        self.config = as_config(config)
+    def __init__(self, config, level=None, alpha=1.0, name="generator", **kwargs):
+        super().__init__(config, name=name, **kwargs)
         self.mapping = Mapping(self.config)
         self.synthesis = synthesis_of(self.config, self.dtype_policy)
         self.grow(level, alpha)
@@ -109,7 +107,7 @@ class Generator(keras.Model):
 
     def alpha_at(self, resolution: int) -> float:
         """How far a level has faded in: those below the one that fades in have."""
-        return blend(self.synthesis, None, resolution)
+        return self.synthesis.alpha_at(resolution)
 
     # -----------------------------------------------------------------------
 
@@ -162,10 +160,4 @@ class Generator(keras.Model):
         return own + self.synthesis.stage_variables(resolution, fading)
 
     def get_config(self):
-        return {
-            "config": config.to_dict(self.config),
-            "level": self.level,
-            "alpha": self.alpha,
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-        }
+        return super().get_config() | {"level": self.level, "alpha": self.alpha}
