@@ -64,19 +64,25 @@ class DiscriminatorBlock(ResolutionBlock):
 
     def call(self, x):
         c = self.config
-        y = recompute.again(self._inner, [self.conv0(x)], [self.conv1])
+        y = self.upper(self.conv0(x))
         y = recompute.activate(y, c.activation, c.gains[1])
-        if c.architecture != "residual":
-            return y
-        return (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
+        if c.architecture == "residual":
+            y = (y + self.shortcut(x)) / 2**0.5
+        return y
 
-    def _inner(self, x):
-        """From the first convolution's maps to the second one's."""
+    @recompute.segment("conv1")
+    def upper(self, x):
+        """Activation, blur, second convolution."""
         c = self.config
         x = recompute.activate(x, c.activation, c.gains[1])
         if c.architecture == "stylegan":
             x = ops.blur(x, c.blur_filter)
         return self.conv1(x)
+
+    @recompute.segment("skip")
+    def shortcut(self, x):
+        """The residual path: 1 x 1 convolution, halved size."""
+        return self.skip(x)
 
     def compute_output_shape(self, input_shape):
         c, r = self.config, self.resolution // 2
@@ -196,7 +202,7 @@ class Discriminator(Block, keras.Model):
         x, layers = images, [getattr(self, f"from_rgb{final}")]
         for r in reversed(levels(final, first=8)):
             layers.append(getattr(self, f"block{r}"))
-            x = recompute.in_parts(
+            x = recompute.checkpointed_in_chunks(
                 _chain(layers), [x], layers, min(self.config.shape(r))
             )
             layers = []

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels
-from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.layers import Composite
 
 NOISE_MODES = ("random", "const", "none")
@@ -141,13 +141,6 @@ class SynthesisNetwork(Block):
         parts = [getattr(self, f"block{r}") for r in levels(resolution)]
         parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
         return [v for part in parts for v in part.trainable_variables]
-
-
-def run_block(block: ResolutionBlock, x, styles: list, noise: list) -> tf.Tensor:
-    """block(x, styles, noise), computed again where pictures are large."""
-    n, side = len(styles), min(block.config.shape(block.resolution))
-    stretch = lambda x, *rest: block(x, rest[:n], rest[n:])  # noqa: E731
-    return recompute.in_parts(stretch, [x, *styles, *noise], [block], side)
 
 
 def fade_in(rgb: tf.Tensor | None, new: tf.Tensor, alpha) -> tf.Tensor:

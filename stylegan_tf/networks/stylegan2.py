@@ -11,8 +11,6 @@ follows the activation. `architecture` says how pictures leave:
     revised     as StyleGAN grows: at the resolution under training, faded in
 """
 
-import functools
-
 import keras
 import tensorflow as tf
 
@@ -24,7 +22,6 @@ from stylegan_tf.networks.growing import (
     SynthesisNetwork,
     fade_in,
     fully_faded,
-    run_block,
 )
 from stylegan_tf.networks.layers import (
     PACKAGE,
@@ -210,16 +207,30 @@ class StyleGAN2Block(ResolutionBlock):
                 self.part("skip", skip, below)
         self.part("conv1", StyledConv2D(c, maps, name="conv1", dtype=dtype), x, w)
 
+    @recompute.in_chunks
     def call(self, x, styles, noise):
         if self.resolution == 4:
             return self.conv1(self.const(x), styles[0], noise[0])
-        y = x
-        for i, conv in enumerate((self.conv0, self.conv1)):
-            layer = functools.partial(conv, noise=noise[i])
-            y = recompute.again(layer, [y, styles[i]], [conv])
+        y = self.lower(x, styles[0], noise=noise[0])
+        y = self.upper(y, styles[1], noise=noise[1])
         if self.config.architecture == "residual":
-            y = (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
+            y = (y + self.shortcut(x)) / 2**0.5
         return y
+
+    @recompute.segment("conv0")
+    def lower(self, x, w, noise):
+        """The first styled convolution, which doubles the size."""
+        return self.conv0(x, w, noise)
+
+    @recompute.segment("conv1")
+    def upper(self, x, w, noise):
+        """The second styled convolution."""
+        return self.conv1(x, w, noise)
+
+    @recompute.segment("skip")
+    def shortcut(self, x):
+        """The residual path: 1 x 1 convolution, doubled size."""
+        return self.skip(x)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -273,12 +284,12 @@ class StyleGAN2Synthesis(SynthesisNetwork):
             )
         alpha = self.alpha_at(final) if alpha is None else alpha
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
-        maps = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
+        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
-            first, last = max(2 * i - 1, 0), 2 * i + 1  # the layers of this block
-            block = getattr(self, f"block{r}")
-            x = run_block(block, x, styles[first:last], maps[first:last])
+            first, last = max(2 * i - 1, 0), 2 * i + 1
+            its = slice(first, last)  # the layers of this block
+            x = getattr(self, f"block{r}")(x, styles[its], noise[its])
             if c.architecture == "skip":
                 rgb = self._add(rgb, r, x, styles[last])
             elif r == final // 2 and not fully_faded(alpha):

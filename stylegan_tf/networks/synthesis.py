@@ -19,7 +19,6 @@ from stylegan_tf.networks.growing import (
     SynthesisNetwork,
     fade_in,
     fully_faded,
-    run_block,
 )
 from stylegan_tf.networks.layers import (
     PACKAGE,
@@ -86,29 +85,32 @@ class SynthesisBlock(ResolutionBlock):
         self.part("epilogue0", epilogue(c, "epilogue0", dtype), x, w)
         self.part("epilogue1", epilogue(c, "epilogue1", dtype), x, w)
 
+    @recompute.in_chunks
     def call(self, x, styles, noise=(None, None)):
+        x = self.start(x, styles[0])
+        x = self.lower(x, styles[0], noise=noise[0])
+        return self.upper(x, styles[1], noise=noise[1])
+
+    def start(self, x, w):
+        """The first convolution, of the enlarged x; at 4 x 4, the learned constant."""
         c = self.config
         if self.resolution > 4:
-            x = self.conv0(x)
-        elif c.const_input:
-            x = self.const(x)
-        else:
-            shape = (-1, *c.shape(4), c.fmaps(4))
-            x = tf.reshape(self.dense(styles[0]), shape)
-        parts = [self.epilogue0, self.conv1]
-        x = recompute.again(
-            lambda x, w: self._inner(x, w, noise[0]), [x, styles[0]], parts
-        )
-        tail = self.epilogue1
-        return recompute.again(
-            lambda x, w: tail(x, w, noise[1]), [x, styles[1]], [tail]
-        )
+            return self.conv0(x)
+        if c.const_input:
+            return self.const(x)
+        return tf.reshape(self.dense(w), (-1, *c.shape(4), c.fmaps(4)))
 
-    def _inner(self, x, w, noise):
-        """From the first convolution's maps to the second one's."""
+    @recompute.segment("epilogue0", "conv1")
+    def lower(self, x, w, noise):
+        """Blur, noise, AdaIN, second convolution."""
         if self.resolution > 4:
             x = ops.blur(x, self.config.blur_filter)
         return self.conv1(self.epilogue0(x, w, noise))
+
+    @recompute.segment("epilogue1")
+    def upper(self, x, w, noise):
+        """Noise, AdaIN."""
+        return self.epilogue1(x, w, noise)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -158,12 +160,11 @@ class Synthesis(SynthesisNetwork):
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         if not c.use_styles:
             styles *= c.num_layers
-        maps = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
+        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
-            pair = slice(2 * i, 2 * i + 2)
-            block = getattr(self, f"block{r}")
-            x = run_block(block, x, styles[pair], maps[pair])
+            two = slice(2 * i, 2 * i + 2)  # the layers of this block
+            x = getattr(self, f"block{r}")(x, styles[two], noise[two])
             if r == final // 2 and not fully_faded(alpha):
                 rgb = getattr(self, f"to_rgb{r}")(x)
         return fade_in(rgb, getattr(self, f"to_rgb{final}")(x), alpha)
