@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config
-from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.layers import Composite
 
@@ -60,16 +60,18 @@ class ResolutionBlock(Block):
 
 
 class SynthesisNetwork(Block):
-    """The base of the synthesis networks: noise maps, and how far training has come.
+    """The base of the synthesis networks: noise maps and growth.
 
     Args:
         config: `GeneratorConfig` or its dict.
-    """
 
-    learned = None, 1.0  # as `Generator.grow` says
+    Attributes:
+        growth: `Growth`, how far training has come; fully grown unless it is set.
+    """
 
     def __init__(self, config, name="synthesis", **kwargs):
         super().__init__(config, name=name, **kwargs)
+        self.growth = Growth(self.config.resolution)
 
     # -----------------------------------------------------------------------
     # Noise inputs (Karras et al. 2019, section 2; B in figure 1b)
@@ -126,11 +128,6 @@ class SynthesisNetwork(Block):
 
     # -----------------------------------------------------------------------
     # Progressive growing (Karras et al. 2018, figure 2)
-
-    def alpha_at(self, resolution: int) -> float:
-        """How far training has faded `resolution` in."""
-        level, learned = self.learned
-        return learned if resolution == (level or self.config.resolution) else 1.0
 
     def stage_variables(self, resolution: int, fading: bool = True) -> list:
         """The trainable weights that an image at `resolution` depends on.

@@ -282,7 +282,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
                 f"architecture={c.architecture} draws at {c.resolution} only, not at "
                 f"{final}."
             )
-        alpha = self.alpha_at(final) if alpha is None else alpha
+        alpha = self.growth.alpha_at(final) if alpha is None else alpha
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x, rgb = ws, None

@@ -156,7 +156,7 @@ class Synthesis(SynthesisNetwork):
     ):
         c = self.config
         final = resolution or c.resolution
-        alpha = self.alpha_at(final) if alpha is None else alpha
+        alpha = self.growth.alpha_at(final) if alpha is None else alpha
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         if not c.use_styles:
             styles *= c.num_layers
