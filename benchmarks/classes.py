@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
     tf.config.experimental.enable_op_determinism()
     model = models.load(FLAGS.model)
-    resolution = models.trained_resolution(FLAGS.model) or model.config.resolution
+    resolution = model.growth.resolution
     size = check(model.config, resolution)
     images, labels = reals(size, 0, FLAGS.reals + FLAGS.held_out)
     cut = FLAGS.reals

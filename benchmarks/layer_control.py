@@ -162,7 +162,7 @@ def layer_resolutions(model) -> list[int]:
             "this model has one style for all layers, so no layer has one of its own; "
             "StyleGAN from ladder D on, and StyleGAN2, have."
         )
-    at = [r for r in levels(model.level or c.resolution) for _ in range(2)]
+    at = [r for r in levels(model.growth.resolution) for _ in range(2)]
     # StyleGAN2's first block has one layer; its last style serves the picture alone.
     return at if c.architecture == "stylegan" else [*at[1:], at[-1]]
 

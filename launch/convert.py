@@ -110,10 +110,10 @@ def _write(model: str, out: Path) -> int:
     from stylegan_tf import models
     from stylegan_tf.official import networks
 
-    level, alpha = models.growth(model)
+    growth = models.growth_of(model)
     g, d, gs = models.load_networks(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    networks.save(out, g, d, gs, level, alpha)
+    networks.save(out, g, d, gs, growth)
     named = {"G": g, "D": d, "Gs": gs}
     print(f"{out}: {', '.join(name for name, network in named.items() if network)}")
     return 0

@@ -189,7 +189,7 @@ def _read(model):
 
     c = model.config
     classes = sampling.classes_of(model, _classes()) if FLAGS.classes else None
-    shape = c.shape(model.level or c.resolution)
+    shape = c.shape(model.growth.resolution)
     found = targets.read(FLAGS.images, shape, c.channels, FLAGS.first)
     for note in found.notes:
         print(note)

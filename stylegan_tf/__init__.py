@@ -22,6 +22,7 @@ _WHERE = {
     "EqualizedDense": "networks.layers",
     "Generator": "networks.generator",
     "GeneratorConfig": "config",
+    "Growth": "config",
     "LearnedConstant": "networks.layers",
     "LossConfig": "config",
     "Mapping": "networks.mapping",

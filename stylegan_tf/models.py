@@ -87,7 +87,7 @@ def load(path: Path | str) -> Generator:
         return _load_keras(found.path)
     if found.kind == "pickle":
         return official.load_generator(found.path)
-    generator = Generator(_run_config(found).generator, *growth(path))
+    generator = Generator(_run_config(found).generator, growth_of(path))
     restore(found.path, average=generator)
     return generator
 
@@ -111,13 +111,8 @@ def restore(path: Path, **parts: keras.Model) -> None:
         ) from error
 
 
-def trained_resolution(path: Path | str) -> int | None:
-    """The level that a model has learned so far; None where it says the final one."""
-    return growth(path)[0]
-
-
-def growth(path: Path | str) -> tuple[int | None, float]:
-    """How far a model has grown, as `Generator.grow` takes it.
+def growth_of(path: Path | str) -> configs.Growth:
+    """How far a model has grown, without making it.
 
     Raises:
         UserError: as `load`.
@@ -125,14 +120,15 @@ def growth(path: Path | str) -> tuple[int | None, float]:
     found = find(path)
     if found.kind == "keras":
         settings = _keras_settings(found.path)
-        return settings.get("level"), settings.get("alpha", 1.0)
+        resolution = settings.get("level") or settings["config"]["resolution"]
+        return configs.Growth(resolution, settings.get("alpha", 1.0))
     if found.kind == "pickle":
-        return official.growth(found.path)
+        return official.stored_growth(found.path)
     config = _run_config(found)
     nimg = found.path.name.split("-")[-1]
     if not nimg.isdecimal():
         raise UserError(f"{found.path} does not end in the images seen, as ckpt-1000.")
-    return schedule.learned_at(config, int(nimg))
+    return schedule.growth_at(config, int(nimg))
 
 
 def _run_config(found: Found) -> configs.TrainConfig:
@@ -212,8 +208,8 @@ def load_networks(
 
 def _from_checkpoint(found) -> tuple[Generator, Discriminator, Generator]:
     config = _run_config(found)
-    grown = growth(found.path)
-    generator, average = (Generator(config.generator, *grown) for _ in range(2))
+    growth = growth_of(found.path)
+    generator, average = (Generator(config.generator, growth) for _ in range(2))
     discriminator = discriminator_of(config.discriminator)
     restore(
         found.path, generator=generator, discriminator=discriminator, average=average

@@ -12,6 +12,7 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf import devices, figures, latents, models, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject, suite
@@ -60,10 +61,12 @@ class Toy:
 
 
 @functools.cache
-def model(classes: int = 0, replicas: int = 1, level: int | None = None) -> Generator:
+def model(
+    classes: int = 0, replicas: int = 1, growth: Growth | None = None
+) -> Generator:
     settings = tiny.config(CHANGES | {"classes": classes}).generator
     tf.keras.utils.set_random_seed(3)
-    made = tiny.noisy(Generator(settings, level))
+    made = tiny.noisy(Generator(settings, growth))
     return subject.replicated(made, strategy(replicas))
 
 
@@ -72,9 +75,9 @@ def strategy(replicas: int = 1):
 
 
 @functools.cache
-def fakes_of(classes: int, replicas: int, level: int | None, data) -> Fakes:
+def fakes_of(classes: int, replicas: int, growth: Growth | None, data) -> Fakes:
     """Compiled once for all tests that draw with the same model."""
-    made = model(classes, replicas, level)
+    made = model(classes, replicas, growth)
     return Fakes(made, strategy(replicas), Labels(made, data))
 
 
@@ -221,8 +224,8 @@ def test_rows_that_are_gone_or_wrong_do_not_count(tmp_path):
 # Pictures by number
 
 
-def drawn(classes=0, replicas=1, batch=8, count=16, level=None, data=None):
-    fakes = fakes_of(classes, replicas, level, data)
+def drawn(classes=0, replicas=1, batch=8, count=16, growth=None, data=None):
+    fakes = fakes_of(classes, replicas, growth, data)
     parts = [
         fakes.draw(fakes.inputs(range(i, i + batch))) for i in range(0, count, batch)
     ]
@@ -262,14 +265,16 @@ def test_labels_are_those_of_the_data(pictures):
 
 
 def test_a_model_that_has_not_grown_up_is_enlarged():
-    found = drawn(level=4)["images"]
-    small = [p for _, p in sampling.draw(model(level=4), range(16), noise="random")]
+    found = drawn(growth=Growth(4))["images"]
+    young = model(growth=Growth(4))
+    small = [p for _, p in sampling.draw(young, range(16), noise="random")]
     assert small[0].shape == (4, 4, 3)
     np.testing.assert_array_equal(found, figures.enlarge(np.stack(small), 2))
 
 
-def test_a_level_that_fades_in_is_measured_with_its_blend():
-    made = tiny.noisy(Generator(tiny.config({"resolution": 16}).generator, 8, 0.3))
+def test_a_resolution_that_fades_in_is_measured_with_its_blend():
+    settings = tiny.config({"resolution": 16}).generator
+    made = tiny.noisy(Generator(settings, Growth(8, 0.3)))
     fakes = Fakes(subject.replicated(made, strategy()), strategy(), Labels(made, None))
     inputs = fakes.inputs(range(4))
     ws = made.broadcast(made.mapping(inputs["z"]))
@@ -493,8 +498,8 @@ def test_a_stopped_evaluation_goes_on(whole, pictures, tmp_path):
 def test_the_key_says_how_far_a_model_has_faded_in(pictures, tmp_path):
     """But for a level that has, whose numbers of before stay its own."""
     made, found = subject.replicated(model(), strategy()), {}
-    for growth in [(None, 1.0), (None, 0.3), (None, 0.6), (4, 1.0), (4, 0.3)]:
-        made.grow(*growth)
+    for growth in [(8, 1.0), (8, 0.3), (8, 0.6), (4, 1.0), (4, 0.3)]:
+        made.growth = Growth(*growth)
         e = evaluation(pictures, tmp_path)
         e.model = made
         found[growth] = e.model_key
@@ -644,14 +649,15 @@ def test_a_model_and_its_run(pictures, tmp_path):
     run = tmp_path / "run"
     best = run / "model" / "best"
     best.mkdir(parents=True)
-    model(level=4).save(best / models.KERAS_FILE)
+    young = model(growth=Growth(4))
+    young.save(best / models.KERAS_FILE)
     configs.save(tiny.config(CHANGES | {"mirror": True}), run / "config.json")
     (run / "data.txt").write_text(f"0123abcd {pictures}\n")
     (run / "model" / "best" / subject.BEST).write_text('{"nimg": 17}')
     found = subject.open_subject(run / "model" / "best", strategy())
     assert (found.run, found.nimg, found.mirror) == (run, 17, True)
-    assert found.data == pictures and found.model.level == 4
-    for mine, theirs in zip(found.model.weights, model(level=4).weights, strict=True):
+    assert found.data == pictures and found.model.growth == (4, 1.0)
+    for mine, theirs in zip(found.model.weights, young.weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     alone = tmp_path / "alone.keras"
     (run / "model" / "best" / models.KERAS_FILE).rename(alone)

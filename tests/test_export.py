@@ -16,6 +16,7 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf import export, figures, latents, models, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.devices import make_strategy
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import program
@@ -94,7 +95,7 @@ def test_keras_file_comes_back_as_it_was(saved):
         found = models.load(path)
         check_same(found, model)
         assert isinstance(found, Generator)
-        assert models.trained_resolution(path) is None
+        assert models.growth_of(path).resolution == 8
 
 
 def test_a_run_is_its_newest_moving_average(run):
@@ -103,11 +104,9 @@ def test_a_run_is_its_newest_moving_average(run):
     check_same(models.load(path / "checkpoints" / "ckpt-40"), nets.average)
     older = models.load(path / "checkpoints" / "ckpt-24")
     np.testing.assert_allclose(older.w_avg + 1, nets.average.w_avg)
-    assert models.trained_resolution(path) == 8
-    assert models.growth(path) == (8, 1.0)
+    assert models.growth_of(path) == (8, 1.0)
     half_faded_in = path / "checkpoints" / "ckpt-24"
-    assert models.trained_resolution(half_faded_in) == 8
-    assert models.growth(half_faded_in) == (older.level, older.alpha) == (8, 0.5)
+    assert models.growth_of(half_faded_in) == older.growth == (8, 0.5)
 
 
 def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
@@ -128,11 +127,11 @@ def test_an_official_pickle_is_a_model(tmp_path):
     assert models.find(path) == models.Found("pickle", path)
     check_same(models.load(str(path)), model)
     assert models.config_of(path) == model.config
-    assert models.trained_resolution(path) is None
-    official.save(path, gs=model, resolution=4)
-    assert models.trained_resolution(path) == 4
-    official.save(path, gs=model, resolution=8, alpha=0.25)
-    assert models.growth(path) == (None, 0.25)
+    assert models.growth_of(path).resolution == 8
+    official.save(path, gs=model, growth=Growth(4))
+    assert models.growth_of(path).resolution == 4
+    official.save(path, gs=model, growth=Growth(8, 0.25))
+    assert models.growth_of(path) == (8, 0.25)
     official.save(path, d=d)
     with pytest.raises(UserError, match="all.pkl has a discriminator only"):
         models.load(path)
@@ -141,9 +140,9 @@ def test_an_official_pickle_is_a_model(tmp_path):
 def test_a_copy_is_plain_float32():
     with make_strategy("mirrored").scope():
         model = generator(dtype="mixed_bfloat16")
-    model.grow(8, 0.25)
+    model.growth = Growth(8, 0.25)
     copy = export.plain_copy(model)
-    assert (copy.level, copy.alpha) == (8, 0.25)
+    assert copy.growth == (8, 0.25)
     check_same(copy, model)
     assert copy.dtype_policy.name == "float32"
     assert isinstance(copy.w_avg._value, tf.Variable)
@@ -301,18 +300,17 @@ def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
     moved = tmp_path / "elsewhere.keras"
     moved.write_bytes((folder / models.KERAS_FILE).read_bytes())
     for path in (folder, moved):
-        assert models.trained_resolution(path) == 4
+        assert models.growth_of(path).resolution == 4
         opened = models.load(path)
-        assert opened.level == 4
+        assert opened.growth.resolution == 4
         assert next(sampling.draw(opened, [1]))[1].shape == (4, 4, 3)
     whole = export.save(model, tmp_path / "whole", resolution=8)
-    assert models.trained_resolution(whole) is None
+    assert models.growth_of(whole).resolution == 8
 
 
-@pytest.mark.parametrize("level", [None, 8])
-def test_a_level_that_fades_in_is_blended_wherever_it_goes(level, tmp_path):
-    changes = {"resolution": 16} if level else None
-    model = generator(changes, level=level, alpha=0.3)
+@pytest.mark.parametrize("final", [8, 16])
+def test_a_resolution_that_fades_in_is_blended_wherever_it_goes(final, tmp_path):
+    model = generator({"resolution": final}, growth=Growth(8, 0.3))
     z = tf.constant(latents.z_of([1, 2], 8))
     below, new = (
         model(z, noise="const", resolution=r, alpha=1.0).numpy() for r in (4, 8)
@@ -320,14 +318,14 @@ def test_a_level_that_fades_in_is_blended_wherever_it_goes(level, tmp_path):
     blended = figures.to_uint8(reference.faded(below, new, 0.3)).astype(int)
     folder = export.save(model, tmp_path / "model")
     opened = models.load(folder)
-    assert models.growth(folder) == (opened.level, opened.alpha) == (level, 0.3)
+    assert models.growth_of(folder) == opened.growth == (8, 0.3)
     found = [picture for _, picture in sampling.draw(opened, [1, 2])]
     np.testing.assert_allclose(np.stack(found).astype(int), blended, atol=1)
     loaded = tf.saved_model.load(folder / models.SAVED_MODEL)
     found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
     np.testing.assert_allclose(found, blended, atol=1)
     early = export.save(model, tmp_path / "early", resolution=4)
-    assert (models.load(early).level, models.load(early).alpha) == (4, 1.0)
+    assert models.load(early).growth == (4, 1.0)
     loaded = tf.saved_model.load(early / models.SAVED_MODEL)
     found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
     np.testing.assert_allclose(found, figures.to_uint8(below), atol=1)
@@ -349,9 +347,9 @@ def test_a_damaged_run_is_told_in_a_line(tmp_path):
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.json").write_text("{")
     (run / "checkpoints" / "best.index").touch()
-    for ask in (models.load, models.config_of, models.trained_resolution):
+    for ask in (models.load, models.config_of, models.growth_of):
         with pytest.raises(UserError, match="config.json cannot be read"):
             ask(run / "checkpoints" / "best")
     configs.save(configs.TrainConfig(), run / "config.json")
     with pytest.raises(UserError, match="does not end in the images seen"):
-        models.trained_resolution(run / "checkpoints" / "best")
+        models.growth_of(run / "checkpoints" / "best")

@@ -155,21 +155,21 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
 
 
 @pytest.mark.parametrize(
-    ("growth", "level", "words"),
+    ("growth", "resolution", "words"),
     [
-        ((None, 1.0), 16, ""),
-        ((None, 0.2), 16, " (drawn at level 16 of 16, 20% faded in)"),
+        ((16, 1.0), 16, ""),
+        ((16, 0.2), 16, " (drawn at level 16 of 16, 20% faded in)"),
         ((8, 1.0), 8, " (drawn at level 8 of 16)"),
         ((8, 0.125), 8, " (drawn at level 8 of 16, 12.5% faded in)"),
         ((8, 0.125), 4, " (drawn at level 4 of 16)"),
     ],
 )
-def test_a_card_says_how_far_a_model_has_grown(growth, level, words, tmp_path):
-    model = Generator(tiny.config({"resolution": 16}).generator, *growth)
-    card.write(tmp_path, model, export.Origin("x"), [], level)
+def test_a_card_says_how_far_a_model_has_grown(growth, resolution, words, tmp_path):
+    model = Generator(tiny.config({"resolution": 16}).generator, growth)
+    card.write(tmp_path, model, export.Origin("x"), [], resolution)
     text = (tmp_path / export.CARD).read_text()
-    assert f"| {level} x {level}, 3 channels{words} |" in text
-    assert read(tmp_path)["model"]["alpha"] == (growth[1] if level > 4 else 1)
+    assert f"| {resolution} x {resolution}, 3 channels{words} |" in text
+    assert read(tmp_path)["model"]["alpha"] == (growth[1] if resolution > 4 else 1)
 
 
 def test_a_card_travels_with_its_model(folder, tmp_path):

@@ -18,6 +18,7 @@ import reference
 import tiny
 
 from stylegan_tf import export, figures, latents, models, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import bundle, litert, verify
 from stylegan_tf.export import onnx as onnx_files
@@ -97,9 +98,10 @@ def give(folder: Path, model: Generator, psi: float, z=None) -> dict:
         inputs["labels"] = labels
     np.savez(folder / "in.npz", **inputs)
     floats = model.synthesis(ws, noise="const", alpha=1.0).numpy()
-    if model.alpha < 1:
+    alpha = model.growth.alpha
+    if alpha < 1:
         below = model.synthesis(ws, noise="const", resolution=c.resolution // 2)
-        floats = reference.faded(below.numpy(), floats, model.alpha)
+        floats = reference.faded(below.numpy(), floats, alpha)
     images = figures.to_uint8(floats).astype(int)
     w = model.mapping(z, labels).numpy()
     return {"floats": floats, "images": images, "w": w}
@@ -124,7 +126,7 @@ def elsewhere(tmp_path_factory):
     model.save(home / "kernels.keras")
     export.export(home / "kernels.keras", home / "kernels", request("onnx", batch=N))
     expected["kernels"] = give(home / "kernels", model, 0.4)
-    model = generator({}, alpha=0.3)
+    model = generator({}, growth=Growth(8, 0.3))
     model.save(home / "faded.keras")
     export.export(home / "faded.keras", home / "faded", request("onnx litert", batch=N))
     expected["faded"] = give(home / "faded", model, 0.4)
@@ -318,7 +320,7 @@ def test_formats_without_random_numbers_refuse_them(tmp_path):
 
 def test_a_level_that_the_model_lacks_is_refused():
     model = generator({})
-    model.grow(4)
+    model.growth = Growth(4)
     assert export.Program(model).picture_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):
         export.Program(model, 8)

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import export, figures, latents, models, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import savedmodel
 from stylegan_tf.networks.generator import Generator
@@ -208,7 +209,7 @@ def test_random_noise_is_new_each_time_but_a_seed_keeps_its_own(tmp_path):
 def test_without_noise_and_at_a_lower_level(tmp_path):
     model = generator()
     z = latents.z_of([1, 2], 8)
-    model.grow(4)
+    model.growth = Growth(4)
     early = saved(model, tmp_path / "early", noise="none")
     ws = model.truncate(model.broadcast(model.mapping(z)), 0.7)
     floats = model.synthesis(ws, noise="none", resolution=4)
@@ -233,7 +234,7 @@ def test_seeds_are_tensorflows_stateless_numbers(served):
 
 def test_a_pickle_that_has_not_grown_yet_is_exported_as_it_draws(tmp_path):
     model = generator()
-    official.save(tmp_path / "a.pkl", gs=model, resolution=4)
+    official.save(tmp_path / "a.pkl", gs=model, growth=Growth(4))
     program = export.Program(models.load(tmp_path / "a.pkl"))
     assert program.picture_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):

@@ -7,7 +7,7 @@ from scipy import stats
 from test_benchmarks import script
 
 from stylegan_tf import figures, latents
-from stylegan_tf.config import GeneratorConfig
+from stylegan_tf.config import GeneratorConfig, Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics.features import builtin_own
 from stylegan_tf.metrics.scores import disentanglement
@@ -219,7 +219,7 @@ def test_layers_of_stylegan2_and_of_a_model_that_still_grows(styled):
     model = generator(architecture="skip", use_noise=False)
     at = layer_control.layer_resolutions(model)
     assert layer_control.layer_names(model.config, at) == ["4 a", "8 a", "8 b", "8 rgb"]
-    young = Generator(styled.config, level=4)
+    young = Generator(styled.config, Growth(4))
     assert layer_control.layer_resolutions(young) == [4, 4]
 
 

@@ -32,7 +32,7 @@ from stylegan_tf_launch import (
 from stylegan_tf_launch import export as launch_export
 
 from stylegan_tf import export, models
-from stylegan_tf.config import presets
+from stylegan_tf.config import Growth, presets
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
@@ -390,7 +390,7 @@ def pickle(tmp_path_factory):
     """An official pickle that had grown up to 4 x 4, and its networks."""
     path, c = tmp_path_factory.mktemp("pickles") / "x.pkl", tiny.config()
     g, d = tiny.noisy(Generator(c.generator)), Discriminator(c.discriminator)
-    official.save(path, Generator(c.generator), d, g, resolution=4)
+    official.save(path, Generator(c.generator), d, g, growth=Growth(4))
     return path, g, d
 
 
@@ -425,7 +425,7 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
     assert code == 0, error
     assert said == f"{out}: G, D, Gs\n"
     check_same(official.load_generator(out), models.load(run.path))
-    assert official.growth(out) == (4, 1.0)
+    assert official.stored_growth(out) == (4, 1.0)
     model = export.save(g, tmp_path / "model")
     code, said, _ = call("convert", f"--model={model}", f"--out={out}")
     assert code == 0 and said == f"{out}: Gs\n"
@@ -436,20 +436,20 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
 
 
 def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
-    g = Generator(tiny.config().generator, None, 0.25)
+    g = Generator(tiny.config().generator, Growth(8, 0.25))
     g.save(tmp_path / "g.keras")
     official.save(tmp_path / "x.pkl", g, Discriminator(tiny.config().discriminator), g)
     for model in ("g.keras", "x.pkl"):
         out = tmp_path / "out.pkl"
         code, _, error = call("convert", f"--model={tmp_path / model}", f"--out={out}")
         assert code == 0, error
-        assert models.growth(out) == (None, 0.25)
+        assert models.growth_of(out) == (8, 0.25)
     states = tf_pickles.read(out)
     assert {float(states[k].collect()["lod"]) for k in ("G", "D", "Gs")} == {0.75}
     code, said, error = call("convert", f"--pickle={out}", f"--out={tmp_path / 'new'}")
     assert code == 0, error
     assert "grown up to lod 0.75" in said
-    assert models.growth(tmp_path / "new") == (None, 0.25)
+    assert models.growth_of(tmp_path / "new") == (8, 0.25)
 
 
 def test_convert_refuses_what_has_no_counterpart(tmp_path):

@@ -56,7 +56,9 @@ def numbers(monkeypatch):
     given, asked = [], []
 
     def run(self, requests):
-        asked.append((self.nimg, self.model.level, [r.name for r in requests]))
+        asked.append(
+            (self.nimg, self.model.growth.resolution, [r.name for r in requests])
+        )
         value = given.pop(0)
         if value is None:
             raise Stopped
@@ -76,8 +78,9 @@ def numbers(monkeypatch):
 
 def fake_save(generator, folder):
     folder.mkdir(parents=True)
-    grown = f"{generator.level or 8}, {generator.alpha:g}"
-    (folder / "what").write_text(f"{generator.w_avg.numpy()[0]:g} at {grown}")
+    resolution, alpha = generator.growth
+    value = f"{generator.w_avg.numpy()[0]:g} at {resolution}, {alpha:g}"
+    (folder / "what").write_text(value)
 
 
 def measure(trainer, names=None, **settings) -> Measure:
@@ -169,13 +172,13 @@ def test_while_it_grows_the_model_is_measured_as_far_as_it_has(trainer, numbers)
     numbers.given += [4, 3, 2]
     trainer.config = tiny.config(MEASURES | {"metrics_every": 0.008})
     report = measure(trainer)
-    for nimg, level, text in (
+    for nimg, resolution, text in (
         (16, 4, "16 at 4, 1"),
-        (24, None, "24 at 8, 0.5"),  # 8 x 8 is fading in
-        (32, None, "32 at 8, 1"),
+        (24, 8, "24 at 8, 0.5"),  # 8 x 8 is fading in
+        (32, 8, "32 at 8, 1"),
     ):
         ticks(report, trainer, nimg)
-        assert numbers.asked[-1][1] == level and best(trainer)[0] == text
+        assert numbers.asked[-1][1] == resolution and best(trainer)[0] == text
 
 
 def test_what_cannot_be_measured_is_refused_at_once(trainer, pictures):
@@ -298,7 +301,7 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     expected = figures.to_uint8(reference.faded(below, new, 0.5)).astype(int)
     for path in ("checkpoints/ckpt-24", "model", measuring.BEST):
         model = models.load(tmp_path / path)
-        assert (model.level or 8, model.alpha) == (8, 0.5)
+        assert model.growth == (8, 0.5)
         found = np.stack([p for _, p in sampling.draw(model, [3, 4])]).astype(int)
         np.testing.assert_allclose(found, expected, atol=1)
         strategy = devices.make_strategy("one")

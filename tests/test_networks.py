@@ -20,11 +20,16 @@ from golden import (
     stage,
 )
 
-from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels, to_dict
+from stylegan_tf.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Growth,
+    levels,
+    to_dict,
+)
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.networks.growing import noise_maps
 from stylegan_tf.networks.layers import EqualizedConv2D, FromRGB
 
 GENERATORS = cases("v1_G")
@@ -210,7 +215,7 @@ def test_official_activations_of_synthesis(case):
     c, x, seen = g.config, None, 0
     ws = golden["in/dlatents_free"][:1]
     styles = [ws[:, i if c.use_styles else 0] for i in range(c.num_layers)]
-    maps = noise_maps(g.synthesis, "const", c.resolution, 1)
+    maps = g.synthesis.noise_maps("const", c.resolution, 1)
     maps = maps or [None] * c.num_layers
     for i, r in enumerate(levels(c.resolution)):
         scope, block = f"G_synthesis/{r}x{r}", getattr(g.synthesis, f"block{r}")
@@ -452,7 +457,7 @@ def test_random_noise_of_a_seed():
     g, z = small_generator(), random(2, 6)
     np.testing.assert_array_equal(g(z, seed=[1, 2]), g(z, seed=[1, 2]))
     assert np.abs(g(z, seed=[1, 2]) - g(z, seed=[1, 3])).max() > 0.1
-    maps = noise_maps(g.synthesis, "random", 16, 2, [1, 2])
+    maps = g.synthesis.noise_maps("random", 16, 2, [1, 2])
     flat = [tf.reshape(m, [-1])[:32].numpy() for m in maps]
     different = np.corrcoef(flat) - np.eye(6)  # no layer repeats another's
     assert np.abs(different).max() < 0.9
@@ -460,7 +465,7 @@ def test_random_noise_of_a_seed():
 
 @pytest.mark.parametrize("seed", [None, (1, 2)])
 def test_random_noise_is_standard_normal(seed):
-    maps = noise_maps(small_generator().synthesis, "random", 16, 400, seed)
+    maps = small_generator().synthesis.noise_maps("random", 16, 400, seed)
     assert [m.shape[1] for m in maps] == [4, 4, 8, 8, 16, 16]
     for m in maps:
         assert m.shape[0] == 400 and m.shape[3] == 1
@@ -522,10 +527,10 @@ def test_alpha_blends_the_generator_with_the_resolution_below(r):
 
 
 @pytest.mark.parametrize("architecture", ["stylegan", "revised"])
-@pytest.mark.parametrize("level, r", [(8, 8), (16, 16), (None, 16)])
-def test_a_level_is_drawn_as_far_as_it_has_faded_in(architecture, level, r):
+@pytest.mark.parametrize("r", [8, 16])
+def test_a_resolution_is_drawn_as_far_as_it_has_faded_in(architecture, r):
     c = GeneratorConfig(**SMALL_G, architecture=architecture)
-    g = shaken(Generator(c, level, 0.3))
+    g = shaken(Generator(c, Growth(r, 0.3)))
     ws = g.broadcast(g.mapping(random(2, 6)))
 
     def images(resolution, **alpha):
@@ -535,21 +540,23 @@ def test_a_level_is_drawn_as_far_as_it_has_faded_in(architecture, level, r):
     close(images(r), blended, 1e-5)
     assert np.abs(images(r) - images(r, alpha=1.0)).max() > 1e-3
     for other in {4, 8, 16} - {r}:
-        assert g.alpha_at(other) == 1
+        assert g.growth.alpha_at(other) == 1
         np.testing.assert_array_equal(images(other), images(other, alpha=1.0))
-    g.grow(level)
+    g.growth = Growth(r)
     np.testing.assert_array_equal(images(r), images(r, alpha=1.0))
 
 
 def test_how_far_it_has_grown_is_a_setting_of_the_generator():
-    g = Generator(GeneratorConfig(**SMALL_G), 8, 0.3)
+    g = Generator(GeneratorConfig(**SMALL_G), Growth(8, 0.3))
     again = Generator.from_config(g.get_config())
-    assert (again.level, again.alpha) == (g.level, g.alpha) == (8, 0.3)
-    again.grow(None, 0.5)
-    assert (again.level, again.alpha, again.alpha_at(16)) == (None, 0.5, 0.5)
+    assert again.growth == g.growth == (8, 0.3)
+    again.growth = Growth(16, 0.5)
+    assert again.growth == (16, 0.5) and again.growth.alpha_at(16) == 0.5
+    assert Generator.from_config(again.get_config()).growth == (16, 0.5)
+    assert Generator(g.config).growth == (16, 1.0)
     before = {k: v for k, v in g.get_config().items() if k != "alpha"}
     old = Generator.from_config(before)  # of a file that does not know of alpha
-    assert (old.level, old.alpha) == (8, 1.0)
+    assert old.growth == (8, 1.0)
 
 
 @pytest.mark.parametrize("r", [8, 16])

@@ -11,7 +11,7 @@ import reference
 import tiny
 
 from stylegan_tf import figures
-from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth
 from stylegan_tf.config.presets import LADDER
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
@@ -93,7 +93,7 @@ def test_a_generator_comes_back_exactly(name, tmp_path):
     found = networks.load(tmp_path / "g.pkl")
     check_same(found.generator, g)
     assert networks.configs_of(tmp_path / "g.pkl") == (g.config, None)
-    assert networks.growth(tmp_path / "g.pkl") == (None, 1.0)
+    assert networks.stored_growth(tmp_path / "g.pkl") == g.growth
     (report,) = found.reports
     assert len(report.mapped) == len(g.weights)
     assert not report.absent and not report.left and not report.lod
@@ -140,52 +140,52 @@ def test_the_kernel_of_a_fused_layer_is_turned(tmp_path):
 @pytest.mark.parametrize("architecture", ["stylegan", "revised"])
 def test_how_far_a_network_has_grown_is_kept(architecture, tmp_path):
     g = generator(architecture=architecture)
-    networks.save(tmp_path / "g.pkl", gs=g, resolution=8)
+    networks.save(tmp_path / "g.pkl", gs=g, growth=Growth(8))
     arrays = tf_pickles.read(tmp_path / "g.pkl")["Gs"].collect()
     assert arrays["lod"] == arrays["G_synthesis/lod"] == 1
-    assert networks.growth(tmp_path / "g.pkl") == (8, 1.0)
+    assert networks.stored_growth(tmp_path / "g.pkl") == (8, 1.0)
     (report,) = networks.load(tmp_path / "g.pkl").reports
     assert report.lod == 1 and "it had grown up to lod 1" in str(report)
 
 
 @pytest.mark.parametrize(
-    ("lod", "level", "alpha"),
+    ("lod", "resolution", "alpha"),
     [
-        (0.0, None, 1.0),
-        (0.25, None, 0.75),
+        (0.0, 16, 1.0),
+        (0.25, 16, 0.75),
         (1.0, 8, 1.0),
         (1.75, 8, 0.25),
         (2, 4, 1.0),
         (1e9, 4, 1.0),
-        (-0.5, None, 1.0),
+        (-0.5, 16, 1.0),
     ],
 )
-def test_a_fraction_of_a_lod_is_a_fade(lod, level, alpha, tmp_path):
+def test_a_fraction_of_a_lod_is_a_fade(lod, resolution, alpha, tmp_path):
     state = to_state("Gs", generator())
     state.variables["lod"] = np.float32(lod)
     writing.write(tmp_path / "g.pkl", {"Gs": state})
-    assert networks.growth(tmp_path / "g.pkl") == (level, alpha)
+    assert networks.stored_growth(tmp_path / "g.pkl") == (resolution, alpha)
     g = networks.load_generator(tmp_path / "g.pkl")
-    assert (g.level, g.alpha) == (level, alpha)
+    assert g.growth == (resolution, alpha)
 
 
 @pytest.mark.parametrize("architecture", ["stylegan", "revised"])
 @pytest.mark.parametrize("lod", [0.25, 1.75])
 def test_a_fade_comes_back_from_a_pickle(architecture, lod, tmp_path):
-    level, alpha = golden.stage(16, lod)
+    resolution, alpha = growth = Growth(*golden.stage(16, lod))
     g, d = generator(architecture=architecture), discriminator()
-    g.grow(level, alpha)
+    g.growth = growth
     if architecture == "revised":
         d = discriminator(architecture=architecture)
     networks.save(tmp_path / "said.pkl", d=d, gs=g)
-    networks.save(tmp_path / "given.pkl", g, d, resolution=level, alpha=alpha)
+    networks.save(tmp_path / "given.pkl", g, d, growth=growth)
     for name, key in (("said", "Gs"), ("given", "G")):
         states = tf_pickles.read(tmp_path / f"{name}.pkl")
         assert states[key].collect()["lod"] == states["D"].collect()["lod"] == lod
         found = networks.load_generator(tmp_path / f"{name}.pkl")
-        assert (found.level or 16, found.alpha) == (level, alpha)
-        options = {"resolution": level}
-        below = draw(g, resolution=level // 2, alpha=1.0)
+        assert found.growth == growth
+        options = {"resolution": resolution}
+        below = draw(g, resolution=resolution // 2, alpha=1.0)
         blended = reference.faded(below, draw(g, **options, alpha=1.0), alpha)
         np.testing.assert_allclose(draw(found, **options), blended, atol=1e-5)
 

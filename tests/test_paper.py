@@ -9,6 +9,7 @@ import tiny
 from PIL import Image
 
 from stylegan_tf import figures, latents, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import paper, sheets
 from stylegan_tf.figures.paper.noise import busiest, noise_statistics
@@ -268,7 +269,7 @@ def test_styles_of_a_file_are_drawn_with_their_noise(model, painter, tmp_path):
 
 def test_mixing_in_a_model_that_has_hardly_grown():
     """Two layers: there are coarse and fine ones, and nothing between."""
-    small = tiny.noisy(Generator(tiny.config().generator, level=4))
+    small = tiny.noisy(Generator(tiny.config().generator, Growth(4)))
     sheet, _ = paper.draw("mixing", small, options(rows=2, columns=1, psi=1))
     above = sampling.styles(small, [639])
     for r, layer in enumerate((0, 1)):

@@ -170,7 +170,7 @@ def test_bfloat16_halves_all_maps_but_statistics():
 
 
 def test_sizes_are_those_of_recompute():
-    assert (cost.LEAST, cost.LARGE) == (recompute.LEAST, recompute.LARGE)
+    assert (cost.LEAST, cost.LARGE) == (recompute.MIN_SIDE, recompute.CHUNKED_SIDE)
 
 
 def test_recomputing_halves_the_maps_of_large_pictures():

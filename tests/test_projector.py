@@ -10,6 +10,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import latents, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.projector import MultiScale, Settings, likeness, noise, project, search
@@ -26,10 +27,10 @@ OTHER |= tiny.FIXED | {"generator.architecture": "residual"}
 SMOOTH = tiny.FIXED | {"generator.architecture": "skip"}
 
 
-def generator(changes=None, level=None) -> Generator:
+def generator(changes=None, growth=None) -> Generator:
     """A tiny generator whose noise, styles and truncation show."""
     keras.utils.set_random_seed(2)
-    model = Generator(tiny.config(changes).generator, level)
+    model = Generator(tiny.config(changes).generator, growth)
     rng = np.random.default_rng(5)
     for v in model.trainable_variables:
         if v.path.endswith(("noise/weight", "noise/strength")):
@@ -335,9 +336,11 @@ def test_gradients_reach_w_and_every_noise_map(model, targets):
     assert np.all(moved > 1e-3)
 
 
-@pytest.mark.parametrize(("changes", "level"), [(OTHER, None), (BARE, None), ({}, 4)])
-def test_every_kind_of_model(changes, level):
-    model = generator(changes, level)
+@pytest.mark.parametrize(
+    ("changes", "growth"), [(OTHER, None), (BARE, None), ({}, Growth(4))]
+)
+def test_every_kind_of_model(changes, growth):
+    model = generator(changes, growth)
     c = model.config
     drawn = sampling.draw(model, [1, 2], psi=0.5)
     pictures = np.stack([picture for _, picture in drawn])
@@ -345,7 +348,9 @@ def test_every_kind_of_model(changes, level):
     found = project(model, pictures, "wplus", 30, classes=classes)
     assert found.pictures.shape == pictures.shape
     assert np.all(found.distances < found.starts)
-    assert len(found.latents.noise or []) == len(c.noise_shapes(level or 8))
+    assert len(found.latents.noise or []) == len(
+        c.noise_shapes(model.growth.resolution)
+    )
 
 
 def test_a_search_starts_at_the_mean_of_the_class():

@@ -21,7 +21,7 @@ X = tf.random.stateless_normal([2, 16, 16, 4], [1, 2])
 
 @pytest.fixture(autouse=True)
 def small_maps_count(monkeypatch):
-    monkeypatch.setattr(recompute, "LEAST", 8)
+    monkeypatch.setattr(recompute, "MIN_SIDE", 8)
 
 
 def conv() -> EqualizedConv2D:
@@ -39,15 +39,17 @@ def stretches(on: bool, layers: list, parts: bool = False) -> callable:
         return x
 
     def net(x):
-        with recompute.when(on):
+        with recompute.enabled(on):
             if parts:
-                return recompute.in_parts(chain, [x], layers, recompute.LARGE)
+                return recompute.checkpointed_in_chunks(
+                    chain, [x], layers, recompute.CHUNKED_SIDE
+                )
             for layer in layers:
 
                 def stretch(x, layer=layer):
                     return layer(ops.blur(tf.math.tanh(x)))
 
-                x = recompute.again(stretch, [x], [layer])
+                x = recompute.checkpointed(stretch, [x], [layer])
             return x
 
     return net
@@ -141,7 +143,7 @@ def test_activation_by_what_comes_out(kind):
         return y, slope, outer.gradient(slope, x)
 
     expected = all_of(X)
-    with recompute.when(False):
+    with recompute.enabled(False):
         found = all_of(X)
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-6)
@@ -162,7 +164,7 @@ def test_a_second_derivative_adds_no_zeros():
         return sum(op.type == "AddN" for op in graph.get_operations())
 
     plain = sums()
-    with recompute.when(False):
+    with recompute.enabled(False):
         assert sums() < plain
 
 
@@ -212,7 +214,7 @@ def after_a_step(changes: dict):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_changes_the_same(kind, monkeypatch):
     """Where blocks are computed in parts, and where layers are."""
-    monkeypatch.setattr(recompute, "LARGE", LARGE[kind])
+    monkeypatch.setattr(recompute, "CHUNKED_SIDE", LARGE[kind])
     changes = KINDS[kind] | {"adam_epsilon": 0.1}  # Adam makes 1 of any rounding
     before, metrics, expected = after_a_step(changes)
     _, again, found = after_a_step(changes | {"recompute": True})

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import figures, latents, models, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import renderer
@@ -45,11 +46,11 @@ def test_pictures_are_those_of_the_generator(model):
 
 
 @pytest.mark.parametrize("small", [sampling.SMALL, 0])
-@pytest.mark.parametrize("level", [None, 8])
-def test_a_level_that_fades_in_is_blended(level, small, monkeypatch):
+@pytest.mark.parametrize("final", [8, 16])
+def test_a_resolution_that_fades_in_is_blended(final, small, monkeypatch):
     monkeypatch.setattr(renderer, "SMALL", small)  # 0: one at a time
-    config = tiny.config({"resolution": 16 if level else 8}).generator
-    model = tiny.noisy(Generator(config, level, 0.3))
+    config = tiny.config({"resolution": final}).generator
+    model = tiny.noisy(Generator(config, Growth(8, 0.3)))
     ws = model.truncate(model.broadcast(model.mapping(latents.z_of([4, 7], 8))), 0.5)
     below, new = (
         model.synthesis(ws, noise="const", resolution=r, alpha=1.0).numpy()

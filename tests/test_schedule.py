@@ -15,7 +15,7 @@ import golden
 import pytest
 
 from stylegan_tf.config import ScheduleConfig, TrainConfig, presets, update
-from stylegan_tf.config.schedule import learned_at, phase_at, rows, table
+from stylegan_tf.config.schedule import growth_at, phase_at, rows, table
 from stylegan_tf.errors import UserError
 
 TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
@@ -193,9 +193,9 @@ def sized(final: int, schedule: ScheduleConfig) -> TrainConfig:
     return update(TrainConfig(schedule=schedule), sizes)
 
 
-def test_a_model_has_learned_the_level_that_fades_in_as_far_as_it_has():
+def test_a_model_has_learned_the_resolution_that_fades_in_as_far_as_it_has():
     config = sized(16, SHORT)
-    found = {n: learned_at(config, n) for n in (0, 1000, 1500, 2992, 3000, 4000, 6000)}
+    found = {n: growth_at(config, n) for n in (0, 1000, 1500, 2992, 3000, 4000, 6000)}
     assert found == {
         0: (4, 1.0),
         1000: (4, 1.0),
@@ -208,14 +208,13 @@ def test_a_model_has_learned_the_level_that_fades_in_as_far_as_it_has():
 
 
 @pytest.mark.parametrize("fade_kimg", [0.0, 2.0])
-def test_a_level_that_no_step_has_trained_is_not_learned(fade_kimg):
+def test_a_resolution_that_no_step_has_trained_is_not_learned(fade_kimg):
     s = dataclasses.replace(SHORT, fade_kimg=fade_kimg)
     config = sized(8, s)
     first = 1008 if fade_kimg else 1000  # the first step of 8 x 8 begins at this image
     assert phase_at(s, 8, first).resolution == 8
-    assert learned_at(config, first) == (4, 1.0)
-    level, alpha = learned_at(config, first + 8)
-    assert (level, alpha) == (8, phase_at(s, 8, first + 8).alpha)
+    assert growth_at(config, first) == (4, 1.0)
+    assert growth_at(config, first + 8) == (8, phase_at(s, 8, first + 8).alpha)
 
 
 def test_without_a_fade_each_resolution_starts_at_once():

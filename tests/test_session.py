@@ -7,7 +7,7 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf import devices
-from stylegan_tf.config import flat, presets
+from stylegan_tf.config import Growth, flat, presets
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
@@ -145,12 +145,12 @@ def test_growing_starts_where_the_model_stopped(pictures, tmp_path):
     Generator(large.generator).save(tmp_path / "g.keras")
     assert start(tmp_path / "g.keras") == 16
     assert start(tmp_path / "g.keras", resolution="8") == 8
-    official.save(tmp_path / "g.pkl", gs=Generator(large.generator), resolution=8)
+    official.save(tmp_path / "g.pkl", gs=Generator(large.generator), growth=Growth(8))
     assert start(tmp_path / "g.pkl") == 8
-    half = Generator(large.generator, 16, 0.4)
+    half = Generator(large.generator, Growth(16, 0.4))
     official.save(tmp_path / "g.pkl", gs=half)
     assert start(tmp_path / "g.pkl") == 8
-    half.grow(16, 0.6)
+    half.growth = Growth(16, 0.6)
     half.save(tmp_path / "half.keras")
     assert start(tmp_path / "half.keras") == 16
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import figures, latents, sampling
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
@@ -176,7 +177,7 @@ def test_models_that_lack_it_say_so():
 
 
 def test_half_grown_models_are_steered_where_they_have_grown():
-    small = Generator(tiny.config().generator, level=4)
+    small = Generator(tiny.config().generator, Growth(4))
     assert sampling.drawn_styles(small) == 2
     found = steering.find(small, "sefa", 2)
     own = directions.sefa(

@@ -6,6 +6,7 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf import models
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
@@ -114,8 +115,7 @@ def test_a_generator_alone_becomes_generator_and_average(old, tmp_path):
 def test_networks_of_a_run_know_how_far_it_has_grown(tmp_path):
     save_run(tmp_path / "run", nimg=24)
     generator, _, average = models.load_networks(tmp_path / "run")
-    assert (generator.level, generator.alpha) == (average.level, average.alpha)
-    assert (average.level, average.alpha) == (8, 0.5)
+    assert generator.growth == average.growth == (8, 0.5)
 
 
 def test_where_nothing_fits_it_is_refused(tmp_path):
@@ -184,7 +184,7 @@ def test_settings_are_the_models(old, tmp_path):
     assert found.resolution == 8
     official.save(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
     assert transfer.origin(tmp_path / "x.pkl") == found
-    official.save(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
+    official.save(tmp_path / "x.pkl", gs=theirs.average, growth=Growth(4))
     assert transfer.origin(tmp_path / "x.pkl").resolution == 4
 
 

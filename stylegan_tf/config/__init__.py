@@ -7,6 +7,7 @@ them are in `config/presets.py`.
 """
 
 from stylegan_tf.config.fields import flat, from_dict, load, save, to_dict, update
+from stylegan_tf.config.growth import Growth
 from stylegan_tf.config.networks import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.config.run import (
     RESUMABLE,
@@ -31,6 +32,7 @@ __all__ = [
     "AugmentConfig",
     "DiscriminatorConfig",
     "GeneratorConfig",
+    "Growth",
     "LossConfig",
     "ScheduleConfig",
     "TrainConfig",

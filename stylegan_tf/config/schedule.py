@@ -9,7 +9,7 @@ change where a fade starts. Images seen are the only clock. No TensorFlow.
 import math
 from dataclasses import dataclass
 
-from stylegan_tf.config import ScheduleConfig, TrainConfig
+from stylegan_tf.config import Growth, ScheduleConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
 
@@ -36,6 +36,11 @@ class Phase:
     tick_kimg: float
 
     @property
+    def growth(self) -> Growth:
+        """Resolution and alpha."""
+        return Growth(self.resolution, self.alpha)
+
+    @property
     def stage(self) -> tuple[int, int]:
         """Changes whenever a resolution joins or has joined: optimizers start anew."""
         return math.floor(self.lod), math.ceil(self.lod)
@@ -57,8 +62,8 @@ def phase_at(
         UserError: the batch is smaller than the number of devices.
     """
     kimg = nimg / 1000
-    lod = _lod(config, final_resolution, kimg)
-    resolution = final_resolution >> math.floor(lod)
+    lod = _lod_at(config, final_resolution, kimg)
+    resolution, alpha = Growth.from_lod(lod, final_resolution)
     lr = config.lr_at.get(resolution, config.lr)
     if config.lr_rampup_kimg > 0:
         lr *= min(kimg / config.lr_rampup_kimg, 1.0)
@@ -66,26 +71,25 @@ def phase_at(
         nimg=nimg,
         lod=lod,
         resolution=resolution,
-        alpha=1.0 - (lod - math.floor(lod)),
+        alpha=alpha,
         batch=_batch(config, resolution, devices),
         lr=lr,
         tick_kimg=config.tick_kimg_at.get(resolution, config.tick_kimg),
     )
 
 
-def learned_at(config: TrainConfig, nimg: int) -> tuple[int, float]:
-    """How far a model has grown after `nimg` images, as `Generator.grow` takes it.
+def growth_at(config: TrainConfig, nimg: int) -> Growth:
+    """The growth of a model after `nimg` images.
 
-    That is the phase's level and alpha; but a level counts from its first step on.
+    It is the phase's; but a resolution counts from its first step on.
     """
     s, final = config.schedule, config.generator.resolution
     phase = phase_at(s, final, nimg)
     last = phase_at(s, final, max(nimg - phase.batch, 0))
-    learned = phase if phase.resolution == last.resolution else last
-    return learned.resolution, learned.alpha
+    return (phase if phase.resolution == last.resolution else last).growth
 
 
-def _lod(config: ScheduleConfig, final_resolution: int, kimg: float) -> float:
+def _lod_at(config: ScheduleConfig, final_resolution: int, kimg: float) -> float:
     length = config.stable_kimg + config.fade_kimg
     phase = math.floor(kimg / length) if length > 0 else math.inf
     within = kimg - phase * length if length > 0 else 0.0

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from stylegan_tf import models, sampling
+from stylegan_tf import models
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import card, litert, onnx, savedmodel, verify
 from stylegan_tf.export import provenance as origins
@@ -42,7 +43,7 @@ def save(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    copy = leveled(generator, resolution or sampling.drawn_resolution(generator))
+    copy = grown_to(generator, resolution or generator.growth.resolution)
     copy.save(folder / KERAS_FILE)
     program = Program(copy)
     savedmodel.save(program, folder / SAVED_MODEL)
@@ -56,11 +57,10 @@ def save(
     return folder
 
 
-def leveled(generator: Generator, resolution: int) -> Generator:
-    """A plain copy that says how far it has grown."""
+def grown_to(generator: Generator, resolution: int) -> Generator:
+    """A plain copy whose growth ends at `resolution`."""
     copy = plain_copy(generator)
-    level = None if resolution == copy.config.resolution else resolution
-    copy.grow(level, generator.alpha_at(resolution))
+    copy.growth = Growth(resolution, generator.growth.alpha_at(resolution))
     return copy
 
 
@@ -185,9 +185,9 @@ class _Job:
     def __init__(self, model: Generator, request: Request):
         self.request = request
         self.program = Program(model, request.resolution, request.noise)
-        level = self.program.resolution
-        self.model = leveled(model, level)
-        self.reference = verify.Reference(model, level, request.noise)
+        resolution = self.program.resolution
+        self.model = grown_to(model, resolution)
+        self.reference = verify.Reference(model, resolution, request.noise)
 
     def tasks(self) -> list[tuple[str, Callable[[Path], File]]]:
         """Name and function of each file."""

@@ -106,7 +106,7 @@ def describe(generator: Generator, resolution: int) -> dict:
         "width": width,
         "channels": c.channels,
         "level": resolution,
-        "alpha": generator.alpha_at(resolution),
+        "alpha": generator.growth.alpha_at(resolution),
         "final_level": c.resolution,
         "z_dim": c.z_dim,
         "w_dim": c.w_dim,

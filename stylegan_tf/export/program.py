@@ -30,7 +30,7 @@ def plain_copy(generator: Generator, **changes) -> Generator:
         changes: settings of the copy that do not change its weights.
     """
     config = dataclasses.replace(generator.config, **changes)
-    copy = Generator(config, generator.level, generator.alpha, dtype="float32")
+    copy = Generator(config, generator.growth, dtype="float32")
     for mine, theirs in zip(copy.weights, generator.weights, strict=True):
         mine.assign(theirs.numpy())
     return copy
@@ -190,7 +190,7 @@ def level_of(generator: Generator, resolution: int | None) -> int:
         UserError: the model does not draw there.
     """
     c = generator.config
-    learned = generator.level or c.resolution
+    learned = generator.growth.resolution
     if resolution in (None, learned):
         return learned
     grows = c.architecture in ("stylegan", "revised")

@@ -59,7 +59,7 @@ class Reference:
     ):
         self.model, self.noise = generator, noise
         c = self.config = generator.config
-        self.resolution = resolution or generator.level or c.resolution
+        self.resolution = resolution or generator.growth.resolution
         self.centers = sampling.class_centers(generator) if c.classes else None
         self._answers: dict = {}  # by seeds and psi: the same for every file
         self._draw = tf.function(self._drawn, autograph=False, reduce_retracing=True)

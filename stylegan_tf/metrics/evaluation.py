@@ -22,7 +22,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf import config as configs
 from stylegan_tf.data import records
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
@@ -111,9 +110,9 @@ class Evaluation:
     @functools.cached_property
     def model_key(self) -> str:
         """Short digest of the model: weights, settings, how far it has grown."""
-        model = self.model
-        parts = [configs.to_dict(model.config), model.level]
-        parts += [model.alpha] if model.alpha < 1 else []
+        model, settings = self.model, self.model.get_config()
+        parts = [settings["config"], settings["level"]]
+        parts += [model.growth.alpha] if model.growth.alpha < 1 else []
         digest = hashlib.sha256(json.dumps(parts).encode())
         for weight in model.weights:
             digest.update(np.ascontiguousarray(weight.numpy()).tobytes())

@@ -113,9 +113,9 @@ class Drawing:
 
     def __init__(self, model: Generator, strategy, labels: Labels):
         self.model, self.strategy, self.labels = model, strategy, labels
-        self.level = model.level or model.config.resolution
-        self.shapes = model.config.noise_shapes(self.level)
-        self.factor = model.config.resolution // self.level
+        self.resolution = model.growth.resolution
+        self.shapes = model.config.noise_shapes(self.resolution)
+        self.factor = model.config.resolution // self.resolution
 
     def grown(self, images: tf.Tensor) -> tf.Tensor:
         """Every pixel as often as it takes to the final size."""
@@ -143,7 +143,8 @@ class Fakes(Drawing):
     def _pictures(self, rows: dict) -> dict:
         model, maps = self.model, rows.get("maps", "none")
         w = model.mapping(rows["z"], rows.get("labels"))
-        images = model.synthesis(model.broadcast(w), noise=maps, resolution=self.level)
+        ws = model.broadcast(w)
+        images = model.synthesis(ws, noise=maps, resolution=self.resolution)
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
         return {"images": ops.to_uint8(self.grown(images)), "w": w, "finite": finite}
 
@@ -216,7 +217,7 @@ class Steps(Drawing):
             self.space,
             None if labels is None else tf.repeat(labels, 2, axis=0),
             [twice(m) for m in rows["maps"]] if "maps" in rows else "none",
-            self.level,
+            self.resolution,
         )
         images = self.grown(images)
         scale = path_length.EPSILON**-2

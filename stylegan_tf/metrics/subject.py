@@ -69,8 +69,7 @@ def replicated(generator: Generator, strategy: tf.distribute.Strategy) -> Genera
         strategy: the one that will draw.
     """
     with strategy.scope():
-        growth = generator.level, generator.alpha
-        copy = Generator(generator.config, *growth, dtype="float32")
+        copy = Generator(generator.config, generator.growth, dtype="float32")
         assign(copy, generator)
     return copy
 

@@ -12,9 +12,8 @@ switches off: preset ladder-a.
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, levels
-from stylegan_tf.networks.growing import as_config
+from stylegan_tf.networks.growing import Block, SynthesisNetwork
 from stylegan_tf.networks.layers import PACKAGE
 
 KERNEL = 5
@@ -38,7 +37,7 @@ def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class DCGANSynthesis(keras.layers.Layer):
+class DCGANSynthesis(SynthesisNetwork):
     """Latents to pictures.
 
     Args:
@@ -53,26 +52,20 @@ class DCGANSynthesis(keras.layers.Layer):
         float32 [N, H, W, channels] in (-1, 1).
     """
 
-    def __init__(self, config, **kwargs):
-        super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
-        self.config = as_config(config)
-
     def build(self, input_shape=None, *_):
         c, dtype = self.config, self.dtype_policy
         h, w = c.shape(4)
-        self.project = keras.layers.Dense(
+        project = keras.layers.Dense(
             h * w * c.fmaps(4),
             use_bias=False,
             kernel_initializer=_normal(),
             name="project",
             dtype=dtype,
         )
-        self.project.build((None, c.w_dim))
+        self.part("project", project, (None, c.w_dim))
         for r in levels(c.resolution, first=8):
-            below, last = c.fmaps(r // 2), r == c.resolution
-            norm = _batch_norm(f"norm{r // 2}", dtype)
-            setattr(self, f"norm{r // 2}", norm)
-            norm.build((None, *c.shape(r // 2), below))
+            x, last = (None, *c.shape(r // 2), c.fmaps(r // 2)), r == c.resolution
+            self.part(f"norm{r // 2}", _batch_norm(f"norm{r // 2}", dtype), x)
             conv = keras.layers.Conv2DTranspose(
                 c.channels if last else c.fmaps(r),
                 KERNEL,
@@ -83,8 +76,7 @@ class DCGANSynthesis(keras.layers.Layer):
                 name=f"conv{r}",
                 dtype="float32" if last else dtype,
             )
-            setattr(self, f"conv{r}", conv)
-            conv.build((None, *c.shape(r // 2), below))
+            self.part(f"conv{r}", conv, x)
 
     def call(
         self,
@@ -114,12 +106,9 @@ class DCGANSynthesis(keras.layers.Layer):
         """All of them: it does not grow."""
         return self.trainable_variables
 
-    def get_config(self):
-        return {"config": config.to_dict(self.config), "dtype": self.dtype_policy}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class DCGANDiscriminator(keras.Model):
+class DCGANDiscriminator(Block, keras.Model):
     """Pictures to scores.
 
     Args:
@@ -135,10 +124,10 @@ class DCGANDiscriminator(keras.Model):
         float32 [N, 1], higher = more real.
     """
 
-    def __init__(self, config, **kwargs):
-        kwargs.setdefault("name", "discriminator")
-        super().__init__(**(kwargs | {"autocast": False}))
-        self.config = as_config(config, DiscriminatorConfig)
+    config_class = DiscriminatorConfig
+
+    def __init__(self, config, name="discriminator", **kwargs):
+        super().__init__(config, name=name, **kwargs)
         self.build()
 
     def build(self, input_shape=None):
@@ -156,18 +145,16 @@ class DCGANDiscriminator(keras.Model):
                 name=f"conv{r}",
                 dtype=dtype,
             )
-            setattr(self, f"conv{r}", conv)
-            conv.build((None, *c.shape(r), inputs))
+            self.part(f"conv{r}", conv, (None, *c.shape(r), inputs))
             if not top:
                 norm = _batch_norm(f"norm{r // 2}", dtype)
-                setattr(self, f"norm{r // 2}", norm)
-                norm.build((None, *c.shape(r // 2), maps))
+                self.part(f"norm{r // 2}", norm, (None, *c.shape(r // 2), maps))
             inputs = maps
         h, w = c.shape(4)
-        self.score = keras.layers.Dense(
+        score = keras.layers.Dense(
             1, kernel_initializer=_normal(), name="score", dtype="float32"
         )
-        self.score.build((None, h * w * inputs))
+        self.part("score", score, (None, h * w * inputs))
         self.built = True
 
     def call(self, images, labels=None, alpha=1.0, training=False):
@@ -188,10 +175,3 @@ class DCGANDiscriminator(keras.Model):
     def stage_variables(self, resolution: int, fading: bool = True) -> list:
         """All of them: it does not grow."""
         return self.trainable_variables
-
-    def get_config(self):
-        return {
-            "config": config.to_dict(self.config),
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-        }

@@ -16,12 +16,11 @@ import functools
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.dcgan import DCGANDiscriminator
-from stylegan_tf.networks.growing import as_config, fully_faded
+from stylegan_tf.networks.growing import Block, ResolutionBlock, fully_faded
 from stylegan_tf.networks.layers import (
     PACKAGE,
     EqualizedConv2D,
@@ -32,7 +31,7 @@ from stylegan_tf.networks.layers import (
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class DiscriminatorBlock(keras.layers.Layer):
+class DiscriminatorBlock(ResolutionBlock):
     """Two convolutions; the second one halves the picture.
 
     Args:
@@ -46,57 +45,52 @@ class DiscriminatorBlock(keras.layers.Layer):
         float [N, H/2, W/2, C'].
     """
 
-    def __init__(self, config, resolution, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.config = as_config(config, DiscriminatorConfig)
-        self.resolution = resolution
+    config_class = DiscriminatorConfig
 
     def build(self, input_shape=None):
         c, r = self.config, self.resolution
         shape = (None, *c.shape(r), c.fmaps(r))
         taps = c.resample_filter if c.architecture in STYLEGAN2 else ()
-        common = {"gain": c.gains[0], "dtype": self.dtype_policy}
-        self.conv0 = EqualizedConv2D(c.fmaps(r), name="conv0", **common)
-        self.conv0.build(shape)
-        down = {"resample": "down", "taps": taps}
-        self.conv1 = EqualizedConv2D(
-            c.fmaps(r // 2), name="conv1_down", **down, **common
+        gain, dtype = c.gains[0], self.dtype_policy
+        conv0 = EqualizedConv2D(c.fmaps(r), gain=gain, name="conv0", dtype=dtype)
+        self.part("conv0", conv0, shape)
+        down = functools.partial(
+            EqualizedConv2D, c.fmaps(r // 2), resample="down", taps=taps, dtype=dtype
         )
-        self.conv1.build(shape)
+        self.part("conv1", down(gain=gain, name="conv1_down"), shape)
         if c.architecture == "residual":
-            common["gain"] = 1.0
-            self.skip = EqualizedConv2D(
-                c.fmaps(r // 2), 1, name="skip", use_bias=False, **down, **common
-            )
-            self.skip.build(shape)
+            skip = down(kernel_size=1, gain=1.0, use_bias=False, name="skip")
+            self.part("skip", skip, shape)
 
     def call(self, x):
         c = self.config
-        y = recompute.again(self._inner, [self.conv0(x)], [self.conv1])
+        y = self.upper(self.conv0(x))
         y = recompute.activate(y, c.activation, c.gains[1])
-        if c.architecture != "residual":
-            return y
-        return (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
+        if c.architecture == "residual":
+            y = (y + self.shortcut(x)) / 2**0.5
+        return y
 
-    def _inner(self, x):
-        """From the first convolution's maps to the second one's."""
+    @recompute.segment("conv1")
+    def upper(self, x):
+        """Activation, blur, second convolution."""
         c = self.config
         x = recompute.activate(x, c.activation, c.gains[1])
         if c.architecture == "stylegan":
             x = ops.blur(x, c.blur_filter)
         return self.conv1(x)
 
+    @recompute.segment("skip")
+    def shortcut(self, x):
+        """The residual path: 1 x 1 convolution, halved size."""
+        return self.skip(x)
+
     def compute_output_shape(self, input_shape):
         c, r = self.config, self.resolution // 2
         return (input_shape[0], *c.shape(r), c.fmaps(r))
 
-    def get_config(self):
-        own = {"config": config.to_dict(self.config), "resolution": self.resolution}
-        return super().get_config() | own
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class DiscriminatorHead(keras.layers.Layer):
+class DiscriminatorHead(Block):
     """The 4 x 4 block: minibatch statistic, convolution, two dense layers.
 
     With labels there is one output a class, and the label picks its own; or, with
@@ -114,32 +108,28 @@ class DiscriminatorHead(keras.layers.Layer):
         float32 [N, 1].
     """
 
-    def __init__(self, config, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.config = as_config(config, DiscriminatorConfig)
+    config_class = DiscriminatorConfig
 
     def build(self, input_shape=None):
         c, dtype = self.config, self.dtype_policy
         maps, (h, w), extra = c.fmaps(4), c.start_shape, 0
         if c.mbstd_group > 1:
             extra = c.mbstd_features
-            self.stddev = MinibatchStddev(
-                c.mbstd_group, extra, name="stddev", dtype=dtype
-            )
-            self.stddev.build((None, h, w, maps))
+            stddev = MinibatchStddev(c.mbstd_group, extra, name="stddev", dtype=dtype)
+            self.part("stddev", stddev, (None, h, w, maps))
         gain, hidden = c.gains[0], c.fmaps(2)
-        self.conv = EqualizedConv2D(maps, name="conv", gain=gain, dtype=dtype)
-        self.conv.build((None, h, w, maps + extra))
-        self.dense0 = EqualizedDense(hidden, name="dense0", gain=gain, dtype=dtype)
-        self.dense0.build((None, h * w * maps))
+        conv = EqualizedConv2D(maps, name="conv", gain=gain, dtype=dtype)
+        self.part("conv", conv, (None, h, w, maps + extra))
+        dense0 = EqualizedDense(hidden, name="dense0", gain=gain, dtype=dtype)
+        self.part("dense0", dense0, (None, h * w * maps))
         projects = c.classes and c.conditioning == "projection"
         outputs = hidden if projects else max(c.classes, 1)
         linear = {"gain": 1.0, "dtype": "float32"}
-        self.dense1 = EqualizedDense(outputs, name="dense1", **linear)
-        self.dense1.build((None, hidden))
+        dense1 = EqualizedDense(outputs, name="dense1", **linear)
+        self.part("dense1", dense1, (None, hidden))
         if projects:
-            self.embedding = EqualizedDense(hidden, name="embedding", **linear)
-            self.embedding.build((None, c.classes))
+            embedding = EqualizedDense(hidden, name="embedding", **linear)
+            self.part("embedding", embedding, (None, c.classes))
 
     def call(self, x, labels=None):
         c = self.config
@@ -156,12 +146,9 @@ class DiscriminatorHead(keras.layers.Layer):
             labels = ops.pixel_norm(self.embedding(labels)) / x.shape[1] ** 0.5
         return tf.reduce_sum(x * labels, axis=1, keepdims=True)
 
-    def get_config(self):
-        return super().get_config() | {"config": config.to_dict(self.config)}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Discriminator(keras.Model):
+class Discriminator(Block, keras.Model):
     """Pictures to scores.
 
     Args:
@@ -179,10 +166,10 @@ class Discriminator(keras.Model):
         ValueError: pictures of a size this network does not have.
     """
 
-    def __init__(self, config, **kwargs):
-        kwargs.setdefault("name", "discriminator")
-        super().__init__(**(kwargs | {"autocast": False}))
-        self.config = as_config(config, DiscriminatorConfig)
+    config_class = DiscriminatorConfig
+
+    def __init__(self, config, name="discriminator", **kwargs):
+        super().__init__(config, name=name, **kwargs)
         self.build()
 
     def build(self, input_shape=None):
@@ -197,14 +184,11 @@ class Discriminator(keras.Model):
                 gain=weight_gain,
                 dtype=dtype,
             )
-            setattr(self, f"from_rgb{r}", from_rgb)
-            from_rgb.build((None, *c.shape(r), c.channels))
+            self.part(f"from_rgb{r}", from_rgb, (None, *c.shape(r), c.channels))
         for r in levels(c.resolution, first=8):
             block = DiscriminatorBlock(c, r, name=f"block{r}", dtype=dtype)
-            setattr(self, f"block{r}", block)
-            block.build()
-        self.head = DiscriminatorHead(c, name="head", dtype=dtype)
-        self.head.build()
+            self.part(f"block{r}", block)
+        self.part("head", DiscriminatorHead(c, name="head", dtype=dtype))
         self.built = True
 
     def _entrances(self) -> list[int]:
@@ -218,7 +202,7 @@ class Discriminator(keras.Model):
         x, layers = images, [getattr(self, f"from_rgb{final}")]
         for r in reversed(levels(final, first=8)):
             layers.append(getattr(self, f"block{r}"))
-            x = recompute.in_parts(
+            x = recompute.checkpointed_in_chunks(
                 _chain(layers), [x], layers, min(self.config.shape(r))
             )
             layers = []
@@ -254,13 +238,6 @@ class Discriminator(keras.Model):
         blocks = levels(resolution, first=8)
         parts += [getattr(self, f"block{r}") for r in blocks] + [self.head]
         return [v for part in parts for v in part.trainable_variables]
-
-    def get_config(self):
-        return {
-            "config": config.to_dict(self.config),
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-        }
 
 
 def _chain(layers: list):

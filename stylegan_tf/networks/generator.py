@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config
+from stylegan_tf.config import Growth
 from stylegan_tf.networks.dcgan import DCGANSynthesis
-from stylegan_tf.networks.growing import as_config, blend
+from stylegan_tf.networks.growing import Block
 from stylegan_tf.networks.layers import PACKAGE, ZEROS
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
@@ -25,15 +26,12 @@ def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Generator(keras.Model):
+class Generator(Block, keras.Model):
     """z to pictures.
 
     Args:
         config: `GeneratorConfig` or its dict.
-        level: int, the resolution that it has learned so far, if it is not yet fully
-            grown: what finished pictures are drawn at.
-        alpha: float in (0, 1], how far that level has faded in: pictures of it are
-            blended with those of the level below.
+        growth: `Growth`, how far training has come; None = fully grown.
 
     Call arguments:
         z: float [N, z_dim], standard normal.
@@ -46,13 +44,11 @@ class Generator(keras.Model):
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
-    def __init__(self, config, level=None, alpha=1.0, **kwargs):
-        kwargs.setdefault("name", "generator")
-        super().__init__(**(kwargs | {"autocast": False}))
-        self.config = as_config(config)
+    def __init__(self, config, growth=None, name="generator", **kwargs):
+        super().__init__(config, name=name, **kwargs)
         self.mapping = Mapping(self.config)
         self.synthesis = synthesis_of(self.config, self.dtype_policy)
-        self.grow(level, alpha)
+        self.growth = growth or self.synthesis.growth
         self.build()
 
     def build(self, input_shape=None):
@@ -90,26 +86,14 @@ class Generator(keras.Model):
             training=training,
         )
 
-    # -----------------------------------------------------------------------
-    # How far it has grown: known to the synthesis network alone, which draws by it.
-
-    def grow(self, level: int | None, alpha: float = 1.0) -> None:
-        """Says how far it has grown, as the arguments of the class do."""
-        self.synthesis.learned = level, alpha
-
     @property
-    def level(self) -> int | None:
-        """The level that it has learned so far; None = the final one."""
-        return self.synthesis.learned[0]
+    def growth(self) -> Growth:
+        """How far training has come. Only the synthesis network stores it."""
+        return self.synthesis.growth
 
-    @property
-    def alpha(self) -> float:
-        """How far that level has faded in."""
-        return self.synthesis.learned[1]
-
-    def alpha_at(self, resolution: int) -> float:
-        """How far a level has faded in: those below the one that fades in have."""
-        return blend(self.synthesis, None, resolution)
+    @growth.setter
+    def growth(self, growth: Growth):
+        self.synthesis.growth = Growth(*growth)
 
     # -----------------------------------------------------------------------
 
@@ -162,10 +146,13 @@ class Generator(keras.Model):
         return own + self.synthesis.stage_variables(resolution, fading)
 
     def get_config(self):
-        return {
-            "config": config.to_dict(self.config),
-            "level": self.level,
-            "alpha": self.alpha,
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-        }
+        resolution, alpha = self.growth
+        level = None if resolution == self.config.resolution else resolution
+        return super().get_config() | {"level": level, "alpha": alpha}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        level, alpha = config.pop("level", None), config.pop("alpha", 1.0)
+        growth = Growth(level or config["config"]["resolution"], alpha)
+        return cls(growth=growth, **config)

@@ -7,6 +7,8 @@ gain sqrt(2) of the leaky ReLU stands in the weights; in StyleGAN2 (`networks/
 stylegan2.py`) behind the activation.
 """
 
+from typing import TypeVar
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -16,9 +18,24 @@ from stylegan_tf.networks import ops, recompute
 PACKAGE = "stylegan_tf"
 ZEROS = "zeros"
 RELU_GAIN = float(np.sqrt(2.0))
+LayerT = TypeVar("LayerT", bound=keras.layers.Layer)
 
 
-class _Equalized(keras.layers.Layer):
+class Composite(keras.layers.Layer):
+    """A layer made of other layers.
+
+    Its parts are direct attributes: a TensorFlow checkpoint silently skips layers that
+    stand in a list or dict of a Keras object.
+    """
+
+    def part(self, name: str, layer: LayerT, *shapes) -> LayerT:
+        """Adds a layer as attribute `name`, built for inputs of `shapes`."""
+        setattr(self, name, layer)
+        layer.build(*shapes)
+        return layer
+
+
+class _Equalized(Composite):
     """A kernel with the equalized learning rate, and perhaps a bias."""
 
     def __init__(self, gain=RELU_GAIN, lrmul=1.0, use_bias=True, **kwargs):
@@ -233,7 +250,7 @@ class Bias(_PerChannel):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class AdaIN(keras.layers.Layer):
+class AdaIN(Composite):
     """Adaptive instance normalization (Karras et al. 2019, section 2, equation 1).
 
     Every feature map is brought to zero mean and unit variance over its pixels, then
@@ -257,11 +274,10 @@ class AdaIN(keras.layers.Layer):
         self.normalize = normalize
 
     def build(self, x_shape, w_shape):
-        maps = x_shape[-1]
-        self.affine = EqualizedDense(
-            2 * maps, gain=1.0, name="affine", dtype=self.dtype_policy
+        affine = EqualizedDense(
+            2 * x_shape[-1], gain=1.0, name="affine", dtype=self.dtype_policy
         )
-        self.affine.build(w_shape)
+        self.part("affine", affine, w_shape)
 
     def call(self, x, w):
         style = tf.reshape(self.affine(w), [-1, 1, 1, 2 * x.shape[-1]])
@@ -278,7 +294,7 @@ class AdaIN(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Epilogue(keras.layers.Layer):
+class Epilogue(Composite):
     """What follows every convolution of the synthesis network (figure 1b).
 
     Noise, bias, activation, normalization, style: in this order the paper's released
@@ -321,13 +337,11 @@ class Epilogue(keras.layers.Layer):
     def build(self, x_shape, w_shape):
         dtype = self.dtype_policy
         if self.use_noise:
-            self.noise = ScaledNoise(name="noise", dtype=dtype)
-            self.noise.build(x_shape)
-        self.bias = Bias(name="bias", dtype=dtype)
-        self.bias.build(x_shape)
+            self.part("noise", ScaledNoise(name="noise", dtype=dtype), x_shape)
+        self.part("bias", Bias(name="bias", dtype=dtype), x_shape)
         if self.use_styles:
-            self.style = AdaIN(self.use_instance_norm, name="style", dtype=dtype)
-            self.style.build(x_shape, w_shape)
+            style = AdaIN(self.use_instance_norm, name="style", dtype=dtype)
+            self.part("style", style, x_shape, w_shape)
 
     def call(self, x, w, noise=None):
         noisy = self.use_noise and noise is not None

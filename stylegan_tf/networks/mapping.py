@@ -7,14 +7,13 @@ embedded by a plain matrix and concatenated to z before the common normalization
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.growing import as_config
+from stylegan_tf.networks.growing import Block
 from stylegan_tf.networks.layers import PACKAGE, EqualizedDense
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Mapping(keras.layers.Layer):
+class Mapping(Block):
     """z, and perhaps a label, to the intermediate latent w. Always float32.
 
     Args:
@@ -28,9 +27,9 @@ class Mapping(keras.layers.Layer):
         w: float32 [N, w_dim].
     """
 
-    def __init__(self, config, **kwargs):
-        super().__init__(**(kwargs | {"dtype": "float32", "name": "mapping"}))
-        self.config = as_config(config)
+    def __init__(self, config, name="mapping", **kwargs):
+        fixed = {"dtype": "float32", "autocast": True}
+        super().__init__(config, name=name, **(kwargs | fixed))
 
     def build(self, z_shape=None, labels_shape=None):
         c = self.config
@@ -52,8 +51,7 @@ class Mapping(keras.layers.Layer):
                 name=f"dense{i}",
                 dtype="float32",
             )
-            setattr(self, f"dense{i}", dense)
-            dense.build((None, width))
+            self.part(f"dense{i}", dense, (None, width))
             width = units
 
     def call(self, z, labels=None):
@@ -71,6 +69,3 @@ class Mapping(keras.layers.Layer):
 
     def compute_output_shape(self, z_shape, labels_shape=None):
         return (z_shape[0], self.config.w_dim)
-
-    def get_config(self):
-        return {"config": config.to_dict(self.config)}

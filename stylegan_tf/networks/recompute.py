@@ -1,21 +1,22 @@
-"""Less memory for more time: what a gradient needs is computed again, not kept.
+"""Gradient checkpointing: less memory for more time.
 
-The derivative of a network needs the maps between its layers, which are most of what
-training holds. `again` keeps the input of a stretch of layers alone and computes what
-lies between once more when the derivative is taken (Chen et al. 2016). The derivative
-is itself such a stretch, so that a derivative of it, as R1 and path lengths ask for,
-keeps as little; `tf.recompute_grad` stops at the first order.
+A gradient needs the feature maps between a network's layers, which are most of what
+training holds. A checkpointed segment of layers stores its inputs alone and runs once
+more when its gradient is taken (Chen et al. 2016). That gradient is a checkpointed
+segment too, so a second derivative, as R1 and path lengths need it, stores as little;
+`tf.recompute_grad` stops at the first order.
 
-A stretch that ends in a convolution costs next to nothing: the derivative of a linear
-operation does not ask for its value, so what runs again is the filter, the activation
-and the normalization before it, and never the convolution. Where pictures are large,
-what one layer's derivative works on is itself most of the memory: whole blocks are then
-computed again, convolutions too, a few examples at a time.
+A segment that ends in a convolution costs next to nothing: the gradient of a linear
+operation does not depend on its output, so what runs again is the blur, the activation
+and the normalization before it, and never the convolution. Where feature maps are
+large, the gradient of one layer is itself most of the memory: whole blocks then run
+again, convolutions included, a few examples at a time.
 
-The same operations on the same numbers: results differ by rounding alone.
+The operations and the numbers are the same; results differ by rounding alone.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -26,106 +27,158 @@ import tensorflow as tf
 
 from stylegan_tf.networks import ops
 
-LEAST = 32  # pixels on the shorter side: smaller maps are not worth it
-LARGE, PARTS = 256, 4  # from this side on, in so many parts of the batch
-_ON = ContextVar("recompute", default=None)  # None outside of a step
-_ALONE = ContextVar("maps_alone", default=False)
+MIN_SIDE = 32  # pixels on the shorter side from which a segment is checkpointed
+CHUNKED_SIDE = 256  # pixels on the shorter side from which a block runs in chunks
+CHUNKS = 4  # of the batch
+_ENABLED = ContextVar("recompute", default=None)  # None outside of a training step
+_INPUTS_ONLY = ContextVar("inputs_only", default=False)
+
+
+# ---------------------------------------------------------------------------
+# Switches, set by the training step
 
 
 @contextlib.contextmanager
-def when(on: bool) -> Iterator[None]:
-    """A training step inside: whether its networks compute again, or keep all."""
-    token = _ON.set(on)
+def enabled(on: bool) -> Iterator[None]:
+    """Marks a training step; `on` says if its networks checkpoint their segments."""
+    token = _ENABLED.set(on)
     try:
         yield
     finally:
-        _ON.reset(token)
+        _ENABLED.reset(token)
 
 
 @contextlib.contextmanager
-def maps_alone() -> Iterator[None]:
-    """For a derivative that is taken in maps alone, such as R1's in the picture.
+def inputs_only() -> Iterator[None]:
+    """Marks a gradient that is taken in inputs alone, such as R1's in the image.
 
-    Elsewhere the slope in a stretch's weights comes before the stretch below is
-    entered, or the maps that it needs would pile up.
+    Elsewhere the gradient in a segment's weights comes before the segment below is
+    entered, or the feature maps that it needs would pile up.
     """
-    token = _ALONE.set(True)
+    token = _INPUTS_ONLY.set(True)
     try:
         yield
     finally:
-        _ALONE.reset(token)
+        _INPUTS_ONLY.reset(token)
 
 
-def _worth(x: tf.Tensor) -> bool:
-    return bool(_ON.get()) and min(x.shape[1:3]) >= LEAST
+# ---------------------------------------------------------------------------
+# Segments, declared by decorators of a block's methods
 
 
-def again(
-    stretch: Callable, inputs: Sequence[tf.Tensor], layers: Sequence = ()
-) -> tf.Tensor:
-    """`stretch(*inputs)`; inside of `when(True)`, it is run again for derivatives.
+def segment(*parts: str) -> Callable[[Callable], Callable]:
+    """Makes a method of a block a checkpointed segment.
+
+        @segment("epilogue0", "conv1")
+        def lower(self, x, w, noise): ...
+
+    Positional arguments of the method are float tensors that have gradients, the first
+    one [N, H, W, C]. Keyword arguments are constants: they have none.
 
     Args:
-        stretch: a function of tensors, which draws no random numbers and changes no
-            variables. What else it captures is taken as constant.
-        inputs: float tensors that have derivatives; the first one is [N, H, W, C].
-        layers: Keras layers that it uses, whose weights have derivatives.
+        parts: attributes of the block, the layers that the method runs.
     """
-    return (
-        _stretched(stretch, inputs, layers) if _worth(inputs[0]) else stretch(*inputs)
+
+    def decorate(method: Callable) -> Callable:
+        @functools.wraps(method)
+        def run(self, *inputs, **constants):
+            layers = [getattr(self, part) for part in parts]
+            bound = functools.partial(method, self, **constants)
+            return checkpointed(bound, inputs, layers)
+
+        return run
+
+    return decorate
+
+
+def in_chunks(call: Callable) -> Callable:
+    """Makes `call` of a `ResolutionBlock` run in chunks where it is large."""
+
+    @functools.wraps(call)
+    def run(self, x, styles, noise=(None, None)):
+        side = min(self.config.shape(self.resolution))
+        bound = functools.partial(call, self)
+        return checkpointed_in_chunks(bound, [x, styles, noise], [self], side)
+
+    return run
+
+
+def checkpointed(
+    segment: Callable, inputs: Sequence[tf.Tensor], layers: Sequence = ()
+) -> tf.Tensor:
+    """Returns `segment(*inputs)`, which runs again for gradients in `enabled(True)`.
+
+    Args:
+        segment: a function of tensors that draws no random numbers and changes no
+            variables. What else it captures is taken as constant.
+        inputs: float tensors that have gradients; the first one is [N, H, W, C].
+        layers: Keras layers that it runs, whose weights have gradients.
+    """
+    if _ENABLED.get() and min(inputs[0].shape[1:3]) >= MIN_SIDE:
+        return _checkpointed(segment, inputs, layers)
+    return segment(*inputs)
+
+
+def checkpointed_in_chunks(
+    segment: Callable, inputs: Sequence, layers: Sequence, side: int
+) -> tf.Tensor:
+    """Like `checkpointed`, a few examples at a time, where `side` >= CHUNKED_SIDE.
+
+    What a segment works on is then held for those examples alone. The segment may hold
+    several layers, convolutions among them, which run once more.
+
+    Args:
+        segment: a function that treats each example on its own.
+        inputs: tensors, or lists of tensors, each [N, ...] or one for all examples,
+            [1, ...]; None stays None.
+        layers: as in `checkpointed`.
+        side: pixels on the shorter side of the largest feature maps inside.
+    """
+    if not _ENABLED.get() or side < CHUNKED_SIDE:
+        return segment(*inputs)
+    flat = tf.nest.flatten(inputs)
+    given = [i for i, x in enumerate(flat) if x is not None]
+
+    def run(*tensors):
+        filled = dict(zip(given, tensors, strict=True))
+        filled = [filled.get(i) for i in range(len(flat))]
+        with enabled(False):
+            return segment(*tf.nest.pack_sequence_as(inputs, filled))
+
+    examples = flat[given[0]].shape[0] or 1
+    return _checkpointed(
+        run, [flat[i] for i in given], layers, math.gcd(examples, CHUNKS)
     )
 
 
-def in_parts(
-    stretch: Callable, inputs: Sequence, layers: Sequence, side: int
+# ---------------------------------------------------------------------------
+# The gradient of a segment, of any order
+
+
+def _checkpointed(
+    segment: Callable, inputs: Sequence[tf.Tensor], layers: Sequence, chunks: int = 1
 ) -> tf.Tensor:
-    """As `again`, a few examples at a time, where maps reach `side` >= LARGE pixels.
-
-    What a stretch works on is then held for those alone. It may hold several layers,
-    convolutions among them, which are computed once more.
-
-    Args:
-        stretch: of examples that do not see each other.
-        inputs: as of `again`, each of as many examples, or of one for all; or None.
-        layers: as of `again`.
-        side: of the largest maps inside.
-    """
-    if not _ON.get() or side < LARGE:
-        return stretch(*inputs)
-    there = [i for i, x in enumerate(inputs) if x is not None]
-
-    def inside(*given):
-        known = dict(zip(there, given, strict=True))
-        with when(False):
-            return stretch(*(known.get(i) for i in range(len(inputs))))
-
-    examples = inputs[there[0]].shape[0] or 1
-    parts = math.gcd(examples, PARTS)
-    return _stretched(inside, [inputs[i] for i in there], layers, parts)
-
-
-def _stretched(stretch: Callable, inputs: Sequence, layers: Sequence, parts: int = 1):
     weights = [v for layer in layers for v in layer.trainable_variables]
     values = [tf.convert_to_tensor(v.value) for v in weights]
     n = len(inputs)
 
     def pure(*args):
         with keras.StatelessScope(list(zip(weights, args[n:], strict=True))):
-            return [stretch(*args[:n])]
+            return [segment(*args[:n])]
 
     examples = inputs[0].shape[0]
     split = [x.shape[0] == examples for x in inputs] + [False] * len(values)
-    return _again(pure, [*inputs, *values], n, _Parts(parts, split, [True]))[0]
+    return _recomputed(pure, [*inputs, *values], n, _Chunks(chunks, split, [True]))[0]
 
 
-class _Parts(NamedTuple):
-    """How a function is computed a few examples at a time.
+class _Chunks(NamedTuple):
+    """The way a function is computed a few examples at a time.
 
     Attributes:
-        count: of parts.
-        split: for every argument, whether each part takes its own examples of it.
-        joined: for every result, whether it is the parts' one after the other, or
-            their sum.
+        count: number of chunks.
+        split: per argument, True if each chunk takes its own examples of it.
+        joined: per result, True if the chunks' results are concatenated, False if they
+            are summed.
     """
 
     count: int
@@ -133,7 +186,7 @@ class _Parts(NamedTuple):
     joined: list[bool]
 
     def call(self, f: Callable, args: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """f(*args), part after part."""
+        """Returns f(*args), computed chunk after chunk."""
         if self.count == 1:
             return f(*args)
         pieces = [
@@ -141,65 +194,69 @@ class _Parts(NamedTuple):
             for x, split in zip(args, self.split, strict=True)
         ]
         out = []
-        for part in zip(*pieces, strict=True):
+        for chunk in zip(*pieces, strict=True):
             with tf.control_dependencies(out[-1] if out else []):
-                out.append(f(*(tf.identity(x) for x in part)))
+                out.append(f(*(tf.identity(x) for x in chunk)))
         return [
             tf.concat(xs, 0) if joined else tf.add_n(xs)
             for xs, joined in zip(zip(*out, strict=True), self.joined, strict=True)
         ]
 
 
-def _again(f: Callable, args: list, n: int, parts: _Parts) -> list[tf.Tensor]:
-    """f(*args), a list; the first n of args are maps, the others weights."""
+def _recomputed(f: Callable, args: list, n: int, chunks: _Chunks) -> list[tf.Tensor]:
+    """Returns the list f(*args); the first n of args are inputs, the others weights."""
     k = len(args)
 
     @tf.custom_gradient
     def run(*args):
-        def slope(*out):
-            with tf.control_dependencies(out):  # not before it is asked for
-                both = [*(tf.identity(x) for x in args), *out]
+        def gradient(*upstream):
+            with tf.control_dependencies(upstream):  # not before it is asked for
+                both = [*(tf.identity(x) for x in args), *upstream]
 
-            def of(*which):
-                split = parts.split + parts.joined
-                deeper = _Parts(parts.count, split, [parts.split[i] for i in which])
-                return _again(_slope(f, k, which), both, len(both), deeper)
+            def in_args(*which):
+                split = chunks.split + chunks.joined
+                deeper = _Chunks(chunks.count, split, [chunks.split[i] for i in which])
+                return _recomputed(_gradient(f, k, which), both, len(both), deeper)
 
-            if _ALONE.get():  # two functions, as a graph drops only whole ones
-                return of(*range(n)) + (of(*range(n, k)) if n < k else [])
-            found = of(*range(k))
-            with tf.control_dependencies(found[n:]):
-                return [tf.identity(x) for x in found[:n]] + found[n:]
+            if _INPUTS_ONLY.get():  # two functions, as a graph drops only whole ones
+                return in_args(*range(n)) + (in_args(*range(n, k)) if n < k else [])
+            gradients = in_args(*range(k))
+            with tf.control_dependencies(gradients[n:]):
+                return [tf.identity(x) for x in gradients[:n]] + gradients[n:]
 
-        return parts.call(f, args), slope
+        return chunks.call(f, args), gradient
 
     return list(run(*args))
 
 
-def _slope(f: Callable, k: int, which: Sequence[int]) -> Callable:
-    """The function that takes k arguments of f and the slope of what it returns, to
-    the slopes in the arguments `which`."""
+def _gradient(f: Callable, k: int, which: Sequence[int]) -> Callable:
+    """Returns the function: k arguments of f and the gradients in its results, to the
+    gradients in the arguments `which`."""
 
-    def slope(*both):
-        args, out = list(both[:k]), list(both[k:])
+    def gradient(*both):
+        args, upstream = list(both[:k]), list(both[k:])
         sources = [args[i] for i in which]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             values = f(*args)
         zero = tf.UnconnectedGradients.ZERO
-        return tape.gradient(values, sources, out, zero)
+        return tape.gradient(values, sources, upstream, zero)
 
-    return slope
+    return gradient
+
+
+# ---------------------------------------------------------------------------
+# Activations
 
 
 def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
-    """As `ops.activate`; in a training step, its slope is told from what comes out.
+    """Like `ops.activate`; in a training step its gradient needs the output alone.
 
-    The sign of a leaky ReLU is that of its input, and what comes out is what the next
-    layer keeps in any case. Nor does it know of a second derivative, for which
-    TensorFlow's own makes, keeps and adds maps of zeros.
+    The sign of a leaky ReLU's output is that of its input, and the output is what the
+    next layer stores in any case. This gradient has no second derivative, for which
+    TensorFlow's own makes, stores and adds feature maps of zeros.
     """
-    if _ON.get() is None:
+    if _ENABLED.get() is None:
         return ops.activate(x, kind, gain)
     alpha = {"lrelu": 0.2, "relu": 0.0}[kind]
 
@@ -211,10 +268,12 @@ def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
         y = scaled(tf.nn.leaky_relu(x, alpha))
         sign = tf.stop_gradient(y)
 
-        def slope(out):
-            out = scaled(out)
-            return tf.raw_ops.LeakyReluGrad(gradients=out, features=sign, alpha=alpha)
+        def gradient(upstream):
+            upstream = scaled(upstream)
+            return tf.raw_ops.LeakyReluGrad(
+                gradients=upstream, features=sign, alpha=alpha
+            )
 
-        return y, slope
+        return y, gradient
 
     return run(x)

@@ -11,22 +11,17 @@ follows the activation. `architecture` says how pictures leave:
     revised     as StyleGAN grows: at the resolution under training, faded in
 """
 
-import functools
-
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
 from stylegan_tf.config import levels
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.growing import (
+    Block,
     ResolutionBlock,
-    add_noise_weights,
-    as_config,
-    blend,
+    SynthesisNetwork,
+    fade_in,
     fully_faded,
-    noise_maps,
-    run_block,
 )
 from stylegan_tf.networks.layers import (
     PACKAGE,
@@ -65,10 +60,10 @@ class ModulatedConv2D(EqualizedConv2D):
 
     def build(self, x_shape, w_shape):
         super().build(x_shape)
-        self.affine = EqualizedDense(
+        affine = EqualizedDense(
             x_shape[-1], gain=1.0, name="affine", dtype=self.dtype_policy
         )
-        self.affine.build(w_shape)
+        self.part("affine", affine, w_shape)
 
     def call(self, x, w):
         return ops.modulated_conv(
@@ -90,7 +85,7 @@ class ModulatedConv2D(EqualizedConv2D):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class StyledConv2D(keras.layers.Layer):
+class StyledConv2D(Block):
     """Modulated convolution, noise, bias, activation (figure 2c).
 
     Args:
@@ -108,14 +103,13 @@ class StyledConv2D(keras.layers.Layer):
     """
 
     def __init__(self, config, filters, resample=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.config = as_config(config)
+        super().__init__(config, **kwargs)
         self.filters = filters
         self.resample = resample
 
     def build(self, x_shape, w_shape):
         c, dtype = self.config, self.dtype_policy
-        self.conv = ModulatedConv2D(
+        conv = ModulatedConv2D(
             self.filters,
             resample=self.resample,
             taps=c.resample_filter,
@@ -123,12 +117,11 @@ class StyledConv2D(keras.layers.Layer):
             name="conv",
             dtype=dtype,
         )
-        self.conv.build(x_shape, w_shape)
+        self.part("conv", conv, x_shape, w_shape)
         if c.use_noise:
-            self.noise = ScaledNoise(per_channel=False, name="noise", dtype=dtype)
-            self.noise.build(x_shape)
-        self.bias = Bias(name="bias", dtype=dtype)
-        self.bias.build((None, None, None, self.filters))
+            noise = ScaledNoise(per_channel=False, name="noise", dtype=dtype)
+            self.part("noise", noise, x_shape)
+        self.part("bias", Bias(name="bias", dtype=dtype), (None, self.filters))
 
     def call(self, x, w, noise=None):
         x = self.conv(x, w)
@@ -142,7 +135,7 @@ class StyledConv2D(keras.layers.Layer):
 
     def get_config(self):
         own = {"filters": self.filters, "resample": self.resample}
-        return super().get_config() | own | {"config": config.to_dict(self.config)}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -161,8 +154,8 @@ class ModulatedToRGB(ModulatedConv2D):
 
     def build(self, x_shape, w_shape):
         super().build(x_shape, w_shape)
-        self.rgb_bias = Bias(name="bias", dtype="float32")
-        self.rgb_bias.build((None, None, None, self.channels))
+        bias = Bias(name="bias", dtype="float32")
+        self.part("rgb_bias", bias, (None, self.channels))
 
     def call(self, x, w):
         return self.rgb_bias(super().call(x, w))
@@ -191,19 +184,17 @@ class StyleGAN2Block(ResolutionBlock):
 
     def build(self, input_shape=None, *_):
         c, r, dtype = self.config, self.resolution, self.dtype_policy
-        maps, w_shape = c.fmaps(r), (None, c.w_dim)
-        shape = (None, *c.shape(r), maps)
+        maps = c.fmaps(r)
+        x, w = (None, *c.shape(r), maps), (None, c.w_dim)
         if r == 4:
-            self.const = LearnedConstant(
-                shape[1:], initializer="normal", name="const", dtype=dtype
-            )
-            self.const.build()
+            const = LearnedConstant(x[1:], "normal", name="const", dtype=dtype)
+            self.part("const", const, w)
         else:
             below = (None, *c.shape(r // 2), c.fmaps(r // 2))
-            self.conv0 = StyledConv2D(c, maps, "up", name="conv0_up", dtype=dtype)
-            self.conv0.build(below, w_shape)
+            conv0 = StyledConv2D(c, maps, "up", name="conv0_up", dtype=dtype)
+            self.part("conv0", conv0, below, w)
             if c.architecture == "residual":
-                self.skip = EqualizedConv2D(
+                skip = EqualizedConv2D(
                     maps,
                     1,
                     resample="up",
@@ -213,24 +204,37 @@ class StyleGAN2Block(ResolutionBlock):
                     name="skip",
                     dtype=dtype,
                 )
-                self.skip.build(below)
-        self.conv1 = StyledConv2D(c, maps, name="conv1", dtype=dtype)
-        self.conv1.build(shape, w_shape)
+                self.part("skip", skip, below)
+        self.part("conv1", StyledConv2D(c, maps, name="conv1", dtype=dtype), x, w)
 
+    @recompute.in_chunks
     def call(self, x, styles, noise):
         if self.resolution == 4:
             return self.conv1(self.const(x), styles[0], noise[0])
-        y = x
-        for i, conv in enumerate((self.conv0, self.conv1)):
-            layer = functools.partial(conv, noise=noise[i])
-            y = recompute.again(layer, [y, styles[i]], [conv])
+        y = self.lower(x, styles[0], noise=noise[0])
+        y = self.upper(y, styles[1], noise=noise[1])
         if self.config.architecture == "residual":
-            y = (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
+            y = (y + self.shortcut(x)) / 2**0.5
         return y
+
+    @recompute.segment("conv0")
+    def lower(self, x, w, noise):
+        """The first styled convolution, which doubles the size."""
+        return self.conv0(x, w, noise)
+
+    @recompute.segment("conv1")
+    def upper(self, x, w, noise):
+        """The second styled convolution."""
+        return self.conv1(x, w, noise)
+
+    @recompute.segment("skip")
+    def shortcut(self, x):
+        """The residual path: 1 x 1 convolution, doubled size."""
+        return self.skip(x)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class StyleGAN2Synthesis(keras.layers.Layer):
+class StyleGAN2Synthesis(SynthesisNetwork):
     """Styles to pictures.
 
     Layer i of the convolutions takes style i; the picture of a resolution takes the
@@ -243,25 +247,18 @@ class StyleGAN2Synthesis(keras.layers.Layer):
         ValueError: a noise mode or resolution that it does not have.
     """
 
-    learned = None, 1.0  # as `Generator.grow` says
-
-    def __init__(self, config, **kwargs):
-        super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
-        self.config = as_config(config)
-
     def build(self, input_shape=None, *_):
         c = self.config
         for r in levels(c.resolution):
             block = StyleGAN2Block(c, r, name=f"block{r}", dtype=self.dtype_policy)
-            setattr(self, f"block{r}", block)
-            block.build()
+            self.part(f"block{r}", block)
         for r in self._exits():
             to_rgb = ModulatedToRGB(
                 c.channels, modulation=c.modulation, name=f"to_rgb{r}"
             )
-            setattr(self, f"to_rgb{r}", to_rgb)
-            to_rgb.build((None, *c.shape(r), c.fmaps(r)), (None, c.w_dim))
-        add_noise_weights(self)
+            x, w = (None, *c.shape(r), c.fmaps(r)), (None, c.w_dim)
+            self.part(f"to_rgb{r}", to_rgb, x, w)
+        self.add_noise_weights()
 
     def _exits(self) -> list[int]:
         """The resolutions at which a picture leaves."""
@@ -285,23 +282,21 @@ class StyleGAN2Synthesis(keras.layers.Layer):
                 f"architecture={c.architecture} draws at {c.resolution} only, not at "
                 f"{final}."
             )
-        alpha = blend(self, alpha, final)
+        alpha = self.growth.alpha_at(final) if alpha is None else alpha
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
-        maps = noise_maps(self, noise, final, tf.shape(ws)[0], seed)
-        maps = maps or [None] * c.num_layers
+        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
-            first, last = max(2 * i - 1, 0), 2 * i + 1  # the layers of this block
-            block = getattr(self, f"block{r}")
-            x = run_block(block, x, styles[first:last], maps[first:last])
+            first, last = max(2 * i - 1, 0), 2 * i + 1
+            its = slice(first, last)  # the layers of this block
+            x = getattr(self, f"block{r}")(x, styles[its], noise[its])
             if c.architecture == "skip":
                 rgb = self._add(rgb, r, x, styles[last])
             elif r == final // 2 and not fully_faded(alpha):
                 rgb = getattr(self, f"to_rgb{r}")(x, styles[last])
         if c.architecture == "skip":
             return rgb
-        new = getattr(self, f"to_rgb{final}")(x, styles[last])
-        return new if rgb is None else ops.lerp(ops.upsample(rgb), new, alpha)
+        return fade_in(rgb, getattr(self, f"to_rgb{final}")(x, styles[last]), alpha)
 
     def _add(self, rgb, r: int, x, w) -> tf.Tensor:
         """The picture so far, enlarged, and what this resolution adds."""
@@ -319,6 +314,3 @@ class StyleGAN2Synthesis(keras.layers.Layer):
         parts = [getattr(self, f"block{r}") for r in levels(resolution)]
         parts += [getattr(self, f"to_rgb{r}") for r in exits]
         return [v for part in parts for v in part.trainable_variables]
-
-    def get_config(self):
-        return {"config": config.to_dict(self.config), "dtype": self.dtype_policy}

@@ -7,20 +7,18 @@ from the start, `resolution` says how many of them run, and `alpha` how far the 
 one has faded in.
 """
 
+import math
+
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
 from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.growing import (
     ResolutionBlock,
-    add_noise_weights,
-    as_config,
-    blend,
+    SynthesisNetwork,
+    fade_in,
     fully_faded,
-    noise_maps,
-    run_block,
 )
 from stylegan_tf.networks.layers import (
     PACKAGE,
@@ -69,61 +67,54 @@ class SynthesisBlock(ResolutionBlock):
     """
 
     def build(self, input_shape=None, *_):
-        c, dtype = self.config, self.dtype_policy
-        maps, shape = c.fmaps(self.resolution), c.shape(self.resolution)
-        x_shape, w_shape = (None, *shape, maps), (None, c.w_dim)
-        if self.resolution > 4:
-            self.conv0 = EqualizedConv2D(
-                maps, resample="up", use_bias=False, name="conv0_up", dtype=dtype
-            )
-            self.conv0.build((None, None, None, c.fmaps(self.resolution // 2)))
+        c, r, dtype = self.config, self.resolution, self.dtype_policy
+        x, w = (None, *c.shape(r), c.fmaps(r)), (None, c.w_dim)
+        linear = {"use_bias": False, "dtype": dtype}
+        if r > 4:
+            below = (None, *c.shape(r // 2), c.fmaps(r // 2))
+            conv0 = EqualizedConv2D(x[-1], resample="up", name="conv0_up", **linear)
+            self.part("conv0", conv0, below)
         elif c.const_input:
-            self.const = LearnedConstant((*shape, maps), name="const", dtype=dtype)
-            self.const.build()
+            self.part("const", LearnedConstant(x[1:], name="const", dtype=dtype), w)
         else:
             # The gain keeps the paper's variance at 4 x 4, whatever the start block.
-            self.dense = EqualizedDense(
-                shape[0] * shape[1] * maps,
-                gain=2**0.5 / 4,
-                use_bias=False,
-                name="dense",
-                dtype=dtype,
-            )
-            self.dense.build(w_shape)
-        self.conv1 = EqualizedConv2D(maps, use_bias=False, name="conv1", dtype=dtype)
-        self.conv1.build(x_shape)
-        for i in range(2):
-            tail = epilogue(c, f"epilogue{i}", dtype)
-            setattr(self, f"epilogue{i}", tail)
-            tail.build(x_shape, w_shape)
+            units, gain = math.prod(x[1:]), 2**0.5 / 4
+            dense = EqualizedDense(units, gain=gain, name="dense", **linear)
+            self.part("dense", dense, w)
+        self.part("conv1", EqualizedConv2D(x[-1], name="conv1", **linear), x)
+        self.part("epilogue0", epilogue(c, "epilogue0", dtype), x, w)
+        self.part("epilogue1", epilogue(c, "epilogue1", dtype), x, w)
 
+    @recompute.in_chunks
     def call(self, x, styles, noise=(None, None)):
+        x = self.start(x, styles[0])
+        x = self.lower(x, styles[0], noise=noise[0])
+        return self.upper(x, styles[1], noise=noise[1])
+
+    def start(self, x, w):
+        """The first convolution, of the enlarged x; at 4 x 4, the learned constant."""
         c = self.config
         if self.resolution > 4:
-            x = self.conv0(x)
-        elif c.const_input:
-            x = self.const(x)
-        else:
-            shape = (-1, *c.shape(4), c.fmaps(4))
-            x = tf.reshape(self.dense(styles[0]), shape)
-        parts = [self.epilogue0, self.conv1]
-        x = recompute.again(
-            lambda x, w: self._inner(x, w, noise[0]), [x, styles[0]], parts
-        )
-        tail = self.epilogue1
-        return recompute.again(
-            lambda x, w: tail(x, w, noise[1]), [x, styles[1]], [tail]
-        )
+            return self.conv0(x)
+        if c.const_input:
+            return self.const(x)
+        return tf.reshape(self.dense(w), (-1, *c.shape(4), c.fmaps(4)))
 
-    def _inner(self, x, w, noise):
-        """From the first convolution's maps to the second one's."""
+    @recompute.segment("epilogue0", "conv1")
+    def lower(self, x, w, noise):
+        """Blur, noise, AdaIN, second convolution."""
         if self.resolution > 4:
             x = ops.blur(x, self.config.blur_filter)
         return self.conv1(self.epilogue0(x, w, noise))
 
+    @recompute.segment("epilogue1")
+    def upper(self, x, w, noise):
+        """Noise, AdaIN."""
+        return self.epilogue1(x, w, noise)
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Synthesis(keras.layers.Layer):
+class Synthesis(SynthesisNetwork):
     """Styles to pictures.
 
     Args:
@@ -145,22 +136,14 @@ class Synthesis(keras.layers.Layer):
         ValueError: another noise mode, or a list of another length.
     """
 
-    learned = None, 1.0  # as `Generator.grow` says
-
-    def __init__(self, config, **kwargs):
-        super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
-        self.config = as_config(config)
-
     def build(self, input_shape=None, *_):
         c = self.config
         for r in levels(c.resolution):
             block = SynthesisBlock(c, r, name=f"block{r}", dtype=self.dtype_policy)
-            setattr(self, f"block{r}", block)
-            block.build()
+            self.part(f"block{r}", block)
             to_rgb = ToRGB(c.channels, name=f"to_rgb{r}")
-            setattr(self, f"to_rgb{r}", to_rgb)
-            to_rgb.build((None, *c.shape(r), c.fmaps(r)))
-        add_noise_weights(self)
+            self.part(f"to_rgb{r}", to_rgb, (None, *c.shape(r), c.fmaps(r)))
+        self.add_noise_weights()
 
     def call(
         self,
@@ -173,31 +156,15 @@ class Synthesis(keras.layers.Layer):
     ):
         c = self.config
         final = resolution or c.resolution
-        alpha = blend(self, alpha, final)
+        alpha = self.growth.alpha_at(final) if alpha is None else alpha
         styles = tf.unstack(ws, num=c.num_styles, axis=1)
         if not c.use_styles:
             styles *= c.num_layers
-        maps = noise_maps(self, noise, final, tf.shape(ws)[0], seed)
-        maps = maps or [None] * c.num_layers
+        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x, rgb = ws, None
         for i, r in enumerate(levels(final)):
-            pair = slice(2 * i, 2 * i + 2)
-            block = getattr(self, f"block{r}")
-            x = run_block(block, x, styles[pair], maps[pair])
+            two = slice(2 * i, 2 * i + 2)  # the layers of this block
+            x = getattr(self, f"block{r}")(x, styles[two], noise[two])
             if r == final // 2 and not fully_faded(alpha):
                 rgb = getattr(self, f"to_rgb{r}")(x)
-        new = getattr(self, f"to_rgb{final}")(x)
-        return new if rgb is None else ops.lerp(ops.upsample(rgb), new, alpha)
-
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
-        """The trainable weights that a picture at `resolution` depends on.
-
-        With `fading` this includes the picture of the resolution below.
-        """
-        last = (resolution // 2, resolution) if fading else (resolution,)
-        parts = [getattr(self, f"block{r}") for r in levels(resolution)]
-        parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
-        return [v for part in parts for v in part.trainable_variables]
-
-    def get_config(self):
-        return {"config": config.to_dict(self.config), "dtype": self.dtype_policy}
+        return fade_in(rgb, getattr(self, f"to_rgb{final}")(x), alpha)

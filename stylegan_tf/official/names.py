@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from stylegan_tf.config import levels
+from stylegan_tf.config import Growth, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
@@ -127,17 +127,14 @@ def _generator(g: Generator, fused_scale) -> dict[str, Slot]:
     for r in levels(c.resolution):
         block = getattr(synthesis, f"block{r}")
         to_rgb = getattr(synthesis, f"to_rgb{r}", None)
+        lod = Growth(r).lod(c.resolution)
         if c.architecture in STYLEGAN2:
             slots |= _stylegan2_block(block)
             slots |= _to_rgb(c, r, to_rgb) if to_rgb else {}
         else:
             slots |= _synthesis_block(c, block, fused_scale)
-            slots |= _with_bias(f"G_synthesis/ToRGB_lod{_lod(c, r)}", to_rgb)
+            slots |= _with_bias(f"G_synthesis/ToRGB_lod{lod:g}", to_rgb)
     return slots
-
-
-def _lod(c, resolution: int) -> int:
-    return (c.resolution // resolution).bit_length() - 1
 
 
 def _stylegan2_block(block) -> dict[str, Slot]:
@@ -162,7 +159,7 @@ def _styled(scope: str, layer) -> dict[str, Slot]:
 def _to_rgb(c, r: int, to_rgb) -> dict[str, Slot]:
     scope = f"G_synthesis/{r}x{r}/ToRGB"
     if c.architecture == "revised":
-        scope = f"G_synthesis/ToRGB_lod{_lod(c, r)}"
+        scope = f"G_synthesis/ToRGB_lod{Growth(r).lod(c.resolution):g}"
     bias = {f"{scope}/bias": Slot(to_rgb.rgb_bias.weight)}
     return _modulated(scope, to_rgb) | bias
 
@@ -209,7 +206,7 @@ def _discriminator(d: Discriminator) -> dict[str, Slot]:
     for r in levels(c.resolution):
         scope = f"{r}x{r}/FromRGB"
         if c.architecture in GROWING:
-            scope = f"FromRGB_lod{_lod(c, r)}"
+            scope = f"FromRGB_lod{Growth(r).lod(c.resolution):g}"
         if hasattr(d, f"from_rgb{r}"):
             slots |= _with_bias(scope, getattr(d, f"from_rgb{r}"))
     for r in levels(c.resolution, first=8):

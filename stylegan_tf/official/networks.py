@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
@@ -133,8 +133,8 @@ def configs_of(
         return generator, d and describe("D", d)[0]
 
 
-def growth(path: Path | str) -> tuple[int | None, float]:
-    """How far a file's generator had grown, as `Generator.grow` takes it.
+def stored_growth(path: Path | str) -> Growth:
+    """How far a file's generator had grown.
 
     Raises:
         UserError: as `load_generator`.
@@ -142,7 +142,7 @@ def growth(path: Path | str) -> tuple[int | None, float]:
     name, state = _generator_state(path, tf_pickles.read(path))
     with _errors_of(path):
         c, arrays = describe(name, state)
-        return _growth(c, _lod(c, arrays))
+        return Growth.from_lod(_lod(c, arrays), c.resolution)
 
 
 def _generator_state(path, states: dict) -> tuple[str, NetworkState]:
@@ -196,8 +196,8 @@ def from_state(
     """One official network as ours."""
     c, arrays = describe(name, state)
     report = Report(name, state.build_func_name, lod=_lod(c, arrays))
-    grown = _growth(c, report.lod)
-    network = Discriminator(c) if name == "D" else Generator(c, *grown)
+    growth = Growth.from_lod(report.lod, c.resolution)
+    network = Discriminator(c) if name == "D" else Generator(c, growth)
     slots = name_map(network, _fused_scale(state))
     for official, slot in slots.items():
         if official in arrays:
@@ -226,18 +226,6 @@ def _lod(c: GeneratorConfig | DiscriminatorConfig, arrays: dict) -> float:
     if c.architecture not in GROWING or "lod" not in arrays:
         return 0.0
     return min(max(float(arrays["lod"]), 0.0), math.log2(c.resolution) - 2)
-
-
-def _growth(c, lod: float) -> tuple[int | None, float]:
-    """The level drawn at, None if it is the final one, and how far it has faded in."""
-    doublings = math.floor(lod)
-    level = c.resolution >> doublings if doublings else None
-    return level, 1.0 - (lod - doublings)
-
-
-def _doublings(c, level: int | None, alpha: float) -> float:
-    """The lod of a network that has grown so far."""
-    return math.log2(c.resolution // (level or c.resolution)) + 1.0 - alpha
 
 
 def _old_names(state: NetworkState) -> dict[str, np.ndarray]:
@@ -320,8 +308,7 @@ def save(
     g: Generator | None = None,
     d: Discriminator | None = None,
     gs: Generator | None = None,
-    resolution: int | None = None,
-    alpha: float = 1.0,
+    growth: Growth | None = None,
 ) -> None:
     """Writes networks as an official pickle: (G, D, Gs), or the only one given.
 
@@ -332,40 +319,36 @@ def save(
     Args:
         path: where to; a file that is there is replaced.
         g, d, gs: the networks.
-        resolution: the level that growing ones have learned; None = what Gs, or else
-            G, says of itself.
-        alpha: how far that level has faded in.
+        growth: how far they have grown; None = as far as Gs, or else G.
 
     Raises:
         UserError: a network that has no official counterpart.
     """
-    if resolution is None and (gs or g):
-        resolution, alpha = (gs or g).level, (gs or g).alpha
+    if growth is None and (gs or g):
+        growth = (gs or g).growth
     given = {"G": g, "D": d, "Gs": gs}
-    states = {k: v and to_state(k, v, resolution, alpha) for k, v in given.items()}
+    states = {k: v and to_state(k, v, growth) for k, v in given.items()}
     writing.write(path, states)
 
 
 def to_state(
     name: str,
     network: Generator | Discriminator,
-    resolution: int | None = None,
-    alpha: float = 1.0,
+    growth: Growth | None = None,
 ) -> NetworkState:
     """One of our networks as the official one of that name.
 
     Args:
         name: "G", "D" or "Gs".
         network: ours.
-        resolution: the level that it has learned; None = the final one.
-        alpha: how far that level has faded in.
+        growth: how far it has grown; None = fully.
     """
     c = network.config
     function, arguments = official_arguments(c)
     arrays = {n: _official(slot) for n, slot in name_map(network).items()}
     grows = c.architecture in GROWING
     version = 3 if c.architecture == "stylegan" else 4
-    doublings = _doublings(c, resolution, alpha) if grows else 0.0
+    doublings = growth.lod(c.resolution) if grows and growth else 0.0
     lod = {"lod": np.asarray(doublings, np.float32)}
     growing = lod if grows else {}
     if isinstance(network, Discriminator):

@@ -176,7 +176,7 @@ def project(
 
 def _check(model: Generator, targets, space, steps, batch, names) -> None:
     c = model.config
-    shape = (*c.shape(model.level or c.resolution), c.channels)
+    shape = (*c.shape(model.growth.resolution), c.channels)
     if space not in SPACES:
         raise UserError(f"space is {space!r}; choose {' or '.join(SPACES)}.")
     for name, value in (("steps", steps), ("batch", batch)):
@@ -275,7 +275,7 @@ class Projector:
         c = model.config
         self.model, self.batch, self.seed, self.steps = model, batch, seed, steps
         self.settings, self.loss = settings or Settings(), loss or MultiScale()
-        self._resolution = model.level or c.resolution
+        self._resolution = model.growth.resolution
         self._repeats = c.num_styles if space == "w" else 1
         self._w = _variable(batch, c.num_styles // self._repeats, c.w_dim)
         shapes = c.noise_shapes(self._resolution)

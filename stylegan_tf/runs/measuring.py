@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from stylegan_tf import devices
 from stylegan_tf import export
-from stylegan_tf.config.schedule import learned_at
+from stylegan_tf.config.schedule import growth_at
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results
 from stylegan_tf.metrics import subject
@@ -95,9 +95,7 @@ class Measure(Report):
 
     def _measure(self, trainer) -> None:
         """Measures the average; a signal ends it, and nothing is recorded then."""
-        level, alpha = learned_at(trainer.config, trainer.state.nimg)
-        final = trainer.config.generator.resolution
-        self.copy.grow(None if level == final else level, alpha)
+        self.copy.growth = growth_at(trainer.config, trainer.state.nimg)
         subject.assign(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):

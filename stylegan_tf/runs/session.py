@@ -87,10 +87,10 @@ def _reports(config: TrainConfig, request: Request) -> list:
 def _finish(trainer: Trainer) -> None:
     """Exports the model, and draws a last sheet with it as `generate` would."""
     average, run = trainer.networks.average, trainer.run_dir
-    average.grow(*schedule.learned_at(trainer.config, trainer.state.nimg))
+    average.growth = schedule.growth_at(trainer.config, trainer.state.nimg)
     folder = export.save(average, run / "model")
     model = models.load(folder)
-    size = model.config.shape(sampling.drawn_resolution(model))
+    size = model.config.shape(model.growth.resolution)
     columns, rows, factor = figures.layout(*size)
     seeds, classes = cells(model.config.classes, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)

@@ -62,13 +62,12 @@ def origin(path: Path | str) -> Origin:
         g = models.config_of(path)
     settings = _named("generator", configs.flat(g))
     settings |= _named("discriminator", configs.flat(d) if d else _counterpart(g))
-    return Origin(settings, _beginning(g, *models.growth(path)))
+    return Origin(settings, _beginning(models.growth_of(path)))
 
 
-def _beginning(g: GeneratorConfig, level: int | None, alpha: float) -> int:
-    """The level to go on from: of two that are blended, the one that shows more."""
-    level = level or g.resolution
-    return level if alpha >= 0.5 else level // 2
+def _beginning(growth: configs.Growth) -> int:
+    """The resolution to go on from: of two that are blended, the one that shows more."""
+    return growth.resolution if growth.alpha >= 0.5 else growth.resolution // 2
 
 
 def _named(network: str, values: dict) -> dict:

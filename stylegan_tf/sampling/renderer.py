@@ -183,7 +183,7 @@ class Renderer:
         self, model: Generator, noise: str = "const", resolution: int | None = None
     ):
         self.model = model
-        self.resolution = resolution or drawn_resolution(model)
+        self.resolution = resolution or model.growth.resolution
         self.shapes = model.config.noise_shapes(self.resolution)
         self.batch = batch_of(model, self.resolution)
         mode = "none" if noise == "random" else noise
@@ -220,7 +220,7 @@ def batch_of(model: Generator, resolution: int | None = None) -> int:
     A CPU draws large pictures as fast alone as together. Where a picture takes fewer
     than SMALL multiplications, and on GPUs, a call costs more than what it computes.
     """
-    alone = _multiplications(model, resolution or drawn_resolution(model)) >= SMALL
+    alone = _multiplications(model, resolution or model.growth.resolution) >= SMALL
     return 1 if alone and not tf.config.list_logical_devices("GPU") else BATCH
 
 
@@ -236,7 +236,7 @@ def _multiplications(model: Generator, resolution: int) -> int:
 def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Callable:
     """Styles and maps of noise to floats, by the fastest network there is."""
     plain = model.dtype_policy.compute_dtype == "float32"
-    plain = plain and model.alpha_at(resolution) == 1
+    plain = plain and model.growth.alpha_at(resolution) == 1
     if batch == 1 and plain and fast_cpu.suits(model.config):
         return fast_cpu.Single(model.synthesis, resolution, noise)
     return lambda ws, maps: model.synthesis(
@@ -248,21 +248,16 @@ def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Cal
 # What a model has
 
 
-def drawn_resolution(model: Generator) -> int:
-    """The level of finished pictures: the highest that the model has learned."""
-    return model.level or model.config.resolution
-
-
 def drawn_styles(model: Generator) -> int:
     """How many styles finished pictures depend on: two a resolution, or just one."""
     if not model.config.has_styles:
         return 1
-    return 2 * len(config.levels(drawn_resolution(model)))
+    return 2 * len(config.levels(model.growth.resolution))
 
 
 def stored_noise(model: Generator) -> list[np.ndarray]:
     """The noise maps that the model stores for finished pictures, [1, H, W, 1] each."""
-    shapes = model.config.noise_shapes(drawn_resolution(model))
+    shapes = model.config.noise_shapes(model.growth.resolution)
     maps = (getattr(model.synthesis, f"noise{i}") for i in range(len(shapes)))
     return [m.numpy() for m in maps]
 

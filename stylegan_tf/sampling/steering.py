@@ -103,7 +103,7 @@ def of_file(model: Generator, path: Path | str) -> Subjects:
     """
     c = model.config
     kept = latents.load_latents(path, c.num_styles, c.w_dim)
-    shapes = c.noise_shapes(renderer.drawn_resolution(model))
+    shapes = c.noise_shapes(model.growth.resolution)
     if kept.noise is not None:
         fits = [
             m.shape[1:] == (*s, 1) for m, s in zip(kept.noise, shapes, strict=False)

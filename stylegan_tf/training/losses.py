@@ -87,7 +87,7 @@ def scores_and_gradients(
         tape.watch(images)
         scores = score(images)
         total = tf.reduce_sum(scores)
-    with recompute.maps_alone():
+    with recompute.inputs_only():
         return scores, tape.gradient(total, images)
 
 
@@ -153,7 +153,7 @@ def path_lengths(
         pixels = images.shape[1] * images.shape[2]
         y = direction(tf.shape(images)) / pixels**0.5
         total = tf.reduce_sum(images * y)
-    with recompute.maps_alone():
+    with recompute.inputs_only():
         slope = tape.gradient(total, ws)
     squares = tf.reduce_sum(tf.square(slope), axis=2)
     return images, tf.sqrt(tf.reduce_mean(squares, axis=1, keepdims=True))

@@ -191,5 +191,5 @@ def slopes(tape, target: tf.Tensor, variables: list, slope=None) -> list:
 
 def slope_in(images: tf.Tensor, tape, loss: tf.Tensor) -> tf.Tensor:
     """The gradient of a loss in pictures alone."""
-    with recompute.maps_alone():
+    with recompute.inputs_only():
         return tape.gradient(loss, images)

@@ -59,7 +59,7 @@ class Step(Costs):
         Returns:
             float32 [len(METRICS)], this device's.
         """
-        with recompute.when(self.config.recompute):
+        with recompute.enabled(self.config.recompute):
             return self._iterate(images, labels, clock)
 
     def _iterate(self, images, labels, clock: dict) -> tf.Tensor:
@@ -95,7 +95,7 @@ class Step(Costs):
         A graph would begin with the next step's generator at once, and hold both. Where
         maps are small that is no harm, and keeps idle cores busy.
         """
-        if self.resolution < recompute.LEAST:
+        if self.resolution < recompute.MIN_SIDE:
             return x
         with tf.control_dependencies([done]):
             return tf.identity(x)

@@ -24,7 +24,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
 from stylegan_tf.figures.paper.mixing import mixing, uncurated
@@ -92,7 +91,7 @@ def everything(
     folder, drawn, files = Path(folder), [], []
     cell = options.cell or min(
         PAGE_CELL,
-        max(sheets.CELL, *model.config.shape(sampling.drawn_resolution(model))),
+        max(sheets.CELL, *model.config.shape(model.growth.resolution)),
     )
     painter = Painter(model, replace(options, cell=cell))
     bar = tqdm(FIGURES, unit="figure", disable=None if options.progress else True)
@@ -114,6 +113,6 @@ def everything(
 
 def _title(model: Generator) -> str:
     names = {"stylegan": "StyleGAN", "dcgan": "DCGAN"}
-    h, w = model.config.shape(sampling.drawn_resolution(model))
+    h, w = model.config.shape(model.growth.resolution)
     kind = names.get(model.config.architecture, "StyleGAN2")
     return f"{kind}, {w} x {h} pixels"

@@ -71,7 +71,7 @@ class Painter:
 
     def __init__(self, model: Generator, options: Options, noise: str = "const"):
         self.model, self.options = model, options
-        self.resolution = sampling.drawn_resolution(model)
+        self.resolution = model.growth.resolution
         self.shape = model.config.shape(self.resolution)
         self.large = self.shape == (1024, 1024)  # as the paper's
         self.styles = sampling.drawn_styles(model)
