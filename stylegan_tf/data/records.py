@@ -16,15 +16,15 @@ want the files of the official tools, `official`. Both offer `choose`, `write_sh
 
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -36,7 +36,7 @@ from stylegan_tf.data.convert import Chunk, Layout, Skipped
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
-from stylegan_tf.data.workers import cores, ready, run_tasks
+from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
 
 try:
@@ -94,22 +94,21 @@ def write(
     if finished := _finished(dest, plan):
         return finished
     store = LAYOUTS[layout]
-    jobs = min(workers or cores(), len(source))
+    jobs = min(workers or count_cores(), len(source))
     if type(source).__module__ == "__main__":
         jobs = 1  # a class of the user's own script, which workers do not import
-    with ready(jobs, store.__name__) as processes:
-        form = store.choose(source, resolution, crop, channels)
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        with _working_folder(dest, plan) as work:
-            if finished := _finished(dest, plan):  # by another process, meanwhile
-                _discard(work)
-                return finished
-            parts = _parts(len(source), max_images, form, shuffle)
-            receipts = _convert(store, source, form, parts, work, processes)
-            _check(work, receipts, strict)
-            made = store.finish(work, dest, source, form, plan, receipts)
-            _move(work, dest)
-            return made
+    form = store.choose(source, resolution, crop, channels)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with _working_folder(dest, plan) as work:
+        if finished := _finished(dest, plan):  # by another process, meanwhile
+            _discard(work)
+            return finished
+        parts = _parts(len(source), max_images, form, shuffle)
+        receipts = _convert(store, source, form, parts, work, jobs)
+        _check(work, receipts, strict)
+        made = store.finish(work, dest, source, form, plan, receipts)
+        _move(work, dest)
+        return made
 
 
 def _check(work: Path, receipts: list[dict], strict: bool) -> None:
@@ -329,18 +328,18 @@ def _convert(
     layout: Layout,
     parts: list[list[int]],
     work: Path,
-    processes: Sequence[subprocess.Popen],
+    workers: int,
 ) -> list[dict]:
     """Makes the shards that are not there yet; returns the receipts of all."""
     receipts = store.read_receipts(work, len(parts), layout)
     missing = [s for s, receipt in enumerate(receipts) if receipt is None]
-    jobs = max(len(processes), 1)
-    fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * jobs))
+    fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * workers))
     size = max(min(convert.chunk_size(layout), fair), 1)
     chunks = [
         parts[s][i : i + size] for s in missing for i in range(0, len(parts[s]), size)
     ]
-    results = run_tasks(store.work, (source, layout), chunks, jobs, processes)
+    task = functools.partial(store.work, layout=layout)
+    results = run_tasks(task, source, chunks, workers)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
             done: list[Chunk] = []
