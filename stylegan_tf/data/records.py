@@ -23,7 +23,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -38,20 +37,13 @@ from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two conversions to one place are the user's affair
-    fcntl = None
-
+from stylegan_tf.files import LOCK, lock_folder
 
 LAYOUTS = {"records": shards, "official": official_layout}
 ORDER_SEED = 123
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
-_LOCK = "lock"
-_ATTEMPTS = 100
 _CHUNKS = 12  # a worker at least, so that all end at about the same time
 
 
@@ -263,45 +255,13 @@ def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
     """The hidden folder beside `dest`, locked, with what an earlier try left there."""
     place = dest.resolve()
     work = place.parent / f".{place.name}.partial"
-    with _lock(work):
+    with lock_folder(work, f"converts to {dest}"):
         if _read_json(work / _PLAN) != plan:
             for old in work.iterdir():
-                if old.name != _LOCK:
+                if old.name != LOCK:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
             (work / _PLAN).write_text(json.dumps(plan))
         yield work
-
-
-@contextlib.contextmanager
-def _lock(work: Path) -> Iterator[None]:
-    """Holds `work` for one process; the system lets go when that process ends."""
-    while True:
-        with _open_in(work) as file:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # some network disks cannot lock
-                    fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_still(file, work / _LOCK):
-                yield
-                return
-
-
-def _open_in(work: Path):
-    """The lock file in `work`, which another process may move away at any moment."""
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(FileNotFoundError, FileExistsError):
-            work.mkdir(exist_ok=True)
-            return open(work / _LOCK, "w")
-        time.sleep(0.01)
-    work.mkdir(exist_ok=True)  # raises what stands in the way
-    return open(work / _LOCK, "w")
-
-
-def _is_still(file, path: Path) -> bool:
-    """Whether an open file is what `path` names: not moved while this waited."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _discard(work: Path) -> None:
@@ -375,7 +335,8 @@ def _move(work: Path, dest: Path) -> None:
     shards.remove_receipts(work)
     (work / _PLAN).unlink()
     os.replace(work, dest)
-    (dest / _LOCK).unlink()  # not before: who waits must not take an unlocked folder
+    # Unlock last: a waiting process must never see an unlocked, unfinished folder.
+    (dest / LOCK).unlink()
 
 
 def _complaint(skipped: list[Skipped], usable: int) -> str:
