@@ -1,10 +1,12 @@
-"""Files written in one step, and arrays read from `.npz` files that anyone may send.
+"""Files written in one step, folders held by one process, arrays from `.npz` files.
 
 A reader never sees half a file, and a program that is stopped leaves none behind.
 """
 
 import contextlib
+import errno
 import os
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +15,43 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
+
+LOCK = "lock"  # file name
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path, action: str) -> Iterator[None]:
+    """Creates a folder and holds it for one process at a time.
+
+    The lock is the system's: it ends with its process, however that ends. Its holder
+    may move or delete the folder; the next in turn then creates it anew.
+
+    Args:
+        folder: the lock is the file `LOCK` in it.
+        action: what the holder does, for the line on standard error that says what a
+            process waits for.
+    """
+    from filelock import FileLock, Timeout  # here: --help must not wait for it
+
+    lock, seconds = FileLock(folder / LOCK), 0
+    while not lock.is_locked:
+        folder.mkdir(exist_ok=True)
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout:
+            print(f"Waiting for another process that {action}.", file=sys.stderr)
+            seconds = -1  # without end
+        except FileNotFoundError:  # moved or deleted by its holder
+            continue
+        except OSError as e:
+            if e.errno not in _NO_LOCKS:
+                raise
+            break  # some network disks cannot lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

@@ -85,14 +85,6 @@ def test_pngs_are_small_where_there_is_little_to_tell():
     assert sizes["columns"] < 400 and sizes["noise"] < 1.06 * 2880 + 100
 
 
-@pytest.mark.parametrize(("name", "number"), [("rows", 1), ("columns", 2)])
-def test_each_row_has_the_filter_that_leaves_nothing(name, number):
-    pixels = some_pictures(3)[name].astype(np.uint8)
-    lines = pictures._filtered(pixels.reshape(40, 72), 3)
-    assert lines[1:, 0].tolist() == [number] * 39
-    assert not lines[1:, 4:].any()
-
-
 @pytest.mark.parametrize("shape", [(64, 64, 3), (32, 48, 1), (64, 32, 4)])
 def test_levels_are_exact_means(shape):
     pixels = NUMBERS.randint(0, 256, shape).astype(np.uint8)

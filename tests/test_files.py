@@ -1,6 +1,9 @@
 """Files in one step, and what `.npz` files of strangers may hold."""
 
 import os
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -59,3 +62,33 @@ def test_numbers_are_finite_float32(array, words):
     with pytest.raises(UserError, match=f"a.npz is damaged: `x` .*{words}"):
         files.reals("a.npz", {"x": array}, "x")
     assert files.reals("a.npz", {"x": np.arange(3)}, "x").dtype == np.float32
+
+
+HOLDER = """
+import pathlib, sys, time
+from stylegan_tf import files
+
+with files.lock_folder(pathlib.Path("held"), "holds it"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_locked_folder_is_waited_for_until_its_holder_dies(tmp_path, capfd):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    threading.Timer(0.3, holder.kill).start()
+    with files.lock_folder(tmp_path / "held", "holds it"):
+        assert holder.wait() != 0
+    holder.stdout.close()
+    waited = capfd.readouterr().err
+    assert waited == "Waiting for another process that holds it.\n"
+
+
+def test_a_lock_survives_the_move_of_its_folder(tmp_path):
+    with files.lock_folder(tmp_path / "a", "moves it"):
+        (tmp_path / "a").rename(tmp_path / "b")
+        with files.lock_folder(tmp_path / "a", "has the next turn"):
+            assert (tmp_path / "a").is_dir()

@@ -24,7 +24,7 @@ ROOMS = {
     "devices": "errors",
     "latents": "errors files config",
     "networks": "errors config",
-    "data": "errors config formats",
+    "data": "errors files config formats",
     "sampling": "errors config latents networks",
     "official": "errors config formats networks",
     "training": "errors config files devices networks data augment",

@@ -1,10 +1,10 @@
 """Data sets on disk: exactness, faults, interruption, damage."""
 
+import contextlib
 import csv
 import io
 import json
 import operator
-import os
 import shutil
 import signal
 import subprocess
@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stylegan_tf.data import convert, pipeline, records, shards, sources
+from stylegan_tf.data import convert, pipeline, records, shards, sources, workers
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.workers import run_tasks
 from stylegan_tf.errors import UserError
@@ -67,6 +67,21 @@ def pixels(example: dict) -> np.ndarray:
     if example["encoding"] == [b"png"]:
         return np.asarray(Image.open(io.BytesIO(data))).reshape(shape)
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+@pytest.fixture
+def workers_at_once(monkeypatch):
+    """Workers start after the first task, however short, and are waited for."""
+    start = workers._started
+
+    @contextlib.contextmanager
+    def start_and_wait(*arguments):
+        with start(*arguments) as (pool, ready):
+            ready.result()
+            yield pool, ready
+
+    monkeypatch.setattr(workers, "_START_PAYS", 0)
+    monkeypatch.setattr(workers, "_started", start_and_wait)
 
 
 def folders(path: Path) -> list[str]:
@@ -189,7 +204,7 @@ def test_max_images_takes_some_at_random(tmp_path):
     assert len(set(indices)) == 5 and max(indices) > 5
 
 
-def test_workers_do_not_change_the_result(tmp_path, monkeypatch):
+def test_workers_do_not_change_the_result(tmp_path, monkeypatch, workers_at_once):
     monkeypatch.setattr(convert, "CHUNK_PICTURES", 2)
     one = convert_folder(tmp_path, workers=1)
     source = sources.open_source(str(tmp_path / "in"))
@@ -275,8 +290,9 @@ def test_pictures_are_the_same_however_many_are_halved_at_once(tmp_path, monkeyp
 
 SCRIPT = """
 import os, pathlib, signal, sys
-from stylegan_tf.data import records, shards, sources
+from stylegan_tf.data import records, shards, sources, workers
 
+workers._START_PAYS = 0  # two processes, however little there is to do
 print("once", flush=True)  # there is no main guard, and workers must not need one
 write_shard = shards.write_shard
 
@@ -284,6 +300,8 @@ def write_or_die(work, shard, *rest):
     if str(shard) in sys.argv[1:]:
         pathlib.Path(work, shards.file_name(4, shard)).write_bytes(b"half a record")
         os.kill(os.getpid(), signal.SIGKILL)
+    if "interrupt" in sys.argv:
+        os.killpg(0, signal.SIGINT)  # as a terminal does it, to the workers too
     return write_shard(work, shard, *rest)
 
 shards.write_shard = write_or_die
@@ -291,12 +309,14 @@ records.write(sources.open_source("in"), "out", workers=2)
 """
 
 
-def start_conversion(tmp_path: Path, count: int, *die_at: str) -> subprocess.Popen:
+def start_conversion(tmp_path: Path, count: int, *arguments: str) -> subprocess.Popen:
     make_folder(tmp_path / "in", count)
     (tmp_path / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "script.py", *die_at]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=tmp_path, text=True, **pipes)
+    command = [sys.executable, "script.py", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        command, cwd=tmp_path, text=True, start_new_session=True, **pipes
+    )
 
 
 def test_killed_conversions_are_no_data_sets_and_go_on(tmp_path, monkeypatch):
@@ -350,20 +370,29 @@ def test_conversions_to_one_place_wait_for_each_other(tmp_path):
     assert folders(tmp_path / "out") == ["0004", "0008", "0016", "manifest.json"]
 
 
-def test_workers_answer_in_order_and_may_print(capfd):
+def test_workers_answer_in_order_and_may_print(capfd, workers_at_once):
     assert list(run_tasks(operator.add, 1, range(9), 2)) == list(range(1, 10))
     assert list(run_tasks(print, "chatter", range(3), 2)) == [None] * 3
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr().out == "chatter 0\n"  # of this process, the first
 
 
-def test_workers_that_fail_or_die():
+def test_workers_that_fail_or_die(workers_at_once):
     results = run_tasks(operator.floordiv, 12, [1, 2, 0, 3], 2)
     assert [next(results) for _ in range(2)] == [12, 6]
     with pytest.raises(ZeroDivisionError):
         next(results)
-    own_group = 0
+    itself = "__import__('os').kill(__import__('os').getpid(), number)"
+    tasks = [{"number": number} for number in (0, 0, signal.SIGKILL, 0)]
     with pytest.raises(UserError, match="want of memory"):
-        list(run_tasks(os.killpg, own_group, [0, 0, signal.SIGKILL, 0], 2))
+        list(run_tasks(eval, itself, tasks, 2))
+
+
+def test_ctrl_c_reaches_no_worker(tmp_path):
+    process = start_conversion(tmp_path, 40, "interrupt")
+    out, errors = process.communicate()
+    assert process.returncode == -signal.SIGINT and out == "once\n"
+    assert errors.endswith("KeyboardInterrupt\n") and errors.count("Traceback") == 1
+    assert folders(tmp_path) == [".out.partial", "in", "script.py"]
 
 
 # ---------------------------------------------------------------------------

@@ -140,18 +140,19 @@ def shard_size(layout: Layout, count: int) -> int:
 
 
 def convert(
-    shared: tuple[Source, Layout],
+    source: Source,
     indices: list[int],
+    layout: Layout,
     example: Callable[[Converted, int, Layout], bytes],
 ) -> Chunk:
     """The records of some pictures of a source.
 
     Args:
-        shared: the source, and how its pictures are stored.
+        source: where the pictures are.
         indices: of the pictures.
+        layout: how they are stored.
         example: item, number of the level, layout -> a serialized tf.train.Example.
     """
-    source, layout = shared
     size = max(BATCH_BYTES // layout.raw_bytes, 1)
     kept, skipped = [], []
     for i in range(0, len(indices), size):

@@ -75,9 +75,9 @@ def choose(
 # Writing
 
 
-def work(shared: tuple[Source, Layout], indices: list[int]) -> Chunk:
+def work(source: Source, indices: list[int], layout: Layout) -> Chunk:
     """The records of some pictures of a source; what a worker does."""
-    return convert.convert(shared, indices, _example)
+    return convert.convert(source, indices, layout, _example)
 
 
 def write_shard(folder: Path, shard: int, layout: Layout, done: list[Chunk]) -> dict:

@@ -9,14 +9,12 @@ import this and must start at once.
 
 import contextlib
 import io
-import struct
 import warnings
 import zlib
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from zlib_ng import zlib_ng
 
 CROPS = ("center", "pad", "none")
 MAX_UPSCALE = 2  # a picture enlarged further than this is blur, not data
@@ -270,52 +268,9 @@ def encode(pixels: np.ndarray, encoding: str) -> bytes:
         return pixels.tobytes()
     if encoding == "planes":
         return pixels.transpose(2, 0, 1).tobytes()
-    return _png(pixels)
-
-
-# ---------------------------------------------------------------------------
-# PNG. Pillow searches for repeated strings, which photographs hardly have, and weighs
-# five filters. Three of them and run lengths give files as small in half the time.
-
-_COLORS = {1: 0, 3: 2, 4: 6}  # channels -> PNG's type
-_LEFT, _UP, _MEAN = 1, 2, 3  # PNG's numbers of the filters
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """A PNG of uint8 [h, w, c]."""
-    h, w, c = pixels.shape
-    head = struct.pack(">2I5B", w, h, 8, _COLORS[c], 0, 0, 0)
-    packer = zlib_ng.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
-    data = packer.compress(_filtered(pixels.reshape(h, w * c), c)) + packer.flush()
-    chunks = (b"IHDR", head), (b"IDAT", data), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
-
-
-def _filtered(rows: np.ndarray, step: int) -> np.ndarray:
-    """PNG's scan lines: what is left of each row by the filter that leaves least.
-
-    Args:
-        rows: uint8 [h, bytes].
-        step: bytes between a pixel and its left neighbor.
-
-    Returns:
-        uint8 [h, 1 + bytes], the filter's number first.
-    """
-    left, up = np.zeros_like(rows), np.zeros_like(rows)
-    left[:, step:], up[1:] = rows[:, :-step], rows[:-1]
-    mean = (left & up) + ((left ^ up) >> 1)  # rounded down, within eight bits
-    lines = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
-    least = np.full(len(rows), np.iinfo(np.uint32).max)
-    for number, guess in ((_LEFT, left), (_UP, up), (_MEAN, mean)):
-        rest = np.subtract(rows, guess, out=guess)
-        some = rest[:, ::4]  # of all channels
-        size = np.minimum(some, 0 - some).sum(1, np.uint32)  # differences wrap around
-        better = size < least
-        least[better] = size[better]
-        lines[better, 0], lines[better, 1:] = number, rest[better]
-    return lines
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    crc = zlib.crc32(data, zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", crc)))
+    # Run lengths alone: photographs hardly repeat themselves, and to search them for
+    # strings that do takes longer and packs no better.
+    file = io.BytesIO()
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return file.getvalue()

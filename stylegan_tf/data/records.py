@@ -16,15 +16,14 @@ want the files of the official tools, `official`. Both offer `choose`, `write_sh
 
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -36,22 +35,15 @@ from stylegan_tf.data.convert import Chunk, Layout, Skipped
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
-from stylegan_tf.data.workers import cores, ready, run_tasks
+from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two conversions to one place are the user's affair
-    fcntl = None
-
+from stylegan_tf.files import LOCK, lock_folder
 
 LAYOUTS = {"records": shards, "official": official_layout}
 ORDER_SEED = 123
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
-_LOCK = "lock"
-_ATTEMPTS = 100
 _CHUNKS = 12  # a worker at least, so that all end at about the same time
 
 
@@ -94,22 +86,21 @@ def write(
     if finished := _finished(dest, plan):
         return finished
     store = LAYOUTS[layout]
-    jobs = min(workers or cores(), len(source))
+    jobs = min(workers or count_cores(), len(source))
     if type(source).__module__ == "__main__":
         jobs = 1  # a class of the user's own script, which workers do not import
-    with ready(jobs, store.__name__) as processes:
-        form = store.choose(source, resolution, crop, channels)
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        with _working_folder(dest, plan) as work:
-            if finished := _finished(dest, plan):  # by another process, meanwhile
-                _discard(work)
-                return finished
-            parts = _parts(len(source), max_images, form, shuffle)
-            receipts = _convert(store, source, form, parts, work, processes)
-            _check(work, receipts, strict)
-            made = store.finish(work, dest, source, form, plan, receipts)
-            _move(work, dest)
-            return made
+    form = store.choose(source, resolution, crop, channels)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with _working_folder(dest, plan) as work:
+        if finished := _finished(dest, plan):  # by another process, meanwhile
+            _discard(work)
+            return finished
+        parts = _parts(len(source), max_images, form, shuffle)
+        receipts = _convert(store, source, form, parts, work, jobs)
+        _check(work, receipts, strict)
+        made = store.finish(work, dest, source, form, plan, receipts)
+        _move(work, dest)
+        return made
 
 
 def _check(work: Path, receipts: list[dict], strict: bool) -> None:
@@ -264,45 +255,13 @@ def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
     """The hidden folder beside `dest`, locked, with what an earlier try left there."""
     place = dest.resolve()
     work = place.parent / f".{place.name}.partial"
-    with _lock(work):
+    with lock_folder(work, f"converts to {dest}"):
         if _read_json(work / _PLAN) != plan:
             for old in work.iterdir():
-                if old.name != _LOCK:
+                if old.name != LOCK:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
             (work / _PLAN).write_text(json.dumps(plan))
         yield work
-
-
-@contextlib.contextmanager
-def _lock(work: Path) -> Iterator[None]:
-    """Holds `work` for one process; the system lets go when that process ends."""
-    while True:
-        with _open_in(work) as file:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # some network disks cannot lock
-                    fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_still(file, work / _LOCK):
-                yield
-                return
-
-
-def _open_in(work: Path):
-    """The lock file in `work`, which another process may move away at any moment."""
-    for _ in range(_ATTEMPTS):
-        with contextlib.suppress(FileNotFoundError, FileExistsError):
-            work.mkdir(exist_ok=True)
-            return open(work / _LOCK, "w")
-        time.sleep(0.01)
-    work.mkdir(exist_ok=True)  # raises what stands in the way
-    return open(work / _LOCK, "w")
-
-
-def _is_still(file, path: Path) -> bool:
-    """Whether an open file is what `path` names: not moved while this waited."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _discard(work: Path) -> None:
@@ -329,18 +288,18 @@ def _convert(
     layout: Layout,
     parts: list[list[int]],
     work: Path,
-    processes: Sequence[subprocess.Popen],
+    workers: int,
 ) -> list[dict]:
     """Makes the shards that are not there yet; returns the receipts of all."""
     receipts = store.read_receipts(work, len(parts), layout)
     missing = [s for s, receipt in enumerate(receipts) if receipt is None]
-    jobs = max(len(processes), 1)
-    fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * jobs))
+    fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * workers))
     size = max(min(convert.chunk_size(layout), fair), 1)
     chunks = [
         parts[s][i : i + size] for s in missing for i in range(0, len(parts[s]), size)
     ]
-    results = run_tasks(store.work, (source, layout), chunks, jobs, processes)
+    task = functools.partial(store.work, layout=layout)
+    results = run_tasks(task, source, chunks, workers)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
             done: list[Chunk] = []
@@ -376,7 +335,8 @@ def _move(work: Path, dest: Path) -> None:
     shards.remove_receipts(work)
     (work / _PLAN).unlink()
     os.replace(work, dest)
-    (dest / _LOCK).unlink()  # not before: who waits must not take an unlocked folder
+    # Unlock last: a waiting process must never see an unlocked, unfinished folder.
+    (dest / LOCK).unlink()
 
 
 def _complaint(skipped: list[Skipped], usable: int) -> str:

@@ -1,179 +1,153 @@
-"""Runs one function over many tasks on all cores.
+"""Runs one function over many chunks of a source on all cores, by joblib's loky.
 
-The workers are fresh Python processes that speak pickle over pipes. They import only
-what the function needs, so they start in a fraction of a second beside a process that
-holds TensorFlow, and unlike multiprocessing's they do not import the user's script a
-second time: no `if __name__ == "__main__"` is asked of a script that trains.
+Loky starts fresh Python processes. Unlike those of multiprocessing they do not import
+the user's script a second time: a script that trains needs no
+`if __name__ == "__main__"`. They import only what their tasks need, which is no
+TensorFlow, so they start in half a second beside a process that holds it.
 """
 
 import contextlib
 import os
 import pickle
-import queue
-import subprocess
+import signal
 import sys
+import tempfile
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TypeVar
 
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 
-_AHEAD = 2  # tasks a worker that are handed out before their turn comes
-# A worker has no use for threads beside its core, and Pillow may keep 128 MB of one
-# picture's memory for the next one; unless the user has said otherwise.
+Task, Result = TypeVar("Task"), TypeVar("Result")
+_AHEAD = 2  # tasks per process that are handed out before their turn comes
+# A process needs no threads beside its core. Pillow may keep up to 128 MB of one
+# image's memory for the next one; eight blocks, unless the user says otherwise.
 _SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCKS_MAX": "8"}
-_COMMAND = "{first}from stylegan_tf.data.workers import _serve; _serve()"
+_WATCH_SECONDS = 1.0
+_START_PAYS = 1.0  # seconds of work; less is done before processes have started
 
 
-def cores() -> int:
-    """How many cores this process may use."""
+def count_cores() -> int:
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-@contextlib.contextmanager
-def ready(count: int, module: str) -> Iterator[list[subprocess.Popen]]:
-    """Workers that start while their tasks are still being decided.
-
-    Args:
-        count: processes; fewer than two are none.
-        module: what they import meanwhile.
-    """
-    processes = [_start(module) for _ in range(count if count > 1 else 0)]
-    try:
-        yield processes
-    finally:
-        _end(processes)
-
-
 def run_tasks(
-    function: Callable[[Any, Any], Any],
-    shared: Any,
-    tasks: Iterable,
+    function: Callable[[Source, Task], Result],
+    source: Source,
+    tasks: Sequence[Task],
     workers: int,
-    processes: Sequence[subprocess.Popen] = (),
-) -> Iterator:
-    """Yields `function(shared, task)` for every task, in the order of the tasks.
+) -> Iterator[Result]:
+    """Yields `function(source, task)` for every task, in the order of the tasks.
+
+    This process works until the others are ready. It starts them after the first task,
+    if there is work for more than `_START_PAYS` seconds, and ends them with the tasks
+    or when the iterator is closed.
 
     Args:
         function: defined at the top of a module, so that it can be pickled.
-        shared: first argument of every call, sent to each worker once.
+        source: first argument of every call. Each process unpickles it once.
         tasks: second arguments.
-        workers: processes to use; 1 computes in this process.
-        processes: as many from `ready`, or none: started here. Their last work.
+        workers: number of processes; with 1, this process does all the work.
 
     Raises:
-        UserError: a worker died, for want of memory as a rule.
-        Exception: whatever `function` raised.
+        UserError: a process was killed, usually for want of memory.
+        Exception: raised by `function`.
     """
-    if workers <= 1:
-        yield from (function(shared, task) for task in tasks)
-        return
-    idle: queue.Queue = queue.Queue()
-    processes = processes or [_start() for _ in range(workers)]
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for process in processes:
-            idle.put((process, (function, shared)))
-        yield from _in_order(pool, idle, tasks, workers)
-    finally:
-        for process in processes:  # first, so that no thread waits for an answer
-            process.kill()
-        pool.shutdown(cancel_futures=True)
-        _end(processes)
-
-
-def _end(processes: Sequence[subprocess.Popen]) -> None:
-    for process in processes:
-        process.kill()
-    for process in processes:
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(
-                OSError
-            ):  # what was never sent, for nobody to read
-                pipe.close()
-        process.wait()
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, idle: queue.Queue, tasks: Iterable, workers: int
-) -> Iterator:
-    pending: deque = deque()
-    for task in tasks:
-        pending.append(pool.submit(_call, idle, task))
-        if len(pending) >= _AHEAD * workers:
+    began, pool, ready, pending = time.perf_counter(), None, None, deque()
+    with contextlib.ExitStack() as stack, _death_told():
+        for i, task in enumerate(tasks):
+            if pool and ready.done():
+                pending.append(pool.submit(_call, function, task))
+                if len(pending) >= _AHEAD * workers:
+                    yield pending.popleft().result()
+                continue
+            result = function(source, task)
+            seconds = (time.perf_counter() - began) * len(tasks)
+            if i == 0 and workers > 1 and seconds > _START_PAYS:
+                pool, ready = stack.enter_context(_started(source, workers))
+            yield result
+        while pending:
             yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
-def _call(idle: queue.Queue, task: Any) -> Any:
-    """Sends a task to an idle worker and waits for its answer."""
-    process, setup = idle.get()
+@contextlib.contextmanager
+def _started(source: Source, workers: int) -> Iterator[tuple]:
+    """A pool of processes, and a future that is done when one of them is ready."""
+    with tempfile.TemporaryDirectory() as folder:
+        # In a file: among the arguments, a long list of names would fill the pipe of
+        # each process, so that they would start one after the other.
+        path = Path(folder) / "source.pickle"
+        path.write_bytes(pickle.dumps(source))
+        # Lazy: the package does not load its networks, which need TensorFlow.
+        environment = _SETTINGS | os.environ | {"STYLEGAN_TF_LAZY": "1"}
+        start = {"initializer": _begin, "initargs": (path, os.getpid())}
+        pool = ProcessPoolExecutor(workers, env=environment, **start)
+        finished = False
+        try:
+            with _without_interrupts():
+                ready = pool.submit(int)  # the first task starts the processes
+            yield pool, ready
+            finished = True
+        finally:
+            pool.shutdown(kill_workers=not finished)
+
+
+@contextlib.contextmanager
+def _death_told() -> Iterator[None]:
     try:
-        if setup is not None:
-            _send(process.stdin, setup)
-        _send(process.stdin, task)
-        good, answer = pickle.load(process.stdout)
-    except (EOFError, OSError, pickle.UnpicklingError) as e:
+        yield
+    except BrokenProcessPool as e:
         raise UserError(
             "a worker process was killed, probably for want of memory; run the same "
             "command again with fewer workers (--workers=1): it goes on from here."
         ) from e
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Blocks Ctrl-C in processes that are started inside: only this one answers it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # before: to start it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
     finally:
-        idle.put((process, None))
-    if not good:
-        raise answer
-    return answer
-
-
-def _send(pipe, message: Any) -> None:
-    pickle.dump(message, pipe, protocol=pickle.HIGHEST_PROTOCOL)
-    pipe.flush()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # ---------------------------------------------------------------------------
-# The worker's side
+# In a worker process
+
+_sources: list[Source] = []
 
 
-def _start(module: str = "") -> subprocess.Popen:
-    """A worker with the modules in reach that this process has in reach.
-
-    Args:
-        module: to import at once, if any.
-    """
-    reach = os.pathsep.join(path or "." for path in sys.path)
-    # Lazy: it has no use either for the networks that the package loads otherwise.
-    own = {"PYTHONPATH": reach, "STYLEGAN_TF_LAZY": "1"}
-    environment = _SETTINGS | os.environ | own
-    return subprocess.Popen(
-        [sys.executable, "-c", _COMMAND.format(first=module and f"import {module}; ")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        # A process group of its own: Ctrl-C reaches this process alone, which ends its
-        # workers; when this one is killed, theirs ends with the pipe.
-        start_new_session=True,
-    )
+def _begin(path: Path, parent: int) -> None:
+    """Prepares a worker process for its tasks."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # standard output is the user's
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _sources[:] = [pickle.loads(path.read_bytes())]
 
 
-def _serve() -> None:
-    """Answers tasks from standard input until it closes."""
-    tasks = sys.stdin.buffer
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up among the answers
-    try:
-        function, shared = pickle.load(tasks)
-        while True:
-            _send(answers, _attempt(function, shared, pickle.load(tasks)))
-    except (EOFError, BrokenPipeError):
-        pass
+def _end_with(parent: int) -> None:
+    """Ends this process soon after `parent`, even if that was killed."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
 
 
-def _attempt(function: Callable, shared: Any, task: Any) -> tuple[bool, Any]:
-    try:
-        return True, function(shared, task)
-    except Exception as e:
-        return False, e
+def _call(function: Callable[[Source, Task], Result], task: Task) -> Result:
+    return function(_sources[0], task)

@@ -20,12 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.files import in_one_step
-
-try:
-    import fcntl
-except ImportError:  # Windows: two evaluations of one model are the user's affair
-    fcntl = None
+from stylegan_tf.files import in_one_step, lock_folder
 
 ROWS = "rows.json"
 BETWEEN = 16  # batches between two records of how far it is
@@ -94,8 +89,9 @@ class Table:
         Raises:
             ValueError: a value is not finite, or a column has too few rows.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone(), contextlib.ExitStack() as stack:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        alone = lock_folder(self.folder, f"fills {self.folder}")
+        with alone, contextlib.ExitStack() as stack:
             state = {n: self._state().get(n, (0, 0)) for n in limits}
             done = {name: rows for name, (rows, _) in state.items()}
             widths = {name: width for name, (_, width) in state.items()}
@@ -138,14 +134,6 @@ class Table:
         state = self._state() | {n: (done[n], widths[n]) for n in files}
         with in_one_step(self.folder / ROWS) as draft:
             draft.write_text(json.dumps(state))
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Another process that fills the same table is waited for."""
-        with open(self.folder / "lock", "w") as file:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
     def remove(self) -> None:
         """Deletes the table."""

@@ -1,5 +1,4 @@
-"""What a run would do, printed without training.
-"""
+"""What a run would do, printed without training."""
 
 from pathlib import Path
 from stylegan_tf import config as configs

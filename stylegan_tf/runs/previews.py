@@ -1,5 +1,4 @@
-"""Sheets of real and generated images while training.
-"""
+"""Sheets of real and generated images while training."""
 
 from pathlib import Path
 from stylegan_tf import figures

@@ -170,9 +170,7 @@ SHEET = "sheet.png"  # the last thing that a finished run leaves
 def _say_why_new(out: str, config: TrainConfig) -> None:
     """Why a run of the same pictures and preset does not go on."""
     same = (config.data, config.preset)
-    near = [
-        r for r in runs_under(out) if (r.config.data, r.config.preset) == same
-    ]
+    near = [r for r in runs_under(out) if (r.config.data, r.config.preset) == same]
     if near:
         names = differences(near[-1].config, config)
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

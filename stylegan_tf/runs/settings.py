@@ -1,5 +1,4 @@
-"""The settings of a run: preset, model that it starts from, data, flags.
-"""
+"""The settings of a run: preset, model that it starts from, data, flags."""
 
 from dataclasses import dataclass
 from dataclasses import field

@@ -1,5 +1,4 @@
-"""TensorBoard event files of a run.
-"""
+"""TensorBoard event files of a run."""
 
 from pathlib import Path
 from stylegan_tf import config as configs
