@@ -11,7 +11,6 @@ from stylegan_tf import figures
 from stylegan_tf import sampling
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.config import schedule
-from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir
 from stylegan_tf.runs import transfer
@@ -29,8 +28,6 @@ from stylegan_tf.runs.settings import Request
 from stylegan_tf.runs.settings import settle
 from stylegan_tf.runs.tensorboard import TensorBoard
 from stylegan_tf.sampling.lineup import cells
-from stylegan_tf.training import compiling
-from stylegan_tf.training import modulation
 from stylegan_tf.training.trainer import Trainer
 import dataclasses
 import numpy as np
@@ -136,37 +133,18 @@ def _choose_run(request: Request, config: TrainConfig, replicas: int) -> rundir.
             return found
         _say_why_new(request.out, config)
     origin = transfer.origin(config.init) if config.init else None  # or no directory
-    run = rundir.create(request.out, _timed(config, replicas), request.command)
+    run = rundir.create(request.out, _for_device(config, replicas), request.command)
     if origin:
         transfer.remember(run.path, origin)
     return run
 
 
-def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
-    """What the run leaves to this machine: the faster forms of what it computes."""
-    config = _modulated(config, replicas)
-    if config.jit != "auto":
-        return config
-    batch = schedule.rows(config, replicas)[-1].phase.batch
-    jit = "off"
-    if replicas == 1 and not config.deterministic:
-        print("Timing one step with and without XLA; compiling may take minutes.")
-        jit = compiling.faster(config, batch)
-    print(f"XLA: {jit}.")
-    return configs.update(config, {"jit": jit})
-
-
-def _modulated(config: TrainConfig, replicas: int) -> TrainConfig:
-    """The form of StyleGAN2's convolutions that is faster here, if none is named."""
-    g = config.generator
-    if g.architecture not in STYLEGAN2 or g.modulation != "auto":
-        return config
-    form = "maps"  # the only one that doubles without a filter
-    if g.resample_filter and not config.deterministic:  # times are not repeatable
-        batch = schedule.rows(config, replicas)[-1].phase.batch
-        form = modulation.faster(g, batch // replicas // config.accumulate)
-        print(f"Modulated convolutions: by {form}, the faster form here.")
-    return configs.update(config, {"generator.modulation": form})
+def _for_device(config: TrainConfig, replicas: int) -> TrainConfig:
+    """The config with "auto" in `jit` and `generator.modulation` resolved."""
+    kind, form = devices.device_kind(), config.generator.modulation
+    jit = devices.resolve_jit(config.jit, kind, replicas, config.deterministic)
+    changes = {"jit": jit, "generator.modulation": devices.resolve_modulation(form)}
+    return configs.update(config, changes)
 
 
 def default_reports() -> list[Report]:

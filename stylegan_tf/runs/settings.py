@@ -105,7 +105,7 @@ def _combined(
         twice = 2 if shape["classes"] else 1
         brought["generator.w_dim"] = int(flat["generator.z_dim"]) * twice
     config = configs.update(base, brought | shape | request.changes)
-    precision = devices.settled(config.precision)
+    precision = devices.resolve_precision(config.precision)
     return configs.update(config, {"precision": precision})
 
 
