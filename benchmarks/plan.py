@@ -132,14 +132,14 @@ def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
 
     from stylegan_tf.config import cost
     from stylegan_tf.training import trainer
-    from stylegan_tf.training.objectives import Due
+    from stylegan_tf.training.objectives import Regularization
 
     nets = trainer.make_networks(config)
     every = config.loss.d_reg_interval
 
     def turn(size: int, penalty: bool):
         batch = cost.batch_at(config, size)
-        step = one_step(config, size, batch, Due(penalty, False), nets)
+        step = one_step(config, size, batch, Regularization(penalty, False), nets)
         step()
         return lambda: pairing.timed(step)
 

@@ -98,10 +98,10 @@ def _without_penalty(config):
 def _step(config, regularized: bool) -> Callable:
     from one_step import one_step
 
-    from stylegan_tf.training.objectives import Due
+    from stylegan_tf.training.objectives import Regularization
 
     size = config.generator.resolution
-    return one_step(config, size, FLAGS.batch, Due(regularized, False))
+    return one_step(config, size, FLAGS.batch, Regularization(regularized, False))
 
 
 def _convolution(side: int, maps: int, precision: str) -> Callable:

@@ -116,12 +116,12 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
-def workers(strategy: tf.distribute.Strategy) -> int:
+def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Processes that train together."""
     return len(_workers()) if _is_multiworker(strategy) else 1
 
 
-def total(strategy: tf.distribute.Strategy, value: float) -> float:
+def sum_over_replicas(strategy: tf.distribute.Strategy, value: float) -> float:
     """Sum of a number over all replicas; every worker must call it."""
     return float(_summing(strategy)(tf.constant(value)))
 
@@ -136,10 +136,10 @@ def _summing(strategy: tf.distribute.Strategy):
     return summing
 
 
-def meet(strategy: tf.distribute.Strategy) -> None:
+def barrier(strategy: tf.distribute.Strategy) -> None:
     """Workers wait here for each other; nothing to do on one."""
-    if workers(strategy) > 1:
-        total(strategy, 1.0)
+    if num_workers(strategy) > 1:
+        sum_over_replicas(strategy, 1.0)
 
 
 def _is_multiworker(strategy: tf.distribute.Strategy) -> bool:
@@ -232,7 +232,7 @@ def resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-def memory_gb() -> dict[str, float]:
+def peak_memory_gb() -> dict[str, float]:
     """Peak memory so far in GB: of this process, and of the first GPU if any."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     out = {"memory/cpu_gb": peak}

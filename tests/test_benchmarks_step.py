@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from stylegan_tf.training.objectives import Due
+from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.step import METRICS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -15,7 +15,7 @@ import modulation
 from one_step import one_step
 
 SMALL = tiny.FIXED | {"generator.mapping_layers": 1, "loss.reuse_fakes": True}
-NEITHER = Due(False, False)
+NEITHER = Regularization(False, False)
 
 
 def test_the_compiled_step_scores_the_same():

@@ -22,7 +22,6 @@ from stylegan_tf import devices
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, settings, transfer
 from stylegan_tf.runs.settings import Request
-from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -135,12 +134,13 @@ def test_batch_norm_allows_no_rounds(strategy, pictures):
         settings.settle(request, devices.make_strategy(strategy))
 
 
-def test_replicas_share_one_set_of_draws_and_make_their_own_noise():
+def test_replicas_share_one_set_of_inputs_and_make_their_own_noise():
     strategy = devices.make_strategy("mirrored")
-    step = Step(None, tiny.config(SAME | {"classes": 3}), 8, 8, np.eye(3, dtype="f4"))
+    config, table = tiny.config(SAME | {"classes": 3}), np.eye(3, dtype="f4")
+    step = tiny.make_step(None, config, 8, 8, table)
     nimg = tf.constant(8, tf.int64)
-    whole = step.draw(nimg, 1, None)
-    per_replica = strategy.run(lambda: vars(step.draw(nimg, 1, None)))
+    whole = step.sample(nimg, 1, None)
+    per_replica = strategy.run(lambda: vars(step.sample(nimg, 1, None)))
     local = {k: strategy.experimental_local_results(v) for k, v in per_replica.items()}
     for name in ("z", "z_mix", "labels"):
         for replica in (0, 1):
@@ -218,7 +218,7 @@ def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
 
 def test_total_is_over_all_replicas():
     for name, expected in (("one", 3.0), ("mirrored", 6.0)):
-        assert devices.total(devices.make_strategy(name), 3.0) == expected
+        assert devices.sum_over_replicas(devices.make_strategy(name), 3.0) == expected
 
 
 def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkeypatch):

@@ -57,9 +57,9 @@ TRAINING = {
     "optimizer": "",
     "rounds": "",
     "randomness": "rounds",
-    "passes": "optimizer randomness rounds",
+    "passes": "optimizer randomness",
     "objectives": "losses passes randomness",
-    "step": "losses objectives passes randomness rounds",
+    "step": "objectives passes randomness rounds",
     "state": "passes",
     "trainer": "objectives optimizer passes state step",
 }

@@ -224,7 +224,7 @@ def run(pictures, tmp_path_factory):
 
     tf.config.run_functions_eagerly(True)  # sooner than making graphs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_function", blank)
+        patch.setattr(Trainer, "_compiled_step", blank)
         patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
         patch.setattr(trainer, "step", step)
         first = trainer.train(), trainer.stopping, trainer.state.nimg
@@ -236,7 +236,7 @@ def run(pictures, tmp_path_factory):
     best = tmp_path_factory.mktemp("best") / "best"
     shutil.copytree(folder / measuring.BEST, best)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_function", blank)
+        patch.setattr(Trainer, "_compiled_step", blank)
         patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
         trainer.stopping = None
         assert trainer.restore() and trainer.train() == "finished"
@@ -285,7 +285,7 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     configs.save(config, tmp_path / "config.json")
     report = Measure(config.metrics, lambda text: None, str(tmp_path / "cache"))
     trainer = Trainer(config, pictures, tmp_path, reports=[report])
-    monkeypatch.setattr(Trainer, "_function", blank)
+    monkeypatch.setattr(Trainer, "_compiled_step", blank)
     assert trainer.train() == "finished"
     session._finish(trainer)
     (row,) = results.read(tmp_path)

@@ -58,7 +58,7 @@ class Measure(Report):
         self.network = open_network(
             c.features, trainer.data, c.generator.channels, self.cache
         )
-        alone = devices.workers(trainer.strategy) == 1
+        alone = devices.num_workers(trainer.strategy) == 1
         self.strategy = trainer.strategy if alone else devices.make_strategy("one")
         self.copy = subject.replicated(trainer.networks.average, self.strategy)
         for request in self.requests:

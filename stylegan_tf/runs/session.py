@@ -64,11 +64,11 @@ def train(request: Request) -> int:
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
     if reason == "interrupted":
-        devices.meet(strategy)
+        devices.barrier(strategy)
         return 128 + 15 if trainer.stopping == "SIGTERM" else 130
     if trainer.chief:
         _finish(trainer)
-    devices.meet(strategy)
+    devices.barrier(strategy)
     return 0
 
 
@@ -106,7 +106,7 @@ def _finish(trainer: Trainer) -> None:
 def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
     """The run to continue, or a new one. Workers agree: the first one decides."""
     if not devices.is_chief(strategy):
-        devices.meet(strategy)
+        devices.barrier(strategy)
         if request.resume not in ("auto", "never"):
             return rundir.read(request.resume)
         found = rundir.find(request.out, config)
@@ -117,7 +117,7 @@ def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
             )
         return found
     run = _choose_run(request, config, strategy.num_replicas_in_sync)
-    devices.meet(strategy)
+    devices.barrier(strategy)
     return run
 
 

@@ -173,10 +173,10 @@ def _prepare(request: Request, spec, labels, wanted, strategy) -> Path:
         )
 
     if not devices.is_chief(strategy):
-        devices.meet(strategy)
+        devices.barrier(strategy)
         return convert_once()
     folder = convert_once()
-    devices.meet(strategy)
+    devices.barrier(strategy)
     return folder
 
 
