@@ -28,7 +28,7 @@ from stylegan_tf_launch import cli
 
 from stylegan_tf.config import presets
 
-__doc__ = __doc__.replace("{presets}", presets.table())
+__doc__ = __doc__.replace("{presets}", presets.preset_table())
 
 FLAGS, define = cli.flag_set()
 define.string(

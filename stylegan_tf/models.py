@@ -137,7 +137,7 @@ def growth(path: Path | str) -> tuple[int | None, float]:
 
 def _run_config(found: Found) -> configs.TrainConfig:
     try:
-        return configs.load(found.run / "config.json")
+        return configs.read_config(found.run / "config.json")
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{found.run}/config.json cannot be read: {error}") from error
 

@@ -43,11 +43,11 @@ def test_through_json_and_back():
 
 def test_through_a_file_and_back(tmp_path):
     path = tmp_path / "config.json"
-    config.save(FULL, path)
-    assert config.load(path) == FULL
+    config.write_config(FULL, path)
+    assert config.read_config(path) == FULL
     assert path.read_text().endswith("}\n")
-    config.save(FULL.generator, path)
-    assert config.load(path, GeneratorConfig) == FULL.generator
+    config.write_config(FULL.generator, path)
+    assert config.read_config(path, GeneratorConfig) == FULL.generator
 
 
 def test_types_survive_json():
@@ -338,4 +338,4 @@ def test_a_name_that_is_nearly_right_is_suggested():
 def test_a_config_that_is_no_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match="is list, not named values"):
-        config.load(tmp_path / "config.json")
+        config.read_config(tmp_path / "config.json")

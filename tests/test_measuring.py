@@ -282,7 +282,7 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     config = tiny.config(
         MEASURES | {"schedule.total_kimg": 0.024, "metrics": ("fid30",)}
     )
-    configs.save(config, tmp_path / "config.json")
+    configs.write_config(config, tmp_path / "config.json")
     report = Measure(config.metrics, lambda text: None, str(tmp_path / "cache"))
     trainer = Trainer(config, pictures, tmp_path, reports=[report])
     monkeypatch.setattr(Trainer, "_compiled_step", blank)

@@ -95,7 +95,7 @@ def save_run(path, changes=None, nimg=48):
     """A run directory with a checkpoint, of networks unlike the presets'."""
     config = tiny.config(changes)
     path.mkdir(parents=True, exist_ok=True)
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     state = State(make_networks(config), path)
     state.nimg = nimg
     state.save()

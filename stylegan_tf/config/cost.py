@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, levels
 from stylegan_tf.config.networks import STYLEGAN2
-from stylegan_tf.config.schedule import phase_at, rows
+from stylegan_tf.config.schedule import phase_at, schedule_rows
 
 BYTES = 4  # weights, statistics and slots are float32
 
@@ -82,7 +82,7 @@ def iteration_macs(config: TrainConfig, resolution: int) -> float:
 def remaining_macs(config: TrainConfig, nimg: int, devices: int = 1) -> float:
     """Multiply-adds from `nimg` images to the end of the run."""
     total = 0.0
-    for row in rows(config, devices):
+    for row in schedule_rows(config, devices):
         images = 1000 * row.end - max(1000 * row.start, nimg)
         if images > 0:
             total += images * iteration_macs(config, row.phase.resolution)
@@ -243,7 +243,7 @@ def program_bytes(config: TrainConfig, resolution: int) -> float:
 def batch_at(config: TrainConfig, resolution: int, devices: int = 1) -> int:
     """Images a step, over all devices, at a resolution."""
     s, nimg = config.schedule, 0
-    for row in rows(config, devices):
+    for row in schedule_rows(config, devices):
         if row.phase.resolution == resolution:
             nimg = row.phase.nimg
     return phase_at(s, config.generator.resolution, nimg, devices).batch

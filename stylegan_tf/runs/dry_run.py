@@ -31,7 +31,7 @@ def describe(request: Request) -> str:
         "discriminator": discriminator_of(config.discriminator).count_params(),
     }
     lines = [f"data        {Manifest.load(data)}", f"devices     {replicas}", ""]
-    lines += [schedule.table(config, replicas), ""]
+    lines += [schedule.schedule_table(config, replicas), ""]
     lines += [f"{name:<14}{n:>12,} parameters" for name, n in parameters.items()]
     lines += ["", "size        what one device must hold while training"]
     for r in configs.levels(
@@ -56,7 +56,7 @@ def _first_batches(config: TrainConfig, data: Path, replicas: int) -> str:
     for r in configs.levels(
         config.generator.resolution, config.schedule.initial_resolution
     ):
-        row = [x for x in schedule.rows(config, replicas) if x.phase.resolution == r]
+        row = [x for x in schedule.schedule_rows(config, replicas) if x.phase.resolution == r]
         if not row:
             continue
         batch = row[0].phase.batch

@@ -65,7 +65,7 @@ def settle(
     saved = None
     if request.resume not in ("auto", "never"):
         saved = rundir.read(request.resume).config
-    base = saved or presets.make(request.preset or "demo")
+    base = saved or presets.make_config(request.preset or "demo")
     spec = request.changes.get("data", base.data)
     labels = request.changes.get("labels", base.labels)
     wanted = _resolution(request, saved, spec, labels)
@@ -78,7 +78,7 @@ def settle(
             f"see make_dataset.py --help for how to give them."
         )
     if not saved:
-        base = presets.make(base.preset, level, strategy.num_replicas_in_sync)
+        base = presets.make_config(base.preset, level, strategy.num_replicas_in_sync)
     shape = {"resolution": level, "start_shape": tuple(start_shape)}
     shape |= {"channels": manifest.channels, "labels": labels, "data": spec}
     shape["classes"] = manifest.label_size if labels != "none" else 0
@@ -204,7 +204,7 @@ def _check_devices(config: TrainConfig, replicas: int) -> None:
             f"--jit=on compiles the step of one device, but there are {replicas}; use "
             f"--strategy=one or leave it off."
         )
-    for row in schedule.rows(config, replicas):
+    for row in schedule.schedule_rows(config, replicas):
         share = row.phase.batch // replicas
         if share % config.accumulate:
             raise UserError(
