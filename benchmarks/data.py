@@ -85,7 +85,7 @@ def _large(folder: Path) -> list[dict]:
     manifest = Manifest.load(folder)
     top = sum(manifest.levels[manifest.resolution].sizes)
     pipeline.MEMORY_BYTES = min(pipeline.MEMORY_BYTES, top // WINDOWS)
-    config, rate, rows = presets.make("paper1024"), convolution_rate(), []
+    config, rate, rows = presets.make_config("paper1024"), convolution_rate(), []
     cost = {n: cost.iteration_macs(config, n) for n in manifest.levels}
     for size in [n for n in manifest.levels if n >= 8]:
         batch = config.schedule.batch_at.get(size, config.schedule.batch)

@@ -31,7 +31,7 @@ def main(task: dict) -> dict:
     from stylegan_tf.data import records
     from stylegan_tf.training.trainer import Trainer
 
-    config = update(presets.make(task["preset"], task["final"]), task["changes"])
+    config = update(presets.make_config(task["preset"], task["final"]), task["changes"])
     faces = BATCHES * config.schedule.batch
     with tempfile.TemporaryDirectory() as folder:
         data = records.prepare(
@@ -66,7 +66,7 @@ def _start(config, size: int) -> int:
     """The first image at a resolution: it fades in, which holds the most."""
     from stylegan_tf.config import schedule
 
-    row = next(r for r in schedule.rows(config) if r.phase.resolution == size)
+    row = next(r for r in schedule.schedule_rows(config) if r.phase.resolution == size)
     return int(1000 * row.start)
 
 

@@ -60,7 +60,7 @@ def planned() -> str:
     """The table of a run."""
     from stylegan_tf.config import cost, presets, update
 
-    config = presets.make(FLAGS.preset, FLAGS.resolution, FLAGS.devices)
+    config = presets.make_config(FLAGS.preset, FLAGS.resolution, FLAGS.devices)
     changes = {"precision": FLAGS.precision, "recompute": FLAGS.recompute}
     config = update(config, changes)
     counts = _parameters(config)
@@ -93,7 +93,7 @@ def authors() -> str:
 
     rows = []
     for name, hours in AUTHORS.items():
-        config = presets.make(name, devices=8)
+        config = presets.make_config(name, devices=8)
         work = cost.remaining_macs(config, 0, 8)
         tflops = 2 * work / 8 / (3600 * hours) / 1e12
         rows.append([name, f"{work:.2e}", f"{hours} h", tflops, tflops / V100])
@@ -108,7 +108,7 @@ def validate(repeats: int) -> str:
     """Steps of the demo's network here, and what two numbers say of them."""
     from stylegan_tf.config import cost, levels, presets
 
-    config = presets.make("demo", FLAGS.resolution or 64)
+    config = presets.make_config("demo", FLAGS.resolution or 64)
     sizes = levels(config.generator.resolution, config.schedule.initial_resolution)
     seconds = dict(zip(sizes, _timed(config, sizes, repeats), strict=True))
     work = {r: cost.iteration_macs(config, r) * cost.batch_at(config, r) for r in sizes}
@@ -128,17 +128,18 @@ def validate(repeats: int) -> str:
 
 def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
     """Seconds of a step at each size, a mean of those with a penalty and without."""
+    from one_step import one_step
+
     from stylegan_tf.config import cost
     from stylegan_tf.training import trainer
-    from stylegan_tf.training.compiling import one_step
-    from stylegan_tf.training.objectives import Due
+    from stylegan_tf.training.objectives import Regularization
 
     nets = trainer.make_networks(config)
     every = config.loss.d_reg_interval
 
     def turn(size: int, penalty: bool):
         batch = cost.batch_at(config, size)
-        step = one_step(config, size, batch, Due(penalty, False), nets)
+        step = one_step(config, size, batch, Regularization(penalty, False), nets)
         step()
         return lambda: pairing.timed(step)
 
@@ -206,7 +207,7 @@ def stages(
     from stylegan_tf.config import cost, schedule
 
     kimg: dict[int, float] = {}
-    for row in schedule.rows(config, devices):
+    for row in schedule.schedule_rows(config, devices):
         r = row.phase.resolution
         kimg[r] = kimg.get(r, 0.0) + row.end - row.start
     out = []

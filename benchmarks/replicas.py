@@ -84,6 +84,8 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
 
     from stylegan_tf import config as configs
     from stylegan_tf import devices
+    from stylegan_tf.training.objectives import Objectives
+    from stylegan_tf.training.passes import Clock, Passes
     from stylegan_tf.training.step import Step
     from stylegan_tf.training.trainer import make_networks
 
@@ -93,7 +95,8 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
     strategy = devices.make_strategy("one" if count == 1 else "mirrored")
     with strategy.scope():
         networks = make_networks(config)
-    step = Step(networks, config, size, batch)
+    passes = Passes(networks, config, size)
+    step = Step(passes, Objectives(passes), batch)
     shape = (batch, size, size, 3)
     pictures = np.random.RandomState(0).randint(0, 256, shape)
 
@@ -102,9 +105,8 @@ def stepper(size: int, batch: int, count: int = 1, changes: dict | None = None):
         return tf.constant(mine, tf.uint8)
 
     images = strategy.experimental_distribute_values_from_function(share)
-    numbers = {"alpha": 1.0, "lr": 0.001, "p": 0.0}
-    clock = {k: tf.constant(v) for k, v in numbers.items()}
-    clock["nimg"] = tf.constant(0, tf.int64)
+    alpha, lr, p = (tf.constant(value) for value in (1.0, 0.001, 0.0))
+    clock = Clock(tf.constant(0, tf.int64), alpha, lr, p)
 
     @tf.function(autograph=False)
     def iterate(images, clock):

@@ -28,7 +28,7 @@ from stylegan_tf_launch import cli
 
 from stylegan_tf.config import presets
 
-__doc__ = __doc__.replace("{presets}", presets.table())
+__doc__ = __doc__.replace("{presets}", presets.preset_table())
 
 FLAGS, define = cli.flag_set()
 define.string(
@@ -88,8 +88,9 @@ define.enum(
     "jit",
     None,
     ["off", "on", "auto"],
-    "Compile each step by XLA. auto times one at the start, which takes minutes, and "
-    "keeps the faster for the run. Off if not given: on CPUs it is slower.",
+    "Compile each step by XLA, which takes minutes at each resolution. auto compiles "
+    "on one GPU, and not on CPUs, where it is slower, on several devices or with "
+    "--deterministic. Off if not given.",
 )
 define.enum(
     "strategy",

@@ -133,7 +133,7 @@ def growth_of(path: Path | str) -> configs.Growth:
 
 def _run_config(found: Found) -> configs.TrainConfig:
     try:
-        return configs.load(found.run / "config.json")
+        return configs.read_config(found.run / "config.json")
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{found.run}/config.json cannot be read: {error}") from error
 

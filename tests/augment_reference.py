@@ -23,11 +23,11 @@ def normal(u, deviation=1.0):
 
 
 def row(**wanted):
-    """A row of luck with which only the wanted operations happen, at p = 0.5.
+    """A row of uniforms with which only the wanted operations happen, at p = 0.5.
 
     row(flip=0.7) gives the flip the parameter 0.7; all others are gated off.
     """
-    out = np.full(randomness.LUCK, 0.97, np.float32)
+    out = np.full(randomness.UNIFORMS, 0.97, np.float32)
     for name, parameters in wanted.items():
         first = randomness.FIRST[name]
         values = (0.01, *np.atleast_1d(parameters))

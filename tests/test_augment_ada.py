@@ -17,7 +17,7 @@ def pictures(n, *shape):
 
 
 def quiet(table):
-    """The same luck without the noise, which NumPy does not know."""
+    """The same uniforms without the noise, which NumPy does not know."""
     out = np.array(table)
     out[:, randomness.FIRST["noise"]] = 0.999
     return out
@@ -32,7 +32,7 @@ def expected(images, table, p, groups):
 @pytest.mark.parametrize("groups", [*WITHOUT_NOISE, "bgcfnc"])
 def test_values(groups, shape):
     """Order and composition: p = 0.6 lets most operations meet in six examples."""
-    x, table = pictures(6, *shape), quiet(randomness.draw(6, [1, 2]))
+    x, table = pictures(6, *shape), quiet(randomness.sample_uniforms(6, [1, 2]))
     actual = ada(x, table, 0.6, groups)
     np.testing.assert_allclose(actual, expected(x, table, 0.6, groups), atol=1e-3)
 
@@ -44,8 +44,8 @@ def test_groups_nest():
 
 
 def operations(groups):
-    graph = tf.function(lambda x, luck: ada(x, luck, 0.5, groups))
-    specs = tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([None, randomness.LUCK])
+    graph = tf.function(lambda x, uniforms: ada(x, uniforms, 0.5, groups))
+    specs = tf.TensorSpec([None, 8, 8, 3]), tf.TensorSpec([None, randomness.UNIFORMS])
     return [
         op.type for op in graph.get_concrete_function(*specs).graph.get_operations()
     ]
@@ -66,7 +66,7 @@ def test_only_the_wanted_groups_are_built():
 def test_no_chance_is_the_identity_bit_by_bit(groups, dtype):
     x = tf.cast(pictures(4, 6, 5, 3), dtype)
     for p in (0.0, tf.constant(0.0)):
-        y = ada(x, randomness.draw(4, [1, 2]), p, groups)
+        y = ada(x, randomness.sample_uniforms(4, [1, 2]), p, groups)
         assert y.dtype == dtype
         np.testing.assert_array_equal(
             tf.bitcast(y, BITS[dtype]), tf.bitcast(x, BITS[dtype])
@@ -151,13 +151,15 @@ def test_cutout_takes_a_quarter_around_its_center():
 def test_share_of_touched_examples(groups, operations):
     x = np.ones([4000, 4, 4, 1], "f4")
     x[:, 1::2] = -1
-    y = tf.function(ada)(x, randomness.draw(4000, [5, 6]), 0.2, groups).numpy()
+    y = tf.function(ada)(
+        x, randomness.sample_uniforms(4000, [5, 6]), 0.2, groups
+    ).numpy()
     share = (x != y).any(axis=(1, 2, 3)).mean()
     assert share == pytest.approx(1 - 0.8**operations, abs=0.025)
 
 
 def test_an_example_does_not_depend_on_its_place():
-    x, table = pictures(6, 8, 8, 3), randomness.draw(6, [1, 2])
+    x, table = pictures(6, 8, 8, 3), randomness.sample_uniforms(6, [1, 2])
     order = [4, 2, 5, 0, 1, 3]
     y = ada(x, table, 0.7, "bgcfnc").numpy()
     again = ada(x[order], tf.gather(table, order), 0.7, "bgcfnc")
@@ -185,7 +187,7 @@ def derivatives(images, table, weight, v):
 def test_first_and_second_derivatives(compiled):
     """ADA is affine in the pictures, so a difference of the reference is exact."""
     shape = (3, 6, 5, 3)
-    x, table = pictures(*shape), quiet(randomness.draw(3, [2, 2]))
+    x, table = pictures(*shape), quiet(randomness.sample_uniforms(3, [2, 2]))
     weight, v = np.random.default_rng(1).normal(size=[2, *shape]).astype("f4")
     here = expected(x, table, 0.6, "bgcfnc")
     ahead = expected(x + v.astype("f8"), table, 0.6, "bgcfnc") - here
@@ -197,7 +199,7 @@ def test_first_and_second_derivatives(compiled):
 
 def test_a_gradient_penalty_passes_through():
     """R1 of a one-layer score: finite, and differentiable by its kernel."""
-    x, table = tf.constant(pictures(4, 8, 8, 3)), randomness.draw(4, [1, 2])
+    x, table = tf.constant(pictures(4, 8, 8, 3)), randomness.sample_uniforms(4, [1, 2])
     kernel = tf.Variable(pictures(3, 3, 3, 2))
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
@@ -219,7 +221,7 @@ def test_unknown_batch_and_probability():
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, 8, 6, 3]),
-            tf.TensorSpec([None, randomness.LUCK]),
+            tf.TensorSpec([None, randomness.UNIFORMS]),
             tf.TensorSpec([]),
         ]
     )
@@ -228,14 +230,17 @@ def test_unknown_batch_and_probability():
         return ada(images, table, p, "bgcfnc")
 
     for n, p in ((1, 0.3), (5, 1.0), (3, 0.0)):
-        x, table = pictures(n, 8, 6, 3), randomness.draw(n, [n, 1])
+        x, table = pictures(n, 8, 6, 3), randomness.sample_uniforms(n, [n, 1])
         y = step(x, table, p)
         np.testing.assert_allclose(y, ada(x, table, p, "bgcfnc"), atol=1e-5)
     assert len(traces) == 1
 
 
 def test_bfloat16_is_rounded_once():
-    x, table = tf.cast(pictures(5, 8, 8, 3), tf.bfloat16), randomness.draw(5, [1, 2])
+    x, table = (
+        tf.cast(pictures(5, 8, 8, 3), tf.bfloat16),
+        randomness.sample_uniforms(5, [1, 2]),
+    )
     exact = ada(tf.cast(x, tf.float32), table, 0.7)
     y = ada(x, table, 0.7)
     assert y.dtype == tf.bfloat16
@@ -246,4 +251,4 @@ def test_bfloat16_is_rounded_once():
 
 def test_unknown_names():
     with pytest.raises(UserError, match="'bgx'; there are blit, geom"):
-        ada(pictures(1, 4, 4, 3), randomness.draw(1, [1, 2]), 0.5, "bgx")
+        ada(pictures(1, 4, 4, 3), randomness.sample_uniforms(1, [1, 2]), 0.5, "bgx")

@@ -35,8 +35,8 @@ def test_values(case, channels):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_random_luck(channels):
-    table = randomness.draw(60, [1, 2])
+def test_random_numbers(channels):
+    table = randomness.sample_uniforms(60, [1, 2])
     images = np.random.default_rng(0).uniform(-1, 1, size=(60, 2, 2, channels))
     actual = ada(images.astype("f4"), table, 0.7, "color")
     for image, row, y in zip(images, table.numpy(), actual, strict=True):
@@ -45,13 +45,13 @@ def test_random_luck(channels):
 
 def test_alpha_is_left_alone():
     images = np.random.default_rng(0).uniform(-1, 1, size=(20, 3, 3, 4)).astype("f4")
-    y = ada(images, randomness.draw(20, [1, 2]), 1.0, "color").numpy()
+    y = ada(images, randomness.sample_uniforms(20, [1, 2]), 1.0, "color").numpy()
     np.testing.assert_array_equal(y[..., 3], images[..., 3])
     assert (y[..., :3] != images[..., :3]).mean() > 0.99
 
 
 def test_probabilities():
-    p, table = 0.3, randomness.draw(20000, [7, 8])
+    p, table = 0.3, randomness.sample_uniforms(20000, [7, 8])
     for channels, operations in ((3, 4), (1, 2)):  # and half of the luma flips
         changed = transforms.changed(
             transforms.color_matrix(table, p, channels)

@@ -1,4 +1,4 @@
-"""DiffAugment against plain loops, with the same luck."""
+"""DiffAugment against plain loops, with the same uniforms."""
 
 import augment_reference as reference
 import numpy as np
@@ -26,7 +26,7 @@ def pictures(shape, n=6):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("policy", POLICIES, ids="-".join)
 def test_values(policy, shape):
-    x, table = pictures(shape, 24), randomness.draw(24, [1, 2])
+    x, table = pictures(shape, 24), randomness.sample_uniforms(24, [1, 2])
     pairs = zip(x.astype("f8"), table.numpy(), strict=True)
     expected = [reference.diffaugment(image, row, policy) for image, row in pairs]
     np.testing.assert_allclose(diffaugment(x, table, policy), expected, atol=2e-6)
@@ -34,7 +34,7 @@ def test_values(policy, shape):
 
 def test_ranges():
     """Extremes of every distribution, and that all shifts are as likely."""
-    table = randomness.draw(4000, [5, 6])
+    table = randomness.sample_uniforms(4000, [5, 6])
     dot = np.zeros([4000, 16, 16, 1], "f4")
     dot[:, 8, 8] = 1
     moved = diffaugment(dot, table, ("translation",)).numpy()
@@ -52,13 +52,13 @@ def test_ranges():
 
 
 def test_translation_and_cutout_keep_the_pixels_they_show():
-    x, table = pictures((8, 8, 3)), randomness.draw(6, [1, 2])
+    x, table = pictures((8, 8, 3)), randomness.sample_uniforms(6, [1, 2])
     y = diffaugment(x, table, ("translation", "cutout")).numpy()
     assert np.isin(y[y != 0], x).all()
 
 
 def test_an_example_does_not_depend_on_its_place():
-    x, table = pictures((8, 8, 3)), randomness.draw(6, [1, 2])
+    x, table = pictures((8, 8, 3)), randomness.sample_uniforms(6, [1, 2])
     order = [4, 2, 5, 0, 1, 3]
     y = diffaugment(x, table).numpy()
     again = diffaugment(x[order], tf.gather(table, order)).numpy()
@@ -69,7 +69,7 @@ def test_an_example_does_not_depend_on_its_place():
 def test_first_and_second_derivatives():
     """Of sum(c y^2), along a direction; y is affine in x, so a difference is exact."""
     shape = (5, 6, 3)
-    x, table = pictures(shape, 3), randomness.draw(3, [1, 2])
+    x, table = pictures(shape, 3), randomness.sample_uniforms(3, [1, 2])
     rng = np.random.default_rng(1)
     weight, v = rng.normal(size=[2, 3, *shape]).astype("f4")
 
@@ -96,10 +96,13 @@ def test_first_and_second_derivatives():
 def test_unknown_batch_and_bfloat16():
     specs = [
         tf.TensorSpec([None, 8, 6, 3], tf.bfloat16),
-        tf.TensorSpec([None, randomness.LUCK]),
+        tf.TensorSpec([None, randomness.UNIFORMS]),
     ]
     traced = tf.function(diffaugment, input_signature=specs)
-    x, table = tf.cast(pictures((8, 6, 3)), tf.bfloat16), randomness.draw(6, [1, 2])
+    x, table = (
+        tf.cast(pictures((8, 6, 3)), tf.bfloat16),
+        randomness.sample_uniforms(6, [1, 2]),
+    )
     y = diffaugment(tf.cast(x, tf.float32), table)
     assert traced(x, table).dtype == tf.bfloat16
     np.testing.assert_allclose(tf.cast(traced(x, table), tf.float32), y, rtol=0.01)
@@ -107,6 +110,8 @@ def test_unknown_batch_and_bfloat16():
 
 def test_unknown_names_and_channels():
     with pytest.raises(UserError, match="'colour'; there are color, translation"):
-        diffaugment(pictures((4, 4, 3)), randomness.draw(6, [1, 2]), ("colour",))
+        diffaugment(
+            pictures((4, 4, 3)), randomness.sample_uniforms(6, [1, 2]), ("colour",)
+        )
     with pytest.raises(UserError, match="2 channels"):
-        diffaugment(pictures((4, 4, 2)), randomness.draw(6, [1, 2]))
+        diffaugment(pictures((4, 4, 2)), randomness.sample_uniforms(6, [1, 2]))

@@ -70,7 +70,7 @@ def test_pixels(shape):
 
 def test_random_matrices():
     """At p = 0.7 everything meets; groups keep to their own transforms."""
-    table = randomness.draw(40, [1, 2])
+    table = randomness.sample_uniforms(40, [1, 2])
     for groups in (("blit",), ("geom",), BOTH):
         actual = transforms.inverse_matrix(table, 0.7, 12, 20, groups)
         for row, matrix in zip(table.numpy(), actual, strict=True):
@@ -143,7 +143,7 @@ def test_directions():
 
 def test_constant_pictures_stay_constant():
     """No border ever shows, wherever the picture is moved."""
-    table = randomness.draw(50, [3, 4])
+    table = randomness.sample_uniforms(50, [3, 4])
     images = np.full([50, 6, 9, 1], 0.7, "f4")
     np.testing.assert_allclose(warp(images, table.numpy(), 1.0), 0.7, atol=1e-5)
 
@@ -153,7 +153,7 @@ def test_constant_pictures_stay_constant():
 
 
 def share(p, groups):
-    table = randomness.draw(20000, [7, 8])
+    table = randomness.sample_uniforms(20000, [7, 8])
     matrix = transforms.inverse_matrix(table, p, 64, 64, groups)
     return transforms.changed(matrix).numpy().mean()
 
@@ -171,7 +171,7 @@ def test_probabilities():
 
 
 def test_rotations_happen_with_probability_p():
-    table = randomness.draw(20000, [7, 8]).numpy()
+    table = randomness.sample_uniforms(20000, [7, 8]).numpy()
     for p in (0.2, 0.9):
         gates = table[
             :, [randomness.FIRST[f"rotation_{w}"] for w in ("before", "after")]

@@ -22,7 +22,6 @@ from stylegan_tf import devices
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, settings, transfer
 from stylegan_tf.runs.settings import Request
-from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -44,10 +43,10 @@ def eagerly():
     tf.config.run_functions_eagerly(False)
 
 
-AT_ONCE = SAME | {"loss.reuse_fakes": True, "loss.reuse_scores": True}
+REUSED = SAME | {"loss.reuse_fakes": True}
 
 
-@pytest.fixture(scope="module", params=[SAME, AT_ONCE], ids=["in turn", "at once"])
+@pytest.fixture(scope="module", params=[SAME, REUSED], ids=["two passes", "one pass"])
 def mirrored(request, pictures, tmp_path_factory):
     """A trainer on two replicas after some steps, and how it started."""
     strategy = devices.make_strategy("mirrored")
@@ -135,12 +134,13 @@ def test_batch_norm_allows_no_rounds(strategy, pictures):
         settings.settle(request, devices.make_strategy(strategy))
 
 
-def test_replicas_share_one_set_of_draws_and_make_their_own_noise():
+def test_replicas_share_one_set_of_inputs_and_make_their_own_noise():
     strategy = devices.make_strategy("mirrored")
-    step = Step(None, tiny.config(SAME | {"classes": 3}), 8, 8, np.eye(3, dtype="f4"))
+    config, table = tiny.config(SAME | {"classes": 3}), np.eye(3, dtype="f4")
+    step = tiny.make_step(None, config, 8, 8, table)
     nimg = tf.constant(8, tf.int64)
-    whole = step.draw(nimg, 1, None)
-    per_replica = strategy.run(lambda: vars(step.draw(nimg, 1, None)))
+    whole = step.sample(nimg, 1, None)
+    per_replica = strategy.run(lambda: vars(step.sample(nimg, 1, None)))
     local = {k: strategy.experimental_local_results(v) for k, v in per_replica.items()}
     for name in ("z", "z_mix", "labels"):
         for replica in (0, 1):
@@ -218,59 +218,7 @@ def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
 
 def test_total_is_over_all_replicas():
     for name, expected in (("one", 3.0), ("mirrored", 6.0)):
-        assert devices.total(devices.make_strategy(name), 3.0) == expected
-
-
-# ---------------------------------------------------------------------------
-# Strategies by name
-
-
-def test_auto_takes_what_there_is(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert isinstance(devices.make_strategy(), tf.distribute.OneDeviceStrategy)
-    made = []
-    monkeypatch.setattr(devices, "_multiworker", lambda: made.append("multiworker"))
-    cluster = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    devices.make_strategy("auto")
-    assert made == ["multiworker"]
-
-
-@pytest.mark.parametrize(
-    ("name", "environment", "words"),
-    [
-        ("tpu", {}, "no TPU answered .* set TPU_NAME"),
-        ("multiworker", {}, "needs TF_CONFIG"),
-        ("auto", {"TF_CONFIG": "{worker"}, "TF_CONFIG is not JSON"),
-        ("two", {}, "choose one of auto, one, mirrored, multiworker, tpu"),
-    ],
-)
-def test_what_is_not_there_is_said_in_words(name, environment, words, monkeypatch):
-    for variable in ("TF_CONFIG", "TPU_NAME"):
-        monkeypatch.delenv(variable, raising=False)
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    with pytest.raises(UserError, match=words):
-        devices.make_strategy(name)
-
-
-@pytest.mark.parametrize(
-    ("task", "jobs", "chief"),
-    [
-        (("worker", 0), ["worker"], True),
-        (("worker", 1), ["worker"], False),
-        (("chief", 0), ["chief", "worker"], True),
-        (("worker", 0), ["chief", "worker"], False),
-        (("", None), [], True),
-    ],
-)
-def test_one_process_is_the_chief(task, jobs, chief):
-    resolver = SimpleNamespace(
-        task_type=task[0],
-        task_id=task[1],
-        cluster_spec=lambda: SimpleNamespace(jobs=jobs),
-    )
-    assert devices.is_chief(SimpleNamespace(cluster_resolver=resolver)) == chief
+        assert devices.sum_over_replicas(devices.make_strategy(name), 3.0) == expected
 
 
 def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkeypatch):
@@ -280,34 +228,6 @@ def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkey
     trainer.state.save()
     assert not trainer.reports
     assert not (tmp_path / "run").exists()
-
-
-# ---------------------------------------------------------------------------
-# Precision
-
-
-@pytest.mark.parametrize(
-    "flags, gpus, expected",
-    [
-        ("flags : fma avx512f avx512_bf16", [], "bfloat16"),
-        ("flags : fma amx_bf16", [], "bfloat16"),
-        ("flags : fma avx512f", [], "float32"),
-        (None, [], "float32"),
-        ("flags : avx512_bf16", ["GPU:0"], "float32"),
-    ],
-)
-def test_auto_is_bfloat16_where_the_processor_has_it(
-    monkeypatch, flags, gpus, expected
-):
-    def read(self, **_):
-        if flags is None:
-            raise FileNotFoundError(str(self))
-        return flags
-
-    monkeypatch.setattr(devices.Path, "read_text", read)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: gpus)
-    assert devices.settled("auto") == expected
-    assert devices.settled("float32") == "float32"
 
 
 def test_a_run_settles_its_precision(pictures, monkeypatch):

@@ -651,7 +651,7 @@ def test_a_model_and_its_run(pictures, tmp_path):
     best.mkdir(parents=True)
     young = model(growth=Growth(4))
     young.save(best / models.KERAS_FILE)
-    configs.save(tiny.config(CHANGES | {"mirror": True}), run / "config.json")
+    configs.write_config(tiny.config(CHANGES | {"mirror": True}), run / "config.json")
     (run / "data.txt").write_text(f"0123abcd {pictures}\n")
     (run / "model" / "best" / subject.BEST).write_text('{"nimg": 17}')
     found = subject.open_subject(run / "model" / "best", strategy())

@@ -74,7 +74,7 @@ def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "00000-demo-demo"
     path.mkdir()
     config = tiny.config()
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     nets = make_networks(config)
     state = State(nets, path)
     for nimg in (24, 40):
@@ -163,7 +163,7 @@ def test_where_there_is_no_model_it_says_what_to_give(tmp_path):
 
 
 def test_a_run_without_a_checkpoint_has_no_model_yet(tmp_path):
-    configs.save(tiny.config(), tmp_path / "config.json")
+    configs.write_config(tiny.config(), tmp_path / "config.json")
     with pytest.raises(UserError, match="neither a model nor a checkpoint yet"):
         models.load(tmp_path)
 
@@ -179,7 +179,7 @@ def test_a_checkpoint_needs_its_run(run, tmp_path):
 def test_a_damaged_checkpoint_is_named(run, tmp_path):
     path, _ = run
     copy = tiny.copy_run(path, tmp_path / "copy", 40)
-    configs.save(tiny.config(), copy / "config.json")
+    configs.write_config(tiny.config(), copy / "config.json")
     data = copy / "checkpoints" / "ckpt-40.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:50])
     with pytest.raises(UserError, match="ckpt-40 cannot be read"):
@@ -350,6 +350,6 @@ def test_a_damaged_run_is_told_in_a_line(tmp_path):
     for ask in (models.load, models.config_of, models.growth_of):
         with pytest.raises(UserError, match="config.json cannot be read"):
             ask(run / "checkpoints" / "best")
-    configs.save(configs.TrainConfig(), run / "config.json")
+    configs.write_config(configs.TrainConfig(), run / "config.json")
     with pytest.raises(UserError, match="does not end in the images seen"):
         models.growth_of(run / "checkpoints" / "best")

@@ -32,7 +32,7 @@ ROWS = [
 def make_run(path, data, config) -> None:
     """As a run leaves it, with checkpoints after 24 and 40 images."""
     path.mkdir()
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     (path / "command.txt").write_text("train.py --data=faces\n")
     (path / "data.txt").write_text(f"0badcafe {data}\n")
     (path / "progress.json").write_text('{"nimg": 40, "seconds": 1.0}')
@@ -76,7 +76,9 @@ def test_what_is_not_there_is_not_known(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json cannot be read"):
         provenance.of_run(tmp_path)
-    configs.save(tiny.config({"data": "/home/me/cats"}), tmp_path / "config.json")
+    configs.write_config(
+        tiny.config({"data": "/home/me/cats"}), tmp_path / "config.json"
+    )
     (tmp_path / "data.txt").write_text("0badcafe /nowhere")
     found = provenance.of_run(tmp_path)
     assert (found.data, found.pictures, found.images_seen) == ("cats", None, None)
@@ -103,7 +105,7 @@ def test_what_is_not_there_is_not_known(tmp_path):
     ],
 )
 def test_the_license_follows_data_and_ancestors(changes, license, tmp_path):
-    configs.save(tiny.config(changes), tmp_path / "config.json")
+    configs.write_config(tiny.config(changes), tmp_path / "config.json")
     found = provenance.of_run(tmp_path).license
     assert all(part in found for part in license)
     assert (provenance.OF_PICKLES in found) == (provenance.OF_PICKLES in license)

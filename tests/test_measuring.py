@@ -227,7 +227,7 @@ def run(pictures, tmp_path_factory):
 
     tf.config.run_functions_eagerly(True)  # sooner than making graphs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_function", blank)
+        patch.setattr(Trainer, "_compiled_step", blank)
         patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
         patch.setattr(trainer, "step", step)
         first = trainer.train(), trainer.stopping, trainer.state.nimg
@@ -239,7 +239,7 @@ def run(pictures, tmp_path_factory):
     best = tmp_path_factory.mktemp("best") / "best"
     shutil.copytree(folder / measuring.BEST, best)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_function", blank)
+        patch.setattr(Trainer, "_compiled_step", blank)
         patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
         trainer.stopping = None
         assert trainer.restore() and trainer.train() == "finished"
@@ -285,10 +285,10 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     config = tiny.config(
         MEASURES | {"schedule.total_kimg": 0.024, "metrics": ("fid30",)}
     )
-    configs.save(config, tmp_path / "config.json")
+    configs.write_config(config, tmp_path / "config.json")
     report = Measure(config.metrics, lambda text: None, str(tmp_path / "cache"))
     trainer = Trainer(config, pictures, tmp_path, reports=[report])
-    monkeypatch.setattr(Trainer, "_function", blank)
+    monkeypatch.setattr(Trainer, "_compiled_step", blank)
     assert trainer.train() == "finished"
     session._finish(trainer)
     (row,) = results.read(tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 
 from stylegan_tf.config import TrainConfig, flat, from_dict, presets, to_dict, update
-from stylegan_tf.config.schedule import rows, table
+from stylegan_tf.config.schedule import schedule_rows, schedule_table
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
@@ -13,19 +13,19 @@ EACH = pytest.mark.parametrize("name", presets.PRESETS)
 
 @EACH
 def test_builds_trains_on_paper_and_travels(name):
-    config = presets.make(name)
+    config = presets.make_config(name)
     assert config.preset == name
     assert config.generator.resolution == presets.PRESETS[name].resolution
-    assert "learning rate" in table(config)
+    assert "learning rate" in schedule_table(config)
     assert from_dict(TrainConfig, to_dict(config)) == config
-    assert name in presets.table() and presets.PRESETS[name].summary
+    assert name in presets.preset_table() and presets.PRESETS[name].summary
 
 
 @EACH
 def test_its_networks_can_be_made(name):
     small = {f"{n}.fmap_max": 4 for n in presets.NETWORKS}
     small |= {"generator.w_dim": 6, "generator.mapping_width": 6, "generator.z_dim": 6}
-    config = update(presets.make(name, 8), small)
+    config = update(presets.make_config(name, 8), small)
     assert Generator(config.generator).count_params() > 0
     assert discriminator_of(config.discriminator).count_params() > 0
 
@@ -33,16 +33,17 @@ def test_its_networks_can_be_made(name):
 @pytest.mark.parametrize("resolution", [8, 16, 32, 64, 256, 1024])
 @EACH
 def test_any_resolution_can_be_asked_for(name, resolution):
-    config = presets.make(name, resolution)
+    config = presets.make_config(name, resolution)
     assert config.generator.resolution == resolution
     assert config.discriminator.resolution == resolution
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)
 def test_a_run_is_heard_of_at_least_ten_times(name):
-    config = presets.make(name)
+    config = presets.make_config(name)
     assert all(
-        row.phase.tick_kimg <= config.schedule.total_kimg / 10 for row in rows(config)
+        row.phase.tick_kimg <= config.schedule.total_kimg / 10
+        for row in schedule_rows(config)
     )
 
 
@@ -50,7 +51,7 @@ def test_an_unknown_preset_is_refused_with_the_list():
     with pytest.raises(
         UserError, match="no preset 'F'; there are demo, demo-stylegan2"
     ):
-        presets.make("F")
+        presets.make_config("F")
 
 
 # ---------------------------------------------------------------------------
@@ -58,7 +59,7 @@ def test_an_unknown_preset_is_refused_with_the_list():
 
 
 def test_the_papers_settings():
-    config = flat(presets.make("paper1024"))
+    config = flat(presets.make_config("paper1024"))
     for name, value in {
         "generator.fmap_base": 8192,
         "generator.fmap_max": 512,
@@ -94,7 +95,7 @@ def test_the_papers_settings():
     ],
 )
 def test_batches_grow_with_the_devices(devices, base, at_8, at_64, at_512):
-    s = presets.make("paper1024", devices=devices).schedule
+    s = presets.make_config("paper1024", devices=devices).schedule
     assert s.batch == base
     assert [s.batch_at.get(r, s.batch) for r in (8, 64, 512)] == [at_8, at_64, at_512]
     assert s.lr_at == {128: 0.0015, 256: 0.002, 512: 0.003, 1024: 0.003}
@@ -102,7 +103,7 @@ def test_batches_grow_with_the_devices(devices, base, at_8, at_64, at_512):
 
 def test_another_number_of_devices_takes_the_next_smaller_table():
     for devices, like in ((3, 2), (6, 4), (16, 8)):
-        assert presets.make("paper256", devices=devices) == presets.make(
+        assert presets.make_config("paper256", devices=devices) == presets.make_config(
             "paper256", devices=like
         )
 
@@ -122,7 +123,7 @@ RUNGS = {
 
 @pytest.mark.parametrize("name", RUNGS)
 def test_rungs_of_the_ladder(name):
-    g = presets.make(name).generator
+    g = presets.make_config(name).generator
     assert RUNGS[name] == (
         g.use_styles,
         g.use_pixel_norm,
@@ -135,18 +136,21 @@ def test_rungs_of_the_ladder(name):
 
 
 def test_rungs_differ_in_the_generator_alone():
-    full = flat(presets.make("paper1024"))
+    full = flat(presets.make_config("paper1024"))
     for name in RUNGS:
-        rung = flat(presets.make(name))
+        rung = flat(presets.make_config(name))
         others = {n for n in full if full[n] != rung[n] and n[:9] != "generator"}
         assert others == {"preset"}
     full["preset"] = "ladder-f"
-    assert flat(presets.make("ladder-f")) == full
+    assert flat(presets.make_config("ladder-f")) == full
 
 
 def test_the_progressive_gan():
     """Karras et al. 2018, with the hyper-parameters of its own."""
-    config, b = flat(presets.make("ladder-a")), flat(presets.make("ladder-b"))
+    config, b = (
+        flat(presets.make_config("ladder-a")),
+        flat(presets.make_config("ladder-b")),
+    )
     changed = {
         "generator.blur_filter": (),
         "discriminator.blur_filter": (),
@@ -181,7 +185,7 @@ ROWS = {
 
 @pytest.mark.parametrize("letter", ROWS)
 def test_rows_of_stylegan2(letter):
-    config = presets.make(f"stylegan2-{letter}")
+    config = presets.make_config(f"stylegan2-{letter}")
     g, d, c, s = config.generator, config.discriminator, config.loss, config.schedule
     assert g.fmap_base == d.fmap_base and g.fmap_max == d.fmap_max == 512
     assert ROWS[letter] == (
@@ -200,7 +204,7 @@ def test_rows_of_stylegan2(letter):
 
 def test_what_all_of_stylegan2_has():
     for letter in ROWS:
-        config = flat(presets.make(f"stylegan2-{letter}"))
+        config = flat(presets.make_config(f"stylegan2-{letter}"))
         for name, value in {
             "generator.mapping_layers": 8,
             "generator.mapping_lrmul": 0.01,
@@ -224,7 +228,7 @@ def test_what_all_of_stylegan2_has():
 
 def test_the_small_stylegan2_is_the_large_one():
     """Narrower and shorter; the ideas are all there."""
-    small, demo = presets.make("demo-stylegan2"), presets.make("demo")
+    small, demo = presets.make_config("demo-stylegan2"), presets.make_config("demo")
     assert small.generator.architecture == "skip"
     assert small.discriminator.architecture == "residual"
     assert small.loss.lazy_rates == (4 / 5, 16 / 17)
@@ -238,7 +242,7 @@ def test_the_small_stylegan2_is_the_large_one():
 
 
 def test_dcgan_is_trained_as_its_paper_says():
-    config = flat(presets.make("dcgan"))
+    config = flat(presets.make_config("dcgan"))
     for name, value in {
         "generator.architecture": "dcgan",
         "discriminator.architecture": "dcgan",
@@ -253,19 +257,19 @@ def test_dcgan_is_trained_as_its_paper_says():
         "adam_beta2": 0.999,
     }.items():
         assert config[name] == value, name
-    assert not presets.make("dcgan").loss.has_penalty
-    g = presets.make("dcgan", 64).generator
+    assert not presets.make_config("dcgan").loss.has_penalty
+    g = presets.make_config("dcgan", 64).generator
     assert [g.fmaps(r) for r in (4, 8, 16, 32)] == [512, 256, 128, 64]
 
 
 def test_small_data_is_augmented_as_its_paper_says():
-    config = presets.make("small-data").augment
+    config = presets.make_config("small-data").augment
     assert (config.kind, config.groups, config.adapt) == ("ada", "bgc", True)
     assert (config.p, config.target, config.kimg, config.interval) == (0, 0.6, 500, 4)
 
 
 def test_the_table_is_aligned():
-    lines = presets.table().splitlines()
+    lines = presets.preset_table().splitlines()
     assert len(lines) == 2 * len(presets.PRESETS)  # what it is for, what to expect
     texts = [t for p in presets.PRESETS.values() for t in (p.summary, p.expect)]
     columns = [line.index(t) for line, t in zip(lines, texts, strict=True)]

@@ -13,8 +13,7 @@ from stylegan_tf import config
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.layers import EqualizedConv2D
 from stylegan_tf.training import trainer
-from stylegan_tf.training.objectives import Due
-from stylegan_tf.training.step import Step
+from stylegan_tf.training.passes import Clock
 
 X = tf.random.stateless_normal([2, 16, 16, 4], [1, 2])
 
@@ -194,14 +193,10 @@ def after_a_step(changes: dict):
     nets = trainer.make_networks(c)
     tiny.shake(nets)
     before = tiny.state(nets)
-    step = Step(nets, c, 8, 4, due=Due.at(c.loss, 0))
+    step = tiny.make_step(nets, c)
     images = np.random.default_rng(1).integers(0, 255, (4, 8, 8, 3), np.uint8)
-    clock = {
-        "nimg": tf.constant(16, tf.int64),
-        "alpha": tf.constant(0.5),
-        "lr": tf.constant(0.001),
-        "p": tf.constant(0.5),
-    }
+    alpha, lr, p = (tf.constant(value) for value in (0.5, 0.001, 0.5))
+    clock = Clock(tf.constant(16, tf.int64), alpha, lr, p)
 
     @tf.function(autograph=False)
     def run():

@@ -15,7 +15,12 @@ import golden
 import pytest
 
 from stylegan_tf.config import ScheduleConfig, TrainConfig, presets, update
-from stylegan_tf.config.schedule import growth_at, phase_at, rows, table
+from stylegan_tf.config.schedule import (
+    growth_at,
+    phase_at,
+    schedule_rows,
+    schedule_table,
+)
 from stylegan_tf.errors import UserError
 
 TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
@@ -80,7 +85,7 @@ def test_the_official_table(key):
 )
 def test_the_paper_preset_is_that_table(key):
     _, devices, final = key
-    check(presets.make("paper1024", final, devices).schedule, key)
+    check(presets.make_config("paper1024", final, devices).schedule, key)
 
 
 # ---------------------------------------------------------------------------
@@ -103,7 +108,7 @@ def test_the_official_table_of_stylegan2(name):
     """How often a line is logged apart, which presets may choose."""
     config, ticks = GROWN, {"tick_kimg": 4.0, "tick_kimg_at": TICKS2}
     if name != "official":
-        preset = presets.make(name, 256, 8).schedule
+        preset = presets.make_config(name, 256, 8).schedule
         config = dataclasses.replace(preset, **ticks)
         assert preset.total_kimg == 25000
     assert len(OFFICIAL2) == 301
@@ -122,21 +127,21 @@ def test_the_official_table_of_stylegan2(name):
 @pytest.mark.parametrize("devices", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", ["stylegan2-e", "stylegan2-f"])
 def test_stylegan2_at_full_size_has_one_phase(name, devices):
-    config = presets.make(name, devices=devices)
+    config = presets.make_config(name, devices=devices)
     for nimg in (0, 600_000, 1_000_000, 24_999_968):
         p = phase_at(config.schedule, 1024, nimg, devices)
         assert (p.lod, p.resolution, p.alpha) == (0, 1024, 1)
         assert (p.batch, p.lr) == (32, 0.002)
     assert 32 // devices // config.accumulate == 4  # pictures of a device at a time
-    assert len(rows(config, devices)) == 1
+    assert len(schedule_rows(config, devices)) == 1
 
 
 # ---------------------------------------------------------------------------
 # The whole run at a glance
 
 RUNS = {
-    "paper": presets.make("paper1024"),
-    "demo": presets.make("demo"),
+    "paper": presets.make_config("paper1024"),
+    "demo": presets.make_config("demo"),
     "short": TrainConfig(schedule=SHORT),
     "no fade": update(TrainConfig(schedule=SHORT), {"schedule.fade_kimg": 0.0}),
     "ends in a fade": update(TrainConfig(schedule=SHORT), {"schedule.total_kimg": 2.0}),
@@ -151,7 +156,7 @@ RUNS = {
 def test_rows_tile_the_run_and_agree_with_every_moment(name):
     config = RUNS[name]
     s, final = config.schedule, config.generator.resolution
-    found = rows(config)
+    found = schedule_rows(config)
     assert found[0].start == 0
     assert found[-1].end == s.total_kimg
     assert all(a.end == b.start for a, b in zip(found, found[1:], strict=False))
@@ -167,7 +172,7 @@ def test_rows_tile_the_run_and_agree_with_every_moment(name):
 
 def test_table_says_it_in_words():
     config = update(TrainConfig(schedule=SHORT), {"resolution": 8})
-    lines = [line.split() for line in table(config).splitlines()]
+    lines = [line.split() for line in schedule_table(config).splitlines()]
     assert lines[0][0] == "kimg"
     assert lines[1:] == [
         ["0", "-", "1", "4x4", "8", "0.001", "160"],
@@ -175,7 +180,7 @@ def test_table_says_it_in_words():
         ["3", "-", "20", "8x8", "8", "0.001", "160"],
     ]
     wide = update(config, {"start_shape": (4, 6)})
-    assert "8x12 fades in" in table(wide)
+    assert "8x12 fades in" in schedule_table(wide)
 
 
 # ---------------------------------------------------------------------------
@@ -229,7 +234,7 @@ def test_without_phases_it_is_the_final_resolution_from_the_start():
     p = phase_at(at_once, 64, 0)
     assert (p.resolution, p.alpha, p.lod) == (64, 1.0, 0.0)
     only = TrainConfig(schedule=at_once)
-    assert [r.phase.resolution for r in rows(only)] == [1024]
+    assert [r.phase.resolution for r in schedule_rows(only)] == [1024]
 
 
 def test_without_growth_nothing_ever_changes():

@@ -95,7 +95,7 @@ def save_run(path, changes=None, nimg=48):
     """A run directory with a checkpoint, of networks unlike the presets'."""
     config = tiny.config(changes)
     path.mkdir(parents=True, exist_ok=True)
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     state = State(make_networks(config), path)
     state.nimg = nimg
     state.save()
@@ -266,24 +266,26 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     assert f"{run.path} is finished" in capsys.readouterr().out
 
 
-def test_a_stylegan2_run_keeps_the_form_that_was_faster_at_its_start(
-    pictures, tmp_path, monkeypatch
-):
-    said = iter(["kernels", "maps"])
-    monkeypatch.setattr(session.modulation, "faster", lambda *_: next(said))
+def test_auto_is_resolved_when_a_run_starts_and_the_run_keeps_it(pictures, tmp_path):
     changes = {"generator.architecture": "revised", "data": str(pictures)}
+    changes |= {"jit": "auto"}
     request = Request(changes=changes, out=str(tmp_path))
-    strategy = devices.make_strategy("one")
-    config, _ = settings.settle(request, strategy)
+    config, _ = settings.settle(request, devices.make_strategy("one"))
     assert config.generator.modulation == "auto"
-    for resume in ("never", "auto"):
-        run = session._choose_run(Request(resume=resume, **vars_of(request)), config, 1)
-        assert run.config.generator.modulation == "kernels"
-    kept = rundir._continued(run.config, config)
-    assert kept.generator.modulation == "kernels"
-    changes |= {"deterministic": True}
-    config, _ = settings.settle(Request(changes=changes), strategy)
-    assert session._timed(config, 1).generator.modulation == "maps"
+    run = session._choose_run(request, config, 1)
+    assert (run.config.generator.modulation, run.config.jit) == ("maps", "off")
+    # A run of earlier versions, which timed both forms.
+    kernels = configs.update(run.config, {"generator.modulation": "kernels"})
+    run = session._choose_run(Request(resume="never", **vars_of(request)), kernels, 1)
+    again = session._choose_run(Request(resume="auto", **vars_of(request)), config, 1)
+    assert again.path == run.path
+    assert rundir._continued(run.config, config).generator.modulation == "kernels"
+
+
+def test_one_device_compiles():
+    settings._check_devices(tiny.config({"jit": "on"}), 1)
+    with pytest.raises(UserError, match="--strategy=one"):
+        settings._check_devices(tiny.config({"jit": "on"}), 2)
 
 
 def vars_of(request: Request) -> dict:

@@ -1,4 +1,4 @@
-"""step.py: official training steps, rounds, penalties, draws and what is left alone.
+"""step.py: official training steps, rounds, penalties, inputs, what is left alone.
 
 Runs eagerly; the compiled iteration is the business of `test_trainer.py`.
 """
@@ -18,10 +18,10 @@ from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
 from stylegan_tf.training import losses, passes
-from stylegan_tf.training.objectives import Due
+from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.optimizer import Adam
-from stylegan_tf.training.passes import Networks
-from stylegan_tf.training.randomness import Draws
+from stylegan_tf.training.passes import Clock, Networks
+from stylegan_tf.training.randomness import StepInputs
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.trainer import make_networks
 
@@ -64,20 +64,20 @@ def check_changes(case, k: int, name: str, network) -> None:
 def test_official_training_steps():
     case = golden.load(CASE)
     nets, config = official_networks(case)
-    step = Step(nets, config, resolution=16, batch=8)
+    step = tiny.make_step(nets, config, resolution=16, batch=8)
     cutoff = tf.constant(config.generator.num_layers)
 
-    def draws(z):
-        return Draws(z, z, cutoff, tf.zeros([8, 0]), noise="const")
+    def inputs(z):
+        return StepInputs(z, z, cutoff, tf.zeros([8, 0]), noise="const")
 
     for k in range(3):
         given = {n: case[f"in/step{k}/{n}"] for n in ("zd", "zg", "reals", "lr")}
         lr = tf.constant(given["lr"])
-        clock = {"nimg": tf.constant(8 * k, tf.int64), "lr": lr, "p": 0.0}
+        clock = Clock(tf.constant(8 * k, tf.int64), 1.0, lr, 0.0)
         reals = tf.constant(golden.nhwc(given["reals"]))
         step.update_average()
-        d = step.update_discriminator(reals, draws(given["zd"]), 1.0, clock)
-        g = step.update_generator(draws(given["zg"]), 1.0, clock)
+        d = step.update_discriminator(reals, inputs(given["zd"]), clock)
+        g = step.update_generator(inputs(given["zg"]), clock)
 
         d_loss = d["loss/d"] + config.loss.r1_gamma * d["penalty/r1"]
         case.check(f"out/step{k}/D_loss", d_loss.numpy())
@@ -106,7 +106,7 @@ def nets(networks):
 
 
 def make(nets, changes=None, resolution=8, batch=4, **options) -> Step:
-    return Step(nets, tiny.config(changes), resolution, batch, **options)
+    return tiny.make_step(nets, tiny.config(changes), resolution, batch, **options)
 
 
 def reals(n=4, size=8) -> tf.Tensor:
@@ -118,21 +118,20 @@ def floats(n=4, size=8) -> tf.Tensor:
     return tf.cast(reals(n, size), tf.float32) / 127.5 - 1
 
 
-def clock(nimg=0, alpha=0.5, lr=0.002) -> dict:
-    return {
-        "nimg": tf.constant(nimg, tf.int64),
-        "alpha": tf.constant(alpha),
-        "lr": tf.constant(lr),
-        "p": tf.constant(0.0),
-    }
+def clock(nimg=0, alpha=0.5, lr=0.002) -> Clock:
+    alpha, lr, p = (tf.constant(value) for value in (alpha, lr, 0.0))
+    return Clock(tf.constant(nimg, tf.int64), alpha, lr, p)
 
 
-def some(step: Step, nimg=0, which=0, labels=None) -> Draws:
-    return step.draw(tf.constant(nimg, tf.int64), which, labels)
+FULL = clock()._replace(alpha=1.0)
+
+
+def some(step: Step, nimg=0, which=0, labels=None) -> StepInputs:
+    return step.sample(tf.constant(nimg, tf.int64), which, labels)
 
 
 def iterate(step: Step, labels=None, **moment) -> dict[str, float]:
-    images = reals(step.batch, step.resolution)
+    images = reals(step.batch, step.passes.resolution)
     labels = tf.zeros([step.batch, 0]) if labels is None else labels
     metrics = step(images, labels, clock(**moment))
     return dict(zip(METRICS, metrics.numpy().tolist(), strict=True))
@@ -145,11 +144,10 @@ def test_an_iteration_is_average_then_discriminator_then_generator(nets):
     found = tiny.state(nets)
     tiny.restore(nets, start)
 
-    alpha = moment["alpha"]
     step.update_average()
-    d_draws = some(step, 8, 0, tf.zeros([4, 0]))
-    step.update_discriminator(process_reals(reals(), alpha), d_draws, alpha, moment)
-    step.update_generator(some(step, 8, 1), alpha, moment)
+    inputs = some(step, 8, 0, tf.zeros([4, 0]))
+    step.update_discriminator(process_reals(reals(), moment.alpha), inputs, moment)
+    step.update_generator(some(step, 8, 1), moment)
     tiny.check_equal(found, tiny.state(nets))
 
 
@@ -172,46 +170,17 @@ def test_reused_pictures_are_those_of_the_discriminators_step():
 
     tiny.restore(nets, start)
     step.update_average()
-    alpha, draws = moment["alpha"], some(step, 8, 0, tf.zeros([4, 0]))
-    step.update_discriminator(process_reals(reals(), alpha), draws, alpha, moment)
-    step.update_generator(draws, alpha, moment)
+    inputs = some(step, 8, 0, tf.zeros([4, 0]))
+    step.update_discriminator(process_reals(reals(), moment.alpha), inputs, moment)
+    step.update_generator(inputs, moment)
     tiny.check_close(start, found, tiny.state(nets), 1e-4)
 
     # One pass of G has one w to average, which D's step has seen.
     tiny.restore(nets, start)
-    step.update_discriminator(process_reals(reals(), alpha), draws, alpha, moment)
+    step.update_discriminator(process_reals(reals(), moment.alpha), inputs, moment)
     seen = nets.generator.w_avg.numpy()
     assert np.any(seen != start["generator/w_avg"])
     np.testing.assert_allclose(found["generator/w_avg"], seen, rtol=1e-5)
-
-
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("more", [{}, {"loss.r2_gamma": 3.0}, {"loss.r1_gamma": 0.0}])
-def test_with_reused_scores_both_start_from_the_same_weights(more, recompute):
-    changes = SMOOTH | {"loss.reuse_fakes": True, "recompute": recompute} | more
-    nets = make_networks(tiny.config(changes))
-    tiny.shake(nets)
-    start, moment = tiny.state(nets), clock(nimg=8, lr=0.1)
-    step = make(nets, changes | {"loss.reuse_scores": True})
-    images, labels = reals(), tf.zeros([4, 0])
-    stats = iterate(step, nimg=8, lr=0.1)
-    found = tiny.state(nets)
-
-    def alone(update, *args) -> tuple[dict, dict]:
-        """What is told, and what changes from the start."""
-        tiny.restore(nets, start)
-        step.update_average()
-        told = update(*args, moment["alpha"], moment)
-        after = tiny.state(nets)
-        return told, {k: v for k, v in after.items() if np.any(v != start[k])}
-
-    step = make(nets, changes)
-    draws, images = some(step, 8, 0, labels), process_reals(images, moment["alpha"])
-    told_of_d, of_d = alone(step.update_discriminator, images, draws)
-    told_of_g, of_g = alone(step.update_generator, draws)
-    tiny.check_close(start, found, start | of_d | of_g, 1e-4)
-    told = {k: v.numpy() for k, v in (told_of_d | told_of_g).items()}
-    assert {k: stats[k] for k in told} == pytest.approx(told, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("classes", [0, 3])
@@ -221,27 +190,28 @@ def test_one_pass_of_the_discriminator_gives_the_scores_of_two(classes):
     tiny.shake(nets)
     step = make(nets, changes, batch=8)
     labels = tf.one_hot(np.arange(8) % max(classes, 1), classes)
-    draws = some(step, labels=labels)
+    inputs = some(step, labels=labels)
     images, others = floats(8), floats(8)[::-1] * 0.5
-    found = step.score_both(images, others, draws, 0.5, clock())
-    scores = step.scores(draws, 0.5, clock())
-    np.testing.assert_allclose(found[0], scores["real"](images), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found[1], scores["fake"](others), rtol=1e-4, atol=1e-6)
+    real, fake = step.passes.score_both(images, others, inputs, clock())
+    expected = step.passes.score_reals(images, inputs, clock())
+    np.testing.assert_allclose(real, expected, rtol=1e-4, atol=1e-6)
+    expected = step.passes.score_fakes(others, inputs, clock())
+    np.testing.assert_allclose(fake, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_batches_that_would_mix_are_scored_apart(nets, monkeypatch):
     """Two pictures are one group; four would be one group as well."""
-    monkeypatch.setattr(passes.ops, "weave", None)
+    monkeypatch.setattr(passes.ops, "interleave_groups", None)
     step = make(nets, batch=2)
-    draws = some(step, labels=tf.zeros([2, 0]))
-    step.score_both(floats(2), floats(2), draws, 0.5, clock())
+    inputs = some(step, labels=tf.zeros([2, 0]))
+    step.passes.score_both(floats(2), floats(2), inputs, clock())
 
 
 # ---------------------------------------------------------------------------
 # Rounds
 
 
-@pytest.mark.parametrize("reused", [(), ("fakes",), ("fakes", "scores")])
+@pytest.mark.parametrize("reused", [(), ("fakes",)])
 def test_rounds_add_up_to_the_large_batch(reused):
     """Of 16 pictures, groups of the minibatch statistic included."""
     smooth = SMOOTH | {"generator.use_noise": False}
@@ -263,13 +233,13 @@ def test_one_bad_round_skips_the_whole_step(nets):
     before = tiny.state(nets)
     images = floats().numpy()
     images[3, 0, 0, 0] = np.nan
-    stats = step.update_discriminator(tf.constant(images), some(step), 1.0, clock())
+    stats = step.update_discriminator(tf.constant(images), some(step), FULL)
     assert stats["skipped/d"].numpy() == 1
     after = tiny.state(nets)
     name = "generator/w_avg"  # is no part of D's step
     assert np.any(before.pop(name) != after.pop(name))
     tiny.check_equal(before, after)
-    assert step.update_generator(some(step), 1.0, clock())["skipped/g"].numpy() == 0
+    assert step.update_generator(some(step), FULL)["skipped/g"].numpy() == 0
 
 
 # ---------------------------------------------------------------------------
@@ -281,8 +251,7 @@ ALL = {"loss.r1_gamma": 3.0, "loss.r2_gamma": 5.0, "loss.gp_weight": 7.0}
 def total(step: Step) -> tuple[float, dict]:
     """What D pays for some pictures and their mirror images."""
     fakes = -floats()[:, ::-1]
-    draws = some(step)
-    loss, stats = step.discriminator_loss(floats(), fakes, draws, 1.0, clock())
+    loss, stats = step.objectives.discriminator_loss(floats(), fakes, some(step), FULL)
     return loss.numpy(), {k: v.numpy() for k, v in stats.items()}
 
 
@@ -316,10 +285,10 @@ def test_penalties_and_scores_are_those_of_the_right_pictures(nets):
 @pytest.mark.parametrize("name", losses.GENERATOR)
 def test_generator_pays_what_it_is_told_to(nets, name):
     step = make(nets, {"loss.g_loss": name})
-    draws = dataclasses.replace(some(step), noise="const")
-    fakes, _ = step.generate(draws, 1.0)
+    inputs = dataclasses.replace(some(step), noise="const")
+    fakes, _ = step.passes.generate(inputs, FULL)
     expected = losses.GENERATOR[name](nets.discriminator(fakes)).numpy().mean()
-    found = step.update_generator(draws, 1.0, clock())["loss/g"]
+    found = step.update_generator(inputs, FULL)["loss/g"]
     assert found.numpy() == pytest.approx(expected, rel=1e-5)
 
 
@@ -327,7 +296,7 @@ def test_lazy_penalties_weigh_as_often_as_they_are_left_out(nets):
     lazy = ALL | {"loss.d_reg_interval": 4}
     every, stats = total(make(nets, ALL))
     now, now_stats = total(make(nets, lazy))
-    without, none = total(make(nets, lazy, due=Due(False, False)))
+    without, none = total(make(nets, lazy, regularization=Regularization(False, False)))
     assert without == pytest.approx(stats["loss/d"], rel=1e-6)
     assert now - without == pytest.approx(4 * (every - without), rel=1e-4)
     assert now_stats == pytest.approx(stats, rel=1e-5)  # told as they are
@@ -337,7 +306,7 @@ def test_lazy_penalties_weigh_as_often_as_they_are_left_out(nets):
 def test_gamma_means_the_same_at_every_resolution(nets):
     step = make(nets, resolution=4)
     images = floats(size=4)
-    _, stats = step.discriminator_loss(images, images, some(step), 1.0, clock())
+    _, stats = step.objectives.discriminator_loss(images, images, some(step), FULL)
     _, gradient = losses.scores_and_gradients(nets.discriminator, images)
     full = losses.zero_centered(gradient).numpy().mean()
     assert stats["penalty/r1"].numpy() == pytest.approx(full / 4, rel=1e-5)
@@ -348,9 +317,9 @@ def test_gamma_means_the_same_at_every_resolution(nets):
 
 
 def changed(step: Step, **moment) -> list[str]:
-    before = tiny.state(step.nets)
+    before = tiny.state(step.networks)
     iterate(step, **moment)
-    after = tiny.state(step.nets)
+    after = tiny.state(step.networks)
     return [name for name in before if np.any(before[name] != after[name])]
 
 
@@ -399,10 +368,10 @@ def test_average_of_no_half_life_is_a_copy(nets):
 
 
 # ---------------------------------------------------------------------------
-# Draws: they need no networks
+# Sampled inputs: they need no networks
 
 
-def test_draws_are_a_function_of_seed_and_images_seen():
+def test_inputs_are_a_function_of_seed_and_images_seen():
     first = some(make(None), 8)
     for again, same in (
         (some(make(None), 8), True),
@@ -430,20 +399,21 @@ def test_mixing_happens_as_often_as_asked_on_the_layers_in_use():
 
 def test_mixed_pictures_take_the_other_latent_from_the_cutoff_on(nets):
     step = make(nets)
-    draws = dataclasses.replace(some(step), noise="const", cutoff=tf.constant(2))
+    inputs = dataclasses.replace(some(step), noise="const", cutoff=tf.constant(2))
     g = nets.generator
-    w, other = g.broadcast(g.mapping(draws.z)), g.broadcast(g.mapping(draws.z_mix))
+    w, other = g.broadcast(g.mapping(inputs.z)), g.broadcast(g.mapping(inputs.z_mix))
     ws = tf.concat([w[:, :2], other[:, 2:]], axis=1)
     expected = g.synthesis(ws, noise="const")
-    np.testing.assert_allclose(step.generate(draws, 1.0)[0], expected, atol=1e-6)
+    images, _ = step.passes.generate(inputs, FULL)
+    np.testing.assert_allclose(images, expected, atol=1e-6)
 
 
 def test_rounds_see_different_noise(nets):
     step = make(nets, {"accumulate": 2})
     strength = nets.generator.synthesis.block4.epilogue0.noise.weight
     strength.assign(np.ones(strength.shape))
-    draws = some(step)
-    first, again, other = (step.generate(draws, 1.0, k)[0] for k in (0, 0, 1))
+    inputs = some(step)
+    first, again, other = (step.passes.generate(inputs, FULL, k)[0] for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
 

@@ -7,22 +7,22 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf.augment import ada, diffaugment
-from stylegan_tf.augment.randomness import LUCK, draw
+from stylegan_tf.augment.randomness import UNIFORMS, sample_uniforms
 from stylegan_tf.config import run
-from stylegan_tf.training import passes
-from stylegan_tf.training.objectives import Due
-from stylegan_tf.training.randomness import Draws
-from stylegan_tf.training.rounds import part_of
-from stylegan_tf.training.step import METRICS, Step
+from stylegan_tf.training import objectives, passes
+from stylegan_tf.training.objectives import Regularization
+from stylegan_tf.training.passes import Clock
+from stylegan_tf.training.randomness import StepInputs
+from stylegan_tf.training.rounds import strided_part
+from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import Trainer, make_networks
 
 ADA = tiny.FIXED | {"augment.kind": "ada", "augment.groups": "color"}
 
 
-def clock(nimg=0, p=0.0) -> dict:
-    values = {"alpha": 1.0, "lr": 0.002, "p": p}
-    moment = {name: tf.constant(value) for name, value in values.items()}
-    return moment | {"nimg": tf.constant(nimg, tf.int64)}
+def clock(nimg=0, p=0.0) -> Clock:
+    alpha, lr, p = (tf.constant(value) for value in (1.0, 0.002, p))
+    return Clock(tf.constant(nimg, tf.int64), alpha, lr, p)
 
 
 def reals(n=4) -> tf.Tensor:
@@ -33,7 +33,8 @@ def reals(n=4) -> tf.Tensor:
 def after(changes: dict, p: float) -> dict[str, np.ndarray]:
     """All that an iteration leaves."""
     nets = make_networks(tiny.config(changes))
-    Step(nets, tiny.config(changes), 8, 4)(reals(), tf.zeros([4, 0]), clock(p=p))
+    step = tiny.make_step(nets, tiny.config(changes))
+    step(reals(), tf.zeros([4, 0]), clock(p=p))
     return tiny.state(nets)
 
 
@@ -52,20 +53,20 @@ def test_augmentation_reaches_both_networks(changes, p):
 
 
 def test_real_and_drawn_pictures_are_augmented_alike(monkeypatch):
-    """With luck of their own each, three times: D's two batches, and G's."""
+    """With random numbers of their own each, three times: D's two batches, and G's."""
     seen = []
 
-    def spy(x, luck, p, groups):
-        assert x.shape == (4, 8, 8, 3) and luck.shape == (4, LUCK)
-        seen.append((float(p), groups, luck.numpy()))
+    def spy(x, uniforms, p, groups):
+        assert x.shape == (4, 8, 8, 3) and uniforms.shape == (4, UNIFORMS)
+        seen.append((float(p), groups, uniforms.numpy()))
         return x
 
     monkeypatch.setattr(passes, "ada", spy)
     after(ADA, 0.25)
     assert [(p, groups) for p, groups, _ in seen] == [(0.25, "color")] * 3
-    lucks = [luck for *_, luck in seen]
+    uniforms = [u for *_, u in seen]
     for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert not np.array_equal(lucks[a], lucks[b])
+        assert not np.array_equal(uniforms[a], uniforms[b])
 
 
 def test_r1_is_taken_on_the_pictures_before_augmentation(monkeypatch):
@@ -74,22 +75,22 @@ def test_r1_is_taken_on_the_pictures_before_augmentation(monkeypatch):
     def penalty(factor):
         monkeypatch.setattr(passes, "ada", lambda x, *_: x * factor)
         nets = make_networks(tiny.config(ADA))
-        step = Step(nets, tiny.config(ADA), 8, 4)
+        step = tiny.make_step(nets, tiny.config(ADA))
         found = step(tf.fill([4, 8, 8, 3], np.uint8(128)), tf.zeros([4, 0]), clock())
         return dict(zip(METRICS, found.numpy(), strict=True))["penalty/r1"]
 
     assert penalty(0.5) == pytest.approx(penalty(1.0) / 4, rel=0.05)
 
 
-def test_rounds_take_the_luck_of_their_examples():
-    luck = draw(6, [1, 2])
+def test_rounds_take_the_random_numbers_of_their_examples():
+    uniforms = sample_uniforms(6, [1, 2])
     z = tf.range(6.0)[:, None]
-    draws = Draws(z, z, tf.constant(1), tf.zeros([6, 0]), luck=luck)
-    part = draws.part(1, 3)
+    inputs = StepInputs(z, z, tf.constant(1), tf.zeros([6, 0]), fake_uniforms=uniforms)
+    part = inputs.part(1, 3)
     np.testing.assert_array_equal(part.z[:, 0], [1, 4])
-    np.testing.assert_array_equal(part.luck, luck.numpy()[[1, 4]])
-    assert part.luck_real is None
-    np.testing.assert_array_equal(part_of(z, 2, 3)[:, 0], [2, 5])
+    np.testing.assert_array_equal(part.fake_uniforms, uniforms.numpy()[[1, 4]])
+    assert part.real_uniforms is None
+    np.testing.assert_array_equal(strided_part(z, 2, 3)[:, 0], [2, 5])
 
 
 # ---------------------------------------------------------------------------
@@ -145,7 +146,7 @@ def test_p_stays_where_it_is_told_to(pictures, tmp_path):
     trainer = Trainer(fixed, pictures, tmp_path)
     told = []
     metrics = tf.ones(len(METRICS))
-    trainer._function = lambda *_: lambda *a: told.append(a[-1]["p"]) or metrics
+    trainer._compiled_step = lambda *_: lambda *a: told.append(a[-1].p) or metrics
     for _ in range(4):
         trainer.step()
     np.testing.assert_allclose(told, [0.4] * 4)
@@ -177,18 +178,18 @@ def test_stylegan2_resumes_to_the_bit(pictures, tmp_path):
 def test_path_lengths_are_measured_where_they_are_due(pictures, tmp_path):
     config = tiny.config(LAZY)
     nets = make_networks(config)
-    step = Step(nets, config, 8, 4, due=Due(False, False))
+    step = tiny.make_step(nets, config, regularization=Regularization(False, False))
     step(reals(), tf.zeros([4, 0]), clock())
     assert nets.path_length.numpy() == 0
-    step = Step(nets, config, 8, 4, due=Due(False, True))
+    step = tiny.make_step(nets, config, regularization=Regularization(False, True))
     found = step(reals(), tf.zeros([4, 0]), clock())
     told = dict(zip(METRICS, found.numpy(), strict=True))
     assert told["penalty/path_length"] > 0 and told["penalty/r1"] == 0
     assert nets.path_length.numpy() == pytest.approx(told["path_length/mean"])
-    assert len(step.path_draws(tf.constant(0, tf.int64)).z) == 2
+    assert len(step.sample_for_path_lengths(tf.constant(0, tf.int64)).z) == 2
 
 
-def test_rounds_add_up_in_the_lazy_steps_too():
+def test_rounds_add_up_in_the_lazy_steps_too(monkeypatch):
     """But for the minibatch statistic, which is off, and the share of the mean."""
     off = LAZY | {"discriminator.mbstd_group": 1, "loss.pl_decay": 0.0}
     off |= {"augment.kind": "none", "generator.use_noise": False}
@@ -198,9 +199,11 @@ def test_rounds_add_up_in_the_lazy_steps_too():
         config = tiny.config(off | {"accumulate": rounds})
         nets = make_networks(config)
         tiny.shake(nets)
-        step = Step(nets, config, 8, 4)
-        # One direction for all, as each round draws its own.
-        step._direction = lambda shape, *_: tf.ones(shape)
+        step = tiny.make_step(nets, config)
+        # One direction for all, as each round samples its own.
+        monkeypatch.setattr(
+            objectives, "sample_direction", lambda *args: tf.ones(args[-1])
+        )
         start = tiny.state(nets)
         step(reals(), tf.zeros([4, 0]), clock())
         states.append(tiny.state(nets))
@@ -209,22 +212,24 @@ def test_rounds_add_up_in_the_lazy_steps_too():
 
 def test_average_ramps_up_with_the_images_seen():
     config = tiny.config(tiny.FIXED | {"ema_kimg": 1.0, "ema_rampup": 0.5})
-    step = Step(None, config, 8, 4)
-    assert float(step._beta(tf.constant(0))) == 0
-    assert float(step._beta(tf.constant(8))) == pytest.approx(0.5)
-    assert float(step._beta(tf.constant(10**6))) == pytest.approx(0.5 ** (4 / 1000))
+    step = tiny.make_step(None, config)
+    assert float(step.average_beta(tf.constant(0))) == 0
+    assert float(step.average_beta(tf.constant(8))) == pytest.approx(0.5)
+    assert float(step.average_beta(tf.constant(10**6))) == pytest.approx(
+        0.5 ** (4 / 1000)
+    )
 
 
 def test_a_path_length_that_is_not_finite_does_not_spoil_the_mean():
     config = tiny.config(LAZY)
     nets = make_networks(config)
-    step = Step(nets, config, 8, 4)
-    draws = step.path_draws(tf.constant(0, tf.int64))
-    step.regularize_generator(draws, 1.0, clock())
+    step = tiny.make_step(nets, config)
+    inputs = step.sample_for_path_lengths(tf.constant(0, tf.int64))
+    step.regularize_generator(inputs, clock())
     mean = nets.path_length.numpy()
     before = tiny.state(nets)
     bad = tf.fill([2, 8, 8, 3], np.float32(np.nan))
-    told = step.regularize_generator(draws, 1.0, clock(), bad)
+    told = step.regularize_generator(inputs, clock(), bad)
     assert told["skipped/g"].numpy() == 1
     assert nets.path_length.numpy() == mean > 0
     averages = ("w_avg",)  # of pictures that were drawn all the same
@@ -235,7 +240,7 @@ def test_a_path_length_that_is_not_finite_does_not_spoil_the_mean():
 
 def test_steps_that_are_skipped_add_up(monkeypatch):
     config = tiny.config(LAZY)
-    step = Step(make_networks(config), config, 8, 4)
+    step = tiny.make_step(make_networks(config), config)
     for name in ("update_discriminator", "regularize_discriminator"):
         done = getattr(step, name)
         monkeypatch.setattr(
@@ -250,4 +255,7 @@ def test_names_of_augmentations_are_those_that_there_are():
     assert set(run.GROUPS) == set(ada.GROUPS)
     for policy in run.POLICIES:
         x = tf.zeros([1, 8, 8, 3])
-        assert diffaugment.diffaugment(x, draw(1, [1, 2]), (policy,)).shape == x.shape
+        assert (
+            diffaugment.diffaugment(x, sample_uniforms(1, [1, 2]), (policy,)).shape
+            == x.shape
+        )

@@ -7,6 +7,7 @@ import golden
 import numpy as np
 import pytest
 import tensorflow as tf
+import tiny
 from test_step import check_changes
 
 from stylegan_tf.config import GeneratorConfig, ScheduleConfig, TrainConfig, update
@@ -15,9 +16,9 @@ from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
 from stylegan_tf.training import losses
-from stylegan_tf.training.objectives import Due
-from stylegan_tf.training.randomness import Draws
-from stylegan_tf.training.step import Step
+from stylegan_tf.training.objectives import Regularization
+from stylegan_tf.training.passes import Clock
+from stylegan_tf.training.randomness import StepInputs
 from stylegan_tf.training.trainer import make_networks
 
 G_CASES = golden.cases("v2_G_")
@@ -341,28 +342,28 @@ def official_run():
 def test_official_training_steps():
     """G, path length, average, D, R1; both regularized at steps 0 and 2 of three."""
     case, config, nets, parts = official_run()
-    step = Step(nets, config, resolution=16, batch=8)
+    step = tiny.make_step(nets, config, resolution=16, batch=8)
     cutoff = tf.constant(config.generator.num_layers)
 
-    def draws(z):
-        return Draws(z, z, cutoff, tf.zeros([len(z), 0]), noise="const")
+    def inputs(z):
+        return StepInputs(z, z, cutoff, tf.zeros([len(z), 0]), noise="const")
 
     for k in range(3):
         keys = [n.split("/")[-1] for n in case.names(f"in/step{k}/")]
         given = {n: case[f"in/step{k}/{n}"] for n in keys}
-        clock = {"nimg": tf.constant(8 * k, tf.int64), "lr": tf.constant(given["lr"])}
-        clock["p"] = tf.constant(0.0)
+        lr, p = tf.constant(given["lr"]), tf.constant(0.0)
+        clock = Clock(tf.constant(8 * k, tf.int64), 1.0, lr, p)
         reals = tf.constant(golden.nhwc(given["reals"]))
-        told = step.update_generator(draws(given["zg"]), 1.0, clock)
+        told = step.update_generator(inputs(given["zg"]), clock)
         if k % 2 == 0:
             noise = tf.constant(golden.nhwc(given["pn"]))
-            zpl = draws(given["zpl"])
-            told |= step.regularize_generator(zpl, 1.0, clock, noise)
+            zpl = inputs(given["zpl"])
+            told |= step.regularize_generator(zpl, clock, noise)
         step.update_average()
-        d_draws = draws(given["zd"])
-        told |= step.update_discriminator(reals, d_draws, 1.0, clock)
+        d_inputs = inputs(given["zd"])
+        told |= step.update_discriminator(reals, d_inputs, clock)
         if k % 2 == 0:
-            told |= step.regularize_discriminator(reals, d_draws, 1.0, clock)
+            told |= step.regularize_discriminator(reals, d_inputs, clock)
             case.check(f"out/step{k}/G_reg", 2 * told["penalty/path_length"].numpy())
             case.check(f"out/step{k}/D_reg", 10 * told["penalty/r1"].numpy())
         case.check(f"out/step{k}/G_loss", told["loss/g"].numpy())
@@ -379,8 +380,8 @@ def test_lazy_rates_are_corrected_where_there_is_a_regularizer():
     both = update(base, {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4})
     assert both.loss.lazy_rates == (4 / 5, 16 / 17)
     assert update(both, {"loss.r1_gamma": 0.0}).loss.lazy_rates == (4 / 5, 1.0)
-    assert [Due.at(both.loss, i) for i in (0, 4, 5)] == [
-        Due(True, True),
-        Due(False, True),
-        Due(False, False),
+    assert [Regularization.at(both.loss, i) for i in (0, 4, 5)] == [
+        Regularization(True, True),
+        Regularization(False, True),
+        Regularization(False, False),
     ]

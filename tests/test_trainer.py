@@ -17,9 +17,9 @@ from stylegan_tf import devices
 from stylegan_tf.data import pipeline
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.training import trainer as trainer_module
-from stylegan_tf.training.objectives import Due
+from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.step import METRICS
-from stylegan_tf.training.trainer import Trainer, _Tick, make_networks
+from stylegan_tf.training.trainer import TickStats, Trainer, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
 REAL_DATASET = Trainer._dataset
@@ -89,14 +89,17 @@ def test_one_trace_a_resolution(whole):
     trainer, _, _ = whole
     traces = {
         key: function.experimental_get_tracing_count()
-        for key, function in trainer._functions.items()
+        for key, function in trainer._steps.items()
     }
-    assert traces == {(4, 4, Due(True, False)): 1, (8, 4, Due(True, False)): 1}
+    assert traces == {
+        (4, 4, Regularization(True, False)): 1,
+        (8, 4, Regularization(True, False)): 1,
+    }
 
 
 def test_no_gradient_of_a_slice_of_feature_maps(whole):
     """They are tens of times slower than the slice."""
-    function = whole[0]._functions[8, 4, Due(True, False)]
+    function = whole[0]._steps[8, 4, Regularization(True, False)]
     (traced,) = function._list_all_concrete_functions()
     operations = traced.graph.get_operations()
     slices = [op for op in operations if op.type == "StridedSliceGrad"]
@@ -156,11 +159,11 @@ def calls(monkeypatch, networks):
     """What the compiled iteration would have been called with, step by step."""
     seen = []
 
-    def function(self, phase, due):
+    def function(self, phase, regularization):
         def iterate(images, labels, clock):
-            moment = {k: v.numpy() for k, v in clock.items()}
+            moment = {k: v.numpy() for k, v in clock._asdict().items()}
             moment |= {"images": images.numpy(), "labels": labels.numpy()}
-            seen.append(moment | {"due": due})
+            seen.append(moment | {"regularization": regularization})
             return tf.range(len(METRICS), dtype=tf.float32)
 
         return iterate
@@ -170,7 +173,7 @@ def calls(monkeypatch, networks):
         return itertools.repeat({"image": images, "label": tf.zeros([phase.batch, 0])})
 
     monkeypatch.setattr(trainer_module, "make_networks", lambda config: networks)
-    monkeypatch.setattr(Trainer, "_function", function)
+    monkeypatch.setattr(Trainer, "_compiled_step", function)
     monkeypatch.setattr(Trainer, "_dataset", blank)
     return seen
 
@@ -211,12 +214,12 @@ def test_lazy_penalties_take_turns_with_none(calls, pictures, tmp_path):
     trainer = Trainer(tiny.config({"loss.d_reg_interval": 3}), pictures, tmp_path)
     for _ in range(7):
         trainer.step()
-    assert [c["due"].d_reg for c in calls] == [True, False, False] * 2 + [True]
+    assert [c["regularization"].d for c in calls] == [True, False, False] * 2 + [True]
     resumed = Trainer(trainer.config, pictures, tmp_path)
     resumed.state.nimg = 28
     for _ in range(2):
         resumed.step()
-    assert [c["due"].d_reg for c in calls[-2:]] == [False, False]
+    assert [c["regularization"].d for c in calls[-2:]] == [False, False]
 
 
 def test_a_finished_run_has_nothing_to_do(calls, pictures, tmp_path):
@@ -303,14 +306,14 @@ def test_workers_stop_at_the_step_that_all_have_heard_of(
             os.kill(os.getpid(), signal.SIGTERM)
         return value
 
-    monkeypatch.setattr(devices, "workers", lambda strategy: 2)
-    monkeypatch.setattr(devices, "total", talk)
+    monkeypatch.setattr(devices, "num_workers", lambda strategy: 2)
+    monkeypatch.setattr(devices, "sum_over_replicas", talk)
     trainer = Trainer(tiny.config(), pictures, tmp_path)
     assert trainer.train() == "interrupted"
     assert trainer.state.nimg == 12
     assert trainer.stopping == "SIGTERM"
 
-    monkeypatch.setattr(devices, "total", lambda strategy, value: value + 1)
+    monkeypatch.setattr(devices, "sum_over_replicas", lambda strategy, value: value + 1)
     other = Trainer(tiny.config(), pictures, tmp_path)
     assert other.train() == "interrupted"
     assert other.state.nimg == 0
@@ -331,11 +334,11 @@ def test_trains_in_a_thread_that_cannot_have_signals(calls, pictures, tmp_path):
 
 
 def test_penalties_are_averaged_over_the_steps_that_had_them():
-    tick = _Tick(nimg=100)
+    tick = TickStats(nimg=100)
     values = {"loss/d": [1.0, 2.0, 6.0], "penalty/r1": [8.0, 0.0, 0.0]}
     for step in range(3):
         row = [values.get(name, [0.0] * 3)[step] for name in METRICS]
-        tick.add(tf.constant(row), Due(step == 0, False))
+        tick.add(tf.constant(row), Regularization(step == 0, False))
     means = tick.means()
     assert means["loss/d"] == pytest.approx(3)
     assert means["penalty/r1"] == pytest.approx(8)
@@ -343,6 +346,6 @@ def test_penalties_are_averaged_over_the_steps_that_had_them():
 
 
 def test_without_penalties_their_mean_is_zero():
-    tick = _Tick(nimg=0)
-    tick.add(tf.zeros(len(METRICS)), Due(False, False))
+    tick = TickStats(nimg=0)
+    tick.add(tf.zeros(len(METRICS)), Regularization(False, False))
     assert tick.means()["penalty/r1"] == 0

@@ -23,7 +23,7 @@ def save_run(path, changes=None, nimg=48) -> Networks:
     for v in nets.average.weights:
         v.assign(v + 1)
     path.mkdir()
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     state = State(nets, path)
     state.nimg = nimg
     state.save()

@@ -8,7 +8,9 @@ import numpy as np
 
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training.passes import Networks
+from stylegan_tf.training.objectives import Objectives, Regularization
+from stylegan_tf.training.passes import Networks, Passes
+from stylegan_tf.training.step import Step
 
 SETTINGS = {
     f"{net}.{name}": value
@@ -36,6 +38,19 @@ FIXED = {"schedule.initial_resolution": 8}  # no growth: one function to trace
 def config(changes: dict | None = None) -> TrainConfig:
     """The tiny run with some settings, by dotted name, changed."""
     return update(TrainConfig(), SETTINGS | (changes or {}))
+
+
+def make_step(
+    nets: Networks | None,
+    config: TrainConfig,
+    resolution: int = 8,
+    batch: int = 4,
+    label_table=None,
+    regularization: Regularization | None = None,
+) -> Step:
+    """The iteration, of its parts."""
+    passes = Passes(nets, config, resolution)
+    return Step(passes, Objectives(passes, regularization), batch, label_table)
 
 
 def variables(nets: Networks) -> dict:

@@ -28,7 +28,7 @@ NOISE = 0.1  # standard deviation of the noise's standard deviation
 CUTOUT = 0.5  # of the picture's size
 
 
-def ada(images: tf.Tensor, luck: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor:
+def ada(images: tf.Tensor, uniforms: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor:
     """Pictures as the discriminator gets to see them.
 
     Differentiable twice with respect to the pictures. An example that no transform of
@@ -36,7 +36,7 @@ def ada(images: tf.Tensor, luck: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor
 
     Args:
         images: float [N, H, W, C] in [-1, 1], H, W and C static.
-        luck: float32 [N, LUCK] from `randomness.draw`, a row an example.
+        uniforms: float32 [N, UNIFORMS] from `randomness.draw`, a row an example.
         p: float or scalar tensor, probability of each transform; 1 and more = always.
         groups: a name of `GROUPS`.
 
@@ -52,9 +52,9 @@ def ada(images: tf.Tensor, luck: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor
         )
     wanted, x = GROUPS[groups], tf.cast(images, tf.float32)
     if "blit" in wanted or "geom" in wanted:
-        x = _geometry(x, luck, p, wanted)
+        x = _geometry(x, uniforms, p, wanted)
     for name, stage in STAGES.items():
-        x = stage(x, luck, p) if name in wanted else x
+        x = stage(x, uniforms, p) if name in wanted else x
     return tf.cast(x, images.dtype)
 
 
@@ -66,14 +66,14 @@ def _only(touched, new, old) -> tf.Tensor:
 # ---------------------------------------------------------------------------
 
 
-def _geometry(x, luck, p, groups):
-    inverse = transforms.inverse_matrix(luck, p, *x.shape[1:3], groups)
+def _geometry(x, uniforms, p, groups):
+    inverse = transforms.inverse_matrix(uniforms, p, *x.shape[1:3], groups)
     return _only(transforms.changed(inverse), transforms.resample(x, inverse), x)
 
 
-def _color(x, luck, p):
+def _color(x, uniforms, p):
     x, *alpha = transforms.split_alpha(x)
-    matrix = transforms.color_matrix(luck, p, x.shape[-1])
+    matrix = transforms.color_matrix(uniforms, p, x.shape[-1])
     x = _only(transforms.changed(matrix), transforms.recolor(x, matrix), x)
     return tf.concat([x, *alpha], axis=-1)
 
@@ -82,8 +82,8 @@ def _color(x, luck, p):
 # Image-space filtering: four bands of the spectrum, made stronger or weaker
 
 
-def _filter(x, luck, p):
-    gains = band_gains(luck, p)
+def _filter(x, uniforms, p):
+    gains = band_gains(uniforms, p)
     rows, columns = (
         tf.tensordot(gains, wavelets.bands(size), 1)  # [N, size, size]
         for size in x.shape[1:3]
@@ -92,16 +92,16 @@ def _filter(x, luck, p):
     return _only(tf.reduce_any(gains != 1, axis=1), y, x)
 
 
-def band_gains(luck: tf.Tensor, p) -> tf.Tensor:
+def band_gains(uniforms: tf.Tensor, p) -> tf.Tensor:
     """Gain of each band, float32 [N, 4].
 
     Band by band a gain t is drawn and all four are divided by
     sqrt(sum_k power_k t_k^2), t_k = 1 for the others, which keeps a natural picture's
     power.
     """
-    gains = tf.ones([tf.shape(luck)[0], wavelets.BANDS])
+    gains = tf.ones([tf.shape(uniforms)[0], wavelets.BANDS])
     for band, power in enumerate(BAND_POWER):
-        on, u = gated(luck, f"band{band}", p)
+        on, u = gated(uniforms, f"band{band}", p)
         t = tf.where(on, power_of_two(u, BAND_GAIN), 1.0)[:, None]
         one = 1 + (t - 1) * tf.one_hot(band, wavelets.BANDS)
         gains *= one / tf.sqrt(1 + power * (t * t - 1))
@@ -112,9 +112,9 @@ def band_gains(luck: tf.Tensor, p) -> tf.Tensor:
 # Corruptions
 
 
-def _noise(x, luck, p):
+def _noise(x, uniforms, p):
     """Independent normal noise a pixel and channel, of strength |N(0, 0.1^2)|."""
-    on, u, *pair = gated(luck, "noise", p)
+    on, u, *pair = gated(uniforms, "noise", p)
     seeds = tf.cast(tf.stack(pair, axis=1) * 2**23, tf.int32)  # [N, 2], 46 random bits
     noise = tf.map_fn(
         lambda seed: tf.random.stateless_normal(x.shape[1:], seed),
@@ -124,9 +124,9 @@ def _noise(x, luck, p):
     return _only(on, x + noise * tf.abs(normal(u, NOISE))[:, None, None, None], x)
 
 
-def _cutout(x, luck, p):
+def _cutout(x, uniforms, p):
     """A rectangle of half the size set to zero, its center anywhere in the picture."""
-    on, u, v = gated(luck, "cutout", p)
+    on, u, v = gated(uniforms, "cutout", p)
     inside = []
     for center, size in ((u, x.shape[2]), (v, x.shape[1])):
         pixels = (tf.range(size, dtype=tf.float32) + 0.5) / size

@@ -20,14 +20,14 @@ CUTOUT = 0.5  # of the picture's size
 
 def diffaugment(
     images: tf.Tensor,
-    luck: tf.Tensor,
+    uniforms: tf.Tensor,
     policy: tuple[str, ...] = ("color", "translation", "cutout"),
 ) -> tf.Tensor:
     """Pictures as the discriminator gets to see them.
 
     Args:
         images: float [N, H, W, C] in [-1, 1], H, W and C static.
-        luck: float32 [N, LUCK] from `randomness.draw`, a row an example.
+        uniforms: float32 [N, UNIFORMS] from `randomness.draw`, a row an example.
         policy: names of `POLICIES`, applied in this order.
 
     Returns:
@@ -43,18 +43,18 @@ def diffaugment(
         )
     x = tf.cast(images, tf.float32)
     for name in policy:
-        x = POLICIES[name](x, luck)
+        x = POLICIES[name](x, uniforms)
     return tf.cast(x, images.dtype)
 
 
-def _color(x, luck):
+def _color(x, uniforms):
     """Brightness, saturation, contrast: distances from the pixel's, the picture's mean.
 
     A pixel's mean is gray, so a gray picture has no saturation to change.
     """
     x, *alpha = split_alpha(x)
     brightness, saturation, contrast = (
-        columns(luck, name)[1][:, None, None, None]  # [N, 1, 1, 1]
+        columns(uniforms, name)[1][:, None, None, None]  # [N, 1, 1, 1]
         for name in ("brightness", "saturation", "contrast")
     )
     x += between(brightness, -BRIGHTNESS, BRIGHTNESS)
@@ -66,9 +66,9 @@ def _color(x, luck):
     return tf.concat([x, *alpha], axis=-1)
 
 
-def _translation(x, luck):
+def _translation(x, uniforms):
     """Whole pixels, each distance as likely; what comes into view is zero."""
-    _, u, v = columns(luck, "shift")
+    _, u, v = columns(uniforms, "shift")
     shown = []
     for axis, number in ((1, v), (2, u)):
         size = x.shape[axis]
@@ -80,13 +80,13 @@ def _translation(x, luck):
     return tf.where(_cells(*shown), x, 0.0)
 
 
-def _cutout(x, luck):
+def _cutout(x, uniforms):
     """A rectangle of half the size set to zero, cut off where it leaves the picture.
 
     Its middle is a pixel if its side is odd, a corner of pixels if it is even; all of
     them, those of the border included, are as likely.
     """
-    _, u, v = columns(luck, "cutout")
+    _, u, v = columns(uniforms, "cutout")
     inside = []
     for number, size in ((v, x.shape[1]), (u, x.shape[2])):
         side = int(size * CUTOUT + 0.5)

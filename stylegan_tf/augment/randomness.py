@@ -33,30 +33,30 @@ NUMBERS = {
     "cutout": 3,
 }
 FIRST = {name: sum(list(NUMBERS.values())[:i]) for i, name in enumerate(NUMBERS)}
-LUCK = sum(NUMBERS.values())  # numbers a row
+UNIFORMS = sum(NUMBERS.values())  # numbers a row
 STEPS = 2**23  # values that a float32 of `tf.random` takes in [0, 1)
 
 
-def draw(n: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform numbers in the open interval (0, 1): float32 [n, LUCK].
+def sample_uniforms(n: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Uniform numbers in the open interval (0, 1): float32 [n, UNIFORMS].
 
     Args:
         n: examples.
         seed: int [2], as for `tf.random.stateless_uniform`.
     """
     # Moved to the middle of their steps: 0 would be an infinite normal number.
-    return tf.random.stateless_uniform([n, LUCK], seed) + 0.5 / STEPS
+    return tf.random.stateless_uniform([n, UNIFORMS], seed) + 0.5 / STEPS
 
 
-def columns(luck: tf.Tensor, name: str) -> list[tf.Tensor]:
-    """The numbers of one operation, each [N]: luck [N, LUCK]."""
+def columns(uniforms: tf.Tensor, name: str) -> list[tf.Tensor]:
+    """The numbers of one operation, each [N]: uniforms [N, UNIFORMS]."""
     first = FIRST[name]
-    return tf.unstack(luck[:, first : first + NUMBERS[name]], axis=1)
+    return tf.unstack(uniforms[:, first : first + NUMBERS[name]], axis=1)
 
 
-def gated(luck: tf.Tensor, name: str, p) -> list[tf.Tensor]:
+def gated(uniforms: tf.Tensor, name: str, p) -> list[tf.Tensor]:
     """Whether ADA applies the operation, bool [N], and its parameters, each [N]."""
-    gate, *parameters = columns(luck, name)
+    gate, *parameters = columns(uniforms, name)
     return [gate < tf.cast(p, tf.float32), *parameters]
 
 

@@ -24,11 +24,13 @@ SCALE = 0.2  # standard deviation, octaves
 # transforms. Coordinates are pixels from the middle of the picture.
 
 
-def inverse_matrix(luck: tf.Tensor, p, height: int, width: int, groups) -> tf.Tensor:
+def inverse_matrix(
+    uniforms: tf.Tensor, p, height: int, width: int, groups
+) -> tf.Tensor:
     """Where each pixel of the transformed picture comes from.
 
     Args:
-        luck: float32 [N, LUCK].
+        uniforms: float32 [N, UNIFORMS].
         p: probability of each transform.
         height, width: of the picture.
         groups: those of "blit" and "geom" that are wanted.
@@ -36,47 +38,49 @@ def inverse_matrix(luck: tf.Tensor, p, height: int, width: int, groups) -> tf.Te
     Returns:
         float32 [N, 3, 3], exactly the identity where nothing was to be done.
     """
-    steps = _blits(luck, p, height, width) if "blit" in groups else []
+    steps = _blits(uniforms, p, height, width) if "blit" in groups else []
     if "geom" in groups:
-        steps += _transforms(luck, p, height, width)
+        steps += _transforms(uniforms, p, height, width)
     total = steps[0]
     for step in steps[1:]:
         total = product(total, step)
     return total
 
 
-def _blits(luck, p, height, width) -> list[tf.Tensor]:
+def _blits(uniforms, p, height, width) -> list[tf.Tensor]:
     """Mirror image, quarter turns, whole pixels: the inverse of each."""
-    on, u = gated(luck, "flip", p)
+    on, u = gated(uniforms, "flip", p)
     flip = scaling2(1 - 2 * tf.where(on, choice(u, 2), 0.0), 1)
-    on, u = gated(luck, "turn", p)
+    on, u = gated(uniforms, "turn", p)
     turn = _quarter_turns(-tf.where(on, choice(u, 4), 0.0))
-    on, u, v = gated(luck, "shift", p)
+    on, u, v = gated(uniforms, "shift", p)
     x = tf.round(between(u, -TRANSLATION, TRANSLATION) * width)
     y = tf.round(between(v, -TRANSLATION, TRANSLATION) * height)
     shift = translation2(-tf.where(on, x, 0.0), -tf.where(on, y, 0.0))
     return [flip, turn, shift]
 
 
-def _transforms(luck, p, height, width) -> list[tf.Tensor]:
+def _transforms(uniforms, p, height, width) -> list[tf.Tensor]:
     """Scale, rotation, stretch, rotation, translation: the inverse of each."""
-    on, u = gated(luck, "scale", p)
+    on, u = gated(uniforms, "scale", p)
     s = 1 / tf.where(on, power_of_two(u, SCALE), 1.0)
     scale = scaling2(s, s)
-    before, after = (_rotation(luck, f"rotation_{w}", p) for w in ("before", "after"))
-    on, u = gated(luck, "stretch", p)
+    before, after = (
+        _rotation(uniforms, f"rotation_{w}", p) for w in ("before", "after")
+    )
+    on, u = gated(uniforms, "stretch", p)
     s = tf.where(on, power_of_two(u, SCALE), 1.0)
     stretch = scaling2(1 / s, s)
-    on, u, v = gated(luck, "slide", p)
+    on, u, v = gated(uniforms, "slide", p)
     x, y = normal(u, TRANSLATION) * width, normal(v, TRANSLATION) * height
     slide = translation2(-tf.where(on, x, 0.0), -tf.where(on, y, 0.0))
     return [scale, before, stretch, after, slide]
 
 
-def _rotation(luck, name, p):
+def _rotation(uniforms, name, p):
     """Two rotations at probability 1 - sqrt(1 - p) each: at least one at p."""
     p = 1 - tf.sqrt(tf.maximum(1 - tf.cast(p, tf.float32), 0))
-    on, u = gated(luck, name, p)
+    on, u = gated(uniforms, name, p)
     return rotation2(-tf.where(on, between(u, -math.pi, math.pi), 0.0))
 
 
@@ -166,39 +170,39 @@ BRIGHTNESS = 0.2  # standard deviation; pictures span [-1, 1]
 CONTRAST, SATURATION = 0.5, 1.0  # standard deviations, octaves
 
 
-def color_matrix(luck: tf.Tensor, p, channels: int = 3) -> tf.Tensor:
+def color_matrix(uniforms: tf.Tensor, p, channels: int = 3) -> tf.Tensor:
     """Brightness, contrast, luma flip, hue, saturation, in this order.
 
     Args:
-        luck: float32 [N, LUCK].
+        uniforms: float32 [N, UNIFORMS].
         p: probability of each transform.
         channels: colors; one does not have hue and saturation.
 
     Returns:
         float32 [N, 4, 4], exactly the identity where nothing was to be done.
     """
-    steps = _levels(luck, p) + (_tints(luck, p) if channels > 1 else [])
+    steps = _levels(uniforms, p) + (_tints(uniforms, p) if channels > 1 else [])
     total = steps[0]
     for step in steps[1:]:
         total = product(step, total)
     return total
 
 
-def _levels(luck, p) -> list[tf.Tensor]:
-    on, u = gated(luck, "brightness", p)
+def _levels(uniforms, p) -> list[tf.Tensor]:
+    on, u = gated(uniforms, "brightness", p)
     brightness = translation3(tf.where(on, normal(u, BRIGHTNESS), 0.0))
-    on, u = gated(luck, "contrast", p)
+    on, u = gated(uniforms, "contrast", p)
     contrast = shared(tf.where(on, power_of_two(u, CONTRAST), 1.0), 0)
-    on, u = gated(luck, "luma_flip", p)
+    on, u = gated(uniforms, "luma_flip", p)
     # I - 2 v v^T, a mirror: what is light becomes dark, of the same hue.
     flip = shared(1, -2 * tf.where(on, choice(u, 2), 0.0))
     return [brightness, contrast, flip]
 
 
-def _tints(luck, p) -> list[tf.Tensor]:
-    on, u = gated(luck, "hue", p)
+def _tints(uniforms, p) -> list[tf.Tensor]:
+    on, u = gated(uniforms, "hue", p)
     hue = rotation3(tf.where(on, between(u, -math.pi, math.pi), 0.0))
-    on, u = gated(luck, "saturation", p)
+    on, u = gated(uniforms, "saturation", p)
     s = tf.where(on, power_of_two(u, SATURATION), 1.0)
     return [hue, shared(s, 1 - s)]  # v v^T + s (I - v v^T)
 

@@ -1,12 +1,19 @@
-"""Every number of a model and of a training run, as frozen dataclasses. No TensorFlow.
+"""Settings of models and training runs, as frozen dataclasses. No TensorFlow.
 
 `GeneratorConfig` and `DiscriminatorConfig` describe the networks, `LossConfig`,
-`ScheduleConfig`, `AugmentConfig` and `TrainConfig` a run. All of them travel through
-JSON, so that `config.json` in a run directory rebuilds everything. The recipes made of
-them are in `config/presets.py`.
+`ScheduleConfig`, `AugmentConfig` and `TrainConfig` a run. `config.json` in a
+run directory holds all of them and rebuilds everything. Presets are in
+`config/presets.py`.
 """
 
-from stylegan_tf.config.fields import flat, from_dict, load, save, to_dict, update
+from stylegan_tf.config.fields import (
+    flat,
+    from_dict,
+    read_config,
+    to_dict,
+    update,
+    write_config,
+)
 from stylegan_tf.config.growth import Growth
 from stylegan_tf.config.networks import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.config.run import (
@@ -39,11 +46,11 @@ __all__ = [
     "flat",
     "from_dict",
     "levels",
-    "load",
     "parse_resolution",
     "picture_shape",
-    "save",
+    "read_config",
     "split_shape",
     "to_dict",
     "update",
+    "write_config",
 ]

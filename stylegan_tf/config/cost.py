@@ -1,20 +1,20 @@
-"""What a run will cost, before it runs: operations, memory, time.
+"""Cost of a run, counted from its configuration: operations and memory.
 
-Everything here is counted from the configuration. Operations are the multiply-adds of
-the convolutions that are executed, fused ones as fused: they decide the time.
+Operations are the multiply-adds of the convolutions that are executed, fused ones
+counted as fused: they decide the time.
 """
 
 from typing import NamedTuple
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, levels
-from stylegan_tf.config.networks import STYLEGAN2
-from stylegan_tf.config.schedule import phase_at, rows
+from stylegan_tf.config.networks import STYLEGAN2, Network
+from stylegan_tf.config.schedule import phase_at, schedule_rows
 
 BYTES = 4  # weights, statistics and slots are float32
 
 
 def generator_macs(c: GeneratorConfig, resolution: int) -> float:
-    """Multiply-adds of one picture at `resolution`."""
+    """Returns the multiply-adds of one image at `resolution`."""
     total = _macs_at(c, 4)
     for r in levels(resolution, first=8):
         total += _macs_at(c, r) + _macs_between(c, r)
@@ -25,7 +25,7 @@ def generator_macs(c: GeneratorConfig, resolution: int) -> float:
 
 
 def discriminator_macs(c: DiscriminatorConfig, resolution: int) -> float:
-    """Multiply-adds of one score at `resolution`."""
+    """Returns the multiply-adds of one score at `resolution`."""
     h, w = c.shape(4)
     hidden = 1 if c.architecture == "dcgan" else c.fmaps(2)
     total = _macs_at(c, 4) + h * w * c.fmaps(4) * hidden
@@ -34,18 +34,19 @@ def discriminator_macs(c: DiscriminatorConfig, resolution: int) -> float:
     return total
 
 
-def _macs_at(c, r: int) -> float:
-    """Those of the 3 x 3 convolution that keeps the size; DCGAN has none."""
+def _macs_at(c: Network, r: int) -> float:
+    """Returns multiply-adds of the 3 x 3 convolution that keeps the size."""
     h, w = c.shape(r)
     return 0.0 if c.architecture == "dcgan" else 9.0 * h * w * c.fmaps(r) ** 2
 
 
-def _macs_between(c, r: int) -> float:
-    """Those of the convolution that doubles or halves, on the smaller side.
+def _macs_between(c: Network, r: int) -> float:
+    """Returns multiply-adds of the convolution that doubles or halves the size.
 
-    StyleGAN's is fused, 4 x 4 taps. StyleGAN2's steps by two with its 3 x 3 taps, and
-    filters; a residual block's skip has one tap. DCGAN's has 5 x 5, and at the final
-    resolution its maps are the picture and, in the discriminator, the label's planes.
+    StyleGAN's is fused and has 4 x 4 taps on the smaller side. StyleGAN2's has 3 x 3
+    taps and stride 2; the skip of a residual block has one tap. DCGAN's has 5 x 5 taps,
+    and at the final resolution its feature maps are the image and, in the
+    discriminator, the planes of the label.
     """
     h, w = c.shape(r // 2)
     maps, taps = c.fmaps(r), 16
@@ -61,18 +62,17 @@ def _macs_between(c, r: int) -> float:
 
 
 def iteration_macs(config: TrainConfig, resolution: int) -> float:
-    """Multiply-adds an image of one D and one G step.
+    """Returns multiply-adds per image of one D and one G step.
 
     A gradient costs two forward passes. D's step forwards G once and trains on two
     batches (6 D); R1 on top of it differentiates a gradient (3 D more). G's step trains
-    G (3 G) through D (2 D, one where scores are reused). In a step of its own R1 trains
-    as well (6 D), and so does the path length (6 G, on a smaller batch); R2 and WGAN-GP
-    need pictures there.
+    G (3 G) through D (2 D). In a step of its own R1 trains as well (6 D), and so does
+    the path length (6 G, on a smaller batch); R2 and WGAN-GP need fakes there.
     """
     c = config.loss
     of_fakes = (c.r2_gamma > 0) + 3 * (c.gp_weight > 0)
     extra = (6 if c.lazy else 3) * ((c.r1_gamma > 0) + of_fakes)
-    d = (7 if c.reuse_scores else 8) + extra / c.d_reg_interval
+    d = 8 + extra / c.d_reg_interval
     g = 3 if config.shares_pass else 4
     g += 6 / c.pl_shrink / c.g_reg_interval if c.pl_weight else 0
     g += 1 / c.d_reg_interval if c.lazy and of_fakes else 0
@@ -81,9 +81,9 @@ def iteration_macs(config: TrainConfig, resolution: int) -> float:
 
 
 def remaining_macs(config: TrainConfig, nimg: int, devices: int = 1) -> float:
-    """Multiply-adds from `nimg` images to the end of the run."""
+    """Returns multiply-adds from `nimg` images to the end of the run."""
     total = 0.0
-    for row in rows(config, devices):
+    for row in schedule_rows(config, devices):
         images = 1000 * row.end - max(1000 * row.start, nimg)
         if images > 0:
             total += images * iteration_macs(config, row.phase.resolution)
@@ -91,128 +91,138 @@ def remaining_macs(config: TrainConfig, nimg: int, devices: int = 1) -> float:
 
 
 # ---------------------------------------------------------------------------
-# Memory. What must be held are weights, Adam's slots, the moving average, gradients,
-# and the feature maps that derivatives ask for. Those are counted layer by layer from
-# the derivatives of the operations:
+# Memory: weights, Adam's slots, the moving average, gradients, and the activations that
+# gradients need. Activations are counted layer by layer from the gradients of the
+# operations:
 #
-#     convolution         its input (for the slope in the kernel)
+#     convolution         its input (for the gradient in the kernel)
 #     leaky ReLU          its input (for the sign)
 #     x * scale           x, here in the instance norm: x less its mean
 #     filter, bias, sum   nothing
 #
-# and R1 keeps the slopes in the convolutions' outputs besides. With `recompute` only
-# the ends of the stretches in `networks/` are kept, and D's gradients are two sets.
+# R1 keeps the gradients in the convolutions' outputs as well. With `recompute` only the
+# inputs of checkpointed layers are kept, and D's gradients are two sets.
 
 
-class Maps(NamedTuple):
-    """Maps of a level's size that one picture keeps, in the networks' precision.
+class Activations(NamedTuple):
+    """Activations kept per image, in units of a block's feature maps.
 
     Attributes:
-        entrance: where a picture enters D or leaves G, once.
-        level: of the layers at one resolution.
-        slopes: of a derivative that is differentiated again, at one resolution.
-        exact: how many of `level` are float32 in any precision.
+        edge: at the layer where an image enters D or leaves G.
+        block: in the layers of one resolution.
+        gradients: at one resolution, for a gradient that is differentiated again.
+        exact: how many of `block` are float32 under any precision.
     """
 
-    entrance: float
-    level: float
-    slopes: float
+    edge: float
+    block: float
+    gradients: float
     exact: float = 0
 
 
-# A convolution's input and what leaves an activation: D's first convolution of a level
-# takes that, its second one what it filtered of it. G's layers keep what the instance
-# norm scales as well. StyleGAN2's G keeps x, x s and the convolution; a residual block
-# its two branches' ends, and what the skip filtered.
-KEPT_BY_G = {"stylegan": Maps(0, 6, 6, 2), "dcgan": Maps(0, 1.5, 1.5)}
-KEPT_BY_D = {"residual": Maps(1, 5, 3), "dcgan": Maps(0, 1.5, 1.5)}
-# Recomputed: G's convolutions and what leaves a block; D's convolutions.
-AGAIN_BY_G = {"stylegan": Maps(0, 3, 3), "dcgan": KEPT_BY_G["dcgan"]}
-AGAIN_BY_D = {"residual": Maps(1, 3, 3), "dcgan": KEPT_BY_D["dcgan"]}
-LEAST, LARGE = 32, 256  # of recompute.py, which needs TensorFlow
-# Maps of the largest layer that its own derivative works on, kept or recomputed.
-IN_HAND, IN_HAND_AGAIN = 6, 8
+# A convolution keeps its input, and an activation function its output: D's first
+# convolution of a block takes that, its second one a filtered copy. G's layers also
+# keep the input of the instance norm's scaling. StyleGAN2's G keeps x, x s and the
+# convolution's output; a residual block the ends of its two branches and the skip's
+# filtered input.
+G_ACTIVATIONS = {"stylegan": Activations(0, 6, 6, 2), "dcgan": Activations(0, 1.5, 1.5)}
+D_ACTIVATIONS = {"residual": Activations(1, 5, 3), "dcgan": Activations(0, 1.5, 1.5)}
+# With `recompute`: G's convolutions and the outputs of its blocks; D's convolutions.
+G_CHECKPOINTED = {"stylegan": Activations(0, 3, 3), "dcgan": G_ACTIVATIONS["dcgan"]}
+D_CHECKPOINTED = {"residual": Activations(1, 3, 3), "dcgan": D_ACTIVATIONS["dcgan"]}
+LEAST, LARGE = 32, 256  # as in recompute.py, which needs TensorFlow
+# Copies of the largest layer's feature maps that its own gradient works on.
+WORKING_COPIES, WORKING_COPIES_CHECKPOINTED = 6, 8
 
 
-def _maps(c, again: bool) -> Maps:
+def _activation_counts(c: Network, recompute: bool) -> Activations:
     if isinstance(c, GeneratorConfig):
-        table = AGAIN_BY_G if again else KEPT_BY_G
-        return table.get(c.architecture, Maps(0, 2, 4) if again else Maps(0, 6, 8))
-    table = AGAIN_BY_D if again else KEPT_BY_D
-    return table.get(c.architecture, Maps(1, 2, 2) if again else Maps(1, 3, 2))
+        table = G_CHECKPOINTED if recompute else G_ACTIVATIONS
+        return table.get(
+            c.architecture, Activations(0, 2, 4) if recompute else Activations(0, 6, 8)
+        )
+    table = D_CHECKPOINTED if recompute else D_ACTIVATIONS
+    return table.get(
+        c.architecture, Activations(1, 2, 2) if recompute else Activations(1, 3, 2)
+    )
 
 
-def _kept(config: TrainConfig, c, resolution: int) -> tuple[float, float]:
-    """Bytes a picture of G's or D's maps: those kept, and those of slopes."""
-    maps = _maps(c, config.recompute)
+def _kept(config: TrainConfig, c: Network, resolution: int) -> tuple[float, float]:
+    """Returns bytes per image of the activations and gradients that G or D keeps."""
+    counts = _activation_counts(c, config.recompute)
     size = 2 if config.precision == "bfloat16" else BYTES
-    wide = maps.level * size + maps.exact * (BYTES - size)
-    kept = slopes = 0.0
+    wide = counts.block * size + counts.exact * (BYTES - size)
+    kept = gradients = 0.0
     for r in levels(resolution):
         h, w = c.shape(r)
         here = h * w * c.fmaps(r)
         kept += h * w * c.channels * BYTES
-        if _in_parts(config, c, r):  # D's block leaves its maps at the next level
+        if _in_chunks(config, c, r):  # a block of D ends at the next resolution
             kept += here * size if isinstance(c, GeneratorConfig) else 0
             continue
         kept += here * wide
-        slopes += here * maps.slopes * size
-    entrance = 0 if _in_parts(config, c, resolution) else maps.entrance
+        gradients += here * counts.gradients * size
+    edge = 0 if _in_chunks(config, c, resolution) else counts.edge
     h, w = c.shape(resolution)
-    return kept + h * w * c.fmaps(resolution) * entrance * size, slopes
+    return kept + h * w * c.fmaps(resolution) * edge * size, gradients
 
 
-def _in_parts(config: TrainConfig, c, resolution: int) -> bool:
-    """Whether a block's inside is computed again, in parts of the batch."""
+def _in_chunks(config: TrainConfig, c: Network, resolution: int) -> bool:
+    """True if blocks of resolution r are recomputed whole, in chunks of the batch."""
     large = min(c.shape(resolution)) >= LARGE
     return config.recompute and large and c.architecture != "dcgan"
 
 
-def _in_hand(config: TrainConfig, resolution: int) -> float:
-    """Bytes a picture of what the derivative of the largest layer works on."""
+def _working_bytes(config: TrainConfig, resolution: int) -> float:
+    """Returns bytes per image that the gradient of the largest layer works on."""
     size = 2 if config.precision == "bfloat16" else BYTES
     largest = 0.0
     for c in (config.generator, config.discriminator):
         sides = [(c.shape(r), c.fmaps(r)) for r in levels(resolution)]
         largest = max(largest, *(h * w * maps for (h, w), maps in sides))
-    return (IN_HAND_AGAIN if config.recompute else IN_HAND) * largest * size
+    return (
+        (WORKING_COPIES_CHECKPOINTED if config.recompute else WORKING_COPIES)
+        * largest
+        * size
+    )
 
 
 def _activations(config: TrainConfig, resolution: int) -> float:
-    """Bytes a picture at the step that holds most.
+    """Returns bytes per image at the step that holds most.
 
-    D's step holds D's maps of real and of generated pictures, or with `recompute` one
-    after the other, and the slopes of its penalty; a penalty's own step holds one batch
-    alone. G's step holds G's maps and D's, and most of D's are gone before it comes to
-    large layers; with one pass of G for both, D's holds G's, too. The path length holds
-    G's maps and slopes, of a smaller batch.
+    D's step holds D's activations for reals and fakes, or with `recompute` one after
+    the other, and the gradients of its penalty; a lazy penalty's step holds those of
+    one batch. G's step holds the activations of G and D, and most of D's are freed
+    before it comes to large layers. With one pass of G for both steps, D's step holds
+    G's, too. The path length's step holds G's activations and gradients of a smaller
+    batch.
     """
     c = config.loss
-    d, d_slopes = _kept(config, config.discriminator, resolution)
-    g, g_slopes = _kept(config, config.generator, resolution)
+    d, d_gradients = _kept(config, config.discriminator, resolution)
+    g, g_gradients = _kept(config, config.generator, resolution)
     both = d if config.recompute else 2 * d
-    penalty = d_slopes if c.has_penalty else 0
-    hand = _in_hand(config, resolution)
+    penalty = d_gradients if c.has_penalty else 0
+    working = _working_bytes(config, resolution)
     steps = [both, d + penalty] if c.lazy else [both + penalty]
     if c.pl_weight:
-        steps.append((g + g_slopes) / c.pl_shrink)
+        steps.append((g + g_gradients) / c.pl_shrink)
     held = g if config.shares_pass else 0.0  # for G's step, while D's works
-    return max(max(steps) + hand + held, g + max(d, hand))
+    return max(max(steps) + working + held, g + max(d, working))
 
 
 def memory_bytes(
     config: TrainConfig, parameters: dict[str, int], resolution: int, devices: int = 1
 ) -> dict[str, float]:
-    """What one device must hold to train at `resolution`.
+    """Returns what one device holds to train at `resolution`.
 
     Args:
         config: the run.
-        parameters: weights of "generator" and "discriminator".
-        resolution: level.
+        parameters: number of weights of "generator" and "discriminator".
+        resolution: the resolution that is trained.
         devices: replicas.
 
     Returns:
-        Bytes of "weights" (G, D and the moving average), "optimizer" (two slots a
+        Bytes of "weights" (G, D and the moving average), "optimizer" (two slots per
         weight), "gradients", and "activations" of one round.
     """
     g, d = parameters["generator"], parameters["discriminator"]
@@ -225,14 +235,14 @@ def memory_bytes(
     }
 
 
-# What TensorFlow 2.21 holds of a compiled step on the host, measured on a CPU: the
-# package and tf.data, then a share for every operation of the first step that is
-# compiled (traced, optimized, its kernels generated), and less for each further one.
+# Memory of a traced step in TensorFlow 2.21 on the host, measured on a CPU: the package
+# and tf.data, a share for every operation of the first step that is traced (graph,
+# optimized graph, generated kernels), and less for each further function.
 PACKAGE_BYTES, OPERATION_BYTES, FUNCTION_BYTES = 30e6, 32e3, 35e6
 
 
 def program_bytes(config: TrainConfig, resolution: int) -> float:
-    """What a process holds of its own program, beside TensorFlow itself."""
+    """Returns bytes that a process holds of its program, besides TensorFlow itself."""
     operations = 1100 + 1000 * len(levels(resolution))  # of a D and a G step
     c = config.loss
     intervals = [c.d_reg_interval if c.has_penalty else 1]
@@ -242,9 +252,9 @@ def program_bytes(config: TrainConfig, resolution: int) -> float:
 
 
 def batch_at(config: TrainConfig, resolution: int, devices: int = 1) -> int:
-    """Images a step, over all devices, at a resolution."""
+    """Returns images per step, over all devices, at a resolution."""
     s, nimg = config.schedule, 0
-    for row in rows(config, devices):
+    for row in schedule_rows(config, devices):
         if row.phase.resolution == resolution:
             nimg = row.phase.nimg
     return phase_at(s, config.generator.resolution, nimg, devices).batch

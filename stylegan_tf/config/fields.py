@@ -1,27 +1,48 @@
-"""Configs as JSON, and changed field by field by dotted names."""
+"""Configs to and from JSON, and changes of single fields by dotted names."""
 
 import dataclasses
 import difflib
 import json
 import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
 
-from stylegan_tf.config.run import TrainConfig
+from stylegan_tf.config.run import LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
+Config = TypeVar("Config")
 
-def to_dict(config) -> dict:
-    """A config as plain JSON values."""
+# Fields of earlier versions: the value without effect, and what to do about another.
+REMOVED = {
+    LossConfig: {
+        "reuse_scores": (
+            False,
+            "its images were worse. Set it to false in config.json to go on from the "
+            "checkpoint with loss.reuse_fakes alone.",
+        )
+    }
+}
+
+
+def to_dict(config: object) -> dict[str, object]:
+    """Returns a config as plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def from_dict(cls, values: dict):
-    """The config of class `cls` that `to_dict` wrote.
+def from_dict(cls: type[Config], values: Mapping[str, object]) -> Config:
+    """Returns the config that `to_dict` wrote.
+
+    Args:
+        cls: class of the config.
+        values: field -> JSON value.
 
     Raises:
-        UserError: a field that `cls` does not have.
+        UserError: a field that `cls` does not have, or a value of another type.
     """
     if not isinstance(values, dict):
         raise UserError(f"{cls.__name__} is {type(values).__name__}, not named values.")
+    values = _without_removed(cls, values)
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -29,21 +50,35 @@ def from_dict(cls, values: dict):
     return cls(**{k: _typed(hints[k], v, f"{k}={v!r}") for k, v in values.items()})
 
 
-def save(config: TrainConfig, path) -> None:
-    """Writes a config as readable JSON."""
+def _without_removed(cls: type, values: Mapping[str, object]) -> dict[str, object]:
+    """Returns the values without the fields in `REMOVED`, which older files have."""
+    for name, (harmless, instead) in REMOVED.get(cls, {}).items():
+        if values.get(name, harmless) != harmless:
+            raise UserError(
+                f"{name}={values[name]!r} is no longer supported; {instead}"
+            )
+    return {k: v for k, v in values.items() if k not in REMOVED.get(cls, {})}
+
+
+def write_config(config: TrainConfig, path: Path | str) -> None:
+    """Writes a config as indented JSON."""
     with open(path, "w", encoding="utf-8") as f:
         json.dump(to_dict(config), f, indent=2)
         f.write("\n")
 
 
-def load(path, cls=TrainConfig):
-    """Reads what `save` wrote."""
+def read_config(path: Path | str, cls: type[Config] = TrainConfig) -> Config:
+    """Reads a config that `write_config` wrote.
+
+    Raises:
+        UserError: a field that `cls` does not have, or a value of another type.
+    """
     with open(path, encoding="utf-8") as f:
         return from_dict(cls, json.load(f))
 
 
-def flat(config) -> dict[str, object]:
-    """Every field by its dotted name: `{"generator.z_dim": 512, ...}`."""
+def flat(config: object) -> dict[str, object]:
+    """Returns every field by its dotted name: `{"generator.z_dim": 512, ...}`."""
     out = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
@@ -54,8 +89,8 @@ def flat(config) -> dict[str, object]:
     return out
 
 
-def update(config, changes: dict[str, object]):
-    """A config with some fields, named by their dotted names, changed.
+def update(config: Config, changes: Mapping[str, object]) -> Config:
+    """Returns a config with some fields, given by their dotted names, changed.
 
     Values may be text, as on a command line. `resolution`, `start_shape`, `channels`
     and `classes` belong to both networks: the bare name changes both at once.
@@ -98,7 +133,7 @@ def _changed(config, head: str, parts: dict):
 
 
 def _parse(hint, text: str, name: str):
-    """A value from a command line."""
+    """Parses a value from a command line."""
     if hint is str:
         return text
     try:
@@ -110,7 +145,7 @@ def _parse(hint, text: str, name: str):
 
 
 def _typed(hint, value, shown: str):
-    """A plain value as the field of type `hint` that it shall become."""
+    """Converts a plain value to a field's type `hint`, or raises `UserError`."""
     want = typing.get_origin(hint) or hint
     try:
         restored = _restore(hint, value)
@@ -126,7 +161,7 @@ def _typed(hint, value, shown: str):
 
 
 def _restore(hint, value):
-    """JSON's lists and string keys back to tuples and numbers."""
+    """Converts JSON's lists and string keys to tuples and numbers."""
     origin = typing.get_origin(hint)
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)

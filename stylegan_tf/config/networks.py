@@ -1,4 +1,4 @@
-"""What describes the networks, each switch of the paper's ablation ladder included."""
+"""Settings of the networks, with each switch of the ablations (2019 paper, table 1)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from stylegan_tf.errors import UserError
 
 NOISE_POSITIONS = ("before_bias", "after_adain")
 ACTIVATIONS = ("lrelu", "relu")
-STYLEGAN2 = ("revised", "skip", "residual", "original")  # of its family
+STYLEGAN2 = ("revised", "skip", "residual", "original")  # modulated convolutions
 ARCHITECTURES = ("stylegan", *STYLEGAN2, "dcgan")
 GROWING = ("stylegan", "revised")
 CONDITIONINGS = ("sum", "projection")
@@ -26,33 +26,65 @@ class GeneratorConfig:
 
     Fields that an architecture has no use for are ignored: StyleGAN2's networks have
     no ladder switches, only StyleGAN grows blurred, DCGAN has no styles.
+
+    Attributes:
+        architecture: one of `ARCHITECTURES`.
+        resolution: resolution of the images, 4 * 2^n.
+        start_shape: height and width of the first block.
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
+        classes: width of the one-hot labels; 0 = unconditional.
+        z_dim: width of z.
+        w_dim: width of w.
+        mapping_layers: layers of the mapping network; 0 = w is z, normalized if
+            `normalize_z` is set.
+        mapping_width: width of the mapping network's hidden layers.
+        mapping_lrmul: factor of the mapping network's learning rate.
+        normalize_z: normalize z to a mean square of 1.
+        fmap_base: feature maps at stage s are min(fmap_base / 2^(s fmap_decay),
+            fmap_max); s = 1 at 4x4, 2 at 8x8, ...
+        fmap_decay: see `fmap_base`.
+        fmap_max: see `fmap_base`.
+        use_styles: ladder C; False feeds w to the first block only.
+        const_input: ladder D; False starts from a dense layer on w.
+        use_noise: ladder E; add noise maps.
+        noise_position: "before_bias", as in the paper, or "after_adain".
+        use_pixel_norm: ladder B; normalize each pixel's features.
+        use_instance_norm: normalize each feature map before its style.
+        blur_filter: filter behind upsampling; () = no blur.
+        resample_filter: StyleGAN2's filter around up- and downsampling.
+        modulation: form of StyleGAN2's modulated convolution: "maps" scales feature
+            maps, "kernels" builds one kernel per example; "auto" is resolved by the
+            device when a run starts.
+        activation: one of `ACTIVATIONS`.
+        style_mixing_prob: ladder F; probability that two latents share an image.
+        w_avg_beta: decay of the running mean of w.
     """
 
-    architecture: str = "stylegan"  # or one of ARCHITECTURES
-    resolution: int = 1024  # level of the output, 4 * 2^n
-    start_shape: tuple[int, int] = (4, 4)  # height, width of the first block
+    architecture: str = "stylegan"
+    resolution: int = 1024
+    start_shape: tuple[int, int] = (4, 4)
     channels: int = 3
-    classes: int = 0  # width of the one-hot labels, 0 = unconditional
+    classes: int = 0
     z_dim: int = 512
     w_dim: int = 512
-    mapping_layers: int = 8  # 0 = w is z, normalized if normalize_z
-    mapping_width: int = 512  # hidden layers of the mapping network
+    mapping_layers: int = 8
+    mapping_width: int = 512
     mapping_lrmul: float = 0.01
     normalize_z: bool = True
-    fmap_base: int = 8192  # channels at stage s: min(fmap_base / 2^(s decay), fmap_max)
+    fmap_base: int = 8192
     fmap_decay: float = 1.0
     fmap_max: int = 512
-    use_styles: bool = True  # ladder C; False feeds w to the first block only
-    const_input: bool = True  # ladder D; False starts from a dense layer on w
-    use_noise: bool = True  # ladder E
-    noise_position: str = "before_bias"  # or "after_adain"
-    use_pixel_norm: bool = False  # ladder B
+    use_styles: bool = True
+    const_input: bool = True
+    use_noise: bool = True
+    noise_position: str = "before_bias"
+    use_pixel_norm: bool = False
     use_instance_norm: bool = True
-    blur_filter: tuple[int, ...] = (1, 2, 1)  # () = no blur
-    resample_filter: tuple[int, ...] = (1, 3, 3, 1)  # StyleGAN2's
-    modulation: str = "auto"  # StyleGAN2's: scale "maps", build "kernels"; auto: timed
+    blur_filter: tuple[int, ...] = (1, 2, 1)
+    resample_filter: tuple[int, ...] = (1, 3, 3, 1)
+    modulation: str = "auto"
     activation: str = "lrelu"
-    style_mixing_prob: float = 0.9  # ladder F
+    style_mixing_prob: float = 0.9
     w_avg_beta: float = 0.995
 
     def __post_init__(self):
@@ -71,7 +103,7 @@ class GeneratorConfig:
 
     @property
     def mapping_input_dim(self) -> int:
-        """Width of the mapping network's input: z, and the label's embedding."""
+        """Width of the mapping network's input: z and the label's embedding."""
         return self.z_dim * (2 if self.classes else 1)
 
     @property
@@ -81,25 +113,25 @@ class GeneratorConfig:
 
     @property
     def num_layers(self) -> int:
-        """Styled layers, two a resolution: 18 at 1024."""
+        """Number of styled layers, two per resolution: 18 at 1024."""
         return 2 * len(levels(self.resolution))
 
     @property
     def num_styles(self) -> int:
-        """Slots in ws: one a layer, or a single one when styles are off."""
+        """Number of styles in ws: one per layer, or one for all when styles are off."""
         return self.num_layers if self.has_styles else 1
 
     @property
     def has_styles(self) -> bool:
-        """Whether every layer takes a style of its own."""
+        """True if every layer takes a style of its own."""
         if self.architecture == "stylegan":
             return self.use_styles
         return self.architecture in STYLEGAN2
 
     def noise_shapes(self, resolution: int) -> list[tuple[int, int]]:
-        """Height and width of each layer's noise map, up to `resolution`.
+        """Returns height and width of each layer's noise map, up to `resolution`.
 
-        StyleGAN2's constant has none, DCGAN has none at all.
+        StyleGAN2 adds no noise to its constant, and DCGAN none at all.
         """
         if not self.use_noise or self.architecture == "dcgan":
             return []
@@ -107,20 +139,39 @@ class GeneratorConfig:
         return shapes if self.architecture == "stylegan" else shapes[1:]
 
     def fmaps(self, resolution: int) -> int:
-        """Channels of the block at `resolution`."""
+        """Returns the feature maps of the block at `resolution`."""
         return _fmaps(self, resolution)
 
     def shape(self, resolution: int) -> tuple[int, int]:
-        """Height and width of the pictures at `resolution`."""
+        """Returns height and width of the images at `resolution`."""
         return picture_shape(self.start_shape, resolution)
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The discriminator; the defaults are the paper's."""
+    """The discriminator; the defaults are the paper's.
 
-    architecture: str = "stylegan"  # or one of ARCHITECTURES
-    conditioning: str = "sum"  # of the label's output, or "projection" on its embedding
+    Attributes:
+        architecture: one of `ARCHITECTURES`.
+        conditioning: "sum" over the label's output, or "projection" on the label's
+            embedding.
+        resolution: resolution of the images, 4 * 2^n.
+        start_shape: height and width of the last block.
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
+        classes: width of the one-hot labels; 0 = unconditional.
+        fmap_base: see `GeneratorConfig`.
+        fmap_decay: see `GeneratorConfig`.
+        fmap_max: see `GeneratorConfig`.
+        mbstd_group: examples per group of the minibatch standard deviation; 1 or less
+            = off.
+        mbstd_features: feature maps that it adds.
+        blur_filter: filter before downsampling; () = no blur.
+        resample_filter: StyleGAN2's filter around downsampling.
+        activation: one of `ACTIVATIONS`.
+    """
+
+    architecture: str = "stylegan"
+    conditioning: str = "sum"
     resolution: int = 1024
     start_shape: tuple[int, int] = (4, 4)
     channels: int = 3
@@ -128,10 +179,10 @@ class DiscriminatorConfig:
     fmap_base: int = 8192
     fmap_decay: float = 1.0
     fmap_max: int = 512
-    mbstd_group: int = 4  # examples a group of the minibatch statistic, <= 1 = off
+    mbstd_group: int = 4
     mbstd_features: int = 1
     blur_filter: tuple[int, ...] = (1, 2, 1)
-    resample_filter: tuple[int, ...] = (1, 3, 3, 1)  # StyleGAN2's
+    resample_filter: tuple[int, ...] = (1, 3, 3, 1)
     activation: str = "lrelu"
 
     def __post_init__(self):
@@ -144,27 +195,30 @@ class DiscriminatorConfig:
         return _gains(self.architecture)
 
     def fmaps(self, resolution: int) -> int:
-        """Channels of the block at `resolution`."""
+        """Returns the feature maps of the block at `resolution`."""
         return _fmaps(self, resolution)
 
     def shape(self, resolution: int) -> tuple[int, int]:
-        """Height and width of the pictures at `resolution`."""
+        """Returns height and width of the images at `resolution`."""
         return picture_shape(self.start_shape, resolution)
 
 
+Network = GeneratorConfig | DiscriminatorConfig
+
+
 def _gains(architecture: str) -> tuple[float, float]:
-    """StyleGAN2 moves sqrt(2) from the weights behind the activation."""
+    """Returns (weights, activations): StyleGAN2 moves sqrt(2) behind the activation."""
     return (1.0, 2**0.5) if architecture in STYLEGAN2 else (2**0.5, 1.0)
 
 
-def _fmaps(config, resolution: int) -> int:
+def _fmaps(config: Network, resolution: int) -> int:
     stage = resolution.bit_length() - 2  # 4 -> 1, 8 -> 2, ...
     return min(
         int(config.fmap_base / 2 ** (stage * config.fmap_decay)), config.fmap_max
     )
 
 
-def _check_sizes(config) -> None:
+def _check_sizes(config: Network) -> None:
     check_choice("architecture", config.architecture, ARCHITECTURES)
     check_power(config.resolution, "resolution", least=8)
     if config.channels not in (1, 3, 4):

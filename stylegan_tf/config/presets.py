@@ -1,7 +1,7 @@
-"""Named recipes, each with its command, its expected time and memory. No TensorFlow.
+"""Presets: named changes of `TrainConfig`, with expected time and memory.
 
-A recipe is a function of the resolution that returns the changes it makes to
-`TrainConfig`, by dotted name.
+A preset is a function of resolution and number of devices that returns its changes by
+dotted name. `python launch/train.py --preset=NAME` trains one. No TensorFlow.
 """
 
 import functools
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.errors import UserError
 
-# Karras et al. 2019, released training script: one entry a resolution. The learning
-# rate rises with the size, the batch shrinks to what a 16 GB device holds.
+# Karras et al. 2019, released training script, by resolution. The learning rate rises
+# with the size, and the batch shrinks to what a device of 16 GB holds.
 PAPER_LR = {128: 0.0015, 256: 0.002, 512: 0.003, 1024: 0.003}
 PAPER_BATCH = {
     1: (4, {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4}),
@@ -27,14 +27,14 @@ PAPER_TICKS = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe.
+    """A named set of changes.
 
     Attributes:
-        summary: one line on what it is for.
-        resolution: the one it is made for, unless the user names another.
-        max_auto: with user's pictures and no named resolution, go no higher.
+        summary: one line on its purpose.
+        resolution: resolution that it is made for, unless the user names another.
+        max_auto: highest resolution for a user's images if none is named.
         expect: time and memory, in words.
-        changes: resolution, devices -> changes by dotted name.
+        changes: function of resolution and devices -> changes by dotted name.
     """
 
     summary: str
@@ -47,15 +47,15 @@ class Preset:
 NETWORKS = ("generator", "discriminator")
 
 
-def both(name: str, value) -> dict:
-    """The same change to both networks."""
+def for_both(name: str, value: object) -> dict[str, object]:
+    """Returns the same change for both networks."""
     return {f"{network}.{name}": value for network in NETWORKS}
 
 
 def _demo(resolution: int, devices: int) -> dict:
-    """A narrow network and a short schedule: faces in minutes, on a laptop's CPU."""
+    """Returns a narrow network and a short schedule: faces in minutes on a CPU."""
     kimg = {8: 6, 16: 24, 32: 48, 64: 48, 128: 80, 256: 120}
-    width = both("fmap_base", max(8 * resolution, 256)) | both("fmap_max", 64)
+    width = for_both("fmap_base", max(8 * resolution, 256)) | for_both("fmap_max", 64)
     return width | {
         "generator.z_dim": 64,
         "generator.w_dim": 64,
@@ -76,7 +76,7 @@ def _demo(resolution: int, devices: int) -> dict:
 
 
 def _paper(resolution: int, devices: int) -> dict:
-    """Configuration F of the paper with its released schedule."""
+    """Returns configuration F of the paper with its released schedule."""
     table = PAPER_BATCH[max(n for n in PAPER_BATCH if n <= max(devices, 1))]
     return {
         "schedule.batch": table[0],
@@ -89,11 +89,11 @@ def _paper(resolution: int, devices: int) -> dict:
 
 
 def _small_data(resolution: int, devices: int) -> dict:
-    """A few thousand pictures on one GPU: half the width, shorter phases, ADA."""
+    """Returns half the width, shorter phases and ADA, for a few thousand images."""
     return (
         _paper(resolution, devices)
-        | both("fmap_base", 4096)
-        | both("fmap_max", 256)
+        | for_both("fmap_base", 4096)
+        | for_both("fmap_max", 256)
         | {
             "generator.mapping_layers": 4,
             "loss.d_reg_interval": 4,
@@ -121,18 +121,18 @@ STYLEGAN2 = {
 
 
 def _stylegan2(letter: str, resolution: int, devices: int) -> dict:
-    changes = _paper(resolution, devices) | both("architecture", "revised")
+    changes = _paper(resolution, devices) | for_both("architecture", "revised")
     changes |= {"schedule.batch": 32, "schedule.batch_at": dict(PAPER2_BATCH)}
     changes |= {"schedule.tick_kimg": 4.0, "schedule.tick_kimg_at": dict(PAPER2_TICKS)}
     changes |= _LAZY if letter >= "c" else {}
     changes |= _PATHS if letter >= "d" else {}
-    if resolution > 256:  # four pictures a device at once, as in the released script
+    if resolution > 256:  # four images per device and round, as in the released script
         changes["accumulate"] = max(8 // max(devices, 1), 1)
     if letter < "e":
         return changes
     return (
         changes
-        | both("fmap_base", 16384 if letter == "f" else 8192)
+        | for_both("fmap_base", 16384 if letter == "f" else 8192)
         | {
             "generator.architecture": "skip",
             "discriminator.architecture": "residual",
@@ -146,7 +146,7 @@ def _stylegan2(letter: str, resolution: int, devices: int) -> dict:
 
 
 def _demo_stylegan2(resolution: int, devices: int) -> dict:
-    """StyleGAN2 as narrow as `demo`, without growing."""
+    """Returns StyleGAN2 as narrow as `demo`, without growing."""
     changes = _stylegan2("f", resolution, devices) | _demo(resolution, devices)
     return changes | {
         "schedule.batch": 16,
@@ -158,11 +158,11 @@ def _demo_stylegan2(resolution: int, devices: int) -> dict:
 
 
 def _dcgan(resolution: int, devices: int) -> dict:
-    """Radford et al. 2016, at half its width; the usual loss and Adam."""
+    """Returns DCGAN (Radford et al. 2016) at half its width."""
     return (
-        both("architecture", "dcgan")
-        | both("fmap_base", 16 * resolution)
-        | both("fmap_max", 512)
+        for_both("architecture", "dcgan")
+        | for_both("fmap_base", 16 * resolution)
+        | for_both("fmap_max", 512)
         | {
             "generator.z_dim": 100,
             "generator.w_dim": 100,
@@ -200,7 +200,7 @@ _D = {n: v for n, v in _C.items() if n != "generator.const_input"}
 _E = {"generator.style_mixing_prob": 0.0}
 _A = (
     _B
-    | both("blur_filter", ())
+    | for_both("blur_filter", ())
     | {
         "loss.g_loss": "wasserstein",
         "loss.d_loss": "wasserstein",
@@ -228,7 +228,7 @@ PRESETS = {
         "a small network that shows faces in minutes, no GPU needed",
         32,
         64,
-        "6 to 12 minutes at 32x32 on two cores, 34 at 64x64 on one; 1.3 GB",
+        "6 to 12 minutes at 32x32 on two cores, 34 at 64x64 on one; 1.1 GB",
         _demo,
     ),
     "demo-stylegan2": Preset(
@@ -249,7 +249,7 @@ PRESETS = {
         "a few thousand pictures and one GPU",
         256,
         256,
-        "not measured here; a fifth of paper256's multiply-adds an image",
+        "not measured here; a fifth of paper256's multiply-adds per image",
         _small_data,
     ),
     "paper256": Preset(
@@ -301,12 +301,14 @@ PRESETS |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
 PRESETS |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
 
 
-def make(name: str, resolution: int | None = None, devices: int = 1) -> TrainConfig:
-    """The configuration of a preset.
+def make_config(
+    name: str, resolution: int | None = None, devices: int = 1
+) -> TrainConfig:
+    """Returns the configuration of a preset.
 
     Args:
         name: one of `PRESETS`.
-        resolution: level to train to; None = the one the preset is made for.
+        resolution: resolution to train to; None = the preset's own.
         devices: replicas that share the batch; the paper's batch grows with them.
 
     Raises:
@@ -320,8 +322,8 @@ def make(name: str, resolution: int | None = None, devices: int = 1) -> TrainCon
     return update(TrainConfig(), changes)
 
 
-def table() -> str:
-    """The presets for `--help`: what each is for, and what to expect."""
+def preset_table() -> str:
+    """Returns the presets as a text table for `--help`: purpose, time and memory."""
     lines = []
     for name, preset in PRESETS.items():
         lines += [f"  {name:<14} {preset.summary}", f"{'':17}({preset.expect})"]

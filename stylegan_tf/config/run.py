@@ -1,4 +1,4 @@
-"""What describes a training run: losses, schedule, augmentation, and the rest."""
+"""Settings of a training run: losses, schedule, augmentation, and the rest."""
 
 from dataclasses import dataclass, field
 
@@ -18,23 +18,41 @@ GROUPS += ("bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Losses and penalties (appendix C of the paper; R1 from Mescheder et al. 2018)."""
+    """Losses and penalties (Karras et al. 2019, appendix C; Mescheder et al. 2018).
+
+    Attributes:
+        g_loss: loss of the generator, one of `GENERATOR_LOSSES`.
+        d_loss: loss of the discriminator, one of `DISCRIMINATOR_LOSSES`.
+        r1_gamma: weight of R1 at the final resolution R; at resolution r it counts
+            gamma (r / R)^2.
+        r2_gamma: weight of R2, the same penalty on fakes.
+        gp_weight: weight of WGAN-GP's gradient penalty, lambda; usually 10.
+        gp_target: gradient norm that WGAN-GP pulls to.
+        drift: weight of E[D(real)^2], usually 0.001 with the Wasserstein loss.
+        d_reg_interval: D's penalties are taken every so many iterations, with as many
+            times the weight; 1 = in each, as in StyleGAN.
+        pl_weight: weight of path length regularization, 2 in StyleGAN2.
+        pl_decay: decay of the running mean of the path length.
+        pl_shrink: path lengths are measured on a batch this many times smaller.
+        g_reg_interval: path lengths are taken every so many iterations.
+        reuse_fakes: G's step takes the fakes of D's step, which saves a pass of G.
+        lazy: regularize in steps of their own (StyleGAN2, appendix B).
+    """
 
     g_loss: str = "logistic_nonsaturating"
     d_loss: str = "logistic"
-    r1_gamma: float = 10.0  # at the final resolution; at r it is gamma (r / R)^2
+    r1_gamma: float = 10.0
     r2_gamma: float = 0.0
-    gp_weight: float = 0.0  # WGAN-GP's lambda, usually 10
+    gp_weight: float = 0.0
     gp_target: float = 1.0
-    drift: float = 0.0  # weight of E[D(real)^2], usually 0.001 with Wasserstein
-    d_reg_interval: int = 1  # penalties every so many steps; 1 = the paper
-    pl_weight: float = 0.0  # path length regularization, 2 in StyleGAN2
-    pl_decay: float = 0.01  # of the running mean of the path length
-    pl_shrink: int = 2  # the batch it is measured on is this many times smaller
-    g_reg_interval: int = 1  # path length every so many steps
-    reuse_fakes: bool = False  # G's step takes the pictures of D's, a pass of G saved
-    reuse_scores: bool = False  # and D's scores of them: both step at once, a D saved
-    lazy: bool = False  # regularize in steps of their own (StyleGAN2, appendix B)
+    drift: float = 0.0
+    d_reg_interval: int = 1
+    pl_weight: float = 0.0
+    pl_decay: float = 0.01
+    pl_shrink: int = 2
+    g_reg_interval: int = 1
+    reuse_fakes: bool = False
+    lazy: bool = False
 
     def __post_init__(self):
         check_choice("g_loss", self.g_loss, GENERATOR_LOSSES)
@@ -44,12 +62,6 @@ class LossConfig:
         for name in ("r1_gamma", "r2_gamma", "gp_weight", "drift", "pl_weight"):
             check_range(name, getattr(self, name), 0, float("inf"))
         check_range("pl_decay", self.pl_decay, 0, 1)
-        if self.reuse_scores and not self.reuse_fakes:
-            raise UserError(
-                "loss.reuse_scores=true reuses the scores of reused pictures; set "
-                "loss.reuse_fakes=true as well."
-            )
-
         if self.pl_weight and not self.lazy:
             raise UserError(
                 f"loss.pl_weight={self.pl_weight:g} works in steps of its own; set "
@@ -58,10 +70,11 @@ class LossConfig:
 
     @property
     def lazy_rates(self) -> tuple[float, float]:
-        """What Adam's rates of G and D are corrected by: k / (k + 1), k the interval.
+        """Factors k / (k + 1) of the learning rates of G and D, k the lazy interval.
 
-        A network that makes k + 1 steps where it made k learns that much slower, and
-        its betas are raised to that power (Karras et al. 2020, appendix B).
+        A network that makes k + 1 steps instead of k learns that much slower per step,
+        and Adam's betas are raised to that power (Karras et al. 2020, appendix B). 1
+        for a network without lazy regularization.
         """
         g = self.g_reg_interval if self.lazy and self.pl_weight else 0
         d = self.d_reg_interval if self.lazy and self.has_penalty else 0
@@ -69,25 +82,40 @@ class LossConfig:
 
     @property
     def has_penalty(self) -> bool:
-        """Whether the discriminator pays any penalty on its gradient."""
+        """True if any penalty on the discriminator's gradient has a weight."""
         return max(self.r1_gamma, self.r2_gamma, self.gp_weight) > 0
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Growth, batch size and learning rate as functions of the images seen."""
+    """Growth, batch size and learning rate as functions of the images seen.
+
+    Attributes:
+        initial_resolution: resolution at which training starts.
+        stable_kimg: thousands of images for which each resolution is trained.
+        fade_kimg: thousands of images while the next resolution fades in.
+        total_kimg: thousands of images of the whole run.
+        batch: images per step, over all devices.
+        batch_at: resolution -> batch, where it differs from `batch`.
+        max_batch_per_device: resolution -> most images per step on one device.
+        lr: learning rate of both networks.
+        lr_at: resolution -> learning rate, where it differs from `lr`.
+        lr_rampup_kimg: thousands of images in which the rate rises from 0; 0 = none.
+        tick_kimg: thousands of images between two log lines.
+        tick_kimg_at: resolution -> tick, where it differs from `tick_kimg`.
+    """
 
     initial_resolution: int = 8
-    stable_kimg: float = 600.0  # thousands of images at each resolution
-    fade_kimg: float = 600.0  # and while the next one fades in
+    stable_kimg: float = 600.0
+    fade_kimg: float = 600.0
     total_kimg: float = 25000.0
-    batch: int = 4  # over all devices
-    batch_at: dict[int, int] = field(default_factory=dict)  # resolution -> batch
+    batch: int = 4
+    batch_at: dict[int, int] = field(default_factory=dict)
     max_batch_per_device: dict[int, int] = field(default_factory=dict)
     lr: float = 0.001
     lr_at: dict[int, float] = field(default_factory=dict)
     lr_rampup_kimg: float = 0.0
-    tick_kimg: float = 160.0  # one log line and one sheet of pictures
+    tick_kimg: float = 160.0
     tick_kimg_at: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -103,20 +131,30 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What the discriminator's pictures go through, real and generated alike.
+    """Augmentation of the discriminator's images, reals and fakes alike.
 
-    DiffAugment (Zhao et al. 2020) or ADA (Karras et al. 2020), whose probability
-    follows how sure the discriminator is of the real pictures.
+    DiffAugment (Zhao et al. 2020) or adaptive discriminator augmentation (ADA, Karras
+    et al. 2020), whose probability p follows the discriminator's overfitting.
+
+    Attributes:
+        kind: one of `AUGMENTATIONS`.
+        groups: transforms of ADA, one of `GROUPS`.
+        policy: transforms of DiffAugment, names of `POLICIES`.
+        p: probability of ADA's transforms, at the start or, without `adapt`, always.
+        adapt: True to let p follow the target.
+        target: mean sign of D(real) that p aims at.
+        kimg: thousands of images in which p can go from 0 to 1.
+        interval: iterations between two changes of p.
     """
 
-    kind: str = "none"  # or one of AUGMENTATIONS
-    groups: str = "bgc"  # ADA: blit, geom, color, bg, bgc, bgcf, bgcfn, bgcfnc
-    policy: tuple[str, ...] = ("color", "translation", "cutout")  # DiffAugment
-    p: float = 0.0  # ADA: the probability it starts with, or keeps
-    adapt: bool = True  # ADA: let p follow the target
-    target: float = 0.6  # mean sign of D(real) that p aims at
-    kimg: float = 500.0  # thousand images in which p may go from 0 to 1
-    interval: int = 4  # steps between two changes of p
+    kind: str = "none"
+    groups: str = "bgc"
+    policy: tuple[str, ...] = ("color", "translation", "cutout")
+    p: float = 0.0
+    adapt: bool = True
+    target: float = 0.6
+    kimg: float = 500.0
+    interval: int = 4
 
     def __post_init__(self):
         check_choice("augment.kind", self.kind, AUGMENTATIONS)
@@ -131,7 +169,41 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run: what it trains, on what, how, and what it tells."""
+    """A whole run: its networks, losses, schedule, data and reports.
+
+    Attributes:
+        generator: the generator.
+        discriminator: the discriminator.
+        loss: losses and penalties.
+        schedule: growth, batch size and learning rate.
+        augment: augmentation of the discriminator's images.
+        preset: name of the preset that the settings come from.
+        data: the data set as given by the user: a folder, a zip, `demo`, ...
+        labels: "none", "auto" or a file of labels; all but "none" train a conditional
+            model.
+        init: model that the weights start from; "" = random weights.
+        mirror: flip half of the real images.
+        adam_beta1: decay of Adam's first moment.
+        adam_beta2: decay of Adam's second moment.
+        adam_epsilon: Adam's epsilon.
+        ema_kimg: half-life of the generator's moving average, in thousands of images.
+        ema_rampup: the half-life is at most this share of the images seen; 0 = no
+            limit.
+        accumulate: rounds that a step is split into, to fit a small device.
+        recompute: compute activations again in gradients instead of keeping them:
+            less memory, more time.
+        precision: one of `PRECISIONS`; "auto" is resolved by the device when a run
+            starts.
+        jit: one of `JIT`, whether XLA compiles the step; "auto" is resolved by the
+            device when a run starts.
+        seed: random seed for weights, data order and latents.
+        deterministic: repeat a run to the bit on GPUs, too.
+        snapshot_ticks: ticks between checkpoints.
+        image_ticks: ticks between sheets of images.
+        metrics: metrics measured during training; the first one picks the best model.
+        metrics_every: thousands of images between two measurements.
+        features: feature network of the metrics.
+    """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -140,25 +212,25 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     preset: str = "custom"
     data: str = "demo"
-    labels: str = "none"  # "auto" trains a conditional model
-    init: str = ""  # model that the weights start from
-    mirror: bool = False  # flip half of the real pictures
+    labels: str = "none"
+    init: str = ""
+    mirror: bool = False
     adam_beta1: float = 0.0
     adam_beta2: float = 0.99
     adam_epsilon: float = 1e-8
-    ema_kimg: float = 10.0  # half-life of the generator's moving average
-    ema_rampup: float = 0.0  # the half-life is at most this share of the images seen
-    accumulate: int = 1  # rounds a step is split into, to fit a small device
-    recompute: bool = False  # less memory: gradients compute maps again
-    precision: str = "float32"  # "auto" is settled by the device, see `devices`
-    jit: str = "off"  # compile the step by XLA; "auto" times one, and keeps the faster
+    ema_kimg: float = 10.0
+    ema_rampup: float = 0.0
+    accumulate: int = 1
+    recompute: bool = False
+    precision: str = "float32"
+    jit: str = "off"
     seed: int = 0
     deterministic: bool = False
-    snapshot_ticks: int = 10  # ticks between checkpoints
-    image_ticks: int = 1  # ticks between sheets of pictures
-    metrics: tuple[str, ...] = ()  # measured while it trains; the first picks a model
-    metrics_every: float = 200.0  # thousands of images between two measurements
-    features: str = "builtin"  # network that they are measured in
+    snapshot_ticks: int = 10
+    image_ticks: int = 1
+    metrics: tuple[str, ...] = ()
+    metrics_every: float = 200.0
+    features: str = "builtin"
 
     def __post_init__(self):
         check_choice("precision", self.precision, PRECISIONS)
@@ -189,18 +261,18 @@ class TrainConfig:
 
     @property
     def shares_pass(self) -> bool:
-        """Whether both steps use one pass of G.
+        """True if D's and G's step use one pass of G.
 
-        Steps in turn would have to keep those of all rounds.
+        With accumulation D's step would have to keep the activations of all rounds, so
+        each step generates the same fakes.
         """
-        loss = self.loss
-        return loss.reuse_scores or (loss.reuse_fakes and self.accumulate == 1)
+        return self.loss.reuse_fakes and self.accumulate == 1
 
 
-# What may differ when a run continues: its length, and how much it reports.
+# Settings that may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
 RESUMABLE += ("metrics", "metrics_every", "features")
-# And how it fits its device: the same numbers up to rounding.
+# Memory for time: the same numbers up to rounding.
 RESUMABLE += ("recompute",)
-# What a run settles by itself at its start and then keeps, so that it may differ too.
+# "auto" in these is resolved when a run starts; the run then keeps what it has.
 SETTLED = ("generator.modulation", "jit")

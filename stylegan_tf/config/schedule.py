@@ -1,4 +1,4 @@
-"""Images seen -> what is trained: resolution, fade, batch size, learning rate.
+"""Schedule of training: resolution, fade, batch size, learning rate by images seen.
 
 The schedule of progressive growing (Karras et al. 2018, appendix A; numbers of Karras
 et al. 2019, appendix C). Each resolution is trained for `stable_kimg` thousand images,
@@ -15,16 +15,16 @@ from stylegan_tf.errors import UserError
 
 @dataclass(frozen=True)
 class Phase:
-    """What holds at one moment of training.
+    """Resolution, fade, batch and learning rate at one moment of training.
 
     Attributes:
         nimg: images seen so far.
         lod: doublings still missing to the final resolution; a fraction while fading.
-        resolution: level that is trained.
-        alpha: in [0, 1], how far that level has faded in.
-        batch: images a step, over all devices.
+        resolution: the resolution that is trained.
+        alpha: in [0, 1], weight of that resolution while it fades in.
+        batch: images per step, over all devices.
         lr: learning rate of both networks.
-        tick_kimg: thousand images between two log lines.
+        tick_kimg: thousands of images between two log lines.
     """
 
     nimg: int
@@ -42,18 +42,21 @@ class Phase:
 
     @property
     def stage(self) -> tuple[int, int]:
-        """Changes whenever a resolution joins or has joined: optimizers start anew."""
+        """(floor, ceil) of lod; the optimizers start anew when it changes.
+
+        It does when a resolution begins to fade in and when it has faded in.
+        """
         return math.floor(self.lod), math.ceil(self.lod)
 
 
 def phase_at(
     config: ScheduleConfig, final_resolution: int, nimg: int, devices: int = 1
 ) -> Phase:
-    """The phase after `nimg` images.
+    """Returns the phase after `nimg` images.
 
     Args:
         config: the schedule.
-        final_resolution: level the model grows to.
+        final_resolution: resolution that the model grows to.
         nimg: images seen.
         devices: replicas the batch is split over; the batch is rounded down to a
             multiple of it and kept under `max_batch_per_device`.
@@ -117,7 +120,14 @@ def _batch(config: ScheduleConfig, resolution: int, devices: int) -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """One stretch of the schedule: thousands of images `start` to `end`."""
+    """One stretch of the schedule.
+
+    Attributes:
+        start: thousands of images at its beginning.
+        end: thousands of images at its end.
+        fading: True if a resolution fades in.
+        phase: the phase half way.
+    """
 
     start: float
     end: float
@@ -125,8 +135,8 @@ class Row:
     phase: Phase
 
 
-def rows(config: TrainConfig, devices: int = 1) -> list[Row]:
-    """The whole run, one row for each time a resolution is trained or fades in."""
+def schedule_rows(config: TrainConfig, devices: int = 1) -> list[Row]:
+    """Returns a row for each time that a resolution fades in or is trained."""
     s, final = config.schedule, config.generator.resolution
     out, start = [], 0.0
     for r in range(int(math.log2(final // s.initial_resolution)) + 1):
@@ -143,10 +153,10 @@ def rows(config: TrainConfig, devices: int = 1) -> list[Row]:
     return out
 
 
-def table(config: TrainConfig, devices: int = 1) -> str:
-    """The schedule as text, for people."""
+def schedule_table(config: TrainConfig, devices: int = 1) -> str:
+    """Returns the schedule as a text table."""
     lines = ["      kimg          size        batch   learning rate   tick"]
-    for row in rows(config, devices):
+    for row in schedule_rows(config, devices):
         p = row.phase
         height, width = config.generator.shape(p.resolution)
         what = f"{height}x{width}" + (" fades in" if row.fading else "")

@@ -1,9 +1,11 @@
-"""Sizes of pictures: levels, start blocks, and what the user writes.
+"""Sizes of images: resolutions, start blocks, and sizes as users write them.
 
-A picture is a start block of h x w (4 x 4 unless said otherwise) doubled n times.
-`resolution` names the level and is always 4 * 2^n: a start block of 4 x 6 at resolution
-512 is a picture of 512 x 768.
+An image is a start block of h x w (4 x 4 by default) doubled n times. `resolution` is
+always 4 * 2^n, whatever the start block: a start block of 4 x 6 at resolution 512 is an
+image of 512 x 768.
 """
+
+from collections.abc import Sequence
 
 from stylegan_tf.errors import UserError
 
@@ -11,20 +13,20 @@ MAX_RESOLUTION = 1024
 
 
 def levels(resolution: int, first: int = 4) -> list[int]:
-    """The resolutions from `first` to `resolution`: 4, 8, 16, ..."""
+    """Returns the resolutions from `first` to `resolution`: 4, 8, 16, ..."""
     return [1 << k for k in range(first.bit_length() - 1, resolution.bit_length())]
 
 
 def picture_shape(start_shape: tuple[int, int], resolution: int) -> tuple[int, int]:
-    """Height and width at `resolution` of a model with that start block."""
+    """Returns height and width at `resolution` of a model with that start block."""
     return start_shape[0] * resolution // 4, start_shape[1] * resolution // 4
 
 
 def split_shape(height: int, width: int) -> tuple[int, tuple[int, int]]:
-    """The level and start block whose pictures are height x width.
+    """Returns the resolution and start block of images of height x width.
 
-    The shorter side is halved down to between 4 and 7 pixels: 64 x 64 is level 64 of
-    4 x 4, 512 x 768 is level 512 of 4 x 6, 96 x 96 is level 64 of 6 x 6.
+    The shorter side is halved down to between 4 and 7 pixels: 64 x 64 is resolution 64
+    of 4 x 4, 512 x 768 is 512 of 4 x 6, 96 x 96 is 64 of 6 x 6.
 
     Raises:
         UserError: the sides cannot be halved that often without a remainder.
@@ -41,7 +43,7 @@ def split_shape(height: int, width: int) -> tuple[int, tuple[int, int]]:
 
 
 def _nearest(height: int, width: int) -> tuple[int, int]:
-    """The possible size that differs least."""
+    """Returns the possible size that differs least."""
     found = []
     for unit in levels(MAX_RESOLUTION // 4, first=2):
         h, w = (max(round(side / unit), 4) for side in (height, width))
@@ -51,7 +53,7 @@ def _nearest(height: int, width: int) -> tuple[int, int]:
 
 
 def parse_resolution(text: str) -> tuple[int, tuple[int, int]]:
-    """`"64"` or `"512x768"` (height x width) -> level and start block.
+    """Parses `"64"` or `"512x768"` (height x width) to resolution and start block.
 
     Raises:
         UserError: not a size, or one that no start block doubles to.
@@ -64,20 +66,20 @@ def parse_resolution(text: str) -> tuple[int, tuple[int, int]]:
 
 
 def check_power(value: int, name: str, least: int) -> None:
-    """`UserError` unless the value is a power of two of a size that we have."""
+    """Raises `UserError` unless value is a power of two of at least `least`."""
     if value & (value - 1) or not least <= value <= MAX_RESOLUTION:
         raise UserError(
             f"{name} is {value}; use a power of two from {least} to {MAX_RESOLUTION}."
         )
 
 
-def check_range(name: str, value, least, most) -> None:
-    """`UserError` unless least <= value <= most."""
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """Raises `UserError` unless least <= value <= most."""
     if not least <= value <= most:
         raise UserError(f"{name} is {value}; it must lie between {least} and {most}.")
 
 
-def check_choice(name: str, value, choices) -> None:
-    """`UserError` unless the value is one of the choices."""
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises `UserError` unless the value is one of the choices."""
     if value not in choices:
         raise UserError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")

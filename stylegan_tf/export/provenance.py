@@ -107,7 +107,7 @@ def of_run(run: Path, seen: int | None = None, source: str | None = None) -> Ori
         source: what was opened; None = the run.
     """
     try:
-        config = configs.load(run / "config.json")
+        config = configs.read_config(run / "config.json")
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{run}/config.json cannot be read: {error}") from error
     if seen is None:

@@ -54,7 +54,7 @@ def open_subject(
     """
     found = models.find(path)
     run = found.run or _run_around(found.path)
-    config = configs.load(run / "config.json") if run else None
+    config = configs.read_config(run / "config.json") if run else None
     model = replicated(models.load(path), strategy)
     folder = _data(model, run, config, data, cache)
     mirror = bool(config and config.mirror)

@@ -326,15 +326,19 @@ def group_size(n, group: int):
     return tf.reduce_max(tf.where(n % sizes == 0, sizes, 1))
 
 
-def weave(a: tf.Tensor, b: tf.Tensor, group: int) -> tf.Tensor:
-    """Two batches [N, ...] as one, whose strided groups are those of a, then of b."""
+def interleave_groups(a: tf.Tensor, b: tf.Tensor, group: int) -> tf.Tensor:
+    """Joins two batches [N, ...] so that no strided group of examples mixes them.
+
+    Returns:
+        [2 N, ...], whose groups of `group` examples are the groups of `a`, then of `b`.
+    """
     n, shape = a.shape[0], a.shape[1:]
     rows = [tf.reshape(x, [group, n // group, *shape]) for x in (a, b)]
     return tf.reshape(tf.concat(rows, axis=1), [2 * n, *shape])
 
 
-def unweave(x: tf.Tensor, group: int) -> list[tf.Tensor]:
-    """The two batches [N, ...] that `weave` made into one."""
+def split_groups(x: tf.Tensor, group: int) -> list[tf.Tensor]:
+    """Splits [2 N, ...] into the two batches that `interleave_groups` joined."""
     rows = tf.split(tf.reshape(x, [group, -1, *x.shape[1:]]), 2, axis=1)
     return [tf.reshape(row, [-1, *x.shape[1:]]) for row in rows]
 

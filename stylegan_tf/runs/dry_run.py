@@ -1,19 +1,17 @@
 """What a run would do, printed without training."""
 
 from pathlib import Path
+
+import tensorflow as tf
+
 from stylegan_tf import config as configs
 from stylegan_tf import devices
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.config import cost
-from stylegan_tf.config import schedule
+from stylegan_tf.config import TrainConfig, cost, schedule
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.runs.settings import Request
-from stylegan_tf.runs.settings import settle
-import tensorflow as tf
-
+from stylegan_tf.runs.settings import Request, settle
 
 # ---------------------------------------------------------------------------
 # --dry_run
@@ -30,7 +28,7 @@ def describe(request: Request) -> str:
         "discriminator": discriminator_of(config.discriminator).count_params(),
     }
     lines = [f"data        {Manifest.load(data)}", f"devices     {replicas}", ""]
-    lines += [schedule.table(config, replicas), ""]
+    lines += [schedule.schedule_table(config, replicas), ""]
     lines += [f"{name:<14}{n:>12,} parameters" for name, n in parameters.items()]
     lines += ["", "size        what one device must hold while training"]
     for r in configs.levels(
@@ -55,7 +53,7 @@ def _first_batches(config: TrainConfig, data: Path, replicas: int) -> str:
     for r in configs.levels(
         config.generator.resolution, config.schedule.initial_resolution
     ):
-        row = [x for x in schedule.rows(config, replicas) if x.phase.resolution == r]
+        row = [x for x in schedule.schedule_rows(config, replicas) if x.phase.resolution == r]
         if not row:
             continue
         batch = row[0].phase.batch

@@ -6,23 +6,18 @@ the first metric likes best lies, exported, in `model/best/`, with its number be
 in `best.json`.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-from stylegan_tf import devices
-from stylegan_tf import export
-from stylegan_tf.config.schedule import growth_at
-from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import results
-from stylegan_tf.metrics import subject
-from stylegan_tf.metrics import suite
-from stylegan_tf.metrics.evaluation import Evaluation
-from stylegan_tf.metrics.evaluation import Stopped
-from stylegan_tf.metrics.features import open_network
-from stylegan_tf.runs.reports import Report
-from stylegan_tf.runs.reports import clock
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
+from stylegan_tf import devices, export
+from stylegan_tf.config.schedule import growth_at
+from stylegan_tf.errors import UserError
+from stylegan_tf.metrics import results, subject, suite
+from stylegan_tf.metrics.evaluation import Evaluation, Stopped
+from stylegan_tf.metrics.features import open_network
+from stylegan_tf.runs.reports import Report, clock
 
 WORK = "measuring"  # folder of an evaluation that was stopped
 BEST = Path("model") / "best"
@@ -58,7 +53,7 @@ class Measure(Report):
         self.network = open_network(
             c.features, trainer.data, c.generator.channels, self.cache
         )
-        alone = devices.workers(trainer.strategy) == 1
+        alone = devices.num_workers(trainer.strategy) == 1
         self.strategy = trainer.strategy if alone else devices.make_strategy("one")
         self.copy = subject.replicated(trainer.networks.average, self.strategy)
         for request in self.requests:

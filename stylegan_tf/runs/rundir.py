@@ -7,23 +7,21 @@
 run can be found and judged without TensorFlow.
 """
 
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from stylegan_tf import config as configs
-from stylegan_tf import files
-from stylegan_tf.config import RESUMABLE
-from stylegan_tf.config import SETTLED
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.data.manifest import Manifest
-from stylegan_tf.errors import UserError
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
+from stylegan_tf import config as configs
+from stylegan_tf import files
+from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
+from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.errors import UserError
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
 
@@ -54,7 +52,7 @@ def read(path: Path | str) -> Run:
     if not (path / "config.json").is_file():
         raise UserError(f"{path} is not a run directory: it has no config.json.")
     try:
-        return Run(path, configs.load(path / "config.json"))
+        return Run(path, configs.read_config(path / "config.json"))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}/config.json cannot be read: {error}") from error
 
@@ -119,7 +117,7 @@ def create(out: Path | str, config: TrainConfig, command: list[str]) -> Run:
         except FileExistsError:
             continue  # another process took the number
         break
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     (path / "command.txt").write_text(" ".join(command) + "\n")
     text = json.dumps(environment(), indent=2)
     (path / "environment.json").write_text(text + "\n")
@@ -194,7 +192,7 @@ def _remember(run: Run, config: TrainConfig, data: Path) -> None:
             f"give the old data, or --init={run.path} to start a run from its model."
         )
     files.write_atomically(path, f"{fingerprint} {os.path.abspath(data)}\n")
-    configs.save(config, run.path / "config.json")
+    configs.write_config(config, run.path / "config.json")
 
 
 def _say_finished(run: Run) -> None:

@@ -3,38 +3,29 @@
 What `launch/train.py` calls. Validate, say everything, then run.
 """
 
-from stylegan_tf import config as configs
-from stylegan_tf import devices
-from stylegan_tf import export
-from stylegan_tf import models
-from stylegan_tf import figures
-from stylegan_tf import sampling
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.config import schedule
-from stylegan_tf.config.networks import STYLEGAN2
-from stylegan_tf.errors import UserError
-from stylegan_tf.runs import rundir
-from stylegan_tf.runs import transfer
-from stylegan_tf.runs.measuring import Measure
-from stylegan_tf.runs.previews import Sheets
-from stylegan_tf.runs.reports import Log
-from stylegan_tf.runs.reports import Progress
-from stylegan_tf.runs.reports import Report
-from stylegan_tf.runs.rundir import SHEET
-from stylegan_tf.runs.rundir import _continued
-from stylegan_tf.runs.rundir import _remember
-from stylegan_tf.runs.rundir import _say_finished
-from stylegan_tf.runs.rundir import _say_why_new
-from stylegan_tf.runs.settings import Request
-from stylegan_tf.runs.settings import settle
-from stylegan_tf.runs.tensorboard import TensorBoard
-from stylegan_tf.sampling.lineup import cells
-from stylegan_tf.training import compiling
-from stylegan_tf.training import modulation
-from stylegan_tf.training.trainer import Trainer
 import dataclasses
+
 import numpy as np
 
+from stylegan_tf import config as configs
+from stylegan_tf import devices, export, figures, models, sampling
+from stylegan_tf.config import TrainConfig, schedule
+from stylegan_tf.errors import UserError
+from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.runs.measuring import Measure
+from stylegan_tf.runs.previews import Sheets
+from stylegan_tf.runs.reports import Log, Progress, Report
+from stylegan_tf.runs.rundir import (
+    SHEET,
+    _continued,
+    _remember,
+    _say_finished,
+    _say_why_new,
+)
+from stylegan_tf.runs.settings import Request, settle
+from stylegan_tf.runs.tensorboard import TensorBoard
+from stylegan_tf.sampling.lineup import cells
+from stylegan_tf.training.trainer import Trainer
 
 SHEET_PSI = 0.7  # the other sheets are not truncated
 
@@ -67,11 +58,11 @@ def train(request: Request) -> int:
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
     if reason == "interrupted":
-        devices.meet(strategy)
+        devices.barrier(strategy)
         return 128 + 15 if trainer.stopping == "SIGTERM" else 130
     if trainer.chief:
         _finish(trainer)
-    devices.meet(strategy)
+    devices.barrier(strategy)
     return 0
 
 
@@ -109,7 +100,7 @@ def _finish(trainer: Trainer) -> None:
 def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
     """The run to continue, or a new one. Workers agree: the first one decides."""
     if not devices.is_chief(strategy):
-        devices.meet(strategy)
+        devices.barrier(strategy)
         if request.resume not in ("auto", "never"):
             return rundir.read(request.resume)
         found = rundir.find(request.out, config)
@@ -120,7 +111,7 @@ def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
             )
         return found
     run = _choose_run(request, config, strategy.num_replicas_in_sync)
-    devices.meet(strategy)
+    devices.barrier(strategy)
     return run
 
 
@@ -136,37 +127,18 @@ def _choose_run(request: Request, config: TrainConfig, replicas: int) -> rundir.
             return found
         _say_why_new(request.out, config)
     origin = transfer.origin(config.init) if config.init else None  # or no directory
-    run = rundir.create(request.out, _timed(config, replicas), request.command)
+    run = rundir.create(request.out, _for_device(config, replicas), request.command)
     if origin:
         transfer.remember(run.path, origin)
     return run
 
 
-def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
-    """What the run leaves to this machine: the faster forms of what it computes."""
-    config = _modulated(config, replicas)
-    if config.jit != "auto":
-        return config
-    batch = schedule.rows(config, replicas)[-1].phase.batch
-    jit = "off"
-    if replicas == 1 and not config.deterministic:
-        print("Timing one step with and without XLA; compiling may take minutes.")
-        jit = compiling.faster(config, batch)
-    print(f"XLA: {jit}.")
-    return configs.update(config, {"jit": jit})
-
-
-def _modulated(config: TrainConfig, replicas: int) -> TrainConfig:
-    """The form of StyleGAN2's convolutions that is faster here, if none is named."""
-    g = config.generator
-    if g.architecture not in STYLEGAN2 or g.modulation != "auto":
-        return config
-    form = "maps"  # the only one that doubles without a filter
-    if g.resample_filter and not config.deterministic:  # times are not repeatable
-        batch = schedule.rows(config, replicas)[-1].phase.batch
-        form = modulation.faster(g, batch // replicas // config.accumulate)
-        print(f"Modulated convolutions: by {form}, the faster form here.")
-    return configs.update(config, {"generator.modulation": form})
+def _for_device(config: TrainConfig, replicas: int) -> TrainConfig:
+    """The config with "auto" in `jit` and `generator.modulation` resolved."""
+    kind, form = devices.device_kind(), config.generator.modulation
+    jit = devices.resolve_jit(config.jit, kind, replicas, config.deterministic)
+    changes = {"jit": jit, "generator.modulation": devices.resolve_modulation(form)}
+    return configs.update(config, changes)
 
 
 def default_reports() -> list[Report]:

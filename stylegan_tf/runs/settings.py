@@ -1,24 +1,20 @@
 """The settings of a run: preset, model that it starts from, data, flags."""
 
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import tensorflow as tf
+
 from stylegan_tf import config as configs
 from stylegan_tf import devices
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.config import presets
-from stylegan_tf.config import schedule
+from stylegan_tf.config import TrainConfig, presets, schedule
 from stylegan_tf.config.networks import GROWING
-from stylegan_tf.data import convert
-from stylegan_tf.data import records
-from stylegan_tf.data import sources
+from stylegan_tf.data import convert, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import suite
-from stylegan_tf.runs import rundir
-from stylegan_tf.runs import transfer
+from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.transfer import Origin
-import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def settle(
     saved = None
     if request.resume not in ("auto", "never"):
         saved = rundir.read(request.resume).config
-    base = saved or presets.make(request.preset or "demo")
+    base = saved or presets.make_config(request.preset or "demo")
     spec = request.changes.get("data", base.data)
     labels = request.changes.get("labels", base.labels)
     wanted = _resolution(request, saved, spec, labels)
@@ -77,7 +73,7 @@ def settle(
             f"see make_dataset.py --help for how to give them."
         )
     if not saved:
-        base = presets.make(base.preset, level, strategy.num_replicas_in_sync)
+        base = presets.make_config(base.preset, level, strategy.num_replicas_in_sync)
     shape = {"resolution": level, "start_shape": tuple(start_shape)}
     shape |= {"channels": manifest.channels, "labels": labels, "data": spec}
     shape["classes"] = manifest.label_size if labels != "none" else 0
@@ -104,7 +100,7 @@ def _combined(
         twice = 2 if shape["classes"] else 1
         brought["generator.w_dim"] = int(flat["generator.z_dim"]) * twice
     config = configs.update(base, brought | shape | request.changes)
-    precision = devices.settled(config.precision)
+    precision = devices.resolve_precision(config.precision)
     return configs.update(config, {"precision": precision})
 
 
@@ -172,10 +168,10 @@ def _prepare(request: Request, spec, labels, wanted, strategy) -> Path:
         )
 
     if not devices.is_chief(strategy):
-        devices.meet(strategy)
+        devices.barrier(strategy)
         return convert_once()
     folder = convert_once()
-    devices.meet(strategy)
+    devices.barrier(strategy)
     return folder
 
 
@@ -203,7 +199,7 @@ def _check_devices(config: TrainConfig, replicas: int) -> None:
             f"--jit=on compiles the step of one device, but there are {replicas}; use "
             f"--strategy=one or leave it off."
         )
-    for row in schedule.rows(config, replicas):
+    for row in schedule.schedule_rows(config, replicas):
         share = row.phase.batch // replicas
         if share % config.accumulate:
             raise UserError(

@@ -1,7 +1,8 @@
-"""What D and G pay: losses of scores, penalties on D's gradient, and their slopes.
+"""Objectives of G and D at one resolution, and their gradients in the weights.
 
-The losses are those of `losses.py`; which of them, and how heavy, is the run's choice
-(`config.LossConfig`).
+`LossConfig` chooses the losses and penalties of `losses.py` and their weights. R1, R2
+and WGAN-GP penalize D's gradient; path length regularization (Karras et al. 2020,
+section 3.2) asks that a step in w changes the image by the same amount everywhere.
 """
 
 from dataclasses import dataclass
@@ -12,132 +13,133 @@ import tensorflow as tf
 from stylegan_tf.config.run import LossConfig
 from stylegan_tf.networks import recompute
 from stylegan_tf.training import losses
-from stylegan_tf.training.passes import Passes
-from stylegan_tf.training.randomness import Draws
+from stylegan_tf.training.passes import Clock, Fakes, Passes
+from stylegan_tf.training.randomness import StepInputs, sample_direction
+
+Stats = dict[str, tf.Tensor]
+Gradients = list[tf.Tensor]
 
 
-class Due(NamedTuple):
-    """Which regularizations an iteration has."""
+class Regularization(NamedTuple):
+    """The regularizations of one iteration.
 
-    d_reg: bool
-    g_reg: bool
+    Attributes:
+        d: True if D's gradient is penalized.
+        g: True if G's path lengths are.
+    """
+
+    d: bool
+    g: bool
 
     @classmethod
-    def at(cls, config: LossConfig, iteration: int) -> "Due":
-        """Those of one iteration, counted from 0."""
+    def at(cls, config: LossConfig, iteration: int) -> "Regularization":
+        """Returns the regularizations of an iteration, counted from 0."""
         return cls(
             config.has_penalty and iteration % config.d_reg_interval == 0,
             config.pl_weight > 0 and iteration % config.g_reg_interval == 0,
         )
 
     def has(self, metric: str) -> bool:
-        """Whether a metric is measured in such an iteration."""
+        """True if such an iteration measures the metric."""
         if metric.startswith(("penalty/path", "path_length/")):
-            return self.g_reg
-        return self.d_reg or not metric.startswith("penalty/")
-
-
-class Slopes(NamedTuple):
-    """What comes back from D.
-
-    Attributes:
-        of_d: gradients of D's loss in its weights.
-        in_fakes: gradient of G's loss in the generated pictures [N, H, W, C], where D's
-            scores of them are reused.
-        told: what was measured, by name.
-    """
-
-    of_d: list[tf.Tensor]
-    in_fakes: tf.Tensor | None
-    told: dict[str, tf.Tensor]
+            return self.g
+        return self.d or not metric.startswith("penalty/")
 
 
 @dataclass(eq=False)
-class Costs(Passes):
-    """What the networks pay at one resolution.
+class Objectives:
+    """Losses and penalties at one resolution.
 
-    Args:
-        due: the regularizations that are paid; None = all that the run has. The others
-            are those of `Passes`.
+    Attributes:
+        passes: the forward passes.
+        regularization: the regularizations of the iteration; None = all of the run.
     """
 
-    due: Due | None = None
+    passes: Passes
+    regularization: Regularization | None = None
 
     def __post_init__(self):
-        self.due = self.due or Due.at(self.config.loss, 0)
-        self.fading = self.resolution > self.config.schedule.initial_resolution
-        # Official penalties are taken on pictures enlarged to the final size.
-        self.gradient_scale = self.resolution / self.config.generator.resolution
+        self.loss = self.passes.config.loss
+        self.regularization = self.regularization or Regularization.at(self.loss, 0)
+        # Official penalties are taken on images enlarged to the final resolution.
+        final = self.passes.config.generator.resolution
+        self.gradient_scale = self.passes.resolution / final
 
-    def d_variables(self) -> list:
-        """D's weights that have a part at this resolution."""
-        return self.nets.discriminator.stage_variables(self.resolution, self.fading)
+    # -----------------------------------------------------------------------
+    # Discriminator
 
-    def discriminator_slopes(
-        self, reals, images, draws: Draws, alpha, clock: dict
-    ) -> Slopes:
-        """D's gradients from real pictures and as many generated ones."""
-        score, alone = None, None
-        if self._in_turn or self.config.loss.reuse_scores:
-            score, alone = self._fakes_alone(images, draws, alpha, clock)
-            images = tf.stop_gradient(images)
-        if self._in_turn:
-            with tf.control_dependencies(alone.of_d):
-                reals = tf.identity(reals)
-        with tf.GradientTape() as tape:
-            loss, told = self.discriminator_loss(
-                reals, images, draws, alpha, clock, score
-            )
-        of_d = slopes(tape, loss, self.d_variables())
-        if alone is None:
-            return Slopes(of_d, None, told)
-        of_d = [a + b for a, b in zip(of_d, alone.of_d, strict=True)]
-        return Slopes(of_d, alone.in_fakes, told | alone.told)
+    def discriminator_gradients(
+        self, reals: tf.Tensor, fakes: tf.Tensor, inputs: StepInputs, clock: Clock
+    ) -> tuple[Gradients, Stats]:
+        """Differentiates D's loss, and its penalties unless they are lazy.
 
-    @property
-    def _in_turn(self) -> bool:
-        """Whether D's maps of generated pictures are gone before those of real ones."""
-        return self.config.recompute and not self.config.loss.r2_gamma
-
-    def _fakes_alone(self, images, draws: Draws, alpha, clock: dict):
-        """D on generated pictures: each loss of D is their term and that of real ones.
+        Args:
+            reals: float32 [N, H, W, C].
+            fakes: float32 [N, H, W, C].
+            inputs: the inputs of the fakes.
+            clock: images seen.
 
         Returns:
-            Their scores [N, 1], as constants, and the slopes.
+            Gradients in D's weights, and stats by metric.
         """
-        c = self.config.loss
-        d_loss, g_loss = losses.DISCRIMINATOR[c.d_loss], losses.GENERATOR[c.g_loss]
-        toward = tf.GradientTape(watch_accessed_variables=False)
-        with toward, tf.GradientTape() as tape:
-            toward.watch(images)
-            score = self.scores(draws, alpha, clock)["fake"](images)
-            loss = tf.reduce_mean(d_loss(tf.zeros_like(score), score))
-            of_g = tf.reduce_mean(g_loss(score))
-        in_fakes, told = None, {}
-        if c.reuse_scores:
-            in_fakes, told = slope_in(images, toward, of_g), {"loss/g": of_g}
-        of_d = slopes(tape, loss, self.d_variables())
-        return tf.stop_gradient(score), Slopes(of_d, in_fakes, told)
+        if self.passes.config.recompute and not self.loss.r2_gamma:
+            return self._gradients_one_by_one(reals, fakes, inputs, clock)
+        with tf.GradientTape() as tape:
+            loss, stats = self.discriminator_loss(reals, fakes, inputs, clock)
+        return gradients_of(loss, tape, self.passes.d_variables()), stats
+
+    def _gradients_one_by_one(
+        self, reals: tf.Tensor, fakes: tf.Tensor, inputs: StepInputs, clock: Clock
+    ) -> tuple[Gradients, Stats]:
+        """Frees D's activations for fakes before the pass on reals (saves memory).
+
+        Every loss of D is a term of fakes plus a term of reals.
+        """
+        variables = self.passes.d_variables()
+        d_loss = losses.DISCRIMINATOR[self.loss.d_loss]
+        with tf.GradientTape() as tape:
+            scores = self.passes.score_fakes(fakes, inputs, clock)
+            loss = tf.reduce_mean(d_loss(tf.zeros_like(scores), scores))
+        from_fakes = gradients_of(loss, tape, variables)
+        with tf.control_dependencies(from_fakes):
+            reals = tf.identity(reals)
+        with tf.GradientTape() as tape:
+            loss, stats = self.discriminator_loss(
+                reals, tf.stop_gradient(fakes), inputs, clock, tf.stop_gradient(scores)
+            )
+        from_reals = gradients_of(loss, tape, variables)
+        return [r + f for r, f in zip(from_reals, from_fakes, strict=True)], stats
 
     def discriminator_loss(
-        self, reals, fakes, draws: Draws, alpha, clock: dict, fake=None
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Loss and penalties, averaged over the examples; and what they were.
+        self,
+        reals: tf.Tensor,
+        fakes: tf.Tensor,
+        inputs: StepInputs,
+        clock: Clock,
+        fake: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, Stats]:
+        """Returns the mean of D's loss and penalties, and stats by metric.
 
-        `fake` are the scores of `fakes` where they are known, as constants.
+        Args:
+            reals: float32 [N, H, W, C].
+            fakes: float32 [N, H, W, C].
+            inputs: the inputs of the fakes.
+            clock: images seen.
+            fake: float32 [N, 1], D's scores of the fakes, if known.
         """
-        c = self.config.loss
-        penalty, stats = 0.0, {}
-        if self.due.d_reg and not c.lazy:
-            scores = self.scores(draws, alpha, clock)
-            known, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
-            real = known["real"] if "real" in known else scores["real"](reals)
-            if fake is None:
-                fake = known["fake"] if "fake" in known else scores["fake"](fakes)
+        c, penalty, stats = self.loss, 0.0, {}
+        scores = {} if fake is None else {"fake": fake}
+        if self.regularization.d and not c.lazy:
+            known, penalty, stats = self.penalties(reals, fakes, inputs, clock)
+            scores = known | scores
         elif fake is None:
-            real, fake = self.score_both(reals, fakes, draws, alpha, clock)
-        else:
-            real = self.scores(draws, alpha, clock)["real"](reals)
+            both = self.passes.score_both(reals, fakes, inputs, clock)
+            scores = dict(zip(("real", "fake"), both, strict=True))
+        if "real" not in scores:
+            scores["real"] = self.passes.score_reals(reals, inputs, clock)
+        if "fake" not in scores:
+            scores["fake"] = self.passes.score_fakes(fakes, inputs, clock)
+        real, fake = scores["real"], scores["fake"]
         loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
         if c.drift:
             loss += c.drift * losses.drift(real)
@@ -148,48 +150,149 @@ class Costs(Passes):
             "signs/real": tf.sign(real),
             "signs/fake": tf.sign(fake),
         }
-        stats |= {k: tf.reduce_mean(v) for k, v in means.items()}
+        stats |= {name: tf.reduce_mean(x) for name, x in means.items()}
         return tf.reduce_mean(loss + penalty), stats
 
-    def _penalties(self, scores: dict, reals, fakes, mix: tf.Tensor | None):
-        """Penalties on D's gradient, weighted for how often they are left out.
+    def penalties(
+        self,
+        reals: tf.Tensor,
+        fakes: tf.Tensor | None,
+        inputs: StepInputs,
+        clock: Clock,
+    ) -> tuple[Stats, tf.Tensor, Stats]:
+        """Computes the penalties on D's gradient.
+
+        Args:
+            reals: float32 [N, H, W, C].
+            fakes: float32 [N, H, W, C]; not read by R1.
+            inputs: the inputs of the fakes.
+            clock: images seen.
 
         Returns:
-            Scores [N, 1] that came with them, by "real" and "fake"; their sum [N, 1];
-            and what they were.
+            The scores [N, 1] that came along, by "real" and "fake"; the sum of the
+            penalties [N, 1] times the interval at which they are taken; and stats by
+            metric.
         """
-        c, known, zero = self.config.loss, {}, tf.zeros([])
-        r1 = r2 = gp = zero
+        c, scores = self.loss, {}
+        r1 = r2 = gp = tf.zeros([])
+
+        def score_reals(images):
+            return self.passes.score_reals(images, inputs, clock)
+
+        def score_fakes(images):
+            return self.passes.score_fakes(images, inputs, clock)
+
         if c.r1_gamma:
-            known["real"], slope = losses.scores_and_gradients(scores["real"], reals)
-            r1 = losses.zero_centered(slope, self.gradient_scale)
+            scores["real"], g = losses.scores_and_gradients(score_reals, reals)
+            r1 = losses.zero_centered(g, self.gradient_scale)
         if c.r2_gamma:
-            known["fake"], slope = losses.scores_and_gradients(scores["fake"], fakes)
-            r2 = losses.zero_centered(slope, self.gradient_scale)
+            scores["fake"], g = losses.scores_and_gradients(score_fakes, fakes)
+            r2 = losses.zero_centered(g, self.gradient_scale)
         if c.gp_weight:
+            mix, scale = inputs.interpolation, self.gradient_scale
             gp, _ = losses.gradient_penalty(
-                scores["real"], reals, fakes, mix, c.gp_target, self.gradient_scale
+                score_reals, reals, fakes, mix, c.gp_target, scale
             )
         total = c.r1_gamma * r1 + c.r2_gamma * r2 + c.gp_weight * gp
         stats = {"penalty/r1": r1, "penalty/r2": r2, "penalty/gp": gp}
-        stats = {k: tf.reduce_mean(v) for k, v in stats.items()}
-        return known, total * c.d_reg_interval, stats
+        stats = {name: tf.reduce_mean(x) for name, x in stats.items()}
+        return scores, total * c.d_reg_interval, stats
+
+    def penalty_gradients(
+        self,
+        reals: tf.Tensor,
+        inputs: StepInputs,
+        clock: Clock,
+        k: int | tf.Tensor = 0,
+    ) -> tuple[Gradients, Stats]:
+        """Differentiates the penalties alone, for a lazy step of D in round `k`."""
+        fakes = None
+        if self.loss.r2_gamma or self.loss.gp_weight:
+            fakes, _ = self.passes.generate(inputs, clock, k)
+        with tf.GradientTape() as tape:
+            _, penalty, stats = self.penalties(reals, fakes, inputs, clock)
+            loss = tf.reduce_mean(penalty)
+        return gradients_of(loss, tape, self.passes.d_variables()), stats
+
+    # -----------------------------------------------------------------------
+    # Generator
+
+    def generator_gradients(
+        self, fakes: Fakes, inputs: StepInputs, clock: Clock
+    ) -> tuple[Gradients, Stats]:
+        """Differentiates G's loss: through D to the images, from there through G."""
+        g_loss = losses.GENERATOR[self.loss.g_loss]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(fakes.images)
+            scores = self.passes.score_fakes(fakes.images, inputs, clock)
+            loss = tf.reduce_mean(g_loss(scores))
+        with recompute.inputs_only():
+            in_images = tape.gradient(loss, fakes.images)
+        variables = self.passes.g_variables()
+        gradients = gradients_of(fakes.images, fakes.tape, variables, in_images)
+        return gradients, {"loss/g": loss}
+
+    def path_length_gradients(
+        self,
+        inputs: StepInputs,
+        clock: Clock,
+        k: int | tf.Tensor = 0,
+        direction: tf.Tensor | None = None,
+    ) -> tuple[Gradients, tf.Tensor, Stats]:
+        """Differentiates the path length penalty (Karras et al. 2020, equation 4).
+
+        Args:
+            inputs: inputs of a smaller batch of its own.
+            clock: images seen.
+            k: round.
+            direction: float32 [N, H, W, C], normal noise in image space; None = sample
+                it.
+
+        Returns:
+            Gradients in G's weights, the batch mean of w, and stats by metric; the stat
+            "path_length/mean" is the running mean with these lengths taken in.
+        """
+        c = self.loss
+        before = tf.convert_to_tensor(self.passes.networks.path_length)
+
+        def sample(shape):
+            if direction is not None:
+                return direction
+            return sample_direction(self.passes.config, clock.nimg, k, shape)
+
+        with tf.GradientTape() as tape:
+            ws, w_mean = self.passes.styles(inputs)
+            _, lengths = losses.path_lengths(
+                lambda ws: self.passes.synthesize(ws, inputs, clock, k), ws, sample
+            )
+            # The running mean takes these lengths in first, so its gradient counts.
+            mean = before + c.pl_decay * (tf.reduce_mean(lengths) - before)
+            penalty = tf.reduce_mean(tf.square(lengths - mean))
+            loss = penalty * (c.pl_weight * c.g_reg_interval)
+        gradients = gradients_of(loss, tape, self.passes.g_variables())
+        stats = {"penalty/path_length": penalty, "path_length/mean": mean}
+        return gradients, w_mean, stats
 
 
-def slopes(tape, target: tf.Tensor, variables: list, slope=None) -> list:
-    """Gradients of a loss (or of pictures, with the loss's slope in them).
+def gradients_of(
+    target: tf.Tensor,
+    tape: tf.GradientTape,
+    variables: list,
+    output_gradients: tf.Tensor | None = None,
+) -> Gradients:
+    """Returns the gradients of `target` in Keras variables.
 
-    Zero for a weight that it does not depend on.
+    A variable that the target does not depend on gets zeros.
+
+    Args:
+        target: a loss, or images together with `output_gradients`.
+        tape: recorded how the target was made.
+        variables: Keras variables.
+        output_gradients: gradient of the loss in the target.
     """
     return tape.gradient(
         target,
         [v.value for v in variables],
-        output_gradients=slope,
+        output_gradients=output_gradients,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-
-
-def slope_in(images: tf.Tensor, tape, loss: tf.Tensor) -> tf.Tensor:
-    """The gradient of a loss in pictures alone."""
-    with recompute.inputs_only():
-        return tape.gradient(loss, images)

@@ -1,10 +1,9 @@
-"""Forward passes in training: latents to pictures, pictures to scores.
+"""Forward passes of training: latents to fakes, images to scores.
 
-What a step differentiates. Pictures are mixed (Karras et al. 2019, section 3.1) and not
-truncated; the discriminator sees them behind the augmentation, and so the real ones.
+Fakes are style-mixed (Karras et al. 2019, section 3.1) and not truncated. The
+discriminator sees reals and fakes behind the same kind of augmentation.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,30 +15,55 @@ from stylegan_tf.config import TrainConfig
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training import randomness as drawing
 from stylegan_tf.training.optimizer import Adam
-from stylegan_tf.training.randomness import Draws
+from stylegan_tf.training.randomness import StepInputs
 
 
 @dataclass
 class Networks:
-    """Everything that a step changes."""
+    """Everything that a training step changes.
+
+    Attributes:
+        generator: G.
+        discriminator: D.
+        average: G with an exponential moving average of its weights.
+        g_optimizer: Adam over G's weights.
+        d_optimizer: Adam over D's weights.
+        path_length: float32 scalar, running mean of the path length; None if path
+            lengths are not regularized.
+    """
 
     generator: Generator
     discriminator: Discriminator
-    average: Generator  # moving average of the generator's weights
+    average: Generator
     g_optimizer: Adam
     d_optimizer: Adam
-    path_length: tf.Variable | None = None  # running mean, where it is regularized
+    path_length: tf.Variable | None = None
+
+
+class Clock(NamedTuple):
+    """Images seen, and the scalars that change with them.
+
+    Attributes:
+        nimg: int64, images seen.
+        alpha: float32 in [0, 1], weight of the resolution that fades in.
+        lr: float32, learning rate.
+        p: float32, probability of ADA's augmentations.
+    """
+
+    nimg: tf.Tensor
+    alpha: tf.Tensor | float
+    lr: tf.Tensor | float
+    p: tf.Tensor | float
 
 
 class Fakes(NamedTuple):
-    """Generated pictures, and the tape that knows how they were made.
+    """Generated images that a loss can be differentiated through.
 
     Attributes:
         images: float32 [N, H, W, C].
-        w_mean: float32 [w_dim], batch mean of w.
-        tape: over the generator's weights.
+        w_mean: float32 [w_dim], mean of w over the batch.
+        tape: recorded the generator's pass.
     """
 
     images: tf.Tensor
@@ -49,55 +73,64 @@ class Fakes(NamedTuple):
 
 @dataclass(eq=False)
 class Passes:
-    """The forward passes at one resolution.
+    """Forward passes of G and D at one resolution.
 
-    Args:
-        nets: what is trained.
+    Attributes:
+        networks: the networks in training.
         config: the run.
-        resolution: level trained.
-        batch: images over all devices.
-        label_table: float [rows, classes], labels the generator's step draws from.
+        resolution: the resolution that is trained.
     """
 
-    nets: Networks
+    networks: Networks
     config: TrainConfig
     resolution: int
-    batch: int
-    label_table: tf.Tensor | None = None
+
+    @property
+    def fading(self) -> bool:
+        """True if this resolution fades in, so that the one below trains along."""
+        return self.resolution > self.config.schedule.initial_resolution
 
     # -----------------------------------------------------------------------
     # Generator
 
-    def fakes(self, draws: Draws, alpha, k=0) -> Fakes:
-        """Pictures to be differentiated with respect to the generator's weights."""
+    def g_variables(self) -> list:
+        """Returns G's weights that have a part at this resolution."""
+        return self.networks.generator.stage_variables(self.resolution, self.fading)
+
+    def fakes(self, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0) -> Fakes:
+        """Generates images under a tape; `k` is the round."""
         with tf.GradientTape() as tape:
-            images, w_mean = self.generate(draws, alpha, k)
+            images, w_mean = self.generate(inputs, clock, k)
         return Fakes(images, w_mean, tape)
 
-    def generate(self, draws: Draws, alpha, k=0) -> tuple[tf.Tensor, tf.Tensor]:
-        """Pictures in training: mixed, not truncated; and the batch mean of w."""
-        ws, w_mean = self.styles(draws)
-        return self.synthesize(ws, draws, alpha, k), w_mean
+    def generate(
+        self, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns images [N, H, W, C] and the batch mean of w [w_dim]."""
+        ws, w_mean = self.styles(inputs)
+        return self.synthesize(ws, inputs, clock, k), w_mean
 
-    def styles(self, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixed styles [N, num_styles, w_dim], and the batch mean of w."""
-        g = self.nets.generator
-        labels = draws.labels if g.config.classes else None
-        w = g.mapping(draws.z, labels)
+    def styles(self, inputs: StepInputs) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns mixed styles [N, num_styles, w_dim] and the batch mean of w."""
+        g = self.networks.generator
+        labels = inputs.labels if g.config.classes else None
+        w = g.mapping(inputs.z, labels)
         ws = g.broadcast(w)
         if g.config.style_mixing_prob > 0 and g.config.has_styles:
-            other = g.broadcast(g.mapping(draws.z_mix, labels))
-            ws = g.mix(ws, other, draws.cutoff)
+            other = g.broadcast(g.mapping(inputs.z_mix, labels))
+            ws = g.mix(ws, other, inputs.cutoff)
         return ws, tf.reduce_mean(w, axis=0)
 
-    def synthesize(self, ws: tf.Tensor, draws: Draws, alpha, k=0) -> tf.Tensor:
-        """Pictures of styles, with the noise of round k."""
-        seed = None if draws.seed is None else tf.random.fold_in(draws.seed, k)
-        return self.nets.generator.synthesis(
+    def synthesize(
+        self, ws: tf.Tensor, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0
+    ) -> tf.Tensor:
+        """Returns images [N, H, W, C] of styles, with noise maps of round `k`."""
+        seed = None if inputs.seed is None else tf.random.fold_in(inputs.seed, k)
+        return self.networks.generator.synthesis(
             ws,
-            noise=draws.noise,
+            noise=inputs.noise,
             resolution=self.resolution,
-            alpha=alpha,
+            alpha=clock.alpha,
             seed=seed,
             training=True,
         )
@@ -105,65 +138,65 @@ class Passes:
     # -----------------------------------------------------------------------
     # Discriminator
 
-    def scores(self, draws: Draws, alpha, clock: dict) -> dict[str, Callable]:
-        """D behind the augmentation, for "real" and for "fake" pictures."""
+    def d_variables(self) -> list:
+        """Returns D's weights that have a part at this resolution."""
+        return self.networks.discriminator.stage_variables(self.resolution, self.fading)
 
-        def score(luck):
-            def of(x):
-                x = self._augment(x, luck, clock)
-                d, labels = self.nets.discriminator, draws.labels
-                return d(x, labels, alpha=alpha, training=True)
+    def score_reals(
+        self, images: tf.Tensor, inputs: StepInputs, clock: Clock
+    ) -> tf.Tensor:
+        """Returns D's scores [N, 1] of augmented real images."""
+        images = self._augment(images, inputs.real_uniforms, clock)
+        return self._score(images, inputs.labels, clock)
 
-            return of
+    def score_fakes(
+        self, images: tf.Tensor, inputs: StepInputs, clock: Clock
+    ) -> tf.Tensor:
+        """Returns D's scores [N, 1] of augmented generated images."""
+        images = self._augment(images, inputs.fake_uniforms, clock)
+        return self._score(images, inputs.labels, clock)
 
-        return {"real": score(draws.luck_real), "fake": score(draws.luck)}
+    def score_both(
+        self, reals: tf.Tensor, fakes: tf.Tensor, inputs: StepInputs, clock: Clock
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns scores [N, 1] of reals and of fakes, in one pass if possible.
 
-    def score_both(self, reals, fakes, draws: Draws, alpha, clock: dict):
-        """Scores [N, 1] of the real and of the generated pictures, in one pass.
-
-        The same numbers as in two: the batches are woven so that the strided groups of
-        the minibatch statistic hold one kind each. Convolutions like the larger batch.
+        The numbers are those of two passes: the batches are interleaved so that each
+        group of the minibatch standard deviation holds reals alone or fakes alone.
+        Convolutions run faster on the larger batch.
         """
-        if not self._weaves(reals.shape[0]):
-            scores = self.scores(draws, alpha, clock)
-            return scores["real"](reals), scores["fake"](fakes)
-        reals = self._augment(reals, draws.luck_real, clock)
-        fakes = self._augment(fakes, draws.luck, clock)
-        group = self._group(reals.shape[0])
-        woven = ops.weave(reals, fakes, group), ops.weave(*[draws.labels] * 2, group)
-        scores = self.nets.discriminator(*woven, alpha=alpha, training=True)
-        return ops.unweave(scores, group)
+        n = reals.shape[0]
+        if not self._groups_stay_apart(n):
+            real = self.score_reals(reals, inputs, clock)
+            return real, self.score_fakes(fakes, inputs, clock)
+        group = self._group_size(n)
+        images = ops.interleave_groups(
+            self._augment(reals, inputs.real_uniforms, clock),
+            self._augment(fakes, inputs.fake_uniforms, clock),
+            group,
+        )
+        labels = ops.interleave_groups(inputs.labels, inputs.labels, group)
+        real, fake = ops.split_groups(self._score(images, labels, clock), group)
+        return real, fake
 
-    def _weaves(self, n: int | None) -> bool:
-        """Whether 2 N pictures fall into groups of the size that N fall into."""
-        if n is None or not isinstance(self.nets.discriminator, Discriminator):
-            return False  # DCGAN's batch statistics are of one kind of pictures
-        return self._group(n) == self._group(2 * n)
+    def _score(self, images: tf.Tensor, labels: tf.Tensor, clock: Clock) -> tf.Tensor:
+        d = self.networks.discriminator
+        return d(images, labels, alpha=clock.alpha, training=True)
 
-    def _group(self, n: int) -> int:
-        return ops.group_size(n, max(self.nets.discriminator.config.mbstd_group, 1))
+    def _groups_stay_apart(self, n: int | None) -> bool:
+        """True if batches of 2 N and of N fall into groups of the same size."""
+        if n is None or not isinstance(self.networks.discriminator, Discriminator):
+            return False  # DCGAN's batch norm is over reals alone or fakes alone
+        return self._group_size(n) == self._group_size(2 * n)
 
-    def _augment(self, x: tf.Tensor, luck, clock: dict) -> tf.Tensor:
+    def _group_size(self, n: int) -> int:
+        group = self.networks.discriminator.config.mbstd_group
+        return ops.group_size(n, max(group, 1))
+
+    def _augment(
+        self, images: tf.Tensor, uniforms: tf.Tensor | None, clock: Clock
+    ) -> tf.Tensor:
         c = self.config.augment
         if c.kind == "diffaugment":
-            return diffaugment(x, luck, c.policy)
-        return ada(x, luck, clock["p"], c.groups) if c.kind == "ada" else x
-
-    # -----------------------------------------------------------------------
-    # Draws
-
-    def draw(
-        self, nimg: tf.Tensor, which: int, labels: tf.Tensor | None = None, n=None
-    ) -> Draws:
-        """This device's share of the draws of a forward pass, see `randomness.draw`."""
-        n = n or self.batch
-        return drawing.draw(
-            self.config, self.resolution, n, nimg, which, labels, self.label_table
-        )
-
-    def path_draws(self, nimg: tf.Tensor) -> Draws:
-        """Draws of the smaller batch that path lengths are measured on."""
-        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        least = replicas * self.config.accumulate
-        n = max(self.batch // self.config.loss.pl_shrink // least, 1) * least
-        return self.draw(nimg, drawing.PATH_LENGTH, n=n)
+            return diffaugment(images, uniforms, c.policy)
+        return ada(images, uniforms, clock.p, c.groups) if c.kind == "ada" else images

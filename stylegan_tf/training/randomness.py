@@ -1,110 +1,135 @@
-"""What a training step draws, and who gets which part of it.
+"""Random inputs of a training step, the same however many devices share the work.
 
-Nothing that is drawn depends on how many devices share the work. Latents, labels, the
-mixing cut-off, WGAN-GP's mixtures and the luck of augmentations are drawn for the whole
-batch from (seed, images seen) on every device; device r of R takes examples r, r + R,
-r + 2R, ..., and so do the rounds of an accumulated step. The strided groups of the
-minibatch statistic then hold the same examples however the batch is split. Only noise
-maps, and the directions that path lengths are measured along, are drawn by each device
-alone.
+Latents, labels, the mixing cutoff, WGAN-GP's interpolation and the random numbers of
+augmentations are sampled for the whole batch from (seed, images seen) on every device;
+each replica and each round of an accumulated step then takes its part (`rounds.py`).
+Only noise maps and the directions of path lengths are sampled per device.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from stylegan_tf.augment import randomness as fate
+from stylegan_tf.augment.randomness import sample_uniforms
 from stylegan_tf.config import TrainConfig
-from stylegan_tf.training.rounds import part_of, share
+from stylegan_tf.training.rounds import replica_share, strided_part
 
 D_STEP, G_STEP, PATH_LENGTH = range(3)  # forward passes of an iteration
+PER_EXAMPLE = (
+    "z",
+    "z_mix",
+    "labels",
+    "fake_uniforms",
+    "real_uniforms",
+    "interpolation",
+)
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The random part of one forward pass of the generator.
+class StepInputs:
+    """Random inputs of one forward pass.
 
     Attributes:
-        z: float [N, z_dim].
-        z_mix: float [N, z_dim], the latents of the layers from `cutoff` on.
-        cutoff: int scalar; at least the number of styles = no mixing.
-        labels: float [N, classes].
-        noise: a noise mode or list of maps, as `Synthesis` takes it.
-        seed: int [2] for random noise.
-        luck: float [N, LUCK] of the generated pictures' augmentation, or None.
-        luck_real: of the real ones'.
-        mix: float [N, 1, 1, 1], where between a real and a drawn picture WGAN-GP looks.
+        z: float32 [N, z_dim], latents.
+        z_mix: float32 [N, z_dim], latents of the layers from `cutoff` on.
+        cutoff: int32 scalar; the number of styles or more = no mixing.
+        labels: float32 [N, classes].
+        noise: noise mode or list of noise maps, see `Generator`.
+        seed: int64 [2], seed of random noise maps.
+        fake_uniforms: float32 [N, UNIFORMS] for the augmentation of fakes, or None.
+        real_uniforms: float32 [N, UNIFORMS] for the augmentation of reals, or None.
+        interpolation: float32 [N, 1, 1, 1] in [0, 1), the place between a real image
+            (0) and a fake (1) where WGAN-GP takes the gradient, or None.
     """
 
     z: tf.Tensor
     z_mix: tf.Tensor
     cutoff: tf.Tensor
     labels: tf.Tensor
-    noise: object = "random"
+    noise: str | list[tf.Tensor] = "random"
     seed: tf.Tensor | None = None
-    luck: tf.Tensor | None = None
-    luck_real: tf.Tensor | None = None
-    mix: tf.Tensor | None = None
+    fake_uniforms: tf.Tensor | None = None
+    real_uniforms: tf.Tensor | None = None
+    interpolation: tf.Tensor | None = None
 
-    def part(self, k, rounds: int) -> "Draws":
-        """The k-th of so many rounds."""
-        split = ("z", "z_mix", "labels", "luck", "luck_real", "mix")
-        named = {n: x for n, x in vars(self).items() if n in split and x is not None}
-        return Draws(
-            **(vars(self) | {n: part_of(x, k, rounds) for n, x in named.items()})
+    def part(self, k: int | tf.Tensor, rounds: int) -> "StepInputs":
+        """Returns the inputs of the k-th of so many rounds."""
+        inputs = {n: getattr(self, n) for n in PER_EXAMPLE}
+        inputs = {n: x for n, x in inputs.items() if x is not None}
+        return replace(
+            self, **{n: strided_part(x, k, rounds) for n, x in inputs.items()}
         )
 
 
-def seed_of(config: TrainConfig, nimg: tf.Tensor, salt: int) -> tf.Tensor:
-    """int [2], a stream of its own for every moment and purpose."""
+def fold_seed(config: TrainConfig, nimg: tf.Tensor, salt: int) -> tf.Tensor:
+    """Returns a seed, int64 [2], of its own for each iteration and purpose."""
     return tf.random.fold_in(tf.constant([config.seed, salt], tf.int64), nimg)
 
 
-def draw(
+def sample_inputs(
     config: TrainConfig,
     resolution: int,
-    n: int,
+    batch: int,
     nimg: tf.Tensor,
-    which: int,
+    forward_pass: int,
     labels: tf.Tensor | None,
     label_table: tf.Tensor | None,
-) -> Draws:
-    """Everything random of one forward pass, this device's share.
+) -> StepInputs:
+    """Samples the inputs of one forward pass; returns this replica's share.
 
     Args:
         config: the run.
-        resolution: level trained.
-        n: examples over all devices.
+        resolution: the resolution that is trained.
+        batch: examples over all replicas.
         nimg: int64 scalar, images seen.
-        which: D_STEP, G_STEP or PATH_LENGTH.
-        labels: those of the real pictures, or None to draw from the label table.
-        label_table: float [rows, classes].
+        forward_pass: D_STEP, G_STEP or PATH_LENGTH.
+        labels: float32 [N, classes], this replica's labels; None = sample them.
+        label_table: float32 [rows, classes], the labels to sample from.
     """
     g = config.generator
-    z, z_mix, cut, coin, rows, noise, luck, luck_real, mix = (
-        seed_of(config, nimg, 10 * which + i) for i in range(20, 29)
+    z, z_mix, cut, coin, rows, noise, fake_uniforms, real_uniforms, interpolation = (
+        fold_seed(config, nimg, 10 * forward_pass + i) for i in range(20, 29)
     )
-    layers = 2 * (resolution.bit_length() - 2)  # those now active
+    layers = 2 * (resolution.bit_length() - 2)  # styled layers up to this resolution
     cutoff = tf.random.stateless_uniform([], cut, 1, layers, tf.int32)
     mixes = tf.random.stateless_uniform([], coin) < g.style_mixing_prob
     if labels is None:
-        labels = share(_labels(g.classes, n, rows, label_table))
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    augments, penalty = config.augment.kind != "none", config.loss.gp_weight > 0
-    return Draws(
-        z=share(tf.random.stateless_normal([n, g.z_dim], z)),
-        z_mix=share(tf.random.stateless_normal([n, g.z_dim], z_mix)),
+        labels = replica_share(_sample_labels(g.classes, batch, rows, label_table))
+    inputs = StepInputs(
+        z=replica_share(tf.random.stateless_normal([batch, g.z_dim], z)),
+        z_mix=replica_share(tf.random.stateless_normal([batch, g.z_dim], z_mix)),
         cutoff=tf.where(mixes, cutoff, g.num_layers),
         labels=labels,
-        seed=tf.random.fold_in(noise, replica),
-        luck=share(fate.draw(n, luck)) if augments else None,
-        luck_real=share(fate.draw(n, luck_real)) if augments else None,
-        mix=share(tf.random.stateless_uniform([n, 1, 1, 1], mix)) if penalty else None,
+        seed=tf.random.fold_in(noise, _replica()),
     )
+    if config.augment.kind != "none":
+        inputs = replace(
+            inputs,
+            fake_uniforms=replica_share(sample_uniforms(batch, fake_uniforms)),
+            real_uniforms=replica_share(sample_uniforms(batch, real_uniforms)),
+        )
+    if config.loss.gp_weight > 0:
+        uniforms = tf.random.stateless_uniform([batch, 1, 1, 1], interpolation)
+        inputs = replace(inputs, interpolation=replica_share(uniforms))
+    return inputs
 
 
-def _labels(classes: int, n: int, seed, table: tf.Tensor | None) -> tf.Tensor:
+def sample_direction(
+    config: TrainConfig, nimg: tf.Tensor, k: int | tf.Tensor, shape: tf.Tensor
+) -> tf.Tensor:
+    """Samples normal noise in image space for path lengths, per replica and round k."""
+    seed = tf.random.fold_in(fold_seed(config, nimg, 8), k)
+    return tf.random.stateless_normal(shape, tf.random.fold_in(seed, _replica()))
+
+
+def _replica() -> tf.Tensor:
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def _sample_labels(
+    classes: int, batch: int, seed: tf.Tensor, table: tf.Tensor | None
+) -> tf.Tensor:
     if not classes:
-        return tf.zeros([n, 0])
-    pick = tf.random.stateless_uniform([n], seed, 0, len(table), tf.int32)
-    return tf.gather(table, pick)
+        return tf.zeros([batch, 0])
+    rows = tf.random.stateless_uniform([batch], seed, 0, len(table), tf.int32)
+    return tf.gather(table, rows)

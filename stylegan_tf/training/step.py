@@ -1,25 +1,33 @@
-"""One iteration of training: moving average, discriminator, generator.
+"""One training iteration: moving average, discriminator, generator.
 
-Follows the order of Karras et al. 2019's released training loop: the average takes in
-the generator of the iteration before, then D steps, then G. StyleGAN2 (Karras et al.
-2020, appendix B) regularizes both in steps of their own every so many iterations: D's
-after D's, G's after G's. With `reuse_scores` D and G step at once. The step runs in
-replica context, once a device, on that device's share of the batch (`randomness.py`).
+Follows the training loop of Karras et al. 2019: the average takes in the generator of
+the iteration before, then D makes a step, then G. StyleGAN2 (Karras et al. 2020,
+appendix B) regularizes lazily: every so many iterations D makes a further step on its
+penalties, and G one on its path lengths. The iteration runs in replica context, once
+per device, on that device's share of the batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks import recompute
-from stylegan_tf.training import losses
-from stylegan_tf.training import randomness as drawing
-from stylegan_tf.training.objectives import Costs, slope_in, slopes
-from stylegan_tf.training.passes import Fakes
-from stylegan_tf.training.randomness import Draws
-from stylegan_tf.training.rounds import _over_replicas, part_of
+from stylegan_tf.training.objectives import Gradients, Objectives, Stats
+from stylegan_tf.training.passes import Clock, Fakes, Passes
+from stylegan_tf.training.randomness import (
+    D_STEP,
+    G_STEP,
+    PATH_LENGTH,
+    StepInputs,
+    sample_inputs,
+)
+from stylegan_tf.training.rounds import (
+    mean_over_replicas,
+    mean_over_rounds,
+    strided_part,
+)
 
 METRICS = (
     "loss/g",
@@ -41,76 +49,99 @@ METRICS = (
 
 
 @dataclass(eq=False)
-class Step(Costs):
-    """The iteration at one resolution. Arguments are those of `Costs`."""
+class Step:
+    """The iteration at one resolution.
+
+    Attributes:
+        passes: forward passes of the networks.
+        objectives: losses and penalties, made of the same passes.
+        batch: images over all replicas.
+        label_table: float32 [rows, classes], the labels that G's step samples from;
+            None if the model is unconditional.
+    """
+
+    passes: Passes
+    objectives: Objectives
+    batch: int
+    label_table: tf.Tensor | None = None
 
     def __post_init__(self):
-        super().__post_init__()
-        self.g_rate, self.d_rate = self.config.loss.lazy_rates
+        self.config, self.networks = self.passes.config, self.passes.networks
 
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor, clock: dict) -> tf.Tensor:
+    def __call__(self, images: tf.Tensor, labels: tf.Tensor, clock: Clock) -> tf.Tensor:
         """Runs the iteration.
 
         Args:
-            images: uint8 [N, H, W, C], this device's share.
-            labels: float [N, classes].
-            clock: scalar tensors `nimg` (int64), `alpha`, `lr` and `p` (float32).
+            images: uint8 [N, H, W, C], this replica's share.
+            labels: float32 [N, classes].
+            clock: images seen, and the scalars that change with them.
 
         Returns:
-            float32 [len(METRICS)], this device's.
+            float32 [len(METRICS)], this replica's stats.
         """
+        if not self.passes.fading:
+            clock = clock._replace(alpha=1.0)
         with recompute.enabled(self.config.recompute):
-            return self._iterate(images, labels, clock)
-
-    def _iterate(self, images, labels, clock: dict) -> tf.Tensor:
-        alpha = clock["alpha"] if self.fading else 1.0
-        reals = process_reals(images, alpha)
-        nimg, lazy = clock["nimg"], self.config.loss.lazy
-        stats = dict.fromkeys(METRICS, tf.zeros([]))
-        self.update_average(nimg)
-        d_draws = self.draw(nimg, drawing.D_STEP, labels)
-        at_once, fakes = self.config.loss.reuse_scores, None
-        if at_once:
-            stats |= self.update_both(reals, d_draws, alpha, clock)
-        else:
-            fakes = self.fakes(d_draws, alpha) if self.config.shares_pass else None
-            stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
-        if lazy and self.due.d_reg:
-            again = self._after(stats["skipped/d"], reals)
-            _add(stats, self.regularize_discriminator(again, d_draws, alpha, clock))
-        if not at_once:
-            g_draws = d_draws
-            if not self.config.loss.reuse_fakes:
-                now = self._after(stats["skipped/d"], nimg)
-                g_draws = self.draw(now, drawing.G_STEP)
-            stats |= self.update_generator(g_draws, alpha, clock, fakes)
-        if self.due.g_reg:
-            draws = self.path_draws(self._after(stats["skipped/g"], nimg))
-            _add(stats, self.regularize_generator(draws, alpha, clock))
+            stats = self.iterate(process_reals(images, clock.alpha), labels, clock)
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
 
-    def _after(self, done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """x, but not before the step that tells `done` has let its maps go.
+    def iterate(self, reals: tf.Tensor, labels: tf.Tensor, clock: Clock) -> Stats:
+        """Updates the average, D and G; returns stats by metric.
 
-        A graph would begin with the next step's generator at once, and hold both. Where
-        maps are small that is no harm, and keeps idle cores busy.
+        Args:
+            reals: float32 [N, H, W, C] in [-1, 1].
+            labels: float32 [N, classes] of the reals.
+            clock: images seen, and the scalars that change with them.
         """
-        if self.resolution < recompute.MIN_SIDE:
+        loss, regularization = self.config.loss, self.objectives.regularization
+        stats = dict.fromkeys(METRICS, tf.zeros([]))
+
+        self.update_average(clock.nimg)
+
+        inputs = self.sample(clock.nimg, D_STEP, labels)
+        fakes = self.passes.fakes(inputs, clock) if self.config.shares_pass else None
+        add_stats(stats, self.update_discriminator(reals, inputs, clock, fakes))
+
+        if loss.lazy and regularization.d:
+            reals = self._after(stats["skipped/d"], reals)
+            add_stats(stats, self.regularize_discriminator(reals, inputs, clock))
+
+        if not loss.reuse_fakes:
+            nimg = self._after(stats["skipped/d"], clock.nimg)
+            inputs = self.sample(nimg, G_STEP)
+        add_stats(stats, self.update_generator(inputs, clock, fakes))
+
+        if regularization.g:
+            nimg = self._after(stats["skipped/g"], clock.nimg)
+            inputs = self.sample_for_path_lengths(nimg)
+            add_stats(stats, self.regularize_generator(inputs, clock))
+        return stats
+
+    def _after(self, done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """Returns x with a control dependency on `done`.
+
+        The previous step's activations are freed before the next step begins, which a
+        graph would otherwise start at once. Small feature maps need no such order, and
+        idle cores are kept busy without it.
+        """
+        if self.passes.resolution < recompute.MIN_SIDE:
             return x
         with tf.control_dependencies([done]):
             return tf.identity(x)
 
     # -----------------------------------------------------------------------
-    # Exponential moving average of the generator, half-life in images (Karras et al.
-    # 2018, section on inference). What is an average already, such as w_avg, is copied.
+    # Moving average of the generator, with a half-life in images (Karras et al. 2018)
 
     def update_average(self, nimg: tf.Tensor | int = 0) -> None:
-        """average <- generator + (average - generator) beta."""
-        average, generator = self.nets.average, self.nets.generator
-        beta = self._beta(nimg)
+        """Sets average <- generator + (average - generator) beta.
+
+        Running means, such as w_avg, are copied.
+        """
+        average, generator = self.networks.average, self.networks.generator
+        beta = self.average_beta(nimg)
         pairs = zip(
-            average.stage_variables(self.resolution),
-            generator.stage_variables(self.resolution),
+            average.stage_variables(self.passes.resolution),
+            generator.stage_variables(self.passes.resolution),
             strict=True,
         )
         for mean, v in pairs:
@@ -119,7 +150,8 @@ class Step(Costs):
         for mean, v in pairs:
             mean.assign(v)
 
-    def _beta(self, nimg: tf.Tensor | int) -> float | tf.Tensor:
+    def average_beta(self, nimg: tf.Tensor | int) -> float | tf.Tensor:
+        """Returns beta = 0.5^(batch / half-life) after `nimg` images."""
         half_life, rampup = self.config.ema_kimg * 1000, self.config.ema_rampup
         if not rampup:
             return 0.5 ** (self.batch / max(half_life, 1e-8))
@@ -127,199 +159,154 @@ class Step(Costs):
         return 0.5 ** (self.batch / tf.maximum(half_life, 1e-8))
 
     # -----------------------------------------------------------------------
+    # Discriminator
 
     def update_discriminator(
-        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict, fakes=None
-    ) -> dict[str, tf.Tensor]:
-        """One step of D on real pictures [N, H, W, C] and as many generated ones.
+        self,
+        reals: tf.Tensor,
+        inputs: StepInputs,
+        clock: Clock,
+        fakes: Fakes | None = None,
+    ) -> Stats:
+        """Makes one step of D on real images and as many generated ones.
 
         Args:
-            reals: what `process_reals` made of the pictures.
-            draws: of the generated ones.
-            alpha: how far the resolution has faded in.
-            clock: as in `__call__`.
-            fakes: `Fakes` of these draws, where they are drawn already.
+            reals: float32 [N, H, W, C] in [-1, 1].
+            inputs: inputs of the fakes.
+            clock: images seen, and the scalars that change with them.
+            fakes: the fakes of these inputs; None = generate them.
         """
+        rounds = self.config.accumulate
 
-        def one_round(k, reals, draws):
-            images, w_mean = fakes[:2] if fakes else self.generate(draws, alpha, k)
-            found = self.discriminator_slopes(reals, images, draws, alpha, clock)
-            return found.of_d, w_mean, found.told
+        def one_round(k):
+            x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
+            made = fakes[:2] if fakes else self.passes.generate(part, clock, k)
+            images, w_mean = made
+            of_d = self.objectives.discriminator_gradients(x, images, part, clock)
+            return w_mean, of_d
 
-        gradients, w_mean, stats = self._rounds(one_round, reals, draws)
+        w_mean, (gradients, stats) = mean_over_rounds(one_round, rounds)
         self._update_w_avg(w_mean)
-        return stats | self._apply_d(gradients, clock)
-
-    def update_both(
-        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
-    ) -> dict[str, tf.Tensor]:
-        """A step of D and one of G from where both stand, on the same pictures.
-
-        D scores the generated ones once: what those scores cost D is its step, and what
-        they cost G goes on through the pictures. G's step in turn would follow a D
-        that is one step further. Arguments are those of `update_discriminator`.
-        """
-
-        def one_round(k, reals, draws):
-            drawn = self.fakes(draws, alpha, k)
-            found = self.discriminator_slopes(reals, drawn.images, draws, alpha, clock)
-            of_g = self._g_slopes(drawn, found.in_fakes)
-            return found.of_d, of_g, drawn.w_mean, found.told
-
-        d_gradients, g_gradients, w_mean, stats = self._rounds(one_round, reals, draws)
-        self._update_w_avg(w_mean)
-        stats |= self._apply_d(d_gradients, clock)
-        return stats | self._apply_g(g_gradients, clock)
-
-    def _g_slopes(self, fakes: Fakes, slope: tf.Tensor) -> list:
-        """Gradients of G's loss, of which `slope` is the gradient in the pictures."""
-        return slopes(fakes.tape, fakes.images, self._g_variables(), slope)
-
-    def _apply_d(self, gradients: list, clock: dict) -> dict[str, tf.Tensor]:
-        lr = clock["lr"] * self.d_rate
-        norm, skipped = self.nets.d_optimizer.apply(gradients, self.d_variables(), lr)
-        return {"grad_norm/d": norm, "skipped/d": skipped}
-
-    def _apply_g(self, gradients: list, clock: dict) -> dict[str, tf.Tensor]:
-        lr = clock["lr"] * self.g_rate
-        norm, skipped = self.nets.g_optimizer.apply(gradients, self._g_variables(), lr)
-        return {"grad_norm/g": norm, "skipped/g": skipped}
+        return stats | self._apply_to_d(gradients, clock)
 
     def regularize_discriminator(
-        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
-    ) -> dict[str, tf.Tensor]:
-        """A step of D on the penalties alone."""
-        variables, c = self.d_variables(), self.config.loss
+        self, reals: tf.Tensor, inputs: StepInputs, clock: Clock
+    ) -> Stats:
+        """Makes one step of D on its penalties alone."""
+        rounds = self.config.accumulate
 
-        def one_round(k, reals, draws):
-            fakes = None
-            if c.r2_gamma or c.gp_weight:
-                fakes, _ = self.generate(draws, alpha, k)
-            scores = self.scores(draws, alpha, clock)
-            with tf.GradientTape() as tape:
-                _, penalty, stats = self._penalties(scores, reals, fakes, draws.mix)
-                loss = tf.reduce_mean(penalty)
-            return slopes(tape, loss, variables), stats
+        def one_round(k):
+            x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
+            return self.objectives.penalty_gradients(x, part, clock, k)
 
-        gradients, stats = self._rounds(one_round, reals, draws)
-        return stats | {"skipped/d": self._apply_d(gradients, clock)["skipped/d"]}
+        gradients, stats = mean_over_rounds(one_round, rounds)
+        return stats | {"skipped/d": self._apply_to_d(gradients, clock)["skipped/d"]}
+
+    def _apply_to_d(self, gradients: Gradients, clock: Clock) -> Stats:
+        variables, (_, ratio) = self.passes.d_variables(), self.config.loss.lazy_rates
+        norm, skipped = self.networks.d_optimizer.apply(
+            gradients, variables, clock.lr * ratio
+        )
+        return {"grad_norm/d": norm, "skipped/d": skipped}
 
     # -----------------------------------------------------------------------
+    # Generator
 
     def update_generator(
-        self, draws: Draws, alpha, clock: dict, fakes: Fakes | None = None
-    ) -> dict[str, tf.Tensor]:
-        """One step of G; `fakes` are those of the draws, where they are drawn already.
-
-        The gradient goes through D to the pictures, and from there through G.
-        """
-        loss_of = losses.GENERATOR[self.config.loss.g_loss]
-
-        def one_round(k, draws):
-            score = self.scores(draws, alpha, clock)["fake"]
-            drawn = fakes or self.fakes(draws, alpha, k)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(drawn.images)
-                loss = tf.reduce_mean(loss_of(score(drawn.images)))
-            slope = slope_in(drawn.images, tape, loss)
-            gradients = self._g_slopes(drawn, slope)
-            return gradients, drawn.w_mean, {"loss/g": loss}
-
-        gradients, w_mean, stats = self._rounds(one_round, draws)
-        if not self.config.loss.reuse_fakes:  # else D's step has seen this w
-            self._update_w_avg(w_mean)
-        return stats | self._apply_g(gradients, clock)
-
-    # -----------------------------------------------------------------------
-    # Path length regularization (Karras et al. 2020, section 3.2): a step in w should
-    # change the picture by the same amount everywhere, and in every direction.
-
-    def regularize_generator(
-        self, draws: Draws, alpha, clock: dict, direction: tf.Tensor | None = None
-    ) -> dict[str, tf.Tensor]:
-        """A step of G on the spread of its path lengths alone.
+        self, inputs: StepInputs, clock: Clock, fakes: Fakes | None = None
+    ) -> Stats:
+        """Makes one step of G.
 
         Args:
-            draws: of a batch of its own, `path_draws`.
-            alpha: how far the resolution has faded in.
-            clock: as in `__call__`.
-            direction: float [N, H, W, C] normal numbers; None = drawn.
+            inputs: inputs of the fakes.
+            clock: images seen, and the scalars that change with them.
+            fakes: the fakes of these inputs; None = generate them.
         """
-        variables, c = self._g_variables(), self.config.loss
-        seed = drawing.seed_of(self.config, clock["nimg"], 8)
-        before = tf.convert_to_tensor(self.nets.path_length)
+        rounds = self.config.accumulate
 
-        def one_round(k, draws):
-            with tf.GradientTape() as tape:
-                ws, w_mean = self.styles(draws)
-                images, lengths = losses.path_lengths(
-                    lambda ws: self.synthesize(ws, draws, alpha, k),
-                    ws,
-                    lambda shape: self._direction(shape, seed, k, direction),
-                )
-                # The running mean takes these lengths in first; its slope counts.
-                mean = before + c.pl_decay * (tf.reduce_mean(lengths) - before)
-                penalty = tf.reduce_mean(tf.square(lengths - mean))
-                loss = penalty * (c.pl_weight * c.g_reg_interval)
-            stats = {"penalty/path_length": penalty, "path_length/mean": mean}
-            return slopes(tape, loss, variables), w_mean, stats
+        def one_round(k):
+            part = inputs.part(k, rounds)
+            images = fakes or self.passes.fakes(part, clock, k)
+            return images.w_mean, self.objectives.generator_gradients(
+                images, part, clock
+            )
 
-        gradients, w_mean, stats = self._rounds(one_round, draws)
+        w_mean, (gradients, stats) = mean_over_rounds(one_round, rounds)
+        if not self.config.loss.reuse_fakes:  # else D's step has taken in the same w
+            self._update_w_avg(w_mean)
+        return stats | self._apply_to_g(gradients, clock)
+
+    def regularize_generator(
+        self, inputs: StepInputs, clock: Clock, direction: tf.Tensor | None = None
+    ) -> Stats:
+        """Makes one step of G on its path lengths alone.
+
+        Args:
+            inputs: see `sample_for_path_lengths`.
+            clock: images seen, and the scalars that change with them.
+            direction: float32 [N, H, W, C], normal noise; None = sample it.
+        """
+        rounds, running_mean = self.config.accumulate, self.networks.path_length
+        before = tf.convert_to_tensor(running_mean)
+
+        def one_round(k):
+            part = inputs.part(k, rounds)
+            return self.objectives.path_length_gradients(part, clock, k, direction)
+
+        gradients, w_mean, stats = mean_over_rounds(one_round, rounds)
         self._update_w_avg(w_mean)
-        mean = _over_replicas(stats["path_length/mean"])
-        # A batch that is skipped must not spoil the mean for good.
-        self.nets.path_length.assign(tf.where(tf.math.is_finite(mean), mean, before))
-        skipped = self._apply_g(gradients, clock)["skipped/g"]
+        mean = mean_over_replicas(stats["path_length/mean"])
+        # A batch that is skipped must not spoil the running mean for good.
+        running_mean.assign(tf.where(tf.math.is_finite(mean), mean, before))
+        skipped = self._apply_to_g(gradients, clock)["skipped/g"]
         return stats | {"path_length/mean": mean, "skipped/g": skipped}
 
-    @staticmethod
-    def _direction(shape, seed, k, given: tf.Tensor | None) -> tf.Tensor:
-        if given is not None:
-            return given
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = tf.random.fold_in(tf.random.fold_in(seed, k), replica)
-        return tf.random.stateless_normal(shape, seed)
-
-    # -----------------------------------------------------------------------
-
-    def _g_variables(self) -> list:
-        return self.nets.generator.stage_variables(self.resolution, self.fading)
+    def _apply_to_g(self, gradients: Gradients, clock: Clock) -> Stats:
+        variables, (ratio, _) = self.passes.g_variables(), self.config.loss.lazy_rates
+        norm, skipped = self.networks.g_optimizer.apply(
+            gradients, variables, clock.lr * ratio
+        )
+        return {"grad_norm/g": norm, "skipped/g": skipped}
 
     def _update_w_avg(self, w_mean: tf.Tensor) -> None:
-        w_mean = _over_replicas(w_mean)
-        g = self.nets.generator
+        w_mean = mean_over_replicas(w_mean)
+        g = self.networks.generator
         g.w_avg.assign(w_mean + (g.w_avg - w_mean) * g.config.w_avg_beta)
 
     # -----------------------------------------------------------------------
-    # Gradient accumulation: the device's share in `accumulate` rounds, one after the
-    # other, so that memory holds the activations of one.
+    # Random inputs
 
-    def _rounds(self, one_round: Callable, *shares):
-        """Mean over rounds of `one_round(k, *shares)`, a structure of tensors."""
-        a = self.config.accumulate
-        if a == 1:
-            return one_round(0, *shares)
-
-        def part(share, k):
-            if isinstance(share, Draws):
-                return share.part(k, a)
-            return part_of(share, k, a)
-
-        def body(k, total):
-            result = one_round(k, *(part(s, k) for s in shares))
-            flat = [t / a for t in tf.nest.flatten(result)]
-            return k + 1, [t + f for t, f in zip(total, flat, strict=True)]
-
-        first = one_round(tf.constant(0), *(part(s, 0) for s in shares))
-        start = [t / a for t in tf.nest.flatten(first)]
-        _, total = tf.while_loop(
-            lambda k, _: k < a, body, (tf.constant(1), start), parallel_iterations=1
+    def sample(
+        self, nimg: tf.Tensor, forward_pass: int, labels: tf.Tensor | None = None
+    ) -> StepInputs:
+        """Samples this replica's inputs of D_STEP or G_STEP, see `sample_inputs`."""
+        return sample_inputs(
+            self.config,
+            self.passes.resolution,
+            self.batch,
+            nimg,
+            forward_pass,
+            labels,
+            self.label_table,
         )
-        return tf.nest.pack_sequence_as(first, total)
+
+    def sample_for_path_lengths(self, nimg: tf.Tensor) -> StepInputs:
+        """Samples inputs of the smaller batch on which path lengths are measured."""
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        least = replicas * self.config.accumulate
+        n = max(self.batch // self.config.loss.pl_shrink // least, 1) * least
+        return sample_inputs(
+            self.config,
+            self.passes.resolution,
+            n,
+            nimg,
+            PATH_LENGTH,
+            None,
+            self.label_table,
+        )
 
 
-def _add(stats: dict, more: dict) -> None:
-    """Joins what a second step tells; the steps that were skipped add up."""
+def add_stats(stats: Stats, more: Mapping[str, tf.Tensor]) -> None:
+    """Adds `more` to `stats` in place: skipped steps of an iteration add up."""
     for name, value in more.items():
-        both = name.startswith("skipped/") and name in stats
-        stats[name] = stats[name] + value if both else value
+        stats[name] = stats[name] + value

@@ -1,8 +1,7 @@
 """The training loop: phase, step, tick, checkpoint.
 
-Images seen (`nimg`) are the only clock. `Trainer` owns what is trained; what people
-see of it is made by reports, objects handed in that are told when the run starts, has
-made a step, ends a tick or ends:
+Images seen (`nimg`) are the only clock. `Trainer` owns what is trained. Logs, image
+sheets and measurements are reports: objects handed to the trainer, which calls
 
     report.start(trainer)
     report.step(trainer)
@@ -13,7 +12,7 @@ made a step, ends a tick or ends:
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,27 +26,31 @@ from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training.objectives import Due
+from stylegan_tf.training.objectives import Objectives, Regularization
 from stylegan_tf.training.optimizer import Adam
-from stylegan_tf.training.passes import Networks
+from stylegan_tf.training.passes import Clock, Networks, Passes
 from stylegan_tf.training.state import State
 from stylegan_tf.training.step import METRICS, Step
 
 
 class Trainer:
-    """A run: networks, schedule, data and state.
+    """Trains one run: networks, schedule, data and state.
 
     Args:
         config: the run.
         data: folder of records.
-        run_dir: where checkpoints go; reports write there too.
+        run_dir: folder of the checkpoints; reports write there too.
         strategy: from `devices.make_strategy`; None = one device.
-        reports: as the module's docstring says; only called on the chief.
+        reports: objects with the methods in the module's docstring; called on the
+            chief worker only.
 
     Attributes:
-        phase: what is trained right now.
-        networks, state: see there.
-        replicas: devices over all workers.
+        phase: resolution, alpha, batch and learning rate of the latest step.
+        networks: `Networks`, everything that a step changes.
+        state: `State`, which is saved and restored.
+        augment: `Controller` of the probability of ADA's augmentations.
+        replicas: number of devices, over all workers.
+        chief: True if this worker writes files.
         stopping: name of the signal that asked to stop, or None.
     """
 
@@ -65,87 +68,96 @@ class Trainer:
         self.chief = devices.is_chief(self.strategy)
         self.reports = reports if self.chief else ()
         self.stopping: str | None = None
-        self._labels = pipeline.labels(data) if config.generator.classes else None
-        self._functions: dict[tuple, Callable] = {}
-        self._iterator, self._reading = None, None
-        self._tick: _Tick | None = None
         self.augment = _controller(config.augment)
         with self.strategy.scope():
             self.networks = make_networks(config)
-            kept = self.augment if config.augment.kind == "ada" else None
-            self.state = State(self.networks, self.run_dir, self.chief, kept)
-        self.phase = self._phase()
-
-    def _phase(self) -> Phase:
-        c = self.config
-        final = c.generator.resolution
-        return phase_at(c.schedule, final, self.state.nimg, self.replicas)
+            saved = self.augment if config.augment.kind == "ada" else None
+            self.state = State(self.networks, self.run_dir, self.chief, saved)
+        self.phase = self._current_phase()
+        self._labels = pipeline.labels(data) if config.generator.classes else None
+        self._steps: dict[tuple, Callable] = {}
+        self._batches: Iterator | None = None
+        self._batches_of: tuple[int, int] | None = None  # resolution and batch size
+        self._tick: TickStats | None = None
 
     @property
     def total(self) -> int:
-        """Images the run shall see."""
+        """Images that the whole run sees."""
         return int(self.config.schedule.total_kimg * 1000)
 
     def restore(self) -> bool:
-        """Continues from the newest checkpoint in the run directory, if any."""
+        """Continues from the newest checkpoint in the run directory.
+
+        Returns:
+            False if there is none.
+        """
         found = self.state.restore()
-        self.phase = self._phase()
+        self.phase = self._current_phase()
         return found
 
     # -----------------------------------------------------------------------
 
     def train(self) -> str:
-        """Trains to the end or until told to stop; the state is saved either way.
+        """Trains to the end or until told to stop, and saves the state either way.
 
         Returns:
             "finished", or "interrupted" (see `stopping`).
         """
-        with self._signals():
-            self._tell("start")
-            self._tick = _Tick(self.state.nimg)
+        with self._stop_on_signals():
+            self._call_reports("start")
+            self._tick = TickStats(self.state.nimg)
             while self.state.nimg < self.total and not self._must_stop():
                 self.step()
-                self._tell("step")
+                self._call_reports("step")
                 done = self.state.nimg >= self.total
-                if done or self._tick.due(self.state.nimg, self.phase):
+                if done or self._tick.is_over(self.state.nimg, self.phase):
                     self._end_tick(done)
             reason = "interrupted" if self.state.nimg < self.total else "finished"
             if self._tick.images(self.state.nimg) or reason == "interrupted":
-                self._save()
-            self._tell("end", reason)
+                self.state.save()
+            self._call_reports("end", reason)
         return reason
 
-    def step(self) -> np.ndarray | tf.Tensor:
-        """One iteration of D and G; returns the step's metrics as in `METRICS`."""
-        self.phase = phase = self._phase()
-        self._enter(phase)
-        due = Due.at(self.config.loss, self.state.nimg // phase.batch)
-        batch = next(self._iterator)
-        clock = {
-            "nimg": tf.constant(self.state.nimg, tf.int64),
-            "alpha": tf.constant(phase.alpha, tf.float32),
-            "lr": tf.constant(phase.lr, tf.float32),
-            "p": tf.constant(self.augment.p, tf.float32),
-        }
-        function = self._function(phase, due)
-        metrics = function(batch["image"], batch["label"], clock)
-        self.state.nimg += phase.batch
-        if self.config.augment.kind == "ada":
-            sign = float(metrics[METRICS.index("signs/real")])
-            self.augment.update(sign, phase.batch)
-        if self._tick:
-            self._tick.add(metrics, due)
-        return metrics
+    def step(self) -> tf.Tensor:
+        """Makes one iteration of D and G, and counts its images.
 
-    def _enter(self, phase: Phase) -> None:
-        """Data of this phase's resolution; optimizers anew when the stage changes."""
-        if self._reading != (phase.resolution, phase.batch):
-            self._reading = (phase.resolution, phase.batch)
-            self._iterator = iter(self._dataset(phase))
-        if self.state.stage != phase.stage:
+        Returns:
+            float32 [len(METRICS)], in the order of `METRICS`.
+        """
+        self.phase = phase = self._current_phase()
+        if self.state.stage != phase.stage:  # a resolution joins, or has joined
             self.networks.g_optimizer.reset()
             self.networks.d_optimizer.reset()
             self.state.stage = phase.stage
+        iteration = self.state.nimg // phase.batch
+        regularization = Regularization.at(self.config.loss, iteration)
+        batch = self._next_batch(phase)
+        clock = Clock(
+            nimg=tf.constant(self.state.nimg, tf.int64),
+            alpha=tf.constant(phase.alpha, tf.float32),
+            lr=tf.constant(phase.lr, tf.float32),
+            p=tf.constant(self.augment.p, tf.float32),
+        )
+        step = self._compiled_step(phase, regularization)
+        metrics = step(batch["image"], batch["label"], clock)
+        self.state.nimg += phase.batch
+        if self.config.augment.kind == "ada":
+            mean_sign = float(metrics[METRICS.index("signs/real")])
+            self.augment.update(mean_sign, phase.batch)
+        if self._tick:
+            self._tick.add(metrics, regularization)
+        return metrics
+
+    def _current_phase(self) -> Phase:
+        c = self.config
+        final = c.generator.resolution
+        return phase_at(c.schedule, final, self.state.nimg, self.replicas)
+
+    def _next_batch(self, phase: Phase) -> dict[str, tf.Tensor]:
+        if self._batches_of != (phase.resolution, phase.batch):
+            self._batches_of = (phase.resolution, phase.batch)
+            self._batches = iter(self._dataset(phase))
+        return next(self._batches)
 
     def _dataset(self, phase: Phase):
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -162,18 +174,19 @@ class Trainer:
 
         return self.strategy.distribute_datasets_from_function(of_worker)
 
-    def _function(self, phase: Phase, due: Due) -> Callable:
-        """The compiled iteration of a resolution, traced once."""
-        key = (phase.resolution, phase.batch, due)
-        if key not in self._functions:
-            step = Step(
-                self.networks,
-                self.config,
-                phase.resolution,
-                phase.batch,
-                self._labels,
-                due,
-            )
+    def _compiled_step(
+        self, phase: Phase, regularization: Regularization
+    ) -> Callable[[tf.Tensor, tf.Tensor, Clock], tf.Tensor]:
+        """Returns the iteration of a resolution, which is traced once.
+
+        Lazy regularization is a function of its own, chosen in Python: a branch in the
+        graph must not enclose sums over replicas.
+        """
+        key = (phase.resolution, phase.batch, regularization)
+        if key not in self._steps:
+            passes = Passes(self.networks, self.config, phase.resolution)
+            objectives = Objectives(passes, regularization)
+            step = Step(passes, objectives, phase.batch, self._labels)
             if self.config.jit == "on":
                 step = tf.function(step, autograph=False, jit_compile=True)
 
@@ -182,8 +195,8 @@ class Trainer:
                 metrics = self.strategy.run(step, args=(images, labels, clock))
                 return self.strategy.reduce("MEAN", metrics, axis=None)
 
-            self._functions[key] = iterate
-        return self._functions[key]
+            self._steps[key] = iterate
+        return self._steps[key]
 
     # -----------------------------------------------------------------------
 
@@ -208,35 +221,32 @@ class Trainer:
         }
         if self.config.augment.kind == "ada":
             stats["augment/p"] = self.augment.p
-        stats |= devices.memory_gb()
+        stats |= devices.peak_memory_gb()
         began = time.perf_counter()
         number = tick.number + 1
         if done or number % self.config.snapshot_ticks == 0:
-            self._save()
-        self._tell("tick", stats)
-        self._tick = _Tick(state.nimg, number)
-        self.state.seconds += time.perf_counter() - began
+            state.save()
+        self._call_reports("tick", stats)
+        self._tick = TickStats(state.nimg, number)
+        state.seconds += time.perf_counter() - began
 
-    def _save(self) -> None:
-        self.state.save()
-
-    def _tell(self, what: str, *args) -> None:
+    def _call_reports(self, method: str, *args) -> None:
         for report in self.reports:
-            getattr(report, what)(self, *args)
+            getattr(report, method)(self, *args)
 
     # -----------------------------------------------------------------------
-    # SIGTERM and Ctrl-C end the loop after the step under way. On several workers
-    # they must end it at the same step: a signal to one is told to all.
+    # SIGTERM and Ctrl-C end the loop after the step under way. Several workers must end
+    # it at the same step, so they sum whether any of them got a signal.
 
     @contextmanager
-    def _signals(self):
+    def _stop_on_signals(self) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def stop(number, _):
             if self.stopping:
-                raise KeyboardInterrupt  # the second one does not wait
+                raise KeyboardInterrupt  # the second signal does not wait
             self.stopping = signal.Signals(number).name
 
         old = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -247,38 +257,39 @@ class Trainer:
                 signal.signal(s, handler)
 
     def _must_stop(self) -> bool:
-        if devices.workers(self.strategy) == 1:
+        if devices.num_workers(self.strategy) == 1:
             return self.stopping is not None
-        # A signal may come while the workers talk: what counts is what all have heard.
-        told = devices.total(self.strategy, float(self.stopping is not None)) > 0
-        if told:
+        # A signal may come during the sum: only what all workers have summed counts.
+        signaled = float(self.stopping is not None)
+        stop = devices.sum_over_replicas(self.strategy, signaled) > 0
+        if stop:
             self.stopping = self.stopping or "a signal to another worker"
-        return told
+        return stop
 
 
 def make_networks(config: TrainConfig) -> Networks:
-    """G, D, the average (a copy of G) and both optimizers, in the current scope."""
+    """Builds G, D, G's average and both optimizers in the current strategy's scope."""
     policy = devices.dtype_policy(config.precision)
     tf.keras.utils.set_random_seed(config.seed)
     generator = Generator(config.generator, dtype=policy)
     discriminator = discriminator_of(config.discriminator, dtype=policy)
     average = Generator(config.generator, dtype=policy, name="average")
     average.set_weights(generator.get_weights())
-    g_rate, d_rate = config.loss.lazy_rates
+    g_ratio, d_ratio = config.loss.lazy_rates
     mean = tf.Variable(0.0, trainable=False) if config.loss.pl_weight else None
     return Networks(
         generator,
         discriminator,
         average,
-        _adam(config, generator.trainable_variables, g_rate, "g_adam"),
-        _adam(config, discriminator.trainable_variables, d_rate, "d_adam"),
+        _adam(config, generator.trainable_variables, g_ratio, "g_adam"),
+        _adam(config, discriminator.trainable_variables, d_ratio, "d_adam"),
         mean,
     )
 
 
-def _adam(config: TrainConfig, variables: list, rate: float, name: str) -> Adam:
-    """Adam, its betas corrected for the steps that regularization adds."""
-    betas = config.adam_beta1**rate, config.adam_beta2**rate
+def _adam(config: TrainConfig, variables: list, ratio: float, name: str) -> Adam:
+    """Returns Adam with betas^ratio, which corrects for the lazy steps."""
+    betas = config.adam_beta1**ratio, config.adam_beta2**ratio
     return Adam(variables, *betas, config.adam_epsilon, name=name)
 
 
@@ -287,31 +298,39 @@ def _controller(c: AugmentConfig) -> Controller:
     return Controller(c.p, kind, c.target, c.kimg, c.interval)
 
 
-class _Tick:
-    """Sums of the metrics between two log lines."""
+class TickStats:
+    """Sums of the metrics between two log lines.
+
+    Args:
+        nimg: images seen when the tick begins.
+        number: ticks before it in this session.
+    """
 
     def __init__(self, nimg: int, number: int = 0):
         self.start, self.number, self.steps = nimg, number, 0
         self.began = time.perf_counter()
-        self._sums: dict[Due, tuple[int, tf.Tensor]] = {}
+        self._sums: dict[Regularization, tuple[int, tf.Tensor]] = {}
 
-    def add(self, metrics: tf.Tensor, due: Due) -> None:
+    def add(self, metrics: tf.Tensor, regularization: Regularization) -> None:
+        """Adds the metrics of one step."""
         self.steps += 1
-        n, total = self._sums.get(due, (0, 0.0))
-        self._sums[due] = (n + 1, total + metrics)
+        n, total = self._sums.get(regularization, (0, 0.0))
+        self._sums[regularization] = (n + 1, total + metrics)
 
-    def due(self, nimg: int, phase: Phase) -> bool:
+    def is_over(self, nimg: int, phase: Phase) -> bool:
+        """True if the tick has seen its images."""
         return nimg >= self.start + phase.tick_kimg * 1000
 
     def images(self, nimg: int) -> int:
+        """Returns the images of this tick so far."""
         return nimg - self.start
 
     def means(self) -> dict[str, float]:
-        """Means over the tick; of penalties, over the steps that had them."""
-        sums = [(due, n, np.asarray(s)) for due, (n, s) in self._sums.items()]
+        """Returns means over the tick; of penalties, over the steps that had them."""
+        sums = [(r, n, np.asarray(s)) for r, (n, s) in self._sums.items()]
         out = {}
         for i, name in enumerate(METRICS):
-            values = [(n, s[i]) for due, n, s in sums if due.has(name)]
+            values = [(n, s[i]) for r, n, s in sums if r.has(name)]
             steps = sum(n for n, _ in values)
             out[name] = float(sum(v for _, v in values)) / steps if steps else 0.0
         return out

@@ -7,16 +7,16 @@ from augment_reference import normal
 
 from stylegan_tf.augment import randomness
 
-TABLE = randomness.draw(20000, [3, 4])
+TABLE = randomness.sample_uniforms(20000, [3, 4])
 
 
 def test_numbers_are_uniform_in_the_open_interval():
     table = TABLE.numpy()
-    assert table.shape == (20000, randomness.LUCK) and table.dtype == np.float32
+    assert table.shape == (20000, randomness.UNIFORMS) and table.dtype == np.float32
     assert table.min() > 0 and table.max() < 1
     np.testing.assert_allclose(table.mean(axis=0), 0.5, atol=0.012)
     np.testing.assert_allclose(table.var(axis=0), 1 / 12, atol=0.003)
-    off_diagonal = np.corrcoef(table, rowvar=False) - np.eye(randomness.LUCK)
+    off_diagonal = np.corrcoef(table, rowvar=False) - np.eye(randomness.UNIFORMS)
     assert np.abs(off_diagonal).max() < 0.04
 
 
@@ -31,21 +31,21 @@ def test_the_ends_of_the_interval_are_harmless():
 
 def test_the_same_seed_is_the_same_table():
     np.testing.assert_array_equal(
-        randomness.draw(3, [1, 2]), randomness.draw(3, [1, 2])
+        randomness.sample_uniforms(3, [1, 2]), randomness.sample_uniforms(3, [1, 2])
     )
     assert (
-        randomness.draw(3, [1, 2]) != randomness.draw(3, [1, 3])
+        randomness.sample_uniforms(3, [1, 2]) != randomness.sample_uniforms(3, [1, 3])
     ).numpy().mean() > 0.99
 
 
 def test_each_number_belongs_to_one_operation():
-    table = tf.range(randomness.LUCK)[None]
+    table = tf.range(randomness.UNIFORMS)[None]
     taken = [
         int(c[0])
         for name in randomness.NUMBERS
         for c in randomness.columns(table, name)
     ]
-    assert taken == list(range(randomness.LUCK))
+    assert taken == list(range(randomness.UNIFORMS))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
@@ -69,9 +69,9 @@ def test_uniform_to_other_distributions():
     np.testing.assert_array_equal(randomness.choice(u, 4), [0, 0, 1, 2, 3, 3])
 
 
-def test_luck_of_an_unknown_batch():
+def test_uniforms_of_an_unknown_batch():
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def traced(n):
-        return randomness.draw(n, [1, 2])
+        return randomness.sample_uniforms(n, [1, 2])
 
-    np.testing.assert_array_equal(traced(5), randomness.draw(5, [1, 2]))
+    np.testing.assert_array_equal(traced(5), randomness.sample_uniforms(5, [1, 2]))
