@@ -86,13 +86,13 @@ def _find(model, table):
     if FLAGS.layers:
         layers = tuple(latents.parse_layers(FLAGS.layers, sampling.drawn_styles(model)))
     if FLAGS.method != "labels":
-        return steering.find(model, FLAGS.method, FLAGS.count, layers)
+        return steering.find_directions(model, FLAGS.method, FLAGS.count, layers)
     if table is None:
         w, labels = _demo_factors(model)
     else:
         seeds, labels = table
         classes = _classes(labels) if model.config.classes else None
-        w = steering.of_seeds(model, seeds, classes).ws[:, 0]
+        w = sampling.StyleBatch.from_seeds(model, seeds, classes).ws[:, 0]
     return dataclasses.replace(directions.from_labels(w, labels), layers=layers)
 
 
@@ -136,7 +136,7 @@ def _write(model, found) -> int:
 
     out = Path(FLAGS.out)
     print(found.save(out / "directions.npz"))
-    options = paper.Options(
+    options = paper.FigureOptions(
         seeds=[FLAGS.seed],
         psi=FLAGS.psi,
         columns=7,
@@ -145,10 +145,10 @@ def _write(model, found) -> int:
         cell=min(256, max(figures.CELL, *model.config.shape(model.config.resolution))),
     )
     painter = paper.Painter(model, options)
-    for name, strip in paper.strips_of(painter, found).items():
-        figures.save(out / f"{_safe(name)}.png", strip)
-    figure = paper.draw("directions", model, options, painter)
-    print(figures.save(out / "strips.png", figure.picture))
+    for name, strip in paper.direction_strips(painter, found).items():
+        figures.save_image(out / f"{_safe(name)}.png", strip)
+    figure = paper.draw_figure("directions", model, options, painter)
+    print(figures.save_image(out / "strips.png", figure.image))
     what = {"labels": "held-out score"}.get(FLAGS.method, "share")
     print(f"{'direction':<20} {what:>14} {'deviation':>10}")
     for name, quality, scale in zip(

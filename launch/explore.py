@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.explorer import server
 
     cli.check_model(FLAGS.model)
-    server.check(FLAGS.host, FLAGS.port)
+    server.check_server(FLAGS.host, FLAGS.port)
 
     cli.load_tensorflow(exact=True)
     from stylegan_tf import models

@@ -57,7 +57,7 @@ def kernels(model) -> list:
 
 
 def test_sefa_is_the_eigenvectors_of_all_affines(model):
-    weights = directions.affines(model)
+    weights = directions.style_affines(model)
     assert [len(own) for own in weights] == (
         [1, 1, 1, 1] if model.config.architecture == "stylegan" else [1, 2, 1, 1]
     )
@@ -77,7 +77,7 @@ def test_sefa_is_the_eigenvectors_of_all_affines(model):
 
 
 def test_sefa_of_some_layers(model):
-    weights = directions.affines(model)
+    weights = directions.style_affines(model)
     found = directions.sefa(weights, samples(), 2, layers=[1, 3])
     a = np.concatenate([m.T for i in (1, 3) for m in weights[i]])
     answer = np.linalg.norm(a @ found.vectors[0])  # the largest that there is
@@ -89,7 +89,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
     """Without the kernels of one style, that style no longer counts; others do."""
     rng = np.random.default_rng(0)
     ws = rng.normal(size=(1, 4, 8)).astype(np.float32)
-    for i, own in enumerate(directions.affines(model)):
+    for i, own in enumerate(directions.style_affines(model)):
         kept = {}
         for v in kernels(model):
             scaled = v.numpy().astype(float) / np.sqrt(8)
@@ -109,7 +109,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
 def test_models_without_styles_have_no_affines():
     plain = Generator(tiny.config({"generator.use_styles": False}).generator)
     with pytest.raises(UserError, match="no style a layer.*use pca"):
-        directions.affines(plain)
+        directions.style_affines(plain)
 
 
 # ---------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, text, words):
 
 def test_directions_survive_a_file(tmp_path):
     made = directions.sefa([[np.eye(8)[:, :5]]] * 4, samples(), 3, layers=[0, 2])
-    found = directions.load(made.save(tmp_path / "new" / "d.npz"), 6, 8)
+    found = directions.load_directions(made.save(tmp_path / "new" / "d.npz"), 6, 8)
     assert (found.names, found.layers, found.source) == (
         made.names,
         (0, 2),
@@ -231,15 +231,15 @@ def test_directions_survive_a_file(tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = directions.pca(samples(), 2).save(tmp_path / "d.npz")
     with pytest.raises(UserError, match="2 x 8; the model's w has 16 values"):
-        directions.load(path, 6, 16)
+        directions.load_directions(path, 6, 16)
     np.savez(tmp_path / "x.npz", ws=np.zeros((1, 4, 8)))
     with pytest.raises(UserError, match="it holds no directions"):
-        directions.load(tmp_path / "x.npz", 6, 8)
+        directions.load_directions(tmp_path / "x.npz", 6, 8)
     with np.load(path) as file:
         arrays = dict(file)
     np.savez(tmp_path / "y.npz", **(arrays | {"names": arrays["names"][:1]}))
     with pytest.raises(UserError, match="damaged"):
-        directions.load(tmp_path / "y.npz", 6, 8)
+        directions.load_directions(tmp_path / "y.npz", 6, 8)
     for name, array, words in (
         ("layers", np.array([3, 6]), "layers up to 6; the model has 0 to 5"),
         ("layers", np.array(["a"]), "damaged"),
@@ -248,4 +248,4 @@ def test_other_files_are_refused(tmp_path):
     ):
         np.savez(tmp_path / "z.npz", **(arrays | {name: array}))
         with pytest.raises(UserError, match=words):
-            directions.load(tmp_path / "z.npz", 6, 8)
+            directions.load_directions(tmp_path / "z.npz", 6, 8)

@@ -186,7 +186,7 @@ def test_preview_gives_the_seeds_every_class_in_turn(trainer):
     ],
 )
 def test_a_class_has_a_row_if_all_of_them_fit(classes, seeds, turns):
-    assert lineup.cells(classes, columns=3, rows=2) == (seeds, turns)
+    assert lineup.sheet_cells(classes, columns=3, rows=2) == (seeds, turns)
 
 
 def test_real_pictures_stand_in_the_row_of_their_class(trainer):
@@ -239,12 +239,12 @@ def test_sheets_of_a_conditional_model_have_a_row_a_class(
     sheets.tick(at(conditional, 48), {})
     reals = np.asarray(Image.open(tmp_path / "reals.png"))
     table = previews.real_cells(conditional.data, 8, 5, 4, 9)
-    np.testing.assert_array_equal(reals, figures.grid(table, 4))
+    np.testing.assert_array_equal(reals, figures.image_grid(table, 4))
     fakes = np.asarray(Image.open(sheets.latest))
     z = latents.z_of([0, 1, 2, 3] * 5, 8)
     labels = latents.one_hot(np.repeat(range(5), 4).tolist(), 5)
     drawn = conditional.networks.average(z, labels, noise="const")
-    expected = figures.grid(figures.to_uint8(drawn), 4)
+    expected = figures.image_grid(figures.to_uint8(drawn), 4)
     np.testing.assert_allclose(fakes.astype(int), expected, atol=1)
 
 
@@ -359,7 +359,9 @@ def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
     run_board(conditional)
     panels = panels_of(conditional.run_dir)
     reals = previews.real_cells(conditional.data, 8, 5, 8, 5)
-    np.testing.assert_array_equal(panels[0, "reals"][::8, ::8], figures.grid(reals, 8))
+    np.testing.assert_array_equal(
+        panels[0, "reals"][::8, ::8], figures.image_grid(reals, 8)
+    )
     cells = {
         tag: (p.shape[0] // 64, p.shape[1] // 64) for (_, tag), p in panels.items()
     }

@@ -204,9 +204,9 @@ def test_a_seed_of_a_class_is_the_same_picture_in_every_batch(conditional):
 
 
 def test_a_center_that_is_not_there_is_refused(model, conditional):
-    with pytest.raises(UserError, match="no classes.*use --psi_center=global"):
+    with pytest.raises(UserError, match="no per-class.*use --psi_center=global"):
         pictures(model, [1], psi_center="class")
-    with pytest.raises(UserError, match="no classes.*use --psi_center=global"):
+    with pytest.raises(UserError, match="no per-class.*use --psi_center=global"):
         sampling.class_centers(model)
     with pytest.raises(UserError, match="psi_center is 'mean'; choose global or class"):
         pictures(conditional, [1], psi_center="mean")

@@ -86,10 +86,10 @@ def pictures(model, seeds, **how) -> np.ndarray:
 @pytest.mark.parametrize("start", [(4, 4), (5, 6)])
 def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
     model = small(start_shape=start, channels=4)
-    assert sampling.batch_of(model) == sampling.BATCH
+    assert sampling.batch_size(model) == sampling.BATCH
     expected = pictures(model, range(11), noise=noise)
     monkeypatch.setattr(renderer, "SMALL", 0)
-    assert sampling.batch_of(model) == 1
+    assert sampling.batch_size(model) == 1
     found = pictures(model, range(11), noise=noise)
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
     np.testing.assert_array_equal(pictures(model, [9, 3], noise=noise), found[[9, 3]])
@@ -129,8 +129,8 @@ def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
 def test_batches_follow_from_the_size():
     """18 multiplications a pixel and pair of maps: 16 + 64 pixels, 8 maps."""
     model = Generator(tiny.config().generator)
-    assert renderer._multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
+    assert sampling.image_multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
     wide = tiny.config({"generator.fmap_base": 8192, "generator.fmap_max": 512})
     wide = Generator(wide.generator)
-    assert [sampling.batch_of(m) for m in (model, wide)] == [sampling.BATCH] * 2
-    assert renderer._multiplications(wide, 32) > sampling.SMALL
+    assert [sampling.batch_size(m) for m in (model, wide)] == [sampling.BATCH] * 2
+    assert sampling.image_multiplications(wide, 32) > sampling.SMALL

@@ -72,9 +72,9 @@ def directions_of(model: Generator, count: int = 8, path: str | None = None) -> 
         UserError: the file is not there, or of another model.
     """
     c = model.config
-    known = directions.load(path, c.num_styles, c.w_dim) if path else None
+    known = directions.load_directions(path, c.num_styles, c.w_dim) if path else None
     own = list(known.names) if known else []
-    find = steering.Finder(model, known)
+    find = steering.DirectionFinder(model, known)
     sets = {}
     for kind, title in KINDS.items():
         names = [f"{kind}{i}" for i in range(min(count, model.config.w_dim))]

@@ -8,7 +8,7 @@ from stylegan_tf.errors import UserError
 TABS = 120.0  # seconds that a tab which lost its connection may come back within
 
 
-def check(host: str, port: int) -> None:
+def check_server(host: str, port: int) -> None:
     """Looks for what would stop the server, before a model is loaded.
 
     Raises:

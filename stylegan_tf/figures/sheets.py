@@ -1,8 +1,8 @@
-"""Pictures for people: floats to uint8, grids, tables with headings, pages, files.
+"""Lays images out for people: grids, tables with headings, pages, PNG and PDF files.
 
-No TensorFlow. `grid` lays pictures out bare; `table` gives rows and columns headings,
-in words or in pictures, as the figures of the papers have them; `page` puts several
-figures with their captions on one sheet.
+`image_grid` lays images out bare. `image_table` gives rows and columns headings, words
+or images, like the figures of the papers. `figure_page` puts several figures with
+their captions on one sheet. No TensorFlow.
 """
 
 import itertools
@@ -27,7 +27,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     ).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, gap: int = 0) -> np.ndarray:
+def image_grid(images: np.ndarray, columns: int, gap: int = 0) -> np.ndarray:
     """Pictures laid out in rows.
 
     Args:
@@ -52,7 +52,7 @@ def enlarge(images: np.ndarray, factor: int) -> np.ndarray:
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def layout(height: int, width: int) -> tuple[int, int, int]:
+def sheet_layout(height: int, width: int) -> tuple[int, int, int]:
     """Columns, rows and enlargement of a sheet that fills a screen."""
     factor = max(1, 80 // max(height, width))
     columns = int(np.clip(1280 // (width * factor), 4, 16))
@@ -60,7 +60,7 @@ def layout(height: int, width: int) -> tuple[int, int, int]:
     return columns, rows, factor
 
 
-def save(path: Path | str, picture: np.ndarray) -> Path:
+def save_image(path: Path | str, picture: np.ndarray) -> Path:
     """Writes one uint8 [H, W, C] picture as PNG, or PDF by its name, in one step."""
     if picture.shape[-1] == 1:
         picture = picture[..., 0]
@@ -88,13 +88,13 @@ def rgb(images: np.ndarray) -> np.ndarray:
     return np.floor(flat + 0.5).astype(np.uint8)
 
 
-def shrink(image: np.ndarray, factor: int) -> np.ndarray:
+def shrink_pixels(image: np.ndarray, factor: int) -> np.ndarray:
     """uint8 [H, W, C] by means over factor x factor pixels, at least 1 x 1."""
     h, w, _ = image.shape
-    return resized(image, max(h // factor, 1), max(w // factor, 1))
+    return resize_pixels(image, max(h // factor, 1), max(w // factor, 1))
 
 
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_pixels(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """uint8 [H, W, C] at another size: whole pixels, or means of them, if it can."""
     h, w, _ = image.shape
     if height % h == 0 and height // h == width / w:
@@ -121,7 +121,7 @@ def crop(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.
 # Words
 
 
-def text(
+def text_image(
     words: str, size: int, width: int | None = None, center: bool = True
 ) -> np.ndarray:
     """Words as a picture, in Pillow's own font: uint8 [H, W, 3], black on white.
@@ -172,7 +172,7 @@ def paste(
 # Tables
 
 
-def table(
+def image_table(
     cells: Sequence[Sequence[np.ndarray | None]],
     top: Sequence[Heading] = (),
     left: Sequence[Heading] = (),
@@ -202,10 +202,10 @@ def table(
     size = int(np.clip(min(h, w) / 7, 11, 56))
     tops = [_heading(x, size, w) for x in top]
     lefts = [_heading(x, size, None) for x in left]
-    corner_text = [text(corner, size)] if corner else []
+    corner_text = [text_image(corner, size)] if corner else []
     x_heading = max((p.shape[1] for p in [*lefts, *corner_text]), default=0)
     y_heading = max((p.shape[0] for p in [*tops, *corner_text]), default=0)
-    turned = [np.rot90(text(words, size)) for words, _ in bands]
+    turned = [np.rot90(text_image(words, size)) for words, _ in bands]
     x_band = max((p.shape[1] + size // 2 for p in turned), default=0)
     x0 = x_band + x_heading + (apart if x_heading else 0)
     y0 = y_heading + (apart if y_heading else 0)
@@ -230,7 +230,7 @@ def _heading(heading: Heading, size: int, width: int | None) -> np.ndarray:
     """A heading as a picture; words with a little room around them."""
     if not isinstance(heading, str):
         return rgb(heading)
-    words = text(heading, size, width)
+    words = text_image(heading, size, width)
     side = 0 if width else size // 2
     return np.pad(words, ((0, 0), (side, side), (0, 0)), constant_values=255)
 
@@ -253,7 +253,7 @@ DPI = 200  # of a page: 2,100 pixels are about the width of A4
 COLUMN, GUTTER, MARGIN, LETTERS = 930, 60, 90, 25
 
 
-def page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
+def figure_page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
     """Figures and captions in two columns, as in a paper; one long sheet.
 
     Args:
@@ -264,7 +264,7 @@ def page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
         uint8 [H', W', 3].
     """
     width = 2 * MARGIN + 2 * COLUMN + GUTTER
-    head = text(title, 2 * LETTERS, width - 2 * MARGIN)
+    head = text_image(title, 2 * LETTERS, width - 2 * MARGIN)
     start = MARGIN + head.shape[0] + 2 * LETTERS
     blocks = [_with_caption(*figure) for figure in figures]
     columns = _balanced([block.shape[0] for block in blocks])
@@ -280,8 +280,8 @@ def page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
 
 def _with_caption(caption: str, figure: np.ndarray) -> np.ndarray:
     """A figure about as wide as a column, words below it, and room below those."""
-    figure = fit(figure, min(COLUMN, 3 * figure.shape[1] // 2))
-    words = text(caption, LETTERS, COLUMN - 4, center=False)  # as it adds an edge
+    figure = fit_width(figure, min(COLUMN, 3 * figure.shape[1] // 2))
+    words = text_image(caption, LETTERS, COLUMN - 4, center=False)  # as it adds an edge
     space = LETTERS // 2, 2 * LETTERS
     height = figure.shape[0] + words.shape[0] + sum(space)
     block = np.full((height, COLUMN, 3), 255, np.uint8)
@@ -303,7 +303,7 @@ def _balanced(heights: list[int]) -> list[int]:
     )
 
 
-def fit(picture: np.ndarray, width: int) -> np.ndarray:
+def fit_width(picture: np.ndarray, width: int) -> np.ndarray:
     """A picture [H, W, 3] brought to a width, smoothly."""
     h, w, _ = picture.shape
     size = width, max(round(h * width / w), 1)

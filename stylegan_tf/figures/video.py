@@ -1,7 +1,7 @@
 """Films of pictures, as GIF or MP4, written frame by frame. No TensorFlow.
 
-    video.write("walk.mp4", frames, fps=30)
-    video.write("walk.gif", frames, fps=20)
+    video.write_video("walk.mp4", frames, fps=30)
+    video.write_video("walk.gif", frames, fps=20)
 
 `frames` may be a generator: no more than one picture is held. An MP4 is H.264 with
 4:2:0 chroma and its index at the front, which browsers, slides and phones play; a GIF
@@ -26,19 +26,19 @@ LEAST = {".gif": 160, ".mp4": 256}
 FASTEST_GIF = 50  # frames a second; browsers slow down what is faster
 
 
-def is_film(path: Path | str) -> bool:
+def is_video(path: Path | str) -> bool:
     """Whether a file's name asks for a film."""
     return Path(path).suffix.lower() in KINDS
 
 
-def check(path: Path | str, fps: float) -> None:
+def check_video(path: Path | str, fps: float) -> None:
     """Says what is wrong before a picture is drawn.
 
     Raises:
         UserError: a name that is neither .gif nor .mp4, a speed that cannot be had, or
             no library to write it with.
     """
-    if not is_film(path):
+    if not is_video(path):
         raise UserError(f"{path} is written as a film; name it x.mp4 or x.gif.")
     fastest = FASTEST_GIF if _is_gif(path) else 240
     if not 1 <= fps <= fastest:
@@ -50,7 +50,7 @@ def check(path: Path | str, fps: float) -> None:
         _ffmpeg()
 
 
-def write(
+def write_video(
     path: Path | str,
     frames: Iterable[np.ndarray],
     fps: float = 30,
@@ -69,9 +69,9 @@ def write(
         least: pixels that the shorter side shall have, about; None = LEAST.
 
     Raises:
-        UserError: as `check`, or no frames.
+        UserError: as `check_video`, or no frames.
     """
-    check(path, fps)
+    check_video(path, fps)
     least = least or LEAST[Path(path).suffix.lower()]
     bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
     writer = _write_gif if _is_gif(path) else _write_mp4

@@ -73,7 +73,7 @@ class Directions:
         return save_arrays(path, arrays)
 
 
-def load(path: Path | str, num_styles: int, w_dim: int) -> Directions:
+def load_directions(path: Path | str, num_styles: int, w_dim: int) -> Directions:
     """Reads what `Directions.save` wrote, for a model of these sizes.
 
     Raises:
@@ -141,7 +141,7 @@ def pca(w: np.ndarray, count: int) -> Directions:
     return _made(names, vectors, shares, w, f"pca of {len(w)} w")
 
 
-def affines(model) -> list[list[np.ndarray]]:
+def style_affines(model) -> list[list[np.ndarray]]:
     """The weights by which each style reaches the pictures.
 
     Args:
@@ -193,7 +193,7 @@ def sefa(
     A^T A, where A has all the layers' weights in its rows.
 
     Args:
-        weights: of `affines`.
+        weights: of `style_affines`.
         w: float [N, w_dim], for the scales.
         count: how many; no more than there are dimensions.
         layers: which layers' weights count, and where the edit belongs; () = all.

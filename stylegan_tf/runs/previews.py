@@ -7,7 +7,7 @@ import numpy as np
 from stylegan_tf import figures, sampling
 from stylegan_tf.data import pipeline
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import cells, fit_rows
+from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 
 
 def real_cells(data, resolution: int, classes: int, columns: int, rows: int):
@@ -88,8 +88,8 @@ class Sheets(Report):
 
     def start(self, trainer):
         g = trainer.config.generator
-        self.columns, rows, self.factor = figures.layout(*g.shape(g.resolution))
-        self.seeds, self.classes = cells(g.classes, self.columns, rows)
+        self.columns, rows, self.factor = figures.sheet_layout(*g.shape(g.resolution))
+        self.seeds, self.classes = sheet_cells(g.classes, self.columns, rows)
         self.preview = StagePreview(trainer)
         reals = trainer.run_dir / "reals.png"
         if not reals.exists():
@@ -115,4 +115,4 @@ class Sheets(Report):
 
     def _save(self, path: Path, pictures: np.ndarray) -> Path:
         pictures = figures.enlarge(pictures, self.factor)
-        return figures.save(path, figures.grid(pictures, self.columns))
+        return figures.save_image(path, figures.image_grid(pictures, self.columns))

@@ -28,7 +28,7 @@ from stylegan_tf.runs.rundir import _say_why_new
 from stylegan_tf.runs.settings import Request
 from stylegan_tf.runs.settings import settle
 from stylegan_tf.runs.tensorboard import TensorBoard
-from stylegan_tf.sampling.lineup import cells
+from stylegan_tf.sampling.lineup import sheet_cells
 from stylegan_tf.training import compiling
 from stylegan_tf.training import modulation
 from stylegan_tf.training.trainer import Trainer
@@ -91,11 +91,11 @@ def _finish(trainer: Trainer) -> None:
     folder = export.save(average, run / "model")
     model = models.load(folder)
     size = model.config.shape(sampling.drawn_resolution(model))
-    columns, rows, factor = figures.layout(*size)
-    seeds, classes = cells(model.config.classes, columns, rows)
+    columns, rows, factor = figures.sheet_layout(*size)
+    seeds, classes = sheet_cells(model.config.classes, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     pictures = figures.enlarge(np.stack([p for _, p in drawn]), factor)
-    sheet = figures.save(run / SHEET, figures.grid(pictures, columns))
+    sheet = figures.save_image(run / SHEET, figures.image_grid(pictures, columns))
     print(f"model: {folder}")
     print(f"more pictures: python launch/generate.py --model={run}")
     print(f"TensorBoard: tensorboard --logdir {run.parent}")

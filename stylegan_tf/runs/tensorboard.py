@@ -10,7 +10,7 @@ from stylegan_tf import config as configs
 from stylegan_tf import figures, latents, sampling
 from stylegan_tf.runs.previews import StagePreview, real_cells
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import cells, fit_rows
+from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
 PANEL_LATENTS = 1000  # behind a class's mean w there
@@ -69,7 +69,7 @@ class TensorBoard(Report):
 
     def _pictures(self):
         preview, rows = self.preview, self._rows()
-        styles = preview.styles(*cells(preview.config.classes, 8, rows))
+        styles = preview.styles(*sheet_cells(preview.config.classes, 8, rows))
         self._panel("samples", preview.render(styles), 8)
         for name, table in (("mixing", self.mixing()), ("truncation", self.sweep())):
             images = preview.render(table.reshape(-1, *table.shape[2:]))
@@ -110,7 +110,7 @@ class TensorBoard(Report):
     @staticmethod
     def _panel(name: str, pictures: np.ndarray, columns: int) -> None:
         factor = max(1, 64 // pictures.shape[1])
-        sheet = figures.grid(figures.enlarge(pictures, factor), columns)
+        sheet = figures.image_grid(figures.enlarge(pictures, factor), columns)
         tf.summary.image(name, sheet[None])
 
     def end(self, trainer, reason):
