@@ -133,6 +133,6 @@ def test_an_mp4_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
         return plain(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
+    with pytest.raises(UserError, match=r'pip install "stylegan_tf\[video\]"'):
         video.check_video(tmp_path / "a.mp4", 30)
     video.check_video(tmp_path / "a.gif", 30)
