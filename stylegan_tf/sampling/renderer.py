@@ -191,24 +191,25 @@ class Renderer:
         self.resolution = resolution or drawn_resolution(model)
         self.shapes = model.config.noise_shapes(self.resolution)
         self.batch = batch or batch_size(model, self.resolution)
-        synthesize: Callable = self.images
-        if fixed_weights and self._has_fast_cpu():
-            single = fast_cpu.Single(model.synthesis, self.resolution, self.noise)
-            synthesize = lambda ws, maps, alpha: single(ws, maps)  # noqa: E731
+        single = self._single_image_synthesis() if fixed_weights else None
 
         @tf.function(autograph=False, reduce_retracing=True)
         def render(ws, maps, alpha):
-            return ops.to_uint8(synthesize(ws, maps, alpha))
+            images = single(ws, maps) if single else self.images(ws, maps, alpha)
+            return ops.to_uint8(images)
 
         self._render = render
 
-    def _has_fast_cpu(self) -> bool:
-        """True if `fast_cpu` computes the same images, one at a time."""
-        float32 = self.model.dtype_policy.compute_dtype == "float32"
-        grown = self.model.alpha_at(self.resolution) == 1
-        return (
-            self.batch == 1 and float32 and grown and fast_cpu.suits(self.model.config)
-        )
+    def _single_image_synthesis(self) -> fast_cpu.SingleImageSynthesis | None:
+        """Returns the prepared network, if it computes this renderer's images."""
+        model = self.model
+        float32 = model.dtype_policy.compute_dtype == "float32"
+        grown = model.alpha_at(self.resolution) == 1
+        supported = float32 and grown and fast_cpu.supports(model.config)
+        if self.batch > 1 or not supported:
+            return None
+        resolution, noise = self.resolution, self.noise
+        return fast_cpu.SingleImageSynthesis(model.synthesis, resolution, noise)
 
     def images(
         self,

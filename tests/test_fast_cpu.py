@@ -1,4 +1,4 @@
-"""networks/single.py, networks/short.py: the numbers of the plain networks."""
+"""sampling/fast_cpu.py: the numbers of the plain networks."""
 
 import dataclasses
 
@@ -48,7 +48,9 @@ def test_doubling_is_the_convolution_of_doubled_pixels(shape):
 
 def drawn(synthesis, ws, noise="const", maps=()) -> np.ndarray:
     """Pictures one by one, [N, C, H, W]."""
-    draw = tf.function(fast_cpu.Single(synthesis, synthesis.config.resolution, noise))
+    draw = tf.function(
+        fast_cpu.SingleImageSynthesis(synthesis, synthesis.config.resolution, noise)
+    )
     rows = [[m[i : i + 1] if len(m) > 1 else m for m in maps] for i in range(len(ws))]
     pictures = [draw(ws[i : i + 1], own) for i, own in enumerate(rows)]
     return nchw(np.concatenate(pictures))
@@ -57,8 +59,8 @@ def drawn(synthesis, ws, noise="const", maps=()) -> np.ndarray:
 @pytest.mark.parametrize("case, name", pairs(GENERATORS, "out/images/"))
 def test_official_images(case, name):
     golden, g = load(case), generator(case)
-    if not fast_cpu.suits(g.config):
-        pytest.skip("a rung of the ladder that Single does not draw")
+    if not fast_cpu.supports(g.config):
+        pytest.skip("a rung of the ladder that `fast_cpu` does not support")
     how = dict(VARIANTS.get(name, {}))
     noise, maps = how.pop("noise", "const"), []
     if name == "explicit_noise":
@@ -121,7 +123,7 @@ def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
 def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
     model = small(**change)
     expected = pictures(model, [4, 5])
-    assert not fast_cpu.suits(model.config)
+    assert not fast_cpu.supports(model.config)
     monkeypatch.setattr(renderer, "SMALL", 0)
     np.testing.assert_allclose(pictures(model, [4, 5]).astype(int), expected, atol=1)
 
