@@ -93,7 +93,7 @@ def _find(model, table):
         seeds, labels = table
         classes = _classes(labels) if model.config.classes else None
         w = sampling.StyleBatch.from_seeds(model, seeds, classes).ws[:, 0]
-    return dataclasses.replace(directions.from_labels(w, labels), layers=layers)
+    return dataclasses.replace(directions.label_directions(w, labels), layers=layers)
 
 
 def _classes(labels) -> list[int]:
@@ -110,7 +110,7 @@ def _classes(labels) -> list[int]:
 
 
 def _demo_factors(model):
-    """w of random pictures, and what the factor network sees in them."""
+    """Returns w of random images, and the labels that the factor network gives them."""
     import numpy as np
 
     from stylegan_tf import figures, sampling

@@ -125,11 +125,11 @@ def test_a_boundary_recovers_what_was_planted():
     w, v = samples(400), planted()
     side = (w - w.mean(axis=0)) @ v > 0.2
     words = np.where(side, "smile", "none")
-    found = directions.from_labels(w, {"w": words, "b": side})
+    found = directions.label_directions(w, {"w": words, "b": side})
     assert found.names == ("w", "b")
     assert (found.vectors @ v > 0.95).all() and (found.quality > 0.95).all()
     np.testing.assert_allclose(found.scales, (w @ found.vectors.T).std(0), rtol=1e-5)
-    opposite = directions.from_labels(w, {"n": (~side).astype(int)})
+    opposite = directions.label_directions(w, {"n": (~side).astype(int)})
     np.testing.assert_allclose(opposite.vectors[0], -found.vectors[0], atol=1e-3)
 
 
@@ -138,14 +138,14 @@ def test_a_slope_recovers_what_was_planted():
     age = w @ v * 3 + np.random.default_rng(0).normal(size=len(w)) * 0.5
     text = np.array([f"{a:.3f}" for a in age])
     text[:100] = ""  # pictures without a label
-    found = directions.from_labels(w, {"age": age, "text": text})
+    found = directions.label_directions(w, {"age": age, "text": text})
     assert (found.vectors @ v > 0.99).all() and (found.quality > 0.9).all()
 
 
 def test_a_label_of_nothing_says_so_by_its_quality():
     w = samples(400)
     chance = np.random.default_rng(3).integers(0, 2, len(w))
-    quality = directions.from_labels(w, {"chance": chance}).quality
+    quality = directions.label_directions(w, {"chance": chance}).quality
     assert abs(quality[0] - 0.5) < 0.1  # held out: no better than a coin
 
 
@@ -156,13 +156,13 @@ def test_labels_with_several_values():
     best = scores.argmax(axis=1)
     kinds = np.array(["long", "short", "curls"])[best]
     odds = np.eye(3)[best] * 0.8 + 0.1
-    found = directions.from_labels(w, {"hair": kinds, "p": odds})
+    found = directions.label_directions(w, {"hair": kinds, "p": odds})
     assert found.names == ("hair.curls", "hair.long", "hair.short", "p.0", "p.1", "p.2")
     by_name = dict(zip(found.names, found.vectors, strict=True))
     for a, b in (("hair.long", "p.0"), ("hair.short", "p.1"), ("hair.curls", "p.2")):
         np.testing.assert_allclose(by_name[a], by_name[b], atol=1e-5)
     assert by_name["p.0"] @ axes[0] > max(by_name["p.0"] @ axes[1:].T)
-    two = directions.from_labels(
+    two = directions.label_directions(
         w, {"glasses": np.stack([1 - odds[:, 0], odds[:, 0]], 1)}
     )
     assert two.names == ("glasses",)
@@ -177,7 +177,7 @@ def test_labels_that_tell_nothing_are_refused():
         (np.eye(40)[:, :3] * 0 + [1, 0, 0], "no label has at least 10 pictures"),
     ):
         with pytest.raises(UserError, match=words):
-            directions.from_labels(w, {"x": values})
+            directions.label_directions(w, {"x": values})
 
 
 def test_labels_from_a_table(tmp_path):

@@ -257,7 +257,7 @@ def test_directions_of_a_table(model, tmp_path):
     assert found.names == ("side",) and found.quality[0] > 0.8
     np.testing.assert_array_equal(
         found.vectors,
-        directions.from_labels(w, {"side": w[:, 2] > np.median(w[:, 2])}).vectors,
+        directions.label_directions(w, {"side": w[:, 2] > np.median(w[:, 2])}).vectors,
     )
 
 
@@ -280,7 +280,7 @@ def test_a_table_of_a_conditional_model_says_the_classes(tmp_path):
     done("directions", f"--model={tmp_path / 'a.keras'}", *flags)
     found = directions.load_directions(tmp_path / "directions.npz", 6, 8)
     assert found.names == ("side",)
-    expected = directions.from_labels(np.stack(w), {"side": side}).vectors
+    expected = directions.label_directions(np.stack(w), {"side": side}).vectors
     np.testing.assert_allclose(found.vectors, expected, atol=1e-4)
 
 

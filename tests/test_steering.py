@@ -119,7 +119,7 @@ def test_edits_move_the_layers_named_and_nothing_else(model):
 def test_directions_come_from_a_file_or_the_model(model):
     w = sampling.sample_w(model)
     side = (w[:, 0] > np.median(w[:, 0])).astype(int)
-    known = directions.from_labels(w, {"first": side, "pca0": side})
+    known = directions.label_directions(w, {"first": side, "pca0": side})
     find = steering.DirectionFinder(model, known)
     step, layers = find("first")
     np.testing.assert_array_equal(step, known.step("first"))

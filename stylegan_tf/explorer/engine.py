@@ -191,9 +191,7 @@ class Engine:
             return self._render(self.styles(state), self.noise(state))[0]
 
     def show(self, state: ImageState) -> np.ndarray:
-        """Returns uint8 [H, W, C] as soon as possible: `picture`, or one rounded
-        differently.
-        """
+        """Returns uint8 [H, W, C] as soon as possible; see `exact`."""
         with self._lock:
             return self._preview(self.styles(state), self.noise(state))[0]
 

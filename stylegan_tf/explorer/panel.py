@@ -241,7 +241,8 @@ class Panel:
 
         Args:
             start: the state where it began.
-            right, down: the way of the pointer, in widths and heights of the image.
+            right: the way of the pointer, in widths of the image.
+            down: the same, in heights.
         """
         if self._mode.value == WALK:
             return start.walked(self.plane, 2 * right, 2 * down)

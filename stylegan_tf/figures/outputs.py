@@ -108,7 +108,9 @@ class ImageWriter:
 
         Args:
             path: of the film.
-            kind, frames, loop: see `latents.interpolate`.
+            kind: "z", "linear" or "cubic"; see `latents.interpolate`.
+            frames: steps from an image to the next.
+            loop: continue from the last image to the first.
             fps: frames per second.
         """
         way = sampling.interpolate_styles(self.model, self.unmixed, kind, frames, loop)

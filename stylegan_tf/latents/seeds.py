@@ -116,7 +116,8 @@ def slerp(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarray:
     the path is the straight line.
 
     Args:
-        a, b: float [..., D].
+        a: float [..., D].
+        b: float [..., D].
         t: float that broadcasts to [..., 1]: 0 = a, 1 = b.
 
     Returns:

@@ -47,14 +47,6 @@ class SingleImageSynthesis:
         synthesis: a float32 network of a config that `supports` accepts.
         resolution: of the image, fully faded in.
         noise: "const" or "none".
-
-    Call arguments:
-        ws: float32 [1, num_styles, w_dim].
-        maps: noise maps in place of those that `noise` names, one float32 [1, H, W, 1]
-            per layer; () = none.
-
-    Returns:
-        float32 [1, H, W, channels] in [-1, 1]; see `Synthesis`.
     """
 
     def __init__(self, synthesis: Synthesis, resolution: int, noise: str = "const"):
@@ -79,6 +71,13 @@ class SingleImageSynthesis:
         self.to_rgb = tf.constant(_kernel(to_rgb)), tf.constant(to_rgb.bias.numpy())
 
     def __call__(self, ws: tf.Tensor, maps: Sequence[tf.Tensor] = ()) -> tf.Tensor:
+        """Returns a float image in [-1, 1], [1, H, W, channels].
+
+        Args:
+            ws: float32 [1, num_styles, w_dim].
+            maps: noise maps in place of those that `noise` names, one float32
+                [1, H, W, 1] per layer; () = none.
+        """
         x = self.start
         for i, layer in enumerate(self.layers):
             x = layer(x, ws[:, i], maps[i] if maps else None)
@@ -117,6 +116,7 @@ class PreparedLayer:
     def __call__(
         self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
+        """Returns [1, H', W', C'] of x [1, H, W, C] and a style w [1, w_dim]."""
         if self.convolve is not None:
             x = ops.blur(self.convolve(x), self.blur_filter)
         offset = self.offset
@@ -189,12 +189,6 @@ class Winograd:
 
     Args:
         kernel: float [3, 3, I, O].
-
-    Call arguments:
-        x: float32 [1, H, W, I], W a multiple of 4.
-
-    Returns:
-        float32 [1, H, W, O].
     """
 
     def __init__(self, kernel: np.ndarray):
@@ -202,6 +196,7 @@ class Winograd:
         self.kernels = [tf.constant(part[:, None]) for part in parts]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns [1, H, W, O] of x, float32 [1, H, W, I], W a multiple of 4."""
         _, h, w, _ = x.shape
         products = [
             tf.nn.conv2d(part, kernel, 1, [[0, 0], [1, 1], [0, 0], [0, 0]])
@@ -251,12 +246,6 @@ class Doubling:
 
     Args:
         kernel: float [3, 3, I, O].
-
-    Call arguments:
-        x: float32 [1, H, W, I].
-
-    Returns:
-        float32 [1, 2H, 2W, O].
     """
 
     def __init__(self, kernel: np.ndarray):
@@ -275,6 +264,7 @@ class Doubling:
         ]
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns [1, 2H, 2W, O] of x, float32 [1, H, W, I]."""
         _, h, w, _ = x.shape
         same, right, down, across = (
             tf.nn.conv2d(part, kernel[None, None], 1, "VALID")

@@ -48,7 +48,8 @@ def draw(
     Args:
         model: the generator.
         seeds: one per image.
-        psi, cutoff: truncation; see `Generator.truncate`.
+        psi: truncation, a number or one per layer.
+        cutoff: number of layers to truncate, from the coarsest; None = all.
         noise: "const", "none", or "random" (from the seed).
         classes: class numbers that the seeds take in turn; None = all of them.
         resolution: of the images; None = the highest that the model has learned.
@@ -89,8 +90,7 @@ def styles(
 ) -> np.ndarray:
     """Returns the styles of seeds, from which `draw` renders its images.
 
-    Args:
-        model, seeds, psi, cutoff, classes, psi_center, steer: see `draw`.
+    The arguments are those of `draw`.
 
     Returns:
         float32 [len(seeds), num_styles, w_dim].
@@ -102,11 +102,7 @@ def styles(
 
 
 class _Styler:
-    """Computes the truncated styles of seeds, BATCH at a time.
-
-    Args:
-        model, seeds, psi, cutoff, classes, psi_center, progress, steer: see `draw`.
-    """
+    """Computes the truncated styles of seeds, BATCH at a time; see `draw`."""
 
     def __init__(
         self,
@@ -163,15 +159,6 @@ class Renderer:
         batch: images per computation; None = `batch_size(model, resolution)`.
         fixed_weights: True if the weights do not change while the renderer is used. A
             CPU may then render with prepared kernels (`sampling.fast_cpu`).
-
-    Call arguments:
-        ws: float [N, num_styles, w_dim], any N.
-        maps: noise maps in place of those that `noise` names: one float
-            [N or 1, H, W, 1] per layer.
-        alpha: fade-in of `resolution`, a number; None = as far as the model has grown.
-
-    Returns:
-        uint8 [N, H, W, C].
 
     Attributes:
         batch: int, images per computation.
@@ -235,6 +222,15 @@ class Renderer:
         maps: Sequence[np.ndarray] | None = None,
         alpha: float | None = None,
     ) -> np.ndarray:
+        """Returns images, uint8 [N, H, W, C].
+
+        Args:
+            ws: float [N, num_styles, w_dim], any N.
+            maps: noise maps in place of those that `noise` names: one float
+                [N or 1, H, W, 1] per layer.
+            alpha: fade-in of `resolution`, a number; None = as far as the model has
+                grown.
+        """
         ws, parts = np.asarray(ws, np.float32), []
         fade = None if alpha is None else tf.constant(alpha, tf.float32)
         for start in range(0, len(ws), self.batch):

@@ -111,13 +111,6 @@ class Steering:
         edits: applied in order.
         find: finds directions by name; None = those of the model.
         psi, cutoff, psi_center: truncation of the mixed-in styles; see `sampling.draw`.
-
-    Call arguments:
-        ws: float32 [N, num_styles, w_dim], truncated.
-        class_ids: int [N]; [0] for an unconditional model.
-
-    Returns:
-        float32 [N, num_styles, w_dim].
     """
 
     def __init__(
@@ -140,6 +133,12 @@ class Steering:
         self._styles: dict[tuple[int, int | None], np.ndarray] = {}  # by seed and class
 
     def __call__(self, ws: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+        """Returns mixed and edited styles, float32 [N, num_styles, w_dim].
+
+        Args:
+            ws: float32 [N, num_styles, w_dim], truncated.
+            class_ids: int [N]; [0] for an unconditional model.
+        """
         ws = np.array(ws, np.float32)
         for mix in self.mixes:
             other = self._styles_of(mix.seed, class_ids)

@@ -55,7 +55,9 @@ class StyleBatch:
         Args:
             model: the generator.
             seeds: one per image.
-            classes, psi_center, progress: see `sampling.draw`.
+            classes: class numbers that the seeds take in turn; None = all of them.
+            psi_center: "class", "global" or None; see `sampling.draw`.
+            progress: show a bar.
         """
         seeds = list(seeds)
         class_ids = centers.class_ids_of(model, len(seeds), classes)
@@ -157,7 +159,9 @@ def interpolate_styles(
     Args:
         model: the generator.
         batch: the images that the film passes.
-        kind, frames, loop: see `latents.interpolate`.
+        kind: "z", "linear" or "cubic"; see `latents.interpolate`.
+        frames: steps from an image to the next.
+        loop: continue from the last image to the first.
 
     Raises:
         UserError: images without z, or of several classes, on a path in z.

@@ -57,7 +57,9 @@ def interpolation_frames(
     Args:
         model: the generator.
         options: images and truncation.
-        kind, frames, loop: see `latents.interpolate`.
+        kind: "z", "linear" or "cubic"; see `latents.interpolate`.
+        frames: steps from an image to the next.
+        loop: continue from the last image to the first.
 
     Returns:
         An iterator that renders each frame when it is asked for, and their number.

@@ -36,7 +36,8 @@ def psi_sweep(
 
     Args:
         batch: the styles.
-        psis, cutoff: truncation.
+        psis: truncation, one per column.
+        cutoff: number of layers to truncate; None = all.
         cells: renders styles [N, num_styles, w_dim] with noise maps.
         steer: changes the truncated styles.
     """
