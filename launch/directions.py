@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _find(model, table):
-    """The directions that were asked for."""
+    """Returns the directions that the flags ask for."""
     import dataclasses
 
     from stylegan_tf import latents, sampling
@@ -97,7 +97,7 @@ def _find(model, table):
 
 
 def _classes(labels) -> list[int]:
-    """Takes the pictures' classes out of a table: w is the seed's and the class's."""
+    """Takes the column of classes out of a table of labels."""
     from stylegan_tf.errors import UserError
 
     cells = labels.pop("class", ())
@@ -129,6 +129,7 @@ def _demo_factors(model):
 
 
 def _write(model, found) -> int:
+    """Writes directions, their strips, and a sheet of these; prints a table."""
     from pathlib import Path
 
     from stylegan_tf import figures
@@ -159,7 +160,7 @@ def _write(model, found) -> int:
 
 
 def _safe(name: str) -> str:
-    """A direction's name without what has a meaning to a file system."""
+    """Replaces characters of a name that mean something to a file system."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 

@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check() -> str:
-    """What can be said without a model; returns where to write."""
+    """Checks the flags before a model is loaded; returns the path to write to."""
     from stylegan_tf import latents
     from stylegan_tf.errors import UserError
     from stylegan_tf.figures import video

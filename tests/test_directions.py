@@ -8,6 +8,7 @@ import tiny
 from stylegan_tf.errors import UserError
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import steering
 
 STYLEGAN2 = tiny.FIXED | {"generator.architecture": "skip"}
 STYLEGAN2 |= {"discriminator.architecture": "residual"}
@@ -57,7 +58,7 @@ def kernels(model) -> list:
 
 
 def test_sefa_is_the_eigenvectors_of_all_affines(model):
-    weights = directions.style_affines(model)
+    weights = steering.style_affines(model)
     assert [len(own) for own in weights] == (
         [1, 1, 1, 1] if model.config.architecture == "stylegan" else [1, 2, 1, 1]
     )
@@ -77,7 +78,7 @@ def test_sefa_is_the_eigenvectors_of_all_affines(model):
 
 
 def test_sefa_of_some_layers(model):
-    weights = directions.style_affines(model)
+    weights = steering.style_affines(model)
     found = directions.sefa(weights, samples(), 2, layers=[1, 3])
     a = np.concatenate([m.T for i in (1, 3) for m in weights[i]])
     answer = np.linalg.norm(a @ found.vectors[0])  # the largest that there is
@@ -89,7 +90,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
     """Without the kernels of one style, that style no longer counts; others do."""
     rng = np.random.default_rng(0)
     ws = rng.normal(size=(1, 4, 8)).astype(np.float32)
-    for i, own in enumerate(directions.style_affines(model)):
+    for i, own in enumerate(steering.style_affines(model)):
         kept = {}
         for v in kernels(model):
             scaled = v.numpy().astype(float) / np.sqrt(8)
@@ -109,7 +110,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
 def test_models_without_styles_have_no_affines():
     plain = Generator(tiny.config({"generator.use_styles": False}).generator)
     with pytest.raises(UserError, match="no style a layer.*use pca"):
-        directions.style_affines(plain)
+        steering.style_affines(plain)
 
 
 # ---------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_steered_pictures_are_those_of_the_styles(model, tmp_path):
     ws = latents.mix_styles(ws, sampling.styles(made, [9], **how), [0, 2])
     w = sampling.sample_w(made)
     ws[:, 1:3] += 2 * directions.pca(w, 8).step("pca0")
-    ws -= directions.sefa(directions.style_affines(made), w, 8).step("sefa1")
+    ws -= directions.sefa(steering.style_affines(made), w, 8).step("sefa1")
     expected = sampling.Renderer(made)(ws)
     found = np.stack([read(tmp_path / f"seed000{i}.png") for i in range(2)])
     np.testing.assert_allclose(found.astype(int), expected, atol=1)

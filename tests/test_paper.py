@@ -13,7 +13,7 @@ from stylegan_tf.figures.paper import noise
 from stylegan_tf.figures.paper.noise import busiest, noise_statistics
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.sampling import renderer
+from stylegan_tf.sampling import renderer, steering
 
 CELL, GAP = 32, 1
 OPTIONS = paper.FigureOptions(cell=CELL)
@@ -231,7 +231,7 @@ def test_a_film_of_the_interpolation(model):
 def test_directions_are_walked_along(model, painter):
     sheet, caption = draw("directions", painter, rows=2, columns=3, psi=0.7)
     w = sampling.sample_w(model)
-    sefa = directions.sefa(directions.style_affines(model), w, 8)
+    sefa = directions.sefa(steering.style_affines(model), w, 8)
     base = sampling.styles(model, [1], 0.7)
     for r, (own, name) in enumerate(
         [(directions.pca(w, 8), "pca0"), (None, None), (sefa, "sefa0"), (sefa, "sefa1")]

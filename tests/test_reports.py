@@ -233,7 +233,7 @@ def conditional(trainer, conditional_networks):
 def test_sheets_of_a_conditional_model_have_a_row_a_class(
     conditional, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(figures, "layout", lambda h, w: (4, 9, 1))
+    monkeypatch.setattr(figures, "sheet_layout", lambda h, w: (4, 9, 1))
     sheets = previews.Sheets()
     sheets.start(at(conditional, 0))
     sheets.tick(at(conditional, 48), {})
@@ -250,7 +250,7 @@ def test_sheets_of_a_conditional_model_have_a_row_a_class(
 
 def test_sheets_are_written_every_few_ticks(trainer, tmp_path, monkeypatch):
     columns, rows, factor = 4, 2, 3
-    monkeypatch.setattr(figures, "layout", lambda h, w: (columns, rows, factor))
+    monkeypatch.setattr(figures, "sheet_layout", lambda h, w: (columns, rows, factor))
     sheets = previews.Sheets()
     sheets.start(at(trainer, 0))
     for nimg in (8, 16, 24, 32, 40, 48):

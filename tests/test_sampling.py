@@ -9,7 +9,7 @@ import tiny
 from stylegan_tf import figures, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.sampling import renderer
+from stylegan_tf.sampling import centers, renderer
 
 
 def generator(changes=None) -> Generator:
@@ -191,7 +191,7 @@ def test_the_global_center_is_the_stored_one(conditional):
 
 
 def test_psi_one_needs_no_center(conditional, monkeypatch):
-    monkeypatch.setattr(sampling, "class_centers", None)
+    monkeypatch.setattr(centers, "class_centers", None)
     a, b = (pictures(conditional, [3], psi_center=c) for c in sampling.PSI_CENTERS)
     np.testing.assert_array_equal(a[3], b[3])
 

@@ -126,7 +126,7 @@ def test_directions_come_from_a_file_or_the_model(model):
     assert layers == (0, 1, 2, 3)
     np.testing.assert_array_equal(find("pca0")[0], known.step("pca0"))  # the file's
     step, layers = find("sefa0", (1, 2))
-    own = directions.sefa(directions.style_affines(model), w, 8, (1, 2))
+    own = directions.sefa(steering.style_affines(model), w, 8, (1, 2))
     np.testing.assert_array_equal(step, own.step("sefa0"))
     assert layers == (1, 2)
     with pytest.raises(
@@ -182,7 +182,7 @@ def test_half_grown_models_are_steered_where_they_have_grown():
     assert sampling.drawn_styles(small) == 2
     found = steering.find_directions(small, "sefa", 2)
     own = directions.sefa(
-        directions.style_affines(small), sampling.sample_w(small), 2, (0, 1)
+        steering.style_affines(small), sampling.sample_w(small), 2, (0, 1)
     )
     np.testing.assert_array_equal(found.vectors, own.vectors)
 

@@ -141,15 +141,16 @@ class ImageWriter:
             if self.noise == "const":
                 maps = self.styles.noise
             return render.stream(self._edited(self.styles), maps, seeds)
-        truncation = {**self._truncation, "psi_center": self.psi_center}
         drawn = sampling.draw(
             self.model,
             self.lineup.seeds,
-            noise=self.noise,
-            classes=self.lineup.classes,
+            self._psi,
+            self.cutoff,
+            self.noise,
+            self.lineup.classes,
             progress=self.progress,
-            steer=self._steering(**truncation),
-            **truncation,
+            psi_center=self.psi_center,
+            steer=self._steering(truncated=True),
         )
         return (image for _, image in drawn)
 
@@ -189,16 +190,16 @@ class ImageWriter:
 
     def _edited(self, batch: StyleBatch) -> np.ndarray:
         """Returns truncated and edited styles, float32 [N, num_styles, w_dim]."""
-        edit, ws = self._steering(mix=False), batch.truncated(**self._truncation)
+        edit, ws = self._steering(mix=False), batch.truncated(self._psi, self.cutoff)
         return edit(ws, batch.class_ids) if edit else ws
 
     @property
-    def _truncation(self) -> dict:
+    def _psi(self) -> float | Sequence[float]:
         default = 1.0 if self.latents_file else 0.7
-        return {"psi": default if self.psi is None else self.psi, "cutoff": self.cutoff}
+        return default if self.psi is None else self.psi
 
     def _steering(
-        self, mix: bool = True, edit: bool = True, **truncation
+        self, mix: bool = True, edit: bool = True, truncated: bool = False
     ) -> Steering | None:
         """Returns the `Steering` of `mixes` and `edits`; None if there are none."""
         count, c = sampling.drawn_styles(self.model), self.model.config
@@ -210,7 +211,8 @@ class ImageWriter:
         if file and edits:
             known = load_directions(file, c.num_styles, c.w_dim)
         find = DirectionFinder(self.model, known)
-        return Steering(self.model, mixes, edits, find, **truncation)
+        truncation = (self._psi, self.cutoff, self.psi_center) if truncated else ()
+        return Steering(self.model, mixes, edits, find, *truncation)
 
     # -----------------------------------------------------------------------
     # Noise

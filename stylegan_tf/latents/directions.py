@@ -149,47 +149,6 @@ def pca(w: np.ndarray, count: int) -> Directions:
     return _with_scales(names, vectors, shares, w, f"pca of {len(w)} w")
 
 
-def style_affines(model) -> list[list[np.ndarray]]:
-    """Returns the weights of the affine layers that read each style.
-
-    Args:
-        model: `Generator` of an architecture with a style per layer.
-
-    Returns:
-        For each of the num_styles styles the weights, float64 [w_dim, outputs] each,
-        of AdaIN's scales and shifts, or of the modulations of convolutions and of
-        `to_rgb`.
-
-    Raises:
-        UserError: the model has no styles.
-    """
-    c = model.config
-    if not c.has_styles:
-        raise UserError(
-            f"the model (architecture {c.architecture}) has no style a layer, so no "
-            f"affines to factorise; use pca."
-        )
-    found: list[list[np.ndarray]] = [[] for _ in range(c.num_styles)]
-    resolutions = [4 << i for i in range(c.num_layers // 2)]
-    for i, r in enumerate(resolutions):
-        block = getattr(model.synthesis, f"block{r}")
-        if c.architecture == "stylegan":
-            for j in range(2):
-                found[2 * i + j].append(getattr(block, f"epilogue{j}").style.affine)
-            continue
-        if r > 4:
-            found[2 * i - 1].append(block.conv0.conv.affine)
-        found[2 * i].append(block.conv1.conv.affine)
-        if hasattr(model.synthesis, f"to_rgb{r}"):
-            found[2 * i + 1].append(getattr(model.synthesis, f"to_rgb{r}").affine)
-    return [[_weights(dense) for dense in own] for own in found]
-
-
-def _weights(dense) -> np.ndarray:
-    """Returns kernel times equalized learning rate, float64 [inputs, outputs]."""
-    return np.asarray(dense.kernel.numpy(), np.float64) * dense.runtime_coef
-
-
 def sefa(
     weights: Sequence[Sequence[np.ndarray]],
     w: np.ndarray,
@@ -202,7 +161,8 @@ def sefa(
     the rows of A are the weights of all the layers.
 
     Args:
-        weights: see `style_affines`.
+        weights: of the affine layers of each style, float [w_dim, outputs] each; see
+            `steering.style_affines`.
         w: float [N, w_dim], for the scales.
         count: most directions; there are at most w_dim.
         layers: whose weights are used, and which an edit changes; () = all.

@@ -19,6 +19,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.latents import Edit, Mix, directions
 from stylegan_tf.latents.directions import Directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.layers import EqualizedDense
 from stylegan_tf.sampling import centers, renderer
 
 
@@ -91,7 +92,7 @@ def find_directions(
         raise UserError(
             "the model has no mapping network: w is z, which has no main axes."
         )
-    weights = directions.style_affines(model) if kind == "sefa" else []
+    weights = style_affines(model) if kind == "sefa" else []
     w = centers.sample_w(model) if w is None else w
     count = count or c.w_dim
     if kind == "sefa":
@@ -99,6 +100,47 @@ def find_directions(
         learned = () if len(drawn) == len(weights) else drawn
         return directions.sefa(weights, w, count, layers or learned)
     return replace(directions.pca(w, count), layers=layers)
+
+
+def style_affines(model: Generator) -> list[list[np.ndarray]]:
+    """Returns the weights of the affine layers that read each style.
+
+    Args:
+        model: a generator of an architecture with a style per layer.
+
+    Returns:
+        For each of the num_styles styles the weights, float64 [w_dim, outputs] each,
+        of AdaIN's scales and shifts, or of the modulations of convolutions and of
+        `to_rgb`.
+
+    Raises:
+        UserError: the model has no styles.
+    """
+    c = model.config
+    if not c.has_styles:
+        raise UserError(
+            f"the model (architecture {c.architecture}) has no style a layer, so no "
+            f"affines to factorise; use pca."
+        )
+    found: list[list[np.ndarray]] = [[] for _ in range(c.num_styles)]
+    resolutions = [4 << i for i in range(c.num_layers // 2)]
+    for i, r in enumerate(resolutions):
+        block = getattr(model.synthesis, f"block{r}")
+        if c.architecture == "stylegan":
+            for j in range(2):
+                found[2 * i + j].append(getattr(block, f"epilogue{j}").style.affine)
+            continue
+        if r > 4:
+            found[2 * i - 1].append(block.conv0.conv.affine)
+        found[2 * i].append(block.conv1.conv.affine)
+        if hasattr(model.synthesis, f"to_rgb{r}"):
+            found[2 * i + 1].append(getattr(model.synthesis, f"to_rgb{r}").affine)
+    return [[_weights(dense) for dense in own] for own in found]
+
+
+def _weights(dense: EqualizedDense) -> np.ndarray:
+    """Returns kernel times equalized learning rate, float64 [inputs, outputs]."""
+    return np.asarray(dense.kernel.numpy(), np.float64) * dense.runtime_coef
 
 
 class Steering:

@@ -141,7 +141,13 @@ class StyleBatch:
         return [m[row : row + 1] if len(m) > 1 else m for m in self.noise]
 
 
-def _centers(model, class_ids, count, psi_center=None, progress=False) -> np.ndarray:
+def _centers(
+    model: Generator,
+    class_ids: np.ndarray,
+    count: int,
+    psi_center: str | None = None,
+    progress: bool = False,
+) -> np.ndarray:
     """Returns the truncation centers of `count` images, float32 [count, 1, w_dim]."""
     own = centers.truncation_centers(model, class_ids, psi_center, progress)
     return np.broadcast_to(own, (count, *own.shape[1:]))
