@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _find(model, table):
-    """The directions that were asked for."""
+    """Returns the directions that the flags ask for."""
     import dataclasses
 
     from stylegan_tf import latents, sampling
@@ -86,18 +86,18 @@ def _find(model, table):
     if FLAGS.layers:
         layers = tuple(latents.parse_layers(FLAGS.layers, sampling.drawn_styles(model)))
     if FLAGS.method != "labels":
-        return steering.find(model, FLAGS.method, FLAGS.count, layers)
+        return steering.find_directions(model, FLAGS.method, FLAGS.count, layers)
     if table is None:
         w, labels = _demo_factors(model)
     else:
         seeds, labels = table
         classes = _classes(labels) if model.config.classes else None
-        w = steering.of_seeds(model, seeds, classes).ws[:, 0]
-    return dataclasses.replace(directions.from_labels(w, labels), layers=layers)
+        w = sampling.StyleBatch.from_seeds(model, seeds, classes).ws[:, 0]
+    return dataclasses.replace(directions.label_directions(w, labels), layers=layers)
 
 
 def _classes(labels) -> list[int]:
-    """Takes the pictures' classes out of a table: w is the seed's and the class's."""
+    """Takes the column of classes out of a table of labels."""
     from stylegan_tf.errors import UserError
 
     cells = labels.pop("class", ())
@@ -110,7 +110,7 @@ def _classes(labels) -> list[int]:
 
 
 def _demo_factors(model):
-    """w of random pictures, and what the factor network sees in them."""
+    """Returns w of random images, and the labels that the factor network gives them."""
     import numpy as np
 
     from stylegan_tf import figures, sampling
@@ -129,6 +129,7 @@ def _demo_factors(model):
 
 
 def _write(model, found) -> int:
+    """Writes directions, their strips, and a sheet of these; prints a table."""
     from pathlib import Path
 
     from stylegan_tf import figures
@@ -136,7 +137,7 @@ def _write(model, found) -> int:
 
     out = Path(FLAGS.out)
     print(found.save(out / "directions.npz"))
-    options = paper.Options(
+    options = paper.FigureOptions(
         seeds=[FLAGS.seed],
         psi=FLAGS.psi,
         columns=7,
@@ -145,10 +146,10 @@ def _write(model, found) -> int:
         cell=min(256, max(figures.CELL, *model.config.shape(model.config.resolution))),
     )
     painter = paper.Painter(model, options)
-    for name, strip in paper.strips_of(painter, found).items():
-        figures.save(out / f"{_safe(name)}.png", strip)
-    figure = paper.draw("directions", model, options, painter)
-    print(figures.save(out / "strips.png", figure.picture))
+    for name, strip in paper.direction_strips(painter, found).items():
+        figures.save_image(out / f"{_safe(name)}.png", strip)
+    figure = paper.draw_figure("directions", model, options, painter)
+    print(figures.save_image(out / "strips.png", figure.image))
     what = {"labels": "held-out score"}.get(FLAGS.method, "share")
     print(f"{'direction':<20} {what:>14} {'deviation':>10}")
     for name, quality, scale in zip(
@@ -159,7 +160,7 @@ def _write(model, found) -> int:
 
 
 def _safe(name: str) -> str:
-    """A direction's name without what has a meaning to a file system."""
+    """Replaces characters of a name that mean something to a file system."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 

@@ -42,14 +42,16 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.explorer import server
 
     cli.check_model(FLAGS.model)
-    server.check(FLAGS.host, FLAGS.port)
+    server.check_server(FLAGS.host, FLAGS.port)
 
     cli.load_tensorflow(exact=True)
     from stylegan_tf import models
-    from stylegan_tf.explorer.engine import Engine, directions_of
+    from stylegan_tf.explorer.engine import Engine, offered_directions
 
     model = models.load(FLAGS.model)
-    engine = Engine(model, FLAGS.model, directions_of(model, path=FLAGS.directions))
+    engine = Engine(
+        model, FLAGS.model, offered_directions(model, path=FLAGS.directions)
+    )
     try:
         server.serve(engine, FLAGS.host, FLAGS.port, FLAGS.open)
     except KeyboardInterrupt:

@@ -100,21 +100,23 @@ def main(argv: Sequence[str]) -> int:
     model = models.load(FLAGS.model)
     options = _options(model)
     if FLAGS.figure == "all":
-        files = paper.everything(model, options, out)
+        files = paper.draw_all_figures(model, options, out)
         print("\n".join(map(str, files)))
         return 0
-    if video.is_film(out):
-        frames, count = paper.film(model, options, FLAGS.path, FLAGS.frames, FLAGS.loop)
-        print(video.write(out, frames, FLAGS.fps, count, progress=True))
+    if video.is_video(out):
+        frames, count = paper.interpolation_frames(
+            model, options, FLAGS.path, FLAGS.frames, FLAGS.loop
+        )
+        print(video.write_video(out, frames, FLAGS.fps, count, progress=True))
         return 0
-    figure = paper.draw(FLAGS.figure, model, options)
-    print(figures.save(out, figure.picture))
+    figure = paper.draw_figure(FLAGS.figure, model, options)
+    print(figures.save_image(out, figure.image))
     print(figure.caption)
     return 0
 
 
 def _check() -> str:
-    """What can be said without a model; returns where to write."""
+    """Checks the flags before a model is loaded; returns the path to write to."""
     from stylegan_tf import latents
     from stylegan_tf.errors import UserError
     from stylegan_tf.figures import video
@@ -127,7 +129,7 @@ def _check() -> str:
         raise UserError("--latents takes the place of --seeds; give one of them.")
     every = FLAGS.figure == "all"
     out = FLAGS.out or ("figures" if every else f"{FLAGS.figure}.png")
-    film, picture = video.is_film(out), out.lower().endswith((".png", ".pdf"))
+    film, picture = video.is_video(out), out.lower().endswith((".png", ".pdf"))
     if film and FLAGS.figure != "interpolation":
         raise UserError(f"--out={out} is a film; only interpolation makes one.")
     if not (every or film or picture):
@@ -136,7 +138,7 @@ def _check() -> str:
         raise UserError(f"--out={out} is a file; --figure=all fills a folder.")
     _check_unheard(film)
     if film:
-        video.check(out, FLAGS.fps)
+        video.check_video(out, FLAGS.fps)
     return out
 
 
@@ -152,27 +154,28 @@ def _check_unheard(film: bool) -> None:
 
 
 def _options(model):
+    """Returns the `FigureOptions` of the flags."""
     from stylegan_tf import latents, sampling
     from stylegan_tf.figures import paper
-    from stylegan_tf.latents import directions
-    from stylegan_tf.sampling import steering
+    from stylegan_tf.latents.directions import load_directions
+    from stylegan_tf.sampling import StyleBatch
 
     styles = sampling.drawn_styles(model)
     seeds = latents.parse_numbers(FLAGS.seeds) if FLAGS.seeds else None
     classes = latents.parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
     psi = latents.parse_psi(FLAGS.psi, model.config.num_styles) if FLAGS.psi else None
-    c, file = model.config, FLAGS.directions
-    return paper.Options(
+    c, file, latents_file = model.config, FLAGS.directions, FLAGS.latents
+    return paper.FigureOptions(
         seeds=seeds,
-        who=steering.of_file(model, FLAGS.latents) if FLAGS.latents else None,
+        styles=StyleBatch.from_file(model, latents_file) if latents_file else None,
         rows=FLAGS.rows,
         columns=FLAGS.cols,
-        psi=1.0 if psi is None and FLAGS.latents else psi,
+        psi=1.0 if psi is None and latents_file else psi,
         cutoff=FLAGS.cutoff,
         sweep=latents.parse_sweep(FLAGS.psi_sweep) if FLAGS.psi_sweep else None,
         layers=latents.parse_layers(FLAGS.styles, styles) if FLAGS.styles else None,
         classes=classes,
-        directions=directions.load(file, c.num_styles, c.w_dim) if file else None,
+        directions=load_directions(file, c.num_styles, c.w_dim) if file else None,
         cell=FLAGS.cell,
         progress=True,
     )

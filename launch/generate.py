@@ -137,20 +137,55 @@ def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
     _check()
     cli.load_tensorflow(exact=True)
-    from stylegan_tf import models
+    from stylegan_tf import latents, models
 
-    model = models.load(FLAGS.model)
+    model, out = models.load(FLAGS.model), FLAGS.out
     if FLAGS.video:
-        return _film(model)
-    if FLAGS.psi_sweep:
-        return _sweep(model)
-    if FLAGS.latents or FLAGS.save_latents:
-        return _styled(model)
-    return _seeds(model)
+        path = FLAGS.path, FLAGS.frames, FLAGS.fps, FLAGS.loop
+        print(_writer(model, "0-5").write_film(FLAGS.video, *path))
+    elif FLAGS.psi_sweep:
+        psis = latents.parse_sweep(FLAGS.psi_sweep)
+        file = FLAGS.grid or f"{out}/psi_sweep.png"
+        print(_writer(model, "0-3").write_psi_sweep(file, psis))
+    else:
+        writer = _writer(model, "0-31")
+        if FLAGS.save_latents:
+            print(writer.write_latents(FLAGS.save_latents))
+        if FLAGS.grid:
+            print(writer.write_sheet(FLAGS.grid))
+        else:
+            count = len(writer.write_images(out))
+            print(f"{count} picture{'s' * (count != 1)} in {out}")
+    return 0
+
+
+def _writer(model, seeds: str):
+    """Returns the `ImageWriter` of the flags; `seeds` are those of the mode."""
+    from stylegan_tf import latents
+    from stylegan_tf.figures.outputs import ImageWriter
+
+    psi, classes = FLAGS.psi, FLAGS.classes
+    return ImageWriter(
+        model,
+        seeds=latents.parse_numbers(FLAGS.seeds or seeds),
+        classes=latents.parse_numbers(classes, "classes") if classes else None,
+        each_class=FLAGS.each_class,
+        latents_file=FLAGS.latents,
+        psi=latents.parse_psi(psi, model.config.num_styles) if psi else None,
+        cutoff=FLAGS.cutoff,
+        psi_center=FLAGS.psi_center,
+        noise=FLAGS.noise,
+        mixes=FLAGS.mix,
+        edits=FLAGS.edit,
+        directions_file=FLAGS.directions,
+        sheet=bool(FLAGS.grid),
+        columns=FLAGS.columns,
+        progress=True,
+    )
 
 
 def _check() -> None:
-    """What can be said without a model.
+    """Checks the flags before a model is loaded.
 
     Raises:
         UserError: flags that are wrong, or that exclude each other.
@@ -176,7 +211,7 @@ def _check() -> None:
         if FLAGS.latents and FLAGS[name].value:
             raise UserError(f"--latents takes the place of --{name}; give one of them.")
     if FLAGS.video:
-        video.check(FLAGS.video, FLAGS.fps)
+        video.check_video(FLAGS.video, FLAGS.fps)
     if FLAGS.seeds:
         latents.parse_numbers(FLAGS.seeds)
 
@@ -195,183 +230,6 @@ def _check_unheard() -> None:
     if not FLAGS.edit:
         why = "names directions; use one with --edit=NAME:2."
         cli.in_vain(FLAGS, ["directions"], why)
-
-
-def _lineup(model, default: str):
-    """The pictures of --seeds and --classes."""
-    from stylegan_tf.latents import parse_numbers
-    from stylegan_tf.sampling.lineup import lineup
-
-    classes = parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
-    seeds = parse_numbers(FLAGS.seeds or default)
-    how = (FLAGS.each_class, bool(FLAGS.grid), FLAGS.columns)
-    return lineup(model, seeds, classes, *how)
-
-
-def _truncation(model) -> dict:
-    from stylegan_tf.latents import parse_psi
-
-    text = FLAGS.psi or ("1" if FLAGS.latents else "0.7")
-    return {"psi": parse_psi(text, model.config.num_styles), "cutoff": FLAGS.cutoff}
-
-
-def _steering(model, mix: bool = True, edit: bool = True, **truncation):
-    """What --mix and --edit do to styles; None if there is nothing to do."""
-    from stylegan_tf import latents, sampling
-    from stylegan_tf.latents import directions
-    from stylegan_tf.sampling import steering
-
-    count = sampling.drawn_styles(model)
-    mixes = [latents.parse_mix(t, count) for t in FLAGS.mix] if mix else []
-    edits = [latents.parse_edit(t, count) for t in FLAGS.edit] if edit else []
-    file, known = FLAGS.directions, None
-    if file and edits:
-        c = model.config
-        known = directions.load(file, c.num_styles, c.w_dim)
-    find = steering.Finder(model, known)
-    made = steering.Steering(model, mixes, edits, find, **truncation)
-    return made if mixes or edits else None
-
-
-def _subjects(model, default: str):
-    """The pictures of --latents, or else of the seeds."""
-    from stylegan_tf.sampling import steering
-
-    if FLAGS.latents:
-        return steering.of_file(model, FLAGS.latents)
-    plan = _lineup(model, default)
-    return steering.of_seeds(model, plan.seeds, plan.classes, FLAGS.psi_center, True)
-
-
-def _mixed(model, who):
-    """The same pictures with the styles that --mix asks for, not truncated."""
-    import dataclasses
-
-    mix = _steering(model, edit=False)
-    return dataclasses.replace(who, ws=mix(who.ws, who.turns)) if mix else who
-
-
-def _styles_of(model, who):
-    """Truncated and edited styles, [N, num_styles, w_dim]."""
-    edit = _steering(model, mix=False)
-    ws = who.truncated(**_truncation(model))
-    return edit(ws, who.turns) if edit else ws
-
-
-# ---------------------------------------------------------------------------
-# What is written
-
-
-def _seeds(model) -> int:
-    """Pictures of seeds, however many, a batch at a time."""
-    from stylegan_tf import sampling
-
-    plan, how = _lineup(model, "0-31"), _truncation(model)
-    pictures = sampling.draw(
-        model,
-        plan.seeds,
-        noise=FLAGS.noise,
-        classes=plan.classes,
-        progress=True,
-        psi_center=FLAGS.psi_center,
-        steer=_steering(model, psi_center=FLAGS.psi_center, **how),
-        **how,
-    )
-    return _write(plan.names, plan.columns, (picture for _, picture in pictures))
-
-
-def _styled(model) -> int:
-    """Pictures of styles that are at hand as a whole, to be kept or from a file."""
-    from stylegan_tf import latents, sampling
-    from stylegan_tf.sampling import lineup, steering
-
-    who = _subjects(model, "0-31")
-    ws = _styles_of(model, _mixed(model, who))
-    if FLAGS.latents:
-        names, columns = lineup.safe_names(who.names), FLAGS.columns
-        seeds = list(range(len(who)))
-    else:
-        plan = _lineup(model, "0-31")
-        names, columns, seeds = plan.names, plan.columns, plan.seeds
-    render = sampling.Renderer(model, FLAGS.noise)
-    noise = who.noise if FLAGS.noise == "const" else None
-    random = seeds if FLAGS.noise == "random" else None
-    if FLAGS.save_latents:
-        noise, random = noise or _own_noise(render, random), None
-        kept = latents.Latents(ws, noise, tuple(names))
-        print(kept.save(FLAGS.save_latents))
-    return _write(names, columns, steering.render(render, ws, noise, random))
-
-
-def _own_noise(render, seeds):
-    """Maps that draw from a file what --noise draws now; None = those of the model."""
-    import numpy as np
-
-    if FLAGS.noise == "const":
-        return None
-    none = [np.zeros((1, *shape, 1), np.float32) for shape in render.shapes]
-    return (none if seeds is None else render.noise_of(seeds)) or None
-
-
-def _sweep(model) -> int:
-    """A row a picture, a column a psi."""
-    import dataclasses
-    from pathlib import Path
-
-    from stylegan_tf import figures, latents
-    from stylegan_tf.figures import paper
-    from stylegan_tf.figures.paper.truncation import psi_sweep
-
-    who = _subjects(model, "0-3")
-    painter = paper.Painter(model, paper.Options(progress=True), FLAGS.noise)
-    if FLAGS.noise != "const":
-        plan = None if FLAGS.latents else _lineup(model, "0-3")
-        maps = painter.render.noise_of(plan.seeds if plan else list(range(len(who))))
-        who = dataclasses.replace(who, noise=maps if FLAGS.noise == "random" else None)
-    psis = latents.parse_sweep(FLAGS.psi_sweep)
-    edit = _steering(model, mix=False)
-    rows = psi_sweep(_mixed(model, who), psis, FLAGS.cutoff, painter.cells, edit)
-    sheet = figures.table(rows, [f"psi = {psi:g}" for psi in psis], who.names)
-    print(figures.save(FLAGS.grid or Path(FLAGS.out) / "psi_sweep.png", sheet))
-    return 0
-
-
-def _film(model) -> int:
-    """From picture to picture, frame by frame."""
-    from stylegan_tf import sampling
-    from stylegan_tf.figures import video
-    from stylegan_tf.sampling import steering
-
-    who = _subjects(model, "0-5")
-    way = steering.walk(model, who, FLAGS.path, FLAGS.frames, FLAGS.loop)
-    ws = _styles_of(model, _mixed(model, way))
-    render = sampling.Renderer(model, FLAGS.noise)
-    maps = who.maps(0) if FLAGS.noise == "const" else None
-    maps = render.noise_of([0]) if FLAGS.noise == "random" else maps
-    frames = steering.render(render, ws, maps)
-    print(video.write(FLAGS.video, frames, FLAGS.fps, total=len(ws), progress=True))
-    return 0
-
-
-def _write(names: Sequence[str], columns: int | None, pictures) -> int:
-    """A sheet, or a file a picture."""
-    from pathlib import Path
-
-    import numpy as np
-
-    from stylegan_tf import figures
-
-    if FLAGS.grid:
-        images = np.stack(list(pictures))
-        columns = columns or figures.layout(*images.shape[1:3])[0]
-        sheet = figures.grid(images, min(columns, len(images)))
-        print(figures.save(FLAGS.grid, sheet))
-        return 0
-    for name, picture in zip(names, pictures, strict=True):
-        figures.save(Path(FLAGS.out) / f"{name}.png", picture)
-    count = len(set(names))  # a seed that was given twice is one file
-    print(f"{count} picture{'s' * (count != 1)} in {FLAGS.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -155,13 +155,13 @@ def _film(targets):
     from stylegan_tf.figures import video
     from stylegan_tf.projector import report
 
-    video.check("progress.mp4", report.FPS)
+    video.check_video("progress.mp4", report.FPS)
 
     def watch(rows: slice, snapshots) -> None:
         whole = rows == slice(0, len(targets))
         name = "progress" if whole else f"progress-{rows.start}"
         frames = report.frames(targets[rows], snapshots)
-        video.write(f"{FLAGS.out}/{name}.mp4", frames, report.FPS)
+        video.write_video(f"{FLAGS.out}/{name}.mp4", frames, report.FPS)
 
     return watch
 
@@ -177,7 +177,7 @@ def _own(model):
     from stylegan_tf.latents import parse_numbers
 
     seeds = list(dict.fromkeys(parse_numbers(FLAGS.target_seeds, "target_seeds")))
-    turns = sampling.classes_of(model, _classes())
+    turns = sampling.chosen_classes(model, _classes())
     drawn = sampling.draw(model, seeds, classes=turns, progress=True)
     pictures = np.stack([picture for _, picture in drawn])
     return [f"seed{seed:04d}" for seed in seeds], pictures, turns or None
@@ -188,7 +188,7 @@ def _read(model):
     from stylegan_tf.projector import targets
 
     c = model.config
-    classes = sampling.classes_of(model, _classes()) if FLAGS.classes else None
+    classes = sampling.chosen_classes(model, _classes()) if FLAGS.classes else None
     shape = c.shape(model.growth.resolution)
     found = targets.read(FLAGS.images, shape, c.channels, FLAGS.first)
     for note in found.notes:

@@ -8,6 +8,7 @@ import tiny
 from stylegan_tf.errors import UserError
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import steering
 
 STYLEGAN2 = tiny.FIXED | {"generator.architecture": "skip"}
 STYLEGAN2 |= {"discriminator.architecture": "residual"}
@@ -57,7 +58,7 @@ def kernels(model) -> list:
 
 
 def test_sefa_is_the_eigenvectors_of_all_affines(model):
-    weights = directions.affines(model)
+    weights = steering.style_affines(model)
     assert [len(own) for own in weights] == (
         [1, 1, 1, 1] if model.config.architecture == "stylegan" else [1, 2, 1, 1]
     )
@@ -77,7 +78,7 @@ def test_sefa_is_the_eigenvectors_of_all_affines(model):
 
 
 def test_sefa_of_some_layers(model):
-    weights = directions.affines(model)
+    weights = steering.style_affines(model)
     found = directions.sefa(weights, samples(), 2, layers=[1, 3])
     a = np.concatenate([m.T for i in (1, 3) for m in weights[i]])
     answer = np.linalg.norm(a @ found.vectors[0])  # the largest that there is
@@ -89,7 +90,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
     """Without the kernels of one style, that style no longer counts; others do."""
     rng = np.random.default_rng(0)
     ws = rng.normal(size=(1, 4, 8)).astype(np.float32)
-    for i, own in enumerate(directions.affines(model)):
+    for i, own in enumerate(steering.style_affines(model)):
         kept = {}
         for v in kernels(model):
             scaled = v.numpy().astype(float) / np.sqrt(8)
@@ -109,7 +110,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
 def test_models_without_styles_have_no_affines():
     plain = Generator(tiny.config({"generator.use_styles": False}).generator)
     with pytest.raises(UserError, match="no style a layer.*use pca"):
-        directions.affines(plain)
+        steering.style_affines(plain)
 
 
 # ---------------------------------------------------------------------------
@@ -125,11 +126,11 @@ def test_a_boundary_recovers_what_was_planted():
     w, v = samples(400), planted()
     side = (w - w.mean(axis=0)) @ v > 0.2
     words = np.where(side, "smile", "none")
-    found = directions.from_labels(w, {"w": words, "b": side})
+    found = directions.label_directions(w, {"w": words, "b": side})
     assert found.names == ("w", "b")
     assert (found.vectors @ v > 0.95).all() and (found.quality > 0.95).all()
     np.testing.assert_allclose(found.scales, (w @ found.vectors.T).std(0), rtol=1e-5)
-    opposite = directions.from_labels(w, {"n": (~side).astype(int)})
+    opposite = directions.label_directions(w, {"n": (~side).astype(int)})
     np.testing.assert_allclose(opposite.vectors[0], -found.vectors[0], atol=1e-3)
 
 
@@ -138,14 +139,14 @@ def test_a_slope_recovers_what_was_planted():
     age = w @ v * 3 + np.random.default_rng(0).normal(size=len(w)) * 0.5
     text = np.array([f"{a:.3f}" for a in age])
     text[:100] = ""  # pictures without a label
-    found = directions.from_labels(w, {"age": age, "text": text})
+    found = directions.label_directions(w, {"age": age, "text": text})
     assert (found.vectors @ v > 0.99).all() and (found.quality > 0.9).all()
 
 
 def test_a_label_of_nothing_says_so_by_its_quality():
     w = samples(400)
     chance = np.random.default_rng(3).integers(0, 2, len(w))
-    quality = directions.from_labels(w, {"chance": chance}).quality
+    quality = directions.label_directions(w, {"chance": chance}).quality
     assert abs(quality[0] - 0.5) < 0.1  # held out: no better than a coin
 
 
@@ -156,13 +157,13 @@ def test_labels_with_several_values():
     best = scores.argmax(axis=1)
     kinds = np.array(["long", "short", "curls"])[best]
     odds = np.eye(3)[best] * 0.8 + 0.1
-    found = directions.from_labels(w, {"hair": kinds, "p": odds})
+    found = directions.label_directions(w, {"hair": kinds, "p": odds})
     assert found.names == ("hair.curls", "hair.long", "hair.short", "p.0", "p.1", "p.2")
     by_name = dict(zip(found.names, found.vectors, strict=True))
     for a, b in (("hair.long", "p.0"), ("hair.short", "p.1"), ("hair.curls", "p.2")):
         np.testing.assert_allclose(by_name[a], by_name[b], atol=1e-5)
     assert by_name["p.0"] @ axes[0] > max(by_name["p.0"] @ axes[1:].T)
-    two = directions.from_labels(
+    two = directions.label_directions(
         w, {"glasses": np.stack([1 - odds[:, 0], odds[:, 0]], 1)}
     )
     assert two.names == ("glasses",)
@@ -177,7 +178,7 @@ def test_labels_that_tell_nothing_are_refused():
         (np.eye(40)[:, :3] * 0 + [1, 0, 0], "no label has at least 10 pictures"),
     ):
         with pytest.raises(UserError, match=words):
-            directions.from_labels(w, {"x": values})
+            directions.label_directions(w, {"x": values})
 
 
 def test_labels_from_a_table(tmp_path):
@@ -214,7 +215,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, text, words):
 
 def test_directions_survive_a_file(tmp_path):
     made = directions.sefa([[np.eye(8)[:, :5]]] * 4, samples(), 3, layers=[0, 2])
-    found = directions.load(made.save(tmp_path / "new" / "d.npz"), 6, 8)
+    found = directions.load_directions(made.save(tmp_path / "new" / "d.npz"), 6, 8)
     assert (found.names, found.layers, found.source) == (
         made.names,
         (0, 2),
@@ -231,15 +232,15 @@ def test_directions_survive_a_file(tmp_path):
 def test_other_files_are_refused(tmp_path):
     path = directions.pca(samples(), 2).save(tmp_path / "d.npz")
     with pytest.raises(UserError, match="2 x 8; the model's w has 16 values"):
-        directions.load(path, 6, 16)
+        directions.load_directions(path, 6, 16)
     np.savez(tmp_path / "x.npz", ws=np.zeros((1, 4, 8)))
     with pytest.raises(UserError, match="it holds no directions"):
-        directions.load(tmp_path / "x.npz", 6, 8)
+        directions.load_directions(tmp_path / "x.npz", 6, 8)
     with np.load(path) as file:
         arrays = dict(file)
     np.savez(tmp_path / "y.npz", **(arrays | {"names": arrays["names"][:1]}))
     with pytest.raises(UserError, match="damaged"):
-        directions.load(tmp_path / "y.npz", 6, 8)
+        directions.load_directions(tmp_path / "y.npz", 6, 8)
     for name, array, words in (
         ("layers", np.array([3, 6]), "layers up to 6; the model has 0 to 5"),
         ("layers", np.array(["a"]), "damaged"),
@@ -248,4 +249,4 @@ def test_other_files_are_refused(tmp_path):
     ):
         np.savez(tmp_path / "z.npz", **(arrays | {name: array}))
         with pytest.raises(UserError, match=words):
-            directions.load(tmp_path / "z.npz", 6, 8)
+            directions.load_directions(tmp_path / "z.npz", 6, 8)

@@ -19,15 +19,15 @@ from stylegan_tf import config, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import server
 from stylegan_tf.explorer.engine import (
-    Choice,
+    DirectionMenu,
     Engine,
-    command,
-    directions_of,
-    file_name,
-    png,
+    command_for,
+    download_name,
+    offered_directions,
+    png_bytes,
 )
 from stylegan_tf.explorer.latest import Latest
-from stylegan_tf.explorer.state import State, groups_of, plane_seeds
+from stylegan_tf.explorer.state import ImageState, groups_of, plane_seeds
 
 ROOT = Path(__file__).parents[1]
 STYLEGAN2 = {"architecture": "skip"}
@@ -41,7 +41,7 @@ def file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def engine(file) -> Engine:
     model = models.load(file)
-    return Engine(model, str(file), directions_of(model, count=3))
+    return Engine(model, str(file), offered_directions(model, count=3))
 
 
 def drawn(engine: Engine, seed: int, **options) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_a_model_without_styles_has_no_groups():
 
 
 def test_states_are_changed_by_hand():
-    state = State(mixes=(None, None))
+    state = ImageState(mixes=(None, None))
     assert state.mixed(1, 5).mixes == (None, 5)
     assert state.mixed(1, 5).mixed(1, None) == state
     assert state.edited("pca0", 9.0).edits == {"pca0": 4.0}
@@ -149,7 +149,7 @@ def test_other_models_are_drawn_too(changes):
     state = replace(engine.first(), seed=3)
     picture = engine.picture(state)
     np.testing.assert_array_equal(picture, drawn(engine, 3, psi=0.7))
-    again = np.asarray(Image.open(io.BytesIO(png(picture))))
+    again = np.asarray(Image.open(io.BytesIO(png_bytes(picture))))
     np.testing.assert_array_equal(again.reshape(picture.shape), picture)
     muted = engine.picture(state.unmuted(4, False))
     assert np.any(muted != picture)
@@ -196,7 +196,7 @@ def test_edits_are_added_after_truncation_to_the_layers_they_reach(engine):
         asked.append((name, layers))
         return step, layers or (0, 5)
 
-    steered = Engine(engine.model, choice=Choice({"mine": ["x"]}, find))
+    steered = Engine(engine.model, choice=DirectionMenu({"mine": ["x"]}, find))
     state = replace(steered.first(), seed=2, psi=0.0).edited("x", 1.5)
     plain = engine.styles(replace(state, edits={}))
     change = np.zeros((6, 8))
@@ -236,17 +236,17 @@ def test_directions_are_the_models_own_and_a_files(engine, tmp_path):
     path = Directions(("smile", "pca1"), vectors, 3 * ones, ones, "test", (4,)).save(
         tmp_path / "own.npz"
     )
-    choice = directions_of(engine.model, 3, str(path))
+    choice = offered_directions(engine.model, 3, str(path))
     assert choice.names == ["pca0", "pca2", "sefa0", "sefa1", "sefa2", "smile", "pca1"]
     step, layers = choice.find("smile", None)
     assert (step.tolist(), tuple(layers)) == ([3.0] + [0.0] * 7, (4,))
     both = Engine(engine.model, "m.keras", choice)
     plain = both.first()
-    words = command(both, plain.edited("smile", 1)).words
+    words = command_for(both, plain.edited("smile", 1)).words
     assert words[-2:] == ("--edit=smile:1", f"--directions={path}")
-    assert "--directions" not in command(both, plain.edited("pca0", 1)).line
+    assert "--directions" not in command_for(both, plain.edited("pca0", 1)).line
     with pytest.raises(UserError, match="none.npz"):
-        directions_of(engine.model, 3, str(tmp_path / "none.npz"))
+        offered_directions(engine.model, 3, str(tmp_path / "none.npz"))
 
 
 # ---------------------------------------------------------------------------
@@ -271,7 +271,7 @@ MORE = {  # what they cannot
 @pytest.mark.parametrize("name", SAID)
 def test_the_command_line_draws_the_same_picture(engine, tmp_path, name):
     state = replace(engine.first(), **SAID[name])
-    found = command(engine, state)
+    found = command_for(engine, state)
     assert not found.why and found.latents is None
     np.testing.assert_array_equal(
         explored.generated(found.line, tmp_path), engine.picture(state)
@@ -284,7 +284,7 @@ def test_what_flags_cannot_say_is_said_and_put_into_a_file(
 ):
     changes, why = MORE[name]
     state = replace(engine.first(), **changes)
-    found = command(engine, state)
+    found = command_for(engine, state)
     assert why in found.why
     monkeypatch.chdir(tmp_path)
     Path(found.latents).write_bytes(engine.latents(state))
@@ -294,8 +294,8 @@ def test_what_flags_cannot_say_is_said_and_put_into_a_file(
 
 def test_a_walk_that_came_home_needs_no_file(engine):
     state = engine.first().walked(3, 1, 0).walked(3, -1, 0)
-    assert command(engine, state) == command(engine, engine.first())
-    assert file_name(replace(state, seed=12)) == "seed0012.png"
+    assert command_for(engine, state) == command_for(engine, engine.first())
+    assert download_name(replace(state, seed=12)) == "seed0012.png"
 
 
 # ---------------------------------------------------------------------------

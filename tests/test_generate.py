@@ -41,10 +41,10 @@ def test_steered_pictures_are_those_of_the_styles(model, tmp_path):
     done("generate", *flags, "--edit=sefa1:-1", f"--out={tmp_path}")
     how = {"psi": [0.5, 1, 1, 1]}
     ws = sampling.styles(made, [0, 1], **how)
-    ws = latents.mix(ws, sampling.styles(made, [9], **how), [0, 2])
+    ws = latents.mix_styles(ws, sampling.styles(made, [9], **how), [0, 2])
     w = sampling.sample_w(made)
     ws[:, 1:3] += 2 * directions.pca(w, 8).step("pca0")
-    ws -= directions.sefa(directions.affines(made), w, 8).step("sefa1")
+    ws -= directions.sefa(steering.style_affines(made), w, 8).step("sefa1")
     expected = sampling.Renderer(made)(ws)
     found = np.stack([read(tmp_path / f"seed000{i}.png") for i in range(2)])
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
@@ -68,9 +68,9 @@ def test_styles_are_kept_and_drawn_again(model, tmp_path):
 
 
 def test_files_are_named_safely():
-    found = lineup.safe_names(["a/../b", "a/../b", ""])
+    found = lineup.safe_file_names(["a/../b", "a/../b", ""])
     assert found == ["0000-a-..-b", "0001-a-..-b", "0002-picture"]
-    assert lineup.safe_names(["cat", "dog.1"]) == ["cat", "dog.1"]
+    assert lineup.safe_file_names(["cat", "dog.1"]) == ["cat", "dog.1"]
 
 
 def test_a_sweep_has_a_column_a_psi(model, tmp_path):
@@ -81,7 +81,7 @@ def test_a_sweep_has_a_column_a_psi(model, tmp_path):
     sheet = read(tmp_path / "psi_sweep.png")
     for c, psi in enumerate((-1, 0.5, 1)):
         ws = sampling.styles(made, [2], psi)
-        ws = latents.mix(ws, sampling.styles(made, [9], psi), [3])
+        ws = latents.mix_styles(ws, sampling.styles(made, [9], psi), [3])
         x = sheet.shape[1] - (3 - c) * 132 + 4
         expected = figures.enlarge(sampling.Renderer(made)(ws), 16)[0].astype(int)
         np.testing.assert_allclose(sheet[-128:, x : x + 128], expected, atol=1)
@@ -228,7 +228,7 @@ def test_directions_writes_what_edits_take(model, tmp_path):
     assert "sefa0" in said and "sefa1" in said
     names = {"directions.npz", "sefa0.png", "sefa1.png", "strips.png"}
     assert {p.name for p in out.iterdir()} == names
-    found = directions.load(out / "directions.npz", 6, 8)
+    found = directions.load_directions(out / "directions.npz", 6, 8)
     assert found.layers == (3,)
     strip = read(out / "sefa1.png")
     base = sampling.styles(made, [1], 0.7)
@@ -253,11 +253,11 @@ def test_directions_of_a_table(model, tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(table))
     flags = ("--method=labels", f"--labels={tmp_path / 'a.csv'}", f"--out={tmp_path}")
     assert "side" in done("directions", flag, *flags)
-    found = directions.load(tmp_path / "directions.npz", 6, 8)
+    found = directions.load_directions(tmp_path / "directions.npz", 6, 8)
     assert found.names == ("side",) and found.quality[0] > 0.8
     np.testing.assert_array_equal(
         found.vectors,
-        directions.from_labels(w, {"side": w[:, 2] > np.median(w[:, 2])}).vectors,
+        directions.label_directions(w, {"side": w[:, 2] > np.median(w[:, 2])}).vectors,
     )
 
 
@@ -278,9 +278,9 @@ def test_a_table_of_a_conditional_model_says_the_classes(tmp_path):
     rows = [f"{row},{k}" for row, k in zip(rows, classes, strict=True)]
     (tmp_path / "a.csv").write_text("\n".join(["seed,side,class", *rows]))
     done("directions", f"--model={tmp_path / 'a.keras'}", *flags)
-    found = directions.load(tmp_path / "directions.npz", 6, 8)
+    found = directions.load_directions(tmp_path / "directions.npz", 6, 8)
     assert found.names == ("side",)
-    expected = directions.from_labels(np.stack(w), {"side": side}).vectors
+    expected = directions.label_directions(np.stack(w), {"side": side}).vectors
     np.testing.assert_allclose(found.vectors, expected, atol=1e-4)
 
 
@@ -306,7 +306,7 @@ def test_directions_of_the_factor_network(model, tmp_path, monkeypatch):
     flags = ("--method=labels", "--labels=demo", "--samples=150", f"--out={tmp_path}")
     done("directions", flag, *flags)
     assert sizes == [64, 64, 22]
-    found = directions.load(tmp_path / "directions.npz", 6, 8)
+    found = directions.load_directions(tmp_path / "directions.npz", 6, 8)
     assert found.names[0] == "light"
     ws = sampling.styles(made, range(150))
     ends = [ws + a * found.step("light") for a in (-1, 1)]

@@ -215,7 +215,7 @@ def test_mixing_takes_the_layers_named_and_no_others():
         np.testing.assert_array_equal(table[0, c, 2:], rows[0, 2:])
         np.testing.assert_array_equal(table[1, c, :3], rows[1, :3])
         np.testing.assert_array_equal(table[1, c, 3], columns[c, 3])
-    np.testing.assert_array_equal(latents.mix(rows, columns[:1], []), rows)
+    np.testing.assert_array_equal(latents.mix_styles(rows, columns[:1], []), rows)
 
 
 # ---------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def test_slerp_where_there_is_no_circle():
 @pytest.mark.parametrize("loop", [False, True])
 def test_paths_pass_every_point(kind, loop):
     points = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
-    way = latents.path(points, kind, 5, loop)
+    way = latents.interpolate(points, kind, 5, loop)
     assert (way.dtype, way.shape) == (np.float32, (20 if loop else 16, 6))
     np.testing.assert_allclose(way[::5], points, atol=1e-6)
     if loop:  # the step from the last frame back to the first is like the others
@@ -258,7 +258,7 @@ def test_paths_pass_every_point(kind, loop):
 
 def test_straight_paths_are_straight():
     points = np.array([[0.0, 0.0], [1.0, 2.0], [1.0, 0.0]])
-    way = latents.path(points, "linear", 4)
+    way = latents.interpolate(points, "linear", 4)
     np.testing.assert_allclose(way[1], [0.25, 0.5])
     np.testing.assert_allclose(way[6], [1.0, 1.0])
 
@@ -267,9 +267,9 @@ def test_cubic_paths_are_smooth_and_periodic():
     """A spline through points of a circle stays near it, where lines do not."""
     turn = np.arange(8) / 8 * 2 * np.pi
     points = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    way = latents.path(points, "cubic", 50, loop=True).astype(float)
+    way = latents.interpolate(points, "cubic", 50, loop=True).astype(float)
     assert np.abs(np.linalg.norm(way, axis=1) - 1).max() < 3e-3
-    lines = latents.path(points, "linear", 50, loop=True)
+    lines = latents.interpolate(points, "linear", 50, loop=True)
     assert np.abs(np.linalg.norm(lines, axis=1) - 1).max() > 0.05
     second = np.roll(way, -1, 0) - 2 * way + np.roll(way, 1, 0)  # no corner anywhere
     assert np.linalg.norm(second, axis=1).max() < 2 * (2 * np.pi / 400) ** 2
@@ -277,10 +277,10 @@ def test_cubic_paths_are_smooth_and_periodic():
 
 def test_paths_of_styles_keep_their_shape():
     ws = np.random.default_rng(0).normal(size=(3, 4, 8))
-    assert latents.path(ws, "cubic", 2).shape == (5, 4, 8)
+    assert latents.interpolate(ws, "cubic", 2).shape == (5, 4, 8)
     for kind, points, words in (
         ("spline", ws, "choose one of z, linear, cubic"),
         ("z", ws[:1, 0], "two pictures or more"),
     ):
         with pytest.raises(UserError, match=words):
-            latents.path(points, kind, 2)
+            latents.interpolate(points, kind, 2)

@@ -1,7 +1,5 @@
 """paper/: every cell of a figure is the picture that it says it is, from any model."""
 
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,17 +10,18 @@ from stylegan_tf import figures, latents, sampling
 from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import paper, sheets
+from stylegan_tf.figures.paper import noise
 from stylegan_tf.figures.paper.noise import busiest, noise_statistics
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import renderer, steering
 
 CELL, GAP = 32, 1
-OPTIONS = paper.Options(cell=CELL)
+OPTIONS = paper.FigureOptions(cell=CELL)
 
 
-def options(**changes) -> paper.Options:
-    return paper.Options(**({"cell": CELL} | changes))
+def options(**changes) -> paper.FigureOptions:
+    return paper.FigureOptions(**({"cell": CELL} | changes))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def draw(name, painter, **changes) -> paper.Figure:
     """A figure, with the renderer that is compiled already."""
     own = paper.Painter(painter.model, options(**changes))
     own.render = painter.render
-    return paper.draw(name, painter.model, own.options, own)
+    return paper.draw_figure(name, painter.model, own.options, own)
 
 
 def cell(sheet, rows, columns, row, column, size=(CELL, CELL)) -> np.ndarray:
@@ -99,7 +98,8 @@ def test_mixing_of_ones_own(model, painter):
     sheet, _ = draw("mixing", painter, seeds=[1, 2, 3], columns=2, layers=[1, 3], psi=1)
     a, b = sampling.styles(model, [1]), sampling.styles(model, [3])
     check_close(
-        cell(sheet, 1, 2, 0, 0), large(by_model(model, latents.mix(b, a, [1, 3]))[0])
+        cell(sheet, 1, 2, 0, 0),
+        large(by_model(model, latents.mix_styles(b, a, [1, 3]))[0]),
     )
     with pytest.raises(UserError, match="mixing takes seeds for its columns, here 3"):
         draw("mixing", painter, seeds=[1, 2, 3], columns=3)
@@ -121,9 +121,11 @@ def test_truncation_is_the_generators(model, painter):
 
 def test_w_is_computed_once_for_all_psi(model, painter, monkeypatch):
     calls = []
-    mapped = sampling._broadcast(model)
+    mapped = renderer._compiled_mapping(model)
     monkeypatch.setattr(
-        renderer, "_broadcast", lambda m: lambda *a: calls.append(1) or mapped(*a)
+        renderer,
+        "_compiled_mapping",
+        lambda m: lambda *a: calls.append(1) or mapped(*a),
     )
     draw("truncation", painter, seeds=[1, 2, 3], sweep=[1, 0.5, 0, -1])
     assert len(calls) == 1
@@ -218,7 +220,9 @@ def test_interpolation_in_z_and_w(model, painter):
 
 
 def test_a_film_of_the_interpolation(model):
-    frames, count = paper.film(model, options(seeds=[1, 2, 3]), "cubic", 4, True)
+    frames, count = paper.interpolation_frames(
+        model, options(seeds=[1, 2, 3]), "cubic", 4, True
+    )
     frames = list(frames)
     assert len(frames) == count == 12
     expected = by_model(model, sampling.styles(model, [1, 2, 3], 0.7))
@@ -228,7 +232,7 @@ def test_a_film_of_the_interpolation(model):
 def test_directions_are_walked_along(model, painter):
     sheet, caption = draw("directions", painter, rows=2, columns=3, psi=0.7)
     w = sampling.sample_w(model)
-    sefa = directions.sefa(directions.affines(model), w, 8)
+    sefa = directions.sefa(steering.style_affines(model), w, 8)
     base = sampling.styles(model, [1], 0.7)
     for r, (own, name) in enumerate(
         [(directions.pca(w, 8), "pca0"), (None, None), (sefa, "sefa0"), (sefa, "sefa1")]
@@ -250,19 +254,19 @@ def test_styles_of_a_file_are_drawn_with_their_noise(model, painter, tmp_path):
     noise = latents.noise_of([7, 8], painter.render.shapes)
     ws = sampling.styles(model, [7, 8])
     path = latents.Latents(ws, noise, ("x", "y")).save(tmp_path / "a.npz")
-    who = steering.of_file(model, path)
+    batch = sampling.StyleBatch.from_file(model, path)
     expected = by_model(model, ws, noise)
     for name, columns in (("truncation", 1), ("noise_layers", 4)):
-        sheet, _ = draw(name, painter, who=who, psi=1, sweep=[1.0])
+        sheet, _ = draw(name, painter, styles=batch, psi=1, sweep=[1.0])
         rows = {"truncation": 2, "noise_layers": 4}[name]
         for r in range(2):
             found = cell(sheet, rows, columns, r * rows // 2, 0)
             check_close(found, large(expected[r]))
-    sheet, _ = draw("mixing", painter, who=who, psi=1, seeds=[3, 4])
-    mixed = latents.mix(ws[1:], sampling.styles(model, [4]), [2])
+    sheet, _ = draw("mixing", painter, styles=batch, psi=1, seeds=[3, 4])
+    mixed = latents.mix_styles(ws[1:], sampling.styles(model, [4]), [2])
     maps = [m[1:] for m in noise]
     check_close(cell(sheet, 2, 2, 1, 1), large(by_model(model, mixed, maps)[0]))
-    sheet, _ = draw("interpolation", painter, who=who, psi=1, columns=2)
+    sheet, _ = draw("interpolation", painter, styles=batch, psi=1, columns=2)
     assert sheet.shape[0] == CELL  # in W only
     check_close(cell(sheet, 1, 2, 0, 0), large(expected[0]))
 
@@ -270,11 +274,11 @@ def test_styles_of_a_file_are_drawn_with_their_noise(model, painter, tmp_path):
 def test_mixing_in_a_model_that_has_hardly_grown():
     """Two layers: there are coarse and fine ones, and nothing between."""
     small = tiny.noisy(Generator(tiny.config().generator, Growth(4)))
-    sheet, _ = paper.draw("mixing", small, options(rows=2, columns=1, psi=1))
+    sheet, _ = paper.draw_figure("mixing", small, options(rows=2, columns=1, psi=1))
     above = sampling.styles(small, [639])
     for r, layer in enumerate((0, 1)):
         below = sampling.styles(small, [(701, 687)[r]])
-        mixed = sampling.Renderer(small)(latents.mix(below, above, [layer]))
+        mixed = sampling.Renderer(small)(latents.mix_styles(below, above, [layer]))
         check_close(cell(sheet, 2, 1, r, 0), large(mixed[0], CELL // 4))
 
 
@@ -306,13 +310,11 @@ LACKS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_of_any_model(kind, tmp_path, monkeypatch):
-    module = sys.modules["stylegan_tf.figures.paper.noise"]  # and not its function
-    monkeypatch.setattr(module, "NOISE_DRAWS", 9)
-    monkeypatch.setattr(renderer, "CENTER_LATENTS", 1000)
+    monkeypatch.setattr(noise, "NOISE_DRAWS", 9)
     monkeypatch.setattr(sheets, "COLUMN", 200)  # quick to write
     said: list[str] = []
     model = other(KINDS[kind])
-    files = paper.everything(model, options(rows=2), tmp_path, say=said.append)
+    files = paper.draw_all_figures(model, options(rows=2), tmp_path, say=said.append)
     names = [n for n in paper.FIGURES if n not in LACKS[kind]]
     assert [f.name for f in files] == [f"{n}.png" for n in names] + [
         "page.png",
@@ -332,7 +334,7 @@ def test_everything_of_any_model(kind, tmp_path, monkeypatch):
 
 def test_what_is_no_figure_is_said(model):
     with pytest.raises(UserError, match="no figure 'teaser'; there are uncurated"):
-        paper.draw("teaser", model, OPTIONS)
+        paper.draw_figure("teaser", model, OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +348,6 @@ def test_what_is_no_figure_is_said(model):
     ],
 )
 def test_cells_are_even_and_of_whole_pixels(shape, cell, expected):
-    from stylegan_tf.figures.paper.painter import _cell
+    from stylegan_tf.figures.paper.painter import cell_size
 
-    assert _cell(shape, cell) == expected
+    assert cell_size(shape, cell) == expected

@@ -140,8 +140,8 @@ def test_clock(seconds, text):
 # Pictures
 
 
-def test_studio_draws_the_average_of_this_moment_at_the_final_size(trainer):
-    studio = previews.Studio(trainer)
+def test_preview_draws_the_average_of_this_moment_at_the_final_size(trainer):
+    preview = previews.StagePreview(trainer)
     average = trainer.networks.average
     seeds = list(range(5))
     z = tf.constant(latents.z_of(seeds, 8))
@@ -150,27 +150,27 @@ def test_studio_draws_the_average_of_this_moment_at_the_final_size(trainer):
         images = average(z, noise="const", resolution=resolution, alpha=alpha)
         return figures.to_uint8(images)
 
-    styles = studio.styles(seeds)
-    drawn = studio.draw(styles)
+    styles = preview.styles(seeds)
+    drawn = preview.render(styles)
     assert (drawn.dtype, drawn.shape) == (np.uint8, (5, 8, 8, 3))
     np.testing.assert_allclose(drawn.astype(int), directly(8, 0.5), atol=1)
-    np.testing.assert_array_equal(studio.draw(styles, batch=16), drawn)
+    np.testing.assert_array_equal(preview.render(styles), drawn)
     assert np.abs(drawn.astype(int) - directly(8, 1.0)).max() > 1
 
     at(trainer, 0)
-    small = studio.draw(styles)
+    small = preview.render(styles)
     assert small.shape == (5, 8, 8, 3)
     np.testing.assert_array_equal(small[:, ::2, ::2], small[:, 1::2, 1::2])
     np.testing.assert_allclose(small[:, ::2, ::2].astype(int), directly(4, 1.0), atol=1)
 
 
-def test_studio_gives_the_seeds_every_class_in_turn(trainer):
+def test_preview_gives_the_seeds_every_class_in_turn(trainer):
     config = tiny.config({"classes": 3})
     average = Generator(config.generator)
     conditional = SimpleNamespace(
         config=config, networks=SimpleNamespace(average=average)
     )
-    styles = previews.Studio(conditional).styles([7] * 7)
+    styles = previews.StagePreview(conditional).styles([7] * 7)
     for i in range(7):
         same = [np.allclose(styles[i], styles[j]) for j in range(3)]
         assert same == [j == i % 3 for j in range(3)]
@@ -186,7 +186,7 @@ def test_studio_gives_the_seeds_every_class_in_turn(trainer):
     ],
 )
 def test_a_class_has_a_row_if_all_of_them_fit(classes, seeds, turns):
-    assert lineup.cells(classes, columns=3, rows=2) == (seeds, turns)
+    assert lineup.sheet_cells(classes, columns=3, rows=2) == (seeds, turns)
 
 
 def test_real_pictures_stand_in_the_row_of_their_class(trainer):
@@ -233,24 +233,24 @@ def conditional(trainer, conditional_networks):
 def test_sheets_of_a_conditional_model_have_a_row_a_class(
     conditional, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(figures, "layout", lambda h, w: (4, 9, 1))
+    monkeypatch.setattr(figures, "sheet_layout", lambda h, w: (4, 9, 1))
     sheets = previews.Sheets()
     sheets.start(at(conditional, 0))
     sheets.tick(at(conditional, 48), {})
     reals = np.asarray(Image.open(tmp_path / "reals.png"))
     table = previews.real_cells(conditional.data, 8, 5, 4, 9)
-    np.testing.assert_array_equal(reals, figures.grid(table, 4))
+    np.testing.assert_array_equal(reals, figures.image_grid(table, 4))
     fakes = np.asarray(Image.open(sheets.latest))
     z = latents.z_of([0, 1, 2, 3] * 5, 8)
     labels = latents.one_hot(np.repeat(range(5), 4).tolist(), 5)
     drawn = conditional.networks.average(z, labels, noise="const")
-    expected = figures.grid(figures.to_uint8(drawn), 4)
+    expected = figures.image_grid(figures.to_uint8(drawn), 4)
     np.testing.assert_allclose(fakes.astype(int), expected, atol=1)
 
 
 def test_sheets_are_written_every_few_ticks(trainer, tmp_path, monkeypatch):
     columns, rows, factor = 4, 2, 3
-    monkeypatch.setattr(figures, "layout", lambda h, w: (columns, rows, factor))
+    monkeypatch.setattr(figures, "sheet_layout", lambda h, w: (columns, rows, factor))
     sheets = previews.Sheets()
     sheets.start(at(trainer, 0))
     for nimg in (8, 16, 24, 32, 40, 48):
@@ -359,7 +359,9 @@ def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
     run_board(conditional)
     panels = panels_of(conditional.run_dir)
     reals = previews.real_cells(conditional.data, 8, 5, 8, 5)
-    np.testing.assert_array_equal(panels[0, "reals"][::8, ::8], figures.grid(reals, 8))
+    np.testing.assert_array_equal(
+        panels[0, "reals"][::8, ::8], figures.image_grid(reals, 8)
+    )
     cells = {
         tag: (p.shape[0] // 64, p.shape[1] // 64) for (_, tag), p in panels.items()
     }
@@ -372,10 +374,11 @@ def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
 
 def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
     board = tensorboard.TensorBoard()
-    board.studio = previews.Studio(trainer)
-    styles = board.studio.styles(list(range(9)))
+    board.preview = previews.StagePreview(trainer)
+    styles = board.preview.styles(list(range(9)))
     rows, columns = styles[:4], styles[4:]
-    table = np.reshape(board._mixed(rows, columns), (5, 6, 4, 8))
+    table = board.mixing()
+    assert table.shape == (5, 6, 4, 8)
     np.testing.assert_array_equal(table[0, 1:], columns)
     np.testing.assert_array_equal(table[1:, 0], rows)
     np.testing.assert_array_equal(table[3, 4, :2], rows[2, :2])
@@ -384,9 +387,10 @@ def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
 
 def test_truncation_row_goes_from_the_picture_to_its_opposite(trainer):
     board = tensorboard.TensorBoard()
-    board.studio = previews.Studio(trainer)
-    styles = board.studio.styles(list(range(4)))
-    table = np.reshape(board._truncated(styles), (4, 6, 4, 8))
+    board.preview = previews.StagePreview(trainer)
+    styles = board.preview.styles(list(range(4)))
+    table = board.sweep()
+    assert table.shape == (4, 6, 4, 8)
     np.testing.assert_array_equal(table[:, 0], styles)
     w_avg = trainer.networks.average.w_avg.numpy()
     np.testing.assert_allclose(table[2, 3, 1], w_avg, atol=1e-6)

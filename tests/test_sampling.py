@@ -10,7 +10,7 @@ from stylegan_tf import figures, latents, models, sampling
 from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.sampling import renderer
+from stylegan_tf.sampling import centers, renderer
 
 
 def generator(changes=None) -> Generator:
@@ -192,7 +192,7 @@ def test_the_global_center_is_the_stored_one(conditional):
 
 
 def test_psi_one_needs_no_center(conditional, monkeypatch):
-    monkeypatch.setattr(sampling, "class_centers", None)
+    monkeypatch.setattr(centers, "class_centers", None)
     a, b = (pictures(conditional, [3], psi_center=c) for c in sampling.PSI_CENTERS)
     np.testing.assert_array_equal(a[3], b[3])
 
@@ -205,9 +205,9 @@ def test_a_seed_of_a_class_is_the_same_picture_in_every_batch(conditional):
 
 
 def test_a_center_that_is_not_there_is_refused(model, conditional):
-    with pytest.raises(UserError, match="no classes.*use --psi_center=global"):
+    with pytest.raises(UserError, match="no per-class.*use --psi_center=global"):
         pictures(model, [1], psi_center="class")
-    with pytest.raises(UserError, match="no classes.*use --psi_center=global"):
+    with pytest.raises(UserError, match="no per-class.*use --psi_center=global"):
         sampling.class_centers(model)
     with pytest.raises(UserError, match="psi_center is 'mean'; choose global or class"):
         pictures(conditional, [1], psi_center="mean")

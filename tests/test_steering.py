@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import figures, latents, sampling
+from stylegan_tf import latents, sampling
 from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.latents import directions
@@ -24,36 +24,36 @@ def conditional():
 
 
 def test_subjects_are_the_pictures_of_draw(model):
-    who = steering.of_seeds(model, [4, 7])
-    assert who.names == ("seed 4", "seed 7") and len(who) == 2
-    np.testing.assert_array_equal(who.ws, sampling.styles(model, [4, 7]))
+    batch = sampling.StyleBatch.from_seeds(model, [4, 7])
+    assert batch.names == ("seed 4", "seed 7") and len(batch) == 2
+    np.testing.assert_array_equal(batch.ws, sampling.styles(model, [4, 7]))
     for psi, cutoff in ((0.7, None), (-1.0, 2), ([1, 0.5, 0, -1], None)):
         expected = sampling.styles(model, [4, 7], psi, cutoff)
-        np.testing.assert_array_equal(who.truncated(psi, cutoff), expected)
-        by_model = model.truncate(tf.constant(who.ws), tf.constant(psi), cutoff)
+        np.testing.assert_array_equal(batch.truncated(psi, cutoff), expected)
+        by_model = model.truncate(tf.constant(batch.ws), tf.constant(psi), cutoff)
         np.testing.assert_allclose(expected, by_model, atol=1e-6)
-    one = who[[1]]
+    one = batch[[1]]
     assert one.names == ("seed 7",)
-    np.testing.assert_array_equal(one.ws[0], who.ws[1])
+    np.testing.assert_array_equal(one.ws[0], batch.ws[1])
 
 
 def test_subjects_of_classes_have_centers_of_their_own(conditional):
-    who = steering.of_seeds(conditional, [1, 2, 3, 4], classes=[2, 0])
-    assert who.turns.tolist() == [2, 0, 2, 0]
+    batch = sampling.StyleBatch.from_seeds(conditional, [1, 2, 3, 4], classes=[2, 0])
+    assert batch.class_ids.tolist() == [2, 0, 2, 0]
     expected = sampling.styles(conditional, [1, 2, 3, 4], 0.5, classes=[2, 0])
-    np.testing.assert_array_equal(who.truncated(0.5), expected)
-    part = who[[3, 0]]
+    np.testing.assert_array_equal(batch.truncated(0.5), expected)
+    part = batch[[3, 0]]
     np.testing.assert_array_equal(part.truncated(0.5), expected[[3, 0]])
-    assert part.turns.tolist() == [0, 2]
+    assert part.class_ids.tolist() == [0, 2]
 
 
 def test_latents_are_mapped_alike_however_many(model):
     z = latents.z_of([4, 7, 9], 8)
-    who = steering.of_latents(model, z)
-    np.testing.assert_allclose(who.ws, sampling.styles(model, [4, 7, 9]), atol=1e-6)
-    many = sampling.mapped(model, np.random.default_rng(0).normal(size=(1001, 8)))
+    batch = sampling.StyleBatch.from_z(model, z)
+    np.testing.assert_allclose(batch.ws, sampling.styles(model, [4, 7, 9]), atol=1e-6)
+    many = sampling.map_latents(model, np.random.default_rng(0).normal(size=(1001, 8)))
     assert many.shape == (1001, 8) and np.isfinite(many).all()
-    assert sampling.mapped(model, z[:0]).shape == (0, 8)
+    assert sampling.map_latents(model, z[:0]).shape == (0, 8)
 
 
 def test_styles_of_a_file_bring_their_noise(model, tmp_path):
@@ -61,20 +61,22 @@ def test_styles_of_a_file_bring_their_noise(model, tmp_path):
     noise = latents.noise_of([1, 2], shapes)
     ws = sampling.styles(model, [4, 7])
     path = latents.Latents(ws, noise, ("a", "b")).save(tmp_path / "a.npz")
-    who = steering.of_file(model, path)
-    np.testing.assert_array_equal(who.truncated(1.0), ws)
-    for found, own in zip(who.maps(1), noise, strict=True):
+    batch = sampling.StyleBatch.from_file(model, path)
+    np.testing.assert_array_equal(batch.truncated(1.0), ws)
+    for found, own in zip(batch.noise_of(1), noise, strict=True):
         np.testing.assert_array_equal(found, own[1:])
     draw = sampling.Renderer(model)
-    pictures = list(steering.render(draw, who.ws, who.noise))
-    expected = list(steering.render(draw, ws, seeds=[1, 2]))
+    pictures = list(draw.stream(batch.ws, batch.noise))
+    expected = list(draw.stream(ws, seeds=[1, 2]))
     np.testing.assert_array_equal(pictures, expected)
     bad = latents.Latents(ws, noise[:3]).save(tmp_path / "b.npz")
     with pytest.raises(UserError, match="no layers for"):
-        steering.of_file(model, bad)
+        sampling.StyleBatch.from_file(model, bad)
     for other, words in ((ws * np.nan, "not finite"), (ws[:0], "holds no picture")):
         with pytest.raises(UserError, match=words):
-            steering.of_file(model, latents.Latents(other).save(tmp_path / "c.npz"))
+            sampling.StyleBatch.from_file(
+                model, latents.Latents(other).save(tmp_path / "c.npz")
+            )
 
 
 # ---------------------------------------------------------------------------
@@ -118,14 +120,14 @@ def test_edits_move_the_layers_named_and_nothing_else(model):
 def test_directions_come_from_a_file_or_the_model(model):
     w = sampling.sample_w(model)
     side = (w[:, 0] > np.median(w[:, 0])).astype(int)
-    known = directions.from_labels(w, {"first": side, "pca0": side})
-    find = steering.Finder(model, known)
+    known = directions.label_directions(w, {"first": side, "pca0": side})
+    find = steering.DirectionFinder(model, known)
     step, layers = find("first")
     np.testing.assert_array_equal(step, known.step("first"))
     assert layers == (0, 1, 2, 3)
     np.testing.assert_array_equal(find("pca0")[0], known.step("pca0"))  # the file's
     step, layers = find("sefa0", (1, 2))
-    own = directions.sefa(directions.affines(model), w, 8, (1, 2))
+    own = directions.sefa(steering.style_affines(model), w, 8, (1, 2))
     np.testing.assert_array_equal(step, own.step("sefa0"))
     assert layers == (1, 2)
     with pytest.raises(
@@ -158,8 +160,8 @@ def test_what_is_mixed_in_has_the_class_of_the_picture(conditional):
 
 
 def test_draw_steers(model):
-    def flip(ws, turns):
-        assert turns.shape == (0,)
+    def flip(ws, class_ids):
+        assert class_ids.shape == (0,)
         return -ws
 
     drawn = [p for _, p in sampling.draw(model, range(11), steer=flip)]
@@ -170,18 +172,18 @@ def test_draw_steers(model):
 def test_models_that_lack_it_say_so():
     plain = Generator(tiny.config({"generator.mapping_layers": 0}).generator)
     with pytest.raises(UserError, match="w is z, which has no main axes"):
-        steering.Finder(plain)("pca0")
+        steering.DirectionFinder(plain)("pca0")
     plain = Generator(tiny.config({"generator.use_styles": False}).generator)
     with pytest.raises(UserError, match="no affines to factorise"):
-        steering.Finder(plain)("sefa0")
+        steering.DirectionFinder(plain)("sefa0")
 
 
 def test_half_grown_models_are_steered_where_they_have_grown():
     small = Generator(tiny.config().generator, Growth(4))
     assert sampling.drawn_styles(small) == 2
-    found = steering.find(small, "sefa", 2)
+    found = steering.find_directions(small, "sefa", 2)
     own = directions.sefa(
-        directions.affines(small), sampling.sample_w(small), 2, (0, 1)
+        steering.style_affines(small), sampling.sample_w(small), 2, (0, 1)
     )
     np.testing.assert_array_equal(found.vectors, own.vectors)
 
@@ -191,50 +193,53 @@ def test_half_grown_models_are_steered_where_they_have_grown():
 
 
 def test_walks_pass_the_pictures(model):
-    who = steering.of_seeds(model, [1, 2, 3])
+    batch = sampling.StyleBatch.from_seeds(model, [1, 2, 3])
     for kind in latents.PATHS:
-        way = steering.walk(model, who, kind, 4, loop=True)
+        way = sampling.interpolate_styles(model, batch, kind, 4, loop=True)
         assert len(way) == 12
-        np.testing.assert_allclose(way.ws[::4], who.ws, atol=1e-5)
-        open_way = steering.walk(model, who, kind, 4, loop=False)
+        np.testing.assert_allclose(way.ws[::4], batch.ws, atol=1e-5)
+        open_way = sampling.interpolate_styles(model, batch, kind, 4, loop=False)
         assert len(open_way) == 9
-        np.testing.assert_allclose(open_way.ws[-1], who.ws[-1], atol=1e-5)
-    z = latents.path(latents.z_of([1, 2, 3], 8), "z", 4, loop=True)
-    way = steering.walk(model, who, "z", 4)
+        np.testing.assert_allclose(open_way.ws[-1], batch.ws[-1], atol=1e-5)
+    z = latents.interpolate(latents.z_of([1, 2, 3], 8), "z", 4, loop=True)
+    way = sampling.interpolate_styles(model, batch, "z", 4)
     np.testing.assert_allclose(way.ws[:, 2], model.mapping(z), atol=1e-5)
-    w = steering.walk(model, who, "linear", 4).ws
-    np.testing.assert_allclose(w[1], 0.75 * who.ws[0] + 0.25 * who.ws[1], atol=1e-6)
+    w = sampling.interpolate_styles(model, batch, "linear", 4).ws
+    np.testing.assert_allclose(w[1], 0.75 * batch.ws[0] + 0.25 * batch.ws[1], atol=1e-6)
 
 
 def test_walks_between_classes(conditional):
-    who = steering.of_seeds(conditional, [1, 2, 3])
-    way = steering.walk(conditional, who, "linear", 2, loop=False)
+    batch = sampling.StyleBatch.from_seeds(conditional, [1, 2, 3])
+    way = sampling.interpolate_styles(conditional, batch, "linear", 2, loop=False)
     expected = sampling.styles(conditional, [1, 2, 3], 0.5)
     np.testing.assert_allclose(way.truncated(0.5)[::2], expected, atol=1e-6)
-    assert way.turns.tolist() == [0, 0, 1, 1, 2]
+    assert way.class_ids.tolist() == [0, 0, 1, 1, 2]
     with pytest.raises(UserError, match="stays in one class.*--classes=K"):
-        steering.walk(conditional, who, "z", 2)
-    one = steering.of_seeds(conditional, [1, 2], classes=[2])
-    way = steering.walk(conditional, one, "z", 2, loop=False)
+        sampling.interpolate_styles(conditional, batch, "z", 2)
+    one = sampling.StyleBatch.from_seeds(conditional, [1, 2], classes=[2])
+    way = sampling.interpolate_styles(conditional, one, "z", 2, loop=False)
     np.testing.assert_allclose(way.ws[::2], one.ws, atol=1e-5)
-    assert set(way.turns.tolist()) == {2}
+    assert set(way.class_ids.tolist()) == {2}
 
 
 def test_styles_of_a_file_have_no_z(model, tmp_path):
     path = latents.Latents(sampling.styles(model, [1, 2])).save(tmp_path / "a.npz")
     with pytest.raises(UserError, match="no z; use --path=linear or cubic"):
-        steering.walk(model, steering.of_file(model, path), "z", 2)
+        sampling.interpolate_styles(
+            model, sampling.StyleBatch.from_file(model, path), "z", 2
+        )
 
 
 def test_pictures_are_drawn_as_they_are_asked_for(model):
     ws = sampling.styles(model, range(20), 0.7)
     calls = []
 
-    def draw(rows, maps):
-        calls.append(len(rows))
-        return figures.to_uint8(np.zeros((len(rows), 8, 8, 3)))
+    class Counting(sampling.Renderer):
+        def __call__(self, ws, maps=None, alpha=None):
+            calls.append(len(ws))
+            return super().__call__(ws, maps, alpha)
 
-    pictures = steering.render(draw, ws)
+    pictures = Counting(model).stream(ws)
     next(pictures)
     assert calls == [8]
     assert len(list(pictures)) == 19 and calls == [8, 8, 4]

@@ -39,7 +39,7 @@ def read_mp4(path) -> tuple[dict, list[np.ndarray]]:
 
 
 def test_a_gif_holds_every_frame(tmp_path):
-    path = video.write(tmp_path / "new" / "a.gif", map(frame, range(20)), fps=30)
+    path = video.write_video(tmp_path / "new" / "a.gif", map(frame, range(20)), fps=30)
     frames, times = read_gif(path)
     assert len(frames) == 20
     for i in (0, 1, 19):  # enlarged ten times, by whole pixels
@@ -50,7 +50,7 @@ def test_a_gif_holds_every_frame(tmp_path):
 
 
 def test_an_mp4_holds_every_frame_and_plays_anywhere(tmp_path):
-    path = video.write(tmp_path / "a.mp4", map(frame, range(20)), fps=25)
+    path = video.write_video(tmp_path / "a.mp4", map(frame, range(20)), fps=25)
     about, frames = read_mp4(path)
     assert len(frames) == 20 and about["fps"] == 25 and about["size"] == (384, 256)
     assert about["codec"] == "h264" and about["pix_fmt"].startswith("yuv420p")
@@ -65,7 +65,7 @@ def test_an_mp4_holds_every_frame_and_plays_anywhere(tmp_path):
 @pytest.mark.parametrize("kind", video.KINDS)
 def test_odd_sides_and_gray_pictures(kind, tmp_path):
     frames = [frame(i, 15, 17, 1) for i in range(3)]
-    path = video.write(tmp_path / f"a{kind}", frames, least=15)
+    path = video.write_video(tmp_path / f"a{kind}", frames, least=15)
     read = read_gif(path)[0] if kind == ".gif" else read_mp4(path)[1]
     assert len(read) == 3 and read[0].shape == (16, 18, 3)
     np.testing.assert_allclose(read[2][:, -1], read[2][:, -2], atol=12)  # repeated edge
@@ -85,7 +85,7 @@ def test_frames_are_not_kept(tmp_path):
 
     for kind in video.KINDS:
         alive.clear()
-        video.write(tmp_path / f"a{kind}", frames(), total=6)
+        video.write_video(tmp_path / f"a{kind}", frames(), total=6)
         assert len(alive) == 6
 
 
@@ -96,10 +96,10 @@ def test_what_is_no_film_is_said(tmp_path):
         ("a.mp4", 0, "takes 1 to 240"),
     ):
         with pytest.raises(UserError, match=words):
-            video.write(tmp_path / name, [frame(0)], fps)
+            video.write_video(tmp_path / name, [frame(0)], fps)
     for kind in video.KINDS:
         with pytest.raises(UserError, match="no frames"):
-            video.write(tmp_path / f"a{kind}", [])
+            video.write_video(tmp_path / f"a{kind}", [])
     assert not list(tmp_path.iterdir())
 
 
@@ -110,7 +110,7 @@ def test_a_failure_leaves_no_file(tmp_path):
 
     for kind in video.KINDS:
         with pytest.raises(ValueError, match="fell over"):
-            video.write(tmp_path / f"a{kind}", frames())
+            video.write_video(tmp_path / f"a{kind}", frames())
     assert not list(tmp_path.iterdir())
 
 
@@ -118,9 +118,9 @@ def test_where_no_file_can_be_is_said(tmp_path):
     for kind in video.KINDS:
         (tmp_path / f"folder{kind}").mkdir()
         with pytest.raises(OSError, match="directory"):
-            video.write(tmp_path / f"folder{kind}", [frame(0)])
+            video.write_video(tmp_path / f"folder{kind}", [frame(0)])
         with pytest.raises(OSError, match="No such file"):
-            video.write(f"/proc/none{kind}", [frame(0)])
+            video.write_video(f"/proc/none{kind}", [frame(0)])
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -133,6 +133,6 @@ def test_an_mp4_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
         return plain(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
-        video.check(tmp_path / "a.mp4", 30)
-    video.check(tmp_path / "a.gif", 30)
+    with pytest.raises(UserError, match=r'pip install "stylegan_tf\[video\]"'):
+        video.check_video(tmp_path / "a.mp4", 30)
+    video.check_video(tmp_path / "a.gif", 30)

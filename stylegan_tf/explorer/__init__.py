@@ -1,11 +1,10 @@
-"""A local page on which a model is steered by hand; `launch/explore.py` serves it.
+"""Serves a local page on which a model is steered by hand; see `launch/explore.py`.
 
-state      what a picture is made of, as the page's controls say it
-engine     states to pictures, one model for all tabs
-commands   states to command lines that draw the same pictures
-latest     the newest request is answered, those it overtook are dropped
-look       the page's style sheet
-widgets    pieces of the page: sliders with their numbers, the gallery
-page       the page itself; of these modules, only the last two need nicegui
+state      the parts of an image, as the page's controls set them
+engine     renders states, and writes the command lines that draw the same images
+latest     answers the newest request and drops those it overtook
+style      the page's style sheet
+panel      the controls: sliders, seeds, the gallery
+page       the page itself; only it and the panel need nicegui
 server     the web server
 """

@@ -1,4 +1,4 @@
-"""Requests in a hurry: the newest is answered, those it overtook are dropped."""
+"""Answers the newest request and drops those that it overtook."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,13 +8,13 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """Does one piece of work at a time, always the one that was asked for last.
+    """Does one piece of work at a time, always the one that was requested last.
 
-    While a hand drags a slider, more pictures are asked for than can be drawn. The
+    While a hand drags a slider, more images are requested than can be rendered. The
     last one always is; of the others, as many as there is time for.
 
     Args:
-        work: what to do with a request.
+        work: answers a request.
         start: makes a coroutine a task of the running loop.
     """
 
@@ -28,7 +28,7 @@ class Latest(Generic[T]):
         self._running = False
 
     def ask(self, item: T) -> None:
-        """Takes the place of any request that has not been begun."""
+        """Requests `item`, in place of any request that has not begun."""
         self._waiting = [item]
         if not self._running:
             self._running = True

@@ -1,7 +1,7 @@
-"""The page: one large picture, what it was made from, and how to take it away.
+"""The page: one large image, its controls, and the command line that draws it again.
 
-Every tab has a `Page` of its own with a state of its own; the engine is shared.
-Pictures are drawn in threads, so that the page answers while one is being made.
+Every tab has its own `Page` and state; the engine is shared. Images are rendered in
+threads, so that the page answers meanwhile.
 """
 
 import base64
@@ -14,15 +14,15 @@ from pathlib import Path
 from nicegui import background_tasks, run, ui
 
 from stylegan_tf.explorer import style
-from stylegan_tf.explorer.engine import Engine, command, file_name, png
+from stylegan_tf.explorer.engine import Engine, command_for, download_name, png_bytes
 from stylegan_tf.explorer.latest import Latest
 from stylegan_tf.explorer.panel import Gallery, Panel
-from stylegan_tf.explorer.state import State
+from stylegan_tf.explorer.state import ImageState
 
-PIXELS = 256  # smaller pictures are enlarged pixel by pixel
-MOVES = 0.04  # seconds between two moves of a hand that are looked at
+PIXELS = 256  # smaller images are enlarged pixel by pixel
+MOVES = 0.04  # seconds between two moves of the pointer that are handled
 STEPS = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}
-STEP = 0.025  # of the picture's width, an arrow key
+STEP = 0.025  # of the image's width, per arrow key
 HINT = (
     "drag the picture, or <kbd>arrows</kbd> on it &ensp; <kbd>R</kbd> random &ensp; "
     "<kbd>K</kbd> keep &ensp; <kbd>S</kbd> save &ensp; <kbd>C</kbd> copy command"
@@ -33,13 +33,13 @@ class Page:
     """One tab.
 
     Args:
-        engine: draws the pictures.
+        engine: renders the images.
     """
 
     def __init__(self, engine: Engine):
         self.engine, self.state = engine, engine.first()
         self._client = ui.context.client
-        self._hold: tuple[State, float, float] | None = None  # where a drag began
+        self._hold: tuple[ImageState, float, float] | None = None  # where a drag began
         self._latest = Latest(self._draw, background_tasks.create)
         ui.colors(**style.COLORS)
         ui.add_css(style.CSS)
@@ -98,13 +98,13 @@ class Page:
             self._file.props("no-caps flat dense size=sm icon=download")
 
     # -----------------------------------------------------------------------
-    # The state and its picture
+    # The state and its image
 
-    def change(self, state: State) -> None:
-        """Goes to a state: the controls, the command and soon the picture follow."""
+    def change(self, state: ImageState) -> None:
+        """Sets the state; controls, command and, soon, the image follow."""
         self.state = state
         self._panel.show(state)
-        found = command(self.engine, state)
+        found = command_for(self.engine, state)
         words = (html.escape(shlex.quote(word)) for word in found.words)
         self._line.content = "".join(f"<span>{word}</span> " for word in words)
         why = f"No flags draw this alone: {found.why}. With its styles saved:"
@@ -112,14 +112,14 @@ class Page:
         self._file.visible = found.latents is not None
         self._latest.ask(state)
 
-    async def _draw(self, state: State) -> None:
+    async def _draw(self, state: ImageState) -> None:
         start = time.perf_counter()
         picture = await run.io_bound(self.engine.show, state)
         if picture is None or self._client.is_deleted:  # the server or the tab closes
             return
         took = time.perf_counter() - start
         about = "" if self.engine.exact else ", preview"
-        self._show(png(picture))
+        self._show(png_bytes(picture))
         self._time.text = f"{self._facts} \u00b7 {took * 1000:.0f} ms{about}"
 
     def _show(self, file: bytes) -> None:
@@ -127,40 +127,40 @@ class Page:
         self._image.props["src"] = f"data:image/png;base64,{text}"
         self._image.update()
 
-    async def _exact(self) -> tuple[State, bytes]:
-        """The state and its picture as the command draws it, which is shown."""
+    async def _exact(self) -> tuple[ImageState, bytes]:
+        """Shows the image as the command draws it; returns the state and its PNG."""
         state = self.state
-        file = png(await run.io_bound(self.engine.picture, state))
+        file = png_bytes(await run.io_bound(self.engine.picture, state))
         if state == self.state:
             self._show(file)
         return state, file
 
     # -----------------------------------------------------------------------
-    # Taking pictures away
+    # Saving images
 
     async def keep(self) -> None:
-        """Puts the picture into the gallery."""
+        """Adds the image to the gallery."""
         state, file = await self._exact()
         text = base64.b64encode(file).decode()
         self._gallery.keep(state, f"data:image/png;base64,{text}")
 
     async def save(self) -> None:
-        """Downloads the picture."""
+        """Downloads the image."""
         state, file = await self._exact()
-        ui.download.content(file, file_name(state), "image/png")
+        ui.download.content(file, download_name(state), "image/png")
 
     async def save_latents(self) -> None:
-        """Downloads the styles, and the noise, that the picture is made from."""
+        """Downloads the image's styles and noise."""
         state = self.state
-        found = command(self.engine, state)
+        found = command_for(self.engine, state)
         if found.latents:
             file = await run.io_bound(self.engine.latents, state)
             ui.download.content(file, found.latents, "application/octet-stream")
 
     async def copy(self) -> None:
-        """Copies the command line that draws the picture."""
+        """Copies the command line that draws the image."""
         state, _ = await self._exact()
-        line = command(self.engine, state).line
+        line = command_for(self.engine, state).line
         ui.run_javascript(style.COPY % json.dumps(line))
         ui.notify("Command copied", position="bottom", timeout=1500)
 
@@ -193,5 +193,5 @@ class Page:
 
 
 def _first(args):
-    """What a handler in the page sent, alone or in a list."""
+    """Returns the value of a handler, which comes alone or in a list."""
     return args[0] if isinstance(args, list) else args

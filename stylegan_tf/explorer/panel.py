@@ -1,4 +1,4 @@
-"""The controls of the page: each of them changes the state of its tab, and shows it."""
+"""The controls of the page; each changes the state of its tab, and shows it."""
 
 import contextlib
 import random
@@ -8,16 +8,16 @@ from dataclasses import replace
 from nicegui import ui
 
 from stylegan_tf.explorer.engine import Engine
-from stylegan_tf.explorer.state import AMOUNT, PSI, Group, State
+from stylegan_tf.explorer.state import AMOUNT, PSI, ImageState, LayerGroup
 from stylegan_tf.latents import MAX_SEED
 
 NOISE_NAMES = {"const": "stored", "random": "of the seed", "none": "off"}
-OPEN_SLIDERS = 4  # of a set of directions, before the others are unfolded
+OPEN_SLIDERS = 4  # of a set of directions; the others are folded
 WALK, PAIR = "a random plane", "two directions"
 
 
 def any_seed() -> int:
-    """A seed that is quick to write down."""
+    """Returns a random seed of at most five digits."""
     return random.randrange(100_000)
 
 
@@ -25,23 +25,23 @@ class Panel:
     """All controls of one tab.
 
     Args:
-        engine: what there is to control.
-        state: gives the tab's state.
-        change: takes a new one.
+        engine: renders; knows classes, groups of layers, directions and noise.
+        state: returns the tab's state.
+        change: sets a new one.
 
     Attributes:
-        plane: the random plane that a hand on the picture moves in.
+        plane: the random plane in which dragging moves.
     """
 
     def __init__(
         self,
         engine: Engine,
-        state: Callable[[], State],
-        change: Callable[[State], None],
+        state: Callable[[], ImageState],
+        change: Callable[[ImageState], None],
     ):
         self.engine, self._state, self._change = engine, state, change
         self._showing = False
-        self._shows: list[Callable[[State], None]] = []  # one or more a control
+        self._shows: list[Callable[[ImageState], None]] = []  # one or more a control
         self.plane = any_seed()
         self._seed()
         if engine.model.config.classes:
@@ -54,8 +54,8 @@ class Panel:
         if engine.resolutions:
             self._noise()
 
-    def show(self, state: State) -> None:
-        """Moves every control to where the state has it."""
+    def show(self, state: ImageState) -> None:
+        """Sets every control to the value of the state."""
         self._showing = True
         try:
             for show in self._shows:
@@ -64,11 +64,11 @@ class Panel:
             self._showing = False
 
     def _set(self, **fields) -> None:
-        """A control was moved, by hand."""
+        """Sets fields of the state, unless the panel itself moves a control."""
         if not self._showing:
             self._change(replace(self._state(), **fields))
 
-    def _to(self, make: Callable[[State], State]) -> None:
+    def _to(self, make: Callable[[ImageState], ImageState]) -> None:
         if not self._showing:
             self._change(make(self._state()))
 
@@ -116,14 +116,19 @@ class Panel:
         )
 
     def dice(self) -> None:
-        """Another picture, all else equal."""
+        """Sets a random seed."""
         self._set(seed=any_seed())
 
     def _step(self, by: int) -> None:
         self._to(lambda s: replace(s, seed=min(max(s.seed + by, 0), MAX_SEED)))
 
-    def _seed_field(self, name: str, on_change: Callable, empty=None) -> ui.number:
-        """A field for a seed; `empty` is called when it is cleared."""
+    def _seed_field(
+        self,
+        name: str,
+        on_change: Callable[[int], None],
+        empty: Callable[[], None] | None = None,
+    ) -> ui.number:
+        """Adds a field for a seed; `empty` is called when it is cleared."""
 
         def changed(event) -> None:
             if event.value is None:
@@ -155,7 +160,7 @@ class Panel:
                 self._mix_row(i, group)
         self._reset(head, "style mixing", mixes=(None,) * len(self.engine.groups))
 
-    def _mix_row(self, i: int, group: Group) -> None:
+    def _mix_row(self, i: int, group: LayerGroup) -> None:
         def to(seed: int | None) -> None:
             self._to(lambda s: s.mixed(i, seed))
 
@@ -172,7 +177,7 @@ class Panel:
         self._shows.append(lambda s: _put(field, s.mixes[i]))
 
     # -----------------------------------------------------------------------
-    # Directions and the hand on the picture
+    # Directions and dragging
 
     def _directions(self) -> None:
         groups = self.engine.groups
@@ -231,12 +236,13 @@ class Panel:
     def _other_plane(self) -> None:
         self.plane = any_seed()
 
-    def drag(self, start: State, right: float, down: float) -> State:
-        """Where a hand leads that moves over the picture.
+    def drag(self, start: ImageState, right: float, down: float) -> ImageState:
+        """Returns the state to which dragging over the image leads.
 
         Args:
-            start: where it began.
-            right, down: how far it has gone, in widths and heights of the picture.
+            start: the state where it began.
+            right: the way of the pointer, in widths of the image.
+            down: the same, in heights.
         """
         if self._mode.value == WALK:
             return start.walked(self.plane, 2 * right, 2 * down)
@@ -281,7 +287,7 @@ def _put(field, value) -> None:
 
 @contextlib.contextmanager
 def card(name: str, note: str = "") -> Iterator[ui.element]:
-    """A section of the panel with its heading; yields the heading's row."""
+    """Adds a section to the panel; yields the row of its heading."""
     with ui.element("section").classes("card").props(f'aria-label="{name}"'):
         head = ui.element("div").classes("head")
         with head:
@@ -291,32 +297,33 @@ def card(name: str, note: str = "") -> Iterator[ui.element]:
         yield head
 
 
-def icon(name: str, hint: str, on_click: Callable, **props) -> ui.button:
-    """A round button with a picture, named for those who cannot see it."""
+def icon(
+    name: str, hint: str, on_click: Callable[[], object], **props: str
+) -> ui.button:
+    """Adds a round button with an icon, and a name for screen readers."""
     button = ui.button(icon=name, on_click=on_click)
     button.props(f'flat round dense size=sm aria-label="{hint}"').props(**props)
     return button.tooltip(hint)
 
 
 class Slider(ui.slider):
-    """A slider that keeps to the hand that moves it.
+    """A slider whose value the server does not send back while it is moved.
 
-    By itself, it would be set once more to what the server last heard of, and so jump
-    back where the line is slow.
+    On a slow line it would jump back to the value that the server heard of last.
     """
 
     LOOPBACK = False
 
 
 class Dial:
-    """A slider with a name and its number; a click on the number brings it back.
+    """A slider with a name and its value; a click on the value resets it.
 
     Args:
-        name: shown, and read out.
+        name: shown, and read by screen readers.
         low, high, step: of the slider.
-        start: where a click on the number brings it.
-        on_change: gets the number.
-        text: how the number is written.
+        start: the value after a reset.
+        on_change: is given the value.
+        text: formats the value.
     """
 
     def __init__(
@@ -343,27 +350,27 @@ class Dial:
         self._value.on("click", lambda: on_change(start))
 
     def show(self, value: float) -> None:
-        """Moves the slider where it does not stand there already."""
+        """Sets the slider, unless it has the value already."""
         if abs(self.slider.value - value) > 1e-9:
             self.slider.value = value
         self._number.text = self._text(value)
 
 
 class Gallery:
-    """Pictures that were kept, the newest first.
+    """Images that were kept, the newest first.
 
     Args:
-        restore: gets the state of one that was clicked.
-        pixels: whether they are enlarged pixel by pixel.
+        restore: is given the state of an image that is clicked.
+        pixels: enlarge the images pixel by pixel.
     """
 
-    def __init__(self, restore: Callable[[State], None], pixels: bool):
+    def __init__(self, restore: Callable[[ImageState], None], pixels: bool):
         self._restore, self._pixels, self._count = restore, pixels, 0
         self._box = ui.element("div").classes("gallery")
         self._box.props('role=list aria-label="kept pictures"')
 
-    def keep(self, state: State, source: str) -> None:
-        """Adds a picture: its state, and where its PNG is."""
+    def keep(self, state: ImageState, source: str) -> None:
+        """Adds an image: its state, and the URL of its PNG."""
         self._count += 1
         hint = f"back to kept picture {self._count}, seed {state.seed}"
         with self._box, ui.element("div").classes("keepsake") as box:

@@ -1,15 +1,23 @@
-"""The web server of the page: one process, one port, nothing from elsewhere."""
+"""Serves the page: one process, one port, nothing from other machines."""
 
 import importlib.util
 import socket
+from typing import TYPE_CHECKING
 
 from stylegan_tf.errors import UserError
 
-TABS = 120.0  # seconds that a tab which lost its connection may come back within
+if TYPE_CHECKING:  # the engine loads TensorFlow
+    from stylegan_tf.explorer.engine import Engine
+
+TABS = 120.0  # seconds in which a tab that lost its connection may come back
 
 
-def check(host: str, port: int) -> None:
-    """Looks for what would stop the server, before a model is loaded.
+def check_server(host: str, port: int) -> None:
+    """Checks that the server can start, before a model is loaded.
+
+    Args:
+        host: address to listen on.
+        port: of that address.
 
     Raises:
         UserError: nicegui is missing, or the port cannot be had.
@@ -30,11 +38,11 @@ def check(host: str, port: int) -> None:
         ) from error
 
 
-def serve(engine, host: str, port: int, open_browser: bool = False) -> None:
+def serve(engine: "Engine", host: str, port: int, open_browser: bool = False) -> None:
     """Serves the page until it is interrupted.
 
     Args:
-        engine: an `Engine`, shared by all tabs.
+        engine: renders the images of all tabs.
         host: address to listen on; 127.0.0.1 is reached from this machine only.
         port: of that address.
         open_browser: show the page in the user's browser.

@@ -1,6 +1,6 @@
-"""The page's style sheet: a quiet frame around one large picture, light or dark.
+"""The page's style sheet and scripts: a quiet frame around one image, light or dark.
 
-Everything is served by the page's own server; fonts are the system's.
+All of it is served by the page's own server; fonts are the system's.
 """
 
 COLORS = {"primary": "#3b5bdb", "dark": "#1d1e22", "dark_page": "#131417"}
@@ -127,7 +127,7 @@ body {
 }
 """
 
-# What a press on the picture sends: where it is, in widths and heights of the picture.
+# Sends the position of the pointer, in widths and heights of the image.
 DRAG = """(e) => {
   const box = e.currentTarget.getBoundingClientRect();
   if (e.type === "pointerdown") {
@@ -139,14 +139,14 @@ DRAG = """(e) => {
   emit((e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height);
 }"""
 
-# Arrow keys, on the picture alone; they would scroll the page.
+# Sends arrow keys, on the image alone; elsewhere they scroll the page.
 ARROWS = """(e) => {
   if (!e.key.startsWith("Arrow")) return;
   e.preventDefault();
   emit(e.key.slice(5));
 }"""
 
-# The clipboard of pages that are not local has to be asked for in the old way.
+# Browsers offer `navigator.clipboard` to local and HTTPS pages only.
 COPY = """
 (async (text) => {
   if (navigator.clipboard) return await navigator.clipboard.writeText(text);

@@ -1,8 +1,8 @@
-"""Pictures for people: floats to uint8, grids, tables with headings, pages, files.
+"""Lays images out for people: grids, tables with headings, pages, PNG and PDF files.
 
-No TensorFlow. `grid` lays pictures out bare; `table` gives rows and columns headings,
-in words or in pictures, as the figures of the papers have them; `page` puts several
-figures with their captions on one sheet.
+`image_grid` lays images out bare. `image_table` gives rows and columns headings, words
+or images, like the figures of the papers. `figure_page` puts several figures with
+their captions on one sheet. No TensorFlow.
 """
 
 import itertools
@@ -17,23 +17,23 @@ from stylegan_tf.files import in_one_step
 
 Heading = str | np.ndarray
 INK, PAPER = (25, 25, 25), (255, 255, 255)
-CELL = 128  # pixels: the least side of a picture in a table
+CELL = 128  # least pixels of an image's side in a table
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """[-1, 1] -> 0..255, rounded half up, clipped, as the official networks do."""
+    """Converts [-1, 1] to uint8: rounded half up, clipped, like the official code."""
     return np.clip(
         np.floor(np.asarray(images, np.float32) * 127.5 + 128), 0, 255
     ).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, gap: int = 0) -> np.ndarray:
-    """Pictures laid out in rows.
+def image_grid(images: np.ndarray, columns: int, gap: int = 0) -> np.ndarray:
+    """Lays images out in rows.
 
     Args:
         images: uint8 [N, H, W, C].
-        columns: int; a last row that is not full is filled with white.
-        gap: white pixels between pictures.
+        columns: per row; the rest of the last row is white.
+        gap: white pixels between images.
 
     Returns:
         uint8 [rows H, columns W, C].
@@ -48,36 +48,36 @@ def grid(images: np.ndarray, columns: int, gap: int = 0) -> np.ndarray:
 
 
 def enlarge(images: np.ndarray, factor: int) -> np.ndarray:
-    """Every pixel `factor` times in each direction: [N, H, W, C]."""
+    """Repeats every pixel `factor` times in each direction: [N, H, W, C]."""
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def layout(height: int, width: int) -> tuple[int, int, int]:
-    """Columns, rows and enlargement of a sheet that fills a screen."""
+def sheet_layout(height: int, width: int) -> tuple[int, int, int]:
+    """Returns columns, rows and enlargement of a sheet that fills a screen."""
     factor = max(1, 80 // max(height, width))
     columns = int(np.clip(1280 // (width * factor), 4, 16))
     rows = int(np.clip(800 // (height * factor), 2, 10))
     return columns, rows, factor
 
 
-def save(path: Path | str, picture: np.ndarray) -> Path:
-    """Writes one uint8 [H, W, C] picture as PNG, or PDF by its name, in one step."""
-    if picture.shape[-1] == 1:
-        picture = picture[..., 0]
+def save_image(path: Path | str, image: np.ndarray) -> Path:
+    """Writes uint8 [H, W, C] as PNG, or as PDF if its name says so, in one step."""
+    if image.shape[-1] == 1:
+        image = image[..., 0]
     how: dict = {"format": "PNG"}
     if Path(path).suffix.lower() == ".pdf":
         how = {"format": "PDF", "resolution": DPI, "quality": 95}
     with in_one_step(path) as draft:
-        Image.fromarray(picture).save(draft, **how)
+        Image.fromarray(image).save(draft, **how)
     return Path(path)
 
 
 # ---------------------------------------------------------------------------
-# Pictures in a figure
+# Images in a figure
 
 
 def rgb(images: np.ndarray) -> np.ndarray:
-    """uint8 [..., 1, 3 or 4] -> [..., 3]: gray repeated, transparency over white."""
+    """Converts uint8 [..., 1, 3 or 4] to RGB, transparency over white."""
     channels = images.shape[-1]
     if channels == 3:
         return images
@@ -88,14 +88,14 @@ def rgb(images: np.ndarray) -> np.ndarray:
     return np.floor(flat + 0.5).astype(np.uint8)
 
 
-def shrink(image: np.ndarray, factor: int) -> np.ndarray:
-    """uint8 [H, W, C] by means over factor x factor pixels, at least 1 x 1."""
+def shrink_pixels(image: np.ndarray, factor: int) -> np.ndarray:
+    """Shrinks uint8 [H, W, C] by means over factor x factor pixels."""
     h, w, _ = image.shape
-    return resized(image, max(h // factor, 1), max(w // factor, 1))
+    return resize_pixels(image, max(h // factor, 1), max(w // factor, 1))
 
 
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """uint8 [H, W, C] at another size: whole pixels, or means of them, if it can."""
+def resize_pixels(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes uint8 [H, W, C]: by whole pixels, or their means, where sizes allow."""
     h, w, _ = image.shape
     if height % h == 0 and height // h == width / w:
         return enlarge(image[None], height // h)[0]
@@ -106,12 +106,12 @@ def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def factor_to(height: int, width: int, least: int = CELL) -> int:
-    """How many times to enlarge so that the shorter side has `least` pixels, about."""
+    """Returns the enlargement that gives the shorter side about `least` pixels."""
     return max(1, round(least / min(height, width)))
 
 
 def crop(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """A window of a picture [H, W, C], moved inside where it would stick out."""
+    """Crops an image [H, W, C]; a window that sticks out is moved inside."""
     top = int(np.clip(top, 0, image.shape[0] - height))
     left = int(np.clip(left, 0, image.shape[1] - width))
     return image[top : top + height, left : left + width]
@@ -121,19 +121,22 @@ def crop(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.
 # Words
 
 
-def text(
+def text_image(
     words: str, size: int, width: int | None = None, center: bool = True
 ) -> np.ndarray:
-    """Words as a picture, in Pillow's own font: uint8 [H, W, 3], black on white.
+    """Draws words in Pillow's own font, black on white.
 
     Args:
-        words: a new line where there is one.
+        words: may have several lines.
         size: of the letters, pixels.
-        width: break lines that are longer, if words allow it.
-        center: lines, or else at the left.
+        width: break longer lines between words; None = do not.
+        center: center the lines; else they begin at the left.
+
+    Returns:
+        uint8 [H, W, 3].
     """
     font = ImageFont.load_default(size)
-    lines = _broken(words, font, width) if width else words.split("\n")
+    lines = _break_lines(words, font, width) if width else words.split("\n")
     block, align = "\n".join(lines), "center" if center else "left"
     scratch = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     how = {"font": font, "align": align, "spacing": size // 3}
@@ -144,8 +147,10 @@ def text(
     return np.asarray(picture)
 
 
-def _broken(words: str, font, width: int) -> list[str]:
-    """Lines of at most `width` pixels, broken between words."""
+def _break_lines(
+    words: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
+) -> list[str]:
+    """Breaks lines between words, to at most `width` pixels."""
     lines = []
     for line in words.split("\n"):
         count = len(line)
@@ -161,7 +166,7 @@ def _broken(words: str, font, width: int) -> list[str]:
 def paste(
     sheet: np.ndarray, picture: np.ndarray, box: tuple[int, int, int, int]
 ) -> None:
-    """Puts a picture into the middle of a box: top, left, height, width."""
+    """Pastes an image into the middle of a box: top, left, height, width."""
     top, left, height, width = box
     h, w = min(picture.shape[0], height), min(picture.shape[1], width)
     y, x = top + (height - h) // 2, left + (width - w) // 2
@@ -172,7 +177,7 @@ def paste(
 # Tables
 
 
-def table(
+def image_table(
     cells: Sequence[Sequence[np.ndarray | None]],
     top: Sequence[Heading] = (),
     left: Sequence[Heading] = (),
@@ -181,16 +186,16 @@ def table(
     gap: int | None = None,
     apart: int | None = None,
 ) -> np.ndarray:
-    """Pictures in rows and columns, with headings.
+    """Lays images out in rows and columns, with headings.
 
     Args:
-        cells: rows of uint8 [H, W, 1, 3 or 4], all of a size, or None for none.
-        top: what stands above each column, words or pictures of the cells' size.
-        left: what stands before each row, likewise.
-        bands: words, turned by 90 degrees, for so many rows each, at the far left.
-        corner: words above `left`, where `top` and `left` are there.
-        gap: white pixels between cells; by default 1/32 of a cell.
-        apart: white pixels between cells and headings that are pictures.
+        cells: rows of uint8 [H, W, 1, 3 or 4], all of one size; None = an empty cell.
+        top: headings of the columns, words or images of the cells' size.
+        left: headings of the rows, likewise.
+        bands: words at the far left, turned by 90 degrees, and their number of rows.
+        corner: words above `left`, where `top` and `left` are given.
+        gap: white pixels between cells; None = 1/32 of a cell.
+        apart: white pixels between cells and headings; None = two gaps.
 
     Returns:
         uint8 [H', W', 3].
@@ -202,10 +207,10 @@ def table(
     size = int(np.clip(min(h, w) / 7, 11, 56))
     tops = [_heading(x, size, w) for x in top]
     lefts = [_heading(x, size, None) for x in left]
-    corner_text = [text(corner, size)] if corner else []
+    corner_text = [text_image(corner, size)] if corner else []
     x_heading = max((p.shape[1] for p in [*lefts, *corner_text]), default=0)
     y_heading = max((p.shape[0] for p in [*tops, *corner_text]), default=0)
-    turned = [np.rot90(text(words, size)) for words, _ in bands]
+    turned = [np.rot90(text_image(words, size)) for words, _ in bands]
     x_band = max((p.shape[1] + size // 2 for p in turned), default=0)
     x0 = x_band + x_heading + (apart if x_heading else 0)
     y0 = y_heading + (apart if y_heading else 0)
@@ -227,16 +232,21 @@ def table(
 
 
 def _heading(heading: Heading, size: int, width: int | None) -> np.ndarray:
-    """A heading as a picture; words with a little room around them."""
+    """Returns a heading as an image; words get a margin at their sides."""
     if not isinstance(heading, str):
         return rgb(heading)
-    words = text(heading, size, width)
+    words = text_image(heading, size, width)
     side = 0 if width else size // 2
     return np.pad(words, ((0, 0), (side, side), (0, 0)), constant_values=255)
 
 
-def _paint_bands(sheet, turned, counts, where: tuple[list[int], int, int]) -> None:
-    """Turned words at the far left, each with a line along its rows."""
+def _paint_bands(
+    sheet: np.ndarray,
+    turned: Sequence[np.ndarray],
+    counts: Sequence[int],
+    where: tuple[list[int], int, int],
+) -> None:
+    """Paints turned words at the far left, each with a line along its rows."""
     (ys, h, width), row = where, 0
     for words, count in zip(turned, counts, strict=True):
         first, last = ys[row], ys[row + count - 1] + h
@@ -253,18 +263,18 @@ DPI = 200  # of a page: 2,100 pixels are about the width of A4
 COLUMN, GUTTER, MARGIN, LETTERS = 930, 60, 90, 25
 
 
-def page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
-    """Figures and captions in two columns, as in a paper; one long sheet.
+def figure_page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
+    """Lays figures and captions out in two columns, on one long sheet.
 
     Args:
-        figures: caption and uint8 [H, W, 3] each, in the order to be read; a few.
-        title: what stands above.
+        figures: caption and uint8 [H, W, 3] of each, in reading order.
+        title: above them.
 
     Returns:
         uint8 [H', W', 3].
     """
     width = 2 * MARGIN + 2 * COLUMN + GUTTER
-    head = text(title, 2 * LETTERS, width - 2 * MARGIN)
+    head = text_image(title, 2 * LETTERS, width - 2 * MARGIN)
     start = MARGIN + head.shape[0] + 2 * LETTERS
     blocks = [_with_caption(*figure) for figure in figures]
     columns = _balanced([block.shape[0] for block in blocks])
@@ -279,9 +289,9 @@ def page(figures: Sequence[tuple[str, np.ndarray]], title: str) -> np.ndarray:
 
 
 def _with_caption(caption: str, figure: np.ndarray) -> np.ndarray:
-    """A figure about as wide as a column, words below it, and room below those."""
-    figure = fit(figure, min(COLUMN, 3 * figure.shape[1] // 2))
-    words = text(caption, LETTERS, COLUMN - 4, center=False)  # as it adds an edge
+    """Returns a figure about as wide as a column, with its caption and a margin."""
+    figure = fit_width(figure, min(COLUMN, 3 * figure.shape[1] // 2))
+    words = text_image(caption, LETTERS, COLUMN - 4, center=False)  # as it adds an edge
     space = LETTERS // 2, 2 * LETTERS
     height = figure.shape[0] + words.shape[0] + sum(space)
     block = np.full((height, COLUMN, 3), 255, np.uint8)
@@ -293,7 +303,7 @@ def _with_caption(caption: str, figure: np.ndarray) -> np.ndarray:
 
 
 def _balanced(heights: list[int]) -> list[int]:
-    """Each block's column, 0 or 1, so that both end alike; the first one is at left."""
+    """Returns each block's column, 0 or 1, so that both columns end alike."""
     total, choices = sum(heights), itertools.product((0, 1), repeat=len(heights))
     return min(
         (c for c in choices if not c or c[0] == 0),
@@ -303,8 +313,8 @@ def _balanced(heights: list[int]) -> list[int]:
     )
 
 
-def fit(picture: np.ndarray, width: int) -> np.ndarray:
-    """A picture [H, W, 3] brought to a width, smoothly."""
-    h, w, _ = picture.shape
+def fit_width(image: np.ndarray, width: int) -> np.ndarray:
+    """Resizes an image [H, W, 3] to a width, by Lanczos."""
+    h, w, _ = image.shape
     size = width, max(round(h * width / w), 1)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.LANCZOS))
+    return np.asarray(Image.fromarray(image).resize(size, Image.LANCZOS))

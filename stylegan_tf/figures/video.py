@@ -1,14 +1,14 @@
-"""Films of pictures, as GIF or MP4, written frame by frame. No TensorFlow.
+"""Writes films frame by frame: MP4 by imageio and ffmpeg, GIF by Pillow.
 
-    video.write("walk.mp4", frames, fps=30)
-    video.write("walk.gif", frames, fps=20)
+    write_video("walk.mp4", frames, fps=30)
+    write_video("walk.gif", frames, fps=20)
 
-`frames` may be a generator: no more than one picture is held. An MP4 is H.264 with
-4:2:0 chroma and its index at the front, which browsers, slides and phones play; a GIF
-has a palette of its own for every frame, and runs for ever.
+`frames` may be a generator: one frame is in memory at a time. An MP4 is H.264 with
+4:2:0 chroma and its index at the front, which browsers, slides and phones play. A GIF
+has one palette per frame, and repeats for ever. No TensorFlow.
 """
 
-import itertools
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,36 +21,47 @@ from stylegan_tf.figures import sheets
 from stylegan_tf.files import in_one_step
 
 KINDS = (".gif", ".mp4")
-# Pixels: smaller pictures are enlarged to about this, by whole pixels.
+# Pixels of the shorter side: smaller images are enlarged to about this.
 LEAST = {".gif": 160, ".mp4": 256}
-FASTEST_GIF = 50  # frames a second; browsers slow down what is faster
+FASTEST = {".gif": 50, ".mp4": 240}  # frames per second; browsers slow down faster GIFs
 
 
-def is_film(path: Path | str) -> bool:
-    """Whether a file's name asks for a film."""
+def is_video(path: Path | str) -> bool:
+    """True if a file's name is that of a film."""
     return Path(path).suffix.lower() in KINDS
 
 
-def check(path: Path | str, fps: float) -> None:
-    """Says what is wrong before a picture is drawn.
+def check_video(path: Path | str, fps: float) -> None:
+    """Checks a film's name and speed before an image is rendered.
+
+    Args:
+        path: of the film.
+        fps: frames per second.
 
     Raises:
-        UserError: a name that is neither .gif nor .mp4, a speed that cannot be had, or
-            no library to write it with.
+        UserError: a name that is neither .gif nor .mp4, a speed out of range, or no
+            library to write it with.
     """
-    if not is_film(path):
+    if not is_video(path):
         raise UserError(f"{path} is written as a film; name it x.mp4 or x.gif.")
-    fastest = FASTEST_GIF if _is_gif(path) else 240
-    if not 1 <= fps <= fastest:
+    kind = Path(path).suffix.lower()
+    if not 1 <= fps <= FASTEST[kind]:
         raise UserError(
             f"{fps:g} frames a second were asked for; a {Path(path).suffix} takes 1 to "
-            f"{fastest}."
+            f"{FASTEST[kind]}."
         )
-    if not _is_gif(path):
-        _ffmpeg()
+    if kind == ".mp4":
+        try:
+            import imageio  # noqa: F401
+            import imageio_ffmpeg  # noqa: F401
+        except ImportError as error:
+            raise UserError(
+                'an MP4 needs imageio and ffmpeg: pip install "stylegan_tf[video]". A '
+                ".gif does not."
+            ) from error
 
 
-def write(
+def write_video(
     path: Path | str,
     frames: Iterable[np.ndarray],
     fps: float = 30,
@@ -62,46 +73,42 @@ def write(
 
     Args:
         path: .gif or .mp4.
-        frames: uint8 [H, W, 1, 3 or 4], all of a size; used as they come.
-        fps: frames a second; a GIF keeps hundredths of a second a frame.
-        total: how many there are, for the bar.
+        frames: uint8 [H, W, 1, 3 or 4], all of one size; used as they come.
+        fps: frames per second; a GIF keeps hundredths of a second per frame.
+        total: number of frames, for the bar.
         progress: show a bar.
-        least: pixels that the shorter side shall have, about; None = LEAST.
+        least: approximate pixels of the shorter side; None = LEAST.
 
     Raises:
-        UserError: as `check`, or no frames.
+        UserError: no frames; or see `check_video`.
     """
-    check(path, fps)
-    least = least or LEAST[Path(path).suffix.lower()]
+    check_video(path, fps)
+    kind = Path(path).suffix.lower()
     bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
-    writer = _write_gif if _is_gif(path) else _write_mp4
+    writer = _write_gif if kind == ".gif" else _write_mp4
     with in_one_step(path) as draft:
-        draft.touch()  # says why not, where ffmpeg would not
-        if not writer(draft, _prepared(bar, least), fps):
+        draft.touch()  # fails with a reason, where ffmpeg would not give one
+        if not writer(draft, _prepared(bar, least or LEAST[kind]), fps):
             raise UserError(f"{path}: there are no frames to write.")
     return Path(path)
 
 
-def _is_gif(path: Path | str) -> bool:
-    return Path(path).suffix.lower() == ".gif"
-
-
 def _prepared(frames: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
-    """Colored, enlarged, of even sides: uint8 [H, W, 3]."""
+    """Yields frames in color, enlarged, with even sides: uint8 [H, W, 3]."""
     for frame in frames:
-        picture = sheets.rgb(np.asarray(frame, np.uint8))
-        h, w = picture.shape[:2]
-        factor = sheets.factor_to(h, w, least)
-        picture = sheets.enlarge(picture[None], factor)[0]
-        odd = [(0, side % 2) for side in picture.shape[:2]]
-        yield np.ascontiguousarray(np.pad(picture, [*odd, (0, 0)], mode="edge"))
+        image = sheets.rgb(np.asarray(frame, np.uint8))
+        factor = sheets.factor_to(*image.shape[:2], least)
+        image = sheets.enlarge(image[None], factor)[0]
+        odd = [(0, side % 2) for side in image.shape[:2]]
+        yield np.ascontiguousarray(np.pad(image, [*odd, (0, 0)], mode="edge"))
 
 
 def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
-    """One image block a frame, straight to the file; returns the number of frames.
+    """Writes a GIF and returns the number of its frames.
 
-    The time of every frame is the difference of two rounded ones, so that the film as a
-    whole keeps its speed.
+    The encoders of Pillow and imageio hold every frame until the last one has come;
+    Pillow's functions for a single frame do not. A frame's time is the difference of
+    two rounded ones, so that the whole film keeps its speed.
     """
     count = 0
     with open(path, "wb") as file:
@@ -121,42 +128,26 @@ def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
 
 
 def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> int:
-    """Sends frames to ffmpeg as they come; returns how many."""
-    first = next(frames, None)
-    if first is None:
-        return 0
-    height, width = first.shape[:2]
-    writer = _ffmpeg().write_frames(
-        str(path),
-        (width, height),
+    """Writes an MP4 and returns the number of its frames."""
+    import imageio.v2 as imageio
+
+    count = 0
+    writer = imageio.get_writer(
+        path,
+        format="FFMPEG",
         fps=fps,
         codec="libx264",
-        pix_fmt_in="rgb24",
-        pix_fmt_out="yuv420p",
+        pixelformat="yuv420p",
         macro_block_size=2,
-        output_params=["-crf", "17", "-movflags", "+faststart"],
         quality=None,
+        output_params=["-crf", "17", "-movflags", "+faststart"],
     )
-    writer.send(None)
-    count = 0
     try:
-        for frame in itertools.chain([first], frames):
-            writer.send(frame)
-            count += 1
+        with contextlib.closing(writer):  # `with writer` leaves it open on errors
+            for frame in frames:
+                writer.append_data(frame)
+                count += 1
     except OSError as error:
         said = [line for line in str(error).splitlines() if line.strip()] or ["?"]
         raise UserError(f"ffmpeg could not write the film: {said[-1]}") from error
-    finally:
-        writer.close()
     return count
-
-
-def _ffmpeg():
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise UserError(
-            "an MP4 needs ffmpeg, which a package brings: pip install imageio-ffmpeg. "
-            "A .gif does not."
-        ) from error
-    return imageio_ffmpeg

@@ -1,21 +1,22 @@
-"""Directions in w along which pictures change in a way that has a name.
+"""Finds directions in w along which images change in a way that has a name.
 
-Three ways to find them:
+There are three methods:
 
-    pca     the main axes of w itself (GANSpace; Härkönen et al. 2020)
-    sefa    what the affines of the styles answer to most: the eigenvectors of A^T A, A
-            being their weights (SeFa; Shen & Zhou 2021)
-    labels  across the boundary between pictures with and without something, or up the
-            slope of a number (InterFaceGAN; Shen et al. 2020)
+    pca     the principal axes of w (GANSpace; Härkönen et al. 2020)
+    sefa    the eigenvectors of A^T A, where A holds the weights of the affine layers
+            that read the style (SeFa; Shen & Zhou 2021)
+    labels  the normal of the boundary between images with and without a label, or the
+            gradient of a number (InterFaceGAN; Shen et al. 2020)
 
-All of them work on arrays, and give a `Directions`: unit vectors, and the deviation of
-w along each, which is what an amount is counted in. Equal arrays give equal vectors,
-their signs included: the largest entry is positive, or, with labels, the label grows.
+All of them work on arrays and return `Directions`: unit vectors, and the standard
+deviation of w along each, the unit of an edit's amount. Equal arrays give equal
+vectors, signs included: the largest entry is positive, or, with labels, the label
+grows.
 """
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,9 @@ import numpy as np
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import load_arrays, reals, save_arrays
 
-FOLDS = 5  # of the cross-validation that says how well a label is told from w
+FOLDS = 5  # of the cross-validation that scores a label's direction
 NUMBERS = ("vectors", "scales", "quality")  # of `Directions`
-FEWEST = 10  # pictures of each kind that a boundary is drawn between
+FEWEST = 10  # images of each kind for a boundary
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,13 @@ class Directions:
     """Named directions in w.
 
     Attributes:
-        names: one a direction.
+        names: K names.
         vectors: float32 [K, w_dim], of length 1.
         scales: float32 [K], standard deviation of w along each.
-        quality: float32 [K], how much there is to it: the share of w's variance (pca),
-            or of the affines' answer (sefa); with labels, held-out accuracy, balanced
-            between the two kinds, or the R^2 of a number.
-        source: how they were found, in words.
-        layers: the layers they are meant for; empty = all.
+        quality: float32 [K]: the share of w's variance (pca) or of the eigenvalues
+            (sefa); with labels, held-out balanced accuracy, or the R^2 of a number.
+        source: the method, in words.
+        layers: the layers that edits change; () = all.
     """
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class Directions:
     layers: tuple[int, ...] = ()
 
     def step(self, name: str) -> np.ndarray:
-        """One standard deviation along a direction, float32 [w_dim].
+        """Returns one standard deviation along a direction, float32 [w_dim].
 
         Raises:
             UserError: there is none of that name.
@@ -73,22 +73,22 @@ class Directions:
         return save_arrays(path, arrays)
 
 
-def load(path: Path | str, num_styles: int, w_dim: int) -> Directions:
-    """Reads what `Directions.save` wrote, for a model of these sizes.
+def load_directions(path: Path | str, num_styles: int, w_dim: int) -> Directions:
+    """Reads the file of `Directions.save`, for a model of these sizes.
 
     Raises:
         UserError: no such file, another kind of file, or another model's directions.
     """
-    found = load_arrays(path)
+    arrays = load_arrays(path)
     wanted = ("names", *NUMBERS, "source", "layers")
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if name not in arrays]
     if missing:
         raise UserError(
             f"{path} has no {', '.join(missing)}: it holds no directions; "
             f"launch/directions.py writes them."
         )
-    numbers = [reals(path, found, name) for name in NUMBERS]
-    vectors, names, layers = numbers[0], found["names"], found["layers"]
+    numbers = [reals(path, arrays, name) for name in NUMBERS]
+    vectors, names, layers = numbers[0], arrays["names"], arrays["layers"]
     if vectors.ndim != 2 or vectors.shape[1] != w_dim:
         shape = " x ".join(map(str, vectors.shape))
         raise UserError(
@@ -105,18 +105,26 @@ def load(path: Path | str, num_styles: int, w_dim: int) -> Directions:
             f"{num_styles - 1}. Were they found in another model?"
         )
     names, layers = map(str, names), map(int, layers)
-    return Directions(tuple(names), *numbers, str(found["source"]), tuple(layers))
+    return Directions(tuple(names), *numbers, str(arrays["source"]), tuple(layers))
 
 
-def _made(names, vectors, quality, w: np.ndarray, source: str, layers=()) -> Directions:
+def _with_scales(
+    names: Sequence[str],
+    vectors: np.ndarray | list[np.ndarray],
+    quality: np.ndarray | list[float],
+    w: np.ndarray,
+    source: str,
+    layers: Sequence[int] = (),
+) -> Directions:
+    """Returns `Directions` whose scales are measured on w, [N, w_dim]."""
     vectors = np.asarray(vectors, np.float64)
     scales = (np.asarray(w, np.float64) @ vectors.T).std(axis=0)
     numbers = [np.asarray(x, np.float32) for x in (vectors, scales, quality)]
     return Directions(tuple(names), *numbers, source, tuple(layers))
 
 
-def _upright(vectors: np.ndarray) -> np.ndarray:
-    """The same axes, each with its largest entry positive."""
+def _fix_signs(vectors: np.ndarray) -> np.ndarray:
+    """Flips vectors so that the largest entry of each is positive."""
     largest = np.abs(vectors).argmax(axis=1)
     return vectors * np.sign(vectors[np.arange(len(vectors)), largest])[:, None]
 
@@ -126,59 +134,19 @@ def _upright(vectors: np.ndarray) -> np.ndarray:
 
 
 def pca(w: np.ndarray, count: int) -> Directions:
-    """The main axes of w, `pca0` being the longest.
+    """Returns the principal axes of w, the longest, `pca0`, first.
 
     Args:
         w: float [N, w_dim].
-        count: how many; no more than there are dimensions.
+        count: most directions; there are at most w_dim.
     """
     from sklearn.decomposition import PCA
 
     w = np.asarray(w, np.float64)
     found = PCA(min(count, *w.shape), svd_solver="full").fit(w)
     names = [f"pca{i}" for i in range(len(found.components_))]
-    vectors, shares = _upright(found.components_), found.explained_variance_ratio_
-    return _made(names, vectors, shares, w, f"pca of {len(w)} w")
-
-
-def affines(model) -> list[list[np.ndarray]]:
-    """The weights by which each style reaches the pictures.
-
-    Args:
-        model: `Generator`, of any architecture with a style a layer.
-
-    Returns:
-        For each of the num_styles styles what it feeds: float64 [w_dim, outputs] each,
-        AdaIN's scales and shifts, or the modulations of convolutions and pictures.
-
-    Raises:
-        UserError: the model has no styles.
-    """
-    c = model.config
-    if not c.has_styles:
-        raise UserError(
-            f"the model (architecture {c.architecture}) has no style a layer, so no "
-            f"affines to factorise; use pca."
-        )
-    found: list[list[np.ndarray]] = [[] for _ in range(c.num_styles)]
-    resolutions = [4 << i for i in range(c.num_layers // 2)]
-    for i, r in enumerate(resolutions):
-        block = getattr(model.synthesis, f"block{r}")
-        if c.architecture == "stylegan":
-            for j in range(2):
-                found[2 * i + j].append(getattr(block, f"epilogue{j}").style.affine)
-            continue
-        if r > 4:
-            found[2 * i - 1].append(block.conv0.conv.affine)
-        found[2 * i].append(block.conv1.conv.affine)
-        if hasattr(model.synthesis, f"to_rgb{r}"):
-            found[2 * i + 1].append(getattr(model.synthesis, f"to_rgb{r}").affine)
-    return [[_weights(dense) for dense in own] for own in found]
-
-
-def _weights(dense) -> np.ndarray:
-    """What an equalized dense layer multiplies by, float64 [inputs, outputs]."""
-    return np.asarray(dense.kernel.numpy(), np.float64) * dense.runtime_coef
+    vectors, shares = _fix_signs(found.components_), found.explained_variance_ratio_
+    return _with_scales(names, vectors, shares, w, f"pca of {len(w)} w")
 
 
 def sefa(
@@ -187,16 +155,20 @@ def sefa(
     count: int,
     layers: Sequence[int] = (),
 ) -> Directions:
-    """Directions that the styles of some layers answer to most, `sefa0` first.
+    """Returns the directions that change the styles of some layers most, `sefa0` first.
 
-    The unit vectors n for which |A n| is largest, one after the other: eigenvectors of
-    A^T A, where A has all the layers' weights in its rows.
+    They are the unit vectors n with the largest |A n|, the eigenvectors of A^T A, where
+    the rows of A are the weights of all the layers.
 
     Args:
-        weights: of `affines`.
+        weights: of the affine layers of each style, float [w_dim, outputs] each; see
+            `steering.style_affines`.
         w: float [N, w_dim], for the scales.
-        count: how many; no more than there are dimensions.
-        layers: which layers' weights count, and where the edit belongs; () = all.
+        count: most directions; there are at most w_dim.
+        layers: whose weights are used, and which an edit changes; () = all.
+
+    Raises:
+        UserError: the layers have no affine weights.
     """
     chosen = [a for i in (layers or range(len(weights))) for a in weights[i]]
     if not chosen:
@@ -205,29 +177,29 @@ def sefa(
         [np.asarray(m, np.float64).T for m in chosen]
     )  # [outputs, w_dim]
     values, vectors = np.linalg.eigh(a.T @ a)  # ascending
-    values, vectors = values[::-1], _upright(vectors.T[::-1])
+    values, vectors = values[::-1], _fix_signs(vectors.T[::-1])
     names = [f"sefa{i}" for i in range(min(count, len(values)))]
     shares = values / values.sum()
     where = f"layers {list(layers)}" if layers else "all layers"
     k = len(names)
     source = f"sefa of the affines of {where}"
-    return _made(names, vectors[:k], shares[:k], w, source, layers)
+    return _with_scales(names, vectors[:k], shares[:k], w, source, layers)
 
 
 # ---------------------------------------------------------------------------
 # With labels
 
 
-def from_labels(w: np.ndarray, labels: dict[str, np.ndarray]) -> Directions:
-    """A direction for every label, or for every value of a label with several.
+def label_directions(w: np.ndarray, labels: dict[str, np.ndarray]) -> Directions:
+    """Returns a direction per label, or per value of a label with several.
 
     Args:
-        w: float [N, w_dim], of the pictures that were labeled.
-        labels: name -> what each picture has; rows that hold NaN, None or "" are left
-            out. [N] with two different values, numbers or words: the normal of the
-            boundary between them, towards the second in order. [N] with more numbers:
-            the slope of a ridge regression. [N] with more words, or [N, values] of
-            probabilities: a boundary for each value against the rest, `name.value`.
+        w: float [N, w_dim], of the labeled images.
+        labels: name -> values; rows of NaN, None or "" are left out. [N] of two
+            different values, numbers or words: the normal of the boundary between them,
+            towards the second in order. [N] of more numbers: the gradient of a ridge
+            regression. [N] of more words, or [N, values] of probabilities: a boundary
+            between each value and the rest, `name.value`.
 
     Raises:
         UserError: a label that is the same everywhere, or too few pictures of a kind.
@@ -236,7 +208,7 @@ def from_labels(w: np.ndarray, labels: dict[str, np.ndarray]) -> Directions:
     w = np.asarray(w, np.float64)
     for name, values in labels.items():
         for own, rows, target in _targets(name, np.asarray(values)):
-            vector, score = _fit(own, w[rows], target)
+            vector, score = _fit_direction(own, w[rows], target)
             names.append(own)
             vectors.append(vector)
             quality.append(score)
@@ -244,11 +216,13 @@ def from_labels(w: np.ndarray, labels: dict[str, np.ndarray]) -> Directions:
         raise UserError(
             f"no label has at least {FEWEST} pictures of two kinds; label more."
         )
-    return _made(names, vectors, quality, w, f"labels of {len(w)} pictures")
+    return _with_scales(names, vectors, quality, w, f"labels of {len(w)} pictures")
 
 
-def _targets(name: str, values: np.ndarray):
-    """Yields name, rows that count, and what to tell: bool, or float for a number."""
+def _targets(
+    name: str, values: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yields name, labeled rows, and targets: bool, or float for a number."""
     if values.ndim == 2:
         rows = np.isfinite(values).all(axis=1)
         best = values[rows].argmax(axis=1)
@@ -282,11 +256,13 @@ def _numbers(values: np.ndarray) -> np.ndarray | None:
         return None
 
 
-def _fit(name: str, w: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Unit vector and held-out score of one boundary or slope.
+def _fit_direction(
+    name: str, w: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Returns unit vector and held-out score of one boundary or regression.
 
-    Entries of w are brought to one deviation first, so that the penalty treats them
-    alike; the normal is taken back to w.
+    Entries of w are standardized first, so that the penalty treats them alike; the
+    normal is transformed back to w.
     """
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.model_selection import cross_val_score
@@ -306,12 +282,15 @@ def _fit(name: str, w: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, floa
     scoring = "balanced_accuracy" if two else "r2"
     score = cross_val_score(model, w, target, cv=FOLDS, scoring=scoring).mean()
     model.fit(w, target)
-    slope = np.ravel(last.coef_) / model[0].scale_
-    return slope / max(np.linalg.norm(slope), 1e-300), float(score)
+    gradient = np.ravel(last.coef_) / model[0].scale_
+    return gradient / max(np.linalg.norm(gradient), 1e-300), float(score)
 
 
 def read_labels(path: Path | str) -> tuple[list[int], dict[str, np.ndarray]]:
-    """Reads `seed,name1,name2,...`: a line a picture, an empty cell for no label.
+    """Reads a CSV file `seed,name1,name2,...`: a line per image, empty cells unlabeled.
+
+    Returns:
+        Seeds, and name -> values, strings.
 
     Raises:
         UserError: no such file, no column `seed`, or a line that does not fit.

@@ -1,4 +1,4 @@
-"""Text forms of seeds, layers, psi, mixes and edits, as the command lines take them."""
+"""Parses seeds, layers, psi, mixes and edits, as command lines write them."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import numpy as np
 from stylegan_tf.errors import UserError
 
 MAX_SEED = 2**32 - 1
-MAX_PSI = 100  # pictures have long stopped to change
-GROUPS = ("coarse", "middle", "fine")  # of layers, as the paper's figure 3 names them
+MAX_PSI = 100  # images stop to change long before
+MAX_AMOUNT = 1000  # standard deviations of an edit
+GROUPS = ("coarse", "middle", "fine")  # of layers; figure 3 of the paper
 
 
 def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[int]:
-    """`"0-31,100"` -> [0, 1, ..., 31, 100].
+    """Parses numbers: `"0-31,100"` -> [0, 1, ..., 31, 100].
 
     Raises:
         UserError: not numbers and ranges separated by commas, or one above `top`.
@@ -45,12 +46,12 @@ def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[i
 
 
 def layer_groups(count: int) -> dict[str, range]:
-    """What "coarse", "middle" and "fine" mean to a model of `count` layers.
+    """Returns the layers of "coarse", "middle" and "fine" in a model of `count`.
 
-    The paper's: layers 0-3 (4x4 and 8x8 pixels), 4-7 (16x16 and 32x32), and all from 8
-    on. A model with no more than 8 layers has none of those, so there coarse is the
-    lower half, in whole resolutions, and the other two halve the rest: 0-3, 4-5, 6-7 at
-    32x32 pixels; 0-1, 2-3, 4-5 at 16x16.
+    In the paper they are layers 0-3 (4x4 and 8x8 pixels), 4-7 (16x16 and 32x32), and
+    all from 8 on. A model of at most 8 layers has none of the last, so there "coarse"
+    is the lower half, in whole resolutions, and the other two halve the rest: 0-3, 4-5,
+    6-7 at 32x32 pixels; 0-1, 2-3, 4-5 at 16x16.
 
     Raises:
         UserError: the model has a single style, so no groups.
@@ -72,24 +73,24 @@ def layer_groups(count: int) -> dict[str, range]:
 
 
 def parse_layers(text: str, count: int) -> list[int]:
-    """`"0-3,7"`, `"coarse,7"`, `"8-"` (to the last) or `"all"` -> layer numbers.
+    """Parses layers: `"0-3,7"`, `"coarse,7"`, `"8-"` (to the last) or `"all"`.
 
     Args:
         text: numbers, ranges and names of `layer_groups`, separated by commas.
         count: layers of the model.
 
     Returns:
-        Ascending, each once.
+        Layer numbers, ascending, each once.
 
     Raises:
         UserError: neither of these, or a layer that the model does not have.
     """
-    found: set[int] = set()
+    layers: set[int] = set()
     for part in (p.strip() for p in str(text).split(",")):
         if part == "all":
-            found |= set(range(count))
+            layers |= set(range(count))
         elif part in GROUPS:
-            found |= set(layer_groups(count)[part])
+            layers |= set(layer_groups(count)[part])
         else:
             if re.fullmatch(r"\d+\s*-", part):
                 part = f"{part}{max(count - 1, int(part.rstrip(' -')))}"
@@ -98,12 +99,12 @@ def parse_layers(text: str, count: int) -> list[int]:
                     f"layers {text!r}: {part!r} is no layer, range or group; write "
                     f"0-3,7 or 8- or one of {', '.join(GROUPS)}, all."
                 )
-            found |= set(parse_numbers(part, "layers", top=count - 1))
-    return sorted(found)
+            layers |= set(parse_numbers(part, "layers", top=count - 1))
+    return sorted(layers)
 
 
 def layers_text(layers: list[int]) -> str:
-    """[0, 1, 2, 3, 7] -> "0-3,7"."""
+    """Writes layers as text: [0, 1, 2, 3, 7] -> "0-3,7"."""
     parts: list[list[int]] = []
     for k in sorted(layers):
         if parts and parts[-1][1] == k - 1:
@@ -114,9 +115,9 @@ def layers_text(layers: list[int]) -> str:
 
 
 def parse_psi(text: str, count: int) -> float | list[float]:
-    """`"0.7"` -> 0.7; `"0.5,0.5,1"` -> a number for each of `count` layers.
+    """Parses psi: `"0.7"` -> 0.7; `"0.5,0.5,1"` -> one number per layer of `count`.
 
-    The last number of a list that is too short serves the layers that are left.
+    The last number of a short list serves the remaining layers.
 
     Raises:
         UserError: no finite numbers, or more than there are layers.
@@ -132,7 +133,7 @@ def parse_psi(text: str, count: int) -> float | list[float]:
 
 
 def parse_sweep(text: str) -> list[float]:
-    """`"-1,0,0.7"` -> [-1.0, 0.0, 0.7].
+    """Parses a sweep of psi: `"-1,0,0.7"` -> [-1.0, 0.0, 0.7].
 
     Raises:
         UserError: no finite numbers.
@@ -153,16 +154,13 @@ def _reals(text: str, what: str) -> list[float]:
     return values
 
 
-MAX_AMOUNT = 1000  # standard deviations of an edit
-
-
 # ---------------------------------------------------------------------------
 # Mixing and editing
 
 
 @dataclass(frozen=True)
 class Mix:
-    """These layers' styles come from that seed."""
+    """Style mixing: the styles of `layers` come from `seed`."""
 
     seed: int
     layers: tuple[int, ...]
@@ -170,7 +168,10 @@ class Mix:
 
 @dataclass(frozen=True)
 class Edit:
-    """So many standard deviations along a direction; layers None = where it belongs."""
+    """Moves a style `amount` standard deviations along a named direction.
+
+    `layers=None` uses the direction's own layers.
+    """
 
     name: str
     amount: float
@@ -178,7 +179,7 @@ class Edit:
 
 
 def parse_mix(text: str, count: int) -> Mix:
-    """`"639@0-3"` -> Mix(639, (0, 1, 2, 3)).
+    """Parses a mix: `"639@0-3"` -> Mix(639, (0, 1, 2, 3)).
 
     Raises:
         UserError: no seed, or no layers of `count`.
@@ -191,7 +192,7 @@ def parse_mix(text: str, count: int) -> Mix:
 
 
 def parse_edit(text: str, count: int) -> Edit:
-    """`"pca0:2@0-3"` -> Edit("pca0", 2.0, (0, 1, 2, 3)).
+    """Parses an edit: `"pca0:2@0-3"` -> Edit("pca0", 2.0, (0, 1, 2, 3)).
 
     Raises:
         UserError: not DIRECTION:AMOUNT, or no layers of `count`.

@@ -1,16 +1,18 @@
-"""Seeds to latents: the same seed is the same picture, in every program and batch.
+"""Seeds to latents, and operations on latents and styles in plain NumPy.
 
-A seed's z is `numpy.random.RandomState(seed).randn(z_dim)`, the convention of the
-official releases, so that published seeds name the same latents here. Its noise maps
-are drawn from the seed too. Styles that do not come from a seed, found by projection or
-made by editing, travel as `Latents` in an `.npz` file.
+A seed gives the same image in every program and batch. Its z is
+`numpy.random.RandomState(seed).randn(z_dim)`, the convention of the official releases,
+so that published seeds name the same latents here. Its noise maps are drawn from the
+seed, too. Styles without a seed, found by projection or made by editing, are kept as
+`Latents` in an `.npz` file.
 
-What is done with latents, in plain NumPy: paths between them (`path`), truncation with
-a number a layer (`truncate`), and the exchange of layers (`mix`, `mixing_table`; style
-mixing, Karras et al. 2019, section 3.1). Layers are named by `parse_layers`.
+The operations are those of StyleGAN (Karras et al. 2019): truncation in W, with a psi
+per layer (`truncate`; appendix B), style mixing (`mix_styles`, `mixing_table`; section
+3.1), and interpolation (`interpolate`; section 4.1).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,21 +22,21 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import load_arrays, reals, save_arrays
 
 PATHS = ("z", "linear", "cubic")
-BLOCK = 256  # points of a path that are held as float64
+BLOCK = 256  # points of a path that are held as float64 at once
 
 
 def z_of(seeds: list[int], z_dim: int) -> np.ndarray:
-    """Latents of these seeds, float32 [len(seeds), z_dim]."""
+    """Returns the latents of seeds, float32 [len(seeds), z_dim]."""
     rows = [np.random.RandomState(seed).randn(z_dim) for seed in seeds]
     return np.asarray(rows, np.float32).reshape(len(seeds), z_dim)
 
 
 def noise_of(seeds: list[int], shapes: list[tuple[int, int]]) -> list[np.ndarray]:
-    """Noise maps of these seeds, one float32 [len(seeds), H, W, 1] a layer.
+    """Returns the noise maps of seeds, one float32 [len(seeds), H, W, 1] per layer.
 
     Args:
-        seeds: one an example.
-        shapes: height and width of every layer's map.
+        seeds: one per example.
+        shapes: height and width of each layer's map.
     """
     generators = [np.random.default_rng([seed, 1]) for seed in seeds]
     return [
@@ -44,17 +46,19 @@ def noise_of(seeds: list[int], shapes: list[tuple[int, int]]) -> list[np.ndarray
 
 
 def one_hot(classes: list[int], count: int) -> np.ndarray:
-    """Class numbers -> float32 [len(classes), count]."""
+    """Returns one-hot labels, float32 [len(classes), count]."""
     return np.eye(count, dtype=np.float32)[np.asarray(classes, int)]
 
 
-def truncate(ws: np.ndarray, center: np.ndarray, psi) -> np.ndarray:
-    """Styles pulled towards a center: center + psi (ws - center).
+def truncate(
+    ws: np.ndarray, center: np.ndarray, psi: float | Sequence[float] | np.ndarray
+) -> np.ndarray:
+    """Moves styles towards a center: w' = center + psi (w - center).
 
     Args:
         ws: float [..., num_styles, w_dim].
-        center: float that fits it, such as [w_dim] or [N, 1, w_dim].
-        psi: a number, or one a layer.
+        center: float that broadcasts to `ws`, such as [w_dim] or [N, 1, w_dim].
+        psi: a number, or one per layer.
 
     Returns:
         float32 [..., num_styles, w_dim].
@@ -65,16 +69,18 @@ def truncate(ws: np.ndarray, center: np.ndarray, psi) -> np.ndarray:
     return np.where(scale == 1, ws, center + (ws - center) * scale)
 
 
-def layer_psi(psi, cutoff: int | None, count: int) -> np.ndarray:
-    """psi of each of `count` layers: as given below the cut-off, 1 from there on."""
+def layer_psi(
+    psi: float | Sequence[float], cutoff: int | None, count: int
+) -> np.ndarray:
+    """Returns psi per layer, float32 [count]: as given below `cutoff`, 1 from there."""
     psis = np.ones(count, np.float32)
     below = slice(0, count if cutoff is None else cutoff)
     psis[below] = np.broadcast_to(np.asarray(psi, np.float32), count)[below]
     return psis
 
 
-def mix(ws: np.ndarray, other: np.ndarray, layers: list[int]) -> np.ndarray:
-    """`ws` with these layers' styles taken from `other`, [..., num_styles, w_dim]."""
+def mix_styles(ws: np.ndarray, other: np.ndarray, layers: list[int]) -> np.ndarray:
+    """Returns `ws` with the styles of `layers` from `other`, [..., layers, w_dim]."""
     ws, other = np.broadcast_arrays(ws, other)
     mixed = ws.copy()
     mixed[..., layers, :] = other[..., layers, :]
@@ -84,34 +90,35 @@ def mix(ws: np.ndarray, other: np.ndarray, layers: list[int]) -> np.ndarray:
 def mixing_table(
     rows: np.ndarray, columns: np.ndarray, layers: list[list[int]]
 ) -> np.ndarray:
-    """Every row's styles with some layers of every column's (figure 3).
+    """Mixes every row's styles with some layers of every column's (figure 3).
 
     Args:
         rows: float [R, num_styles, w_dim].
         columns: float [C, num_styles, w_dim].
-        layers: the layers taken from the columns, a list a row.
+        layers: the layers taken from the columns, one list per row.
 
     Returns:
         float [R, C, num_styles, w_dim].
     """
     pairs = zip(rows, layers, strict=True)
-    return np.stack([mix(row[None], columns, own) for row, own in pairs])
+    return np.stack([mix_styles(row[None], columns, own) for row, own in pairs])
 
 
 # ---------------------------------------------------------------------------
 # Paths
 
 
-def slerp(a: np.ndarray, b: np.ndarray, t) -> np.ndarray:
-    """Along the great circle from `a` to `b`, whose lengths are blended with it.
+def slerp(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarray:
+    """Interpolates along the great circle from `a` to `b`, and between their lengths.
 
-    A straight line would lead through latents that are too short to be drawn from a
-    normal distribution. Where a and b point the same way, or opposite ways, so that no
-    circle is the shortest, it is the straight line.
+    A straight line would lead through latents that are too short for a normal
+    distribution. Where a and b are parallel, so that no great circle is the shortest,
+    the path is the straight line.
 
     Args:
-        a, b: float [..., D].
-        t: float that fits [..., 1], 0 = a, 1 = b.
+        a: float [..., D].
+        b: float [..., D].
+        t: float that broadcasts to [..., 1]: 0 = a, 1 = b.
 
     Returns:
         float64 [..., D].
@@ -130,19 +137,21 @@ def slerp(a: np.ndarray, b: np.ndarray, t) -> np.ndarray:
     return first * a + last * b
 
 
-def path(points: np.ndarray, kind: str, frames: int, loop: bool = False) -> np.ndarray:
-    """A way through points, passing every one of them.
+def interpolate(
+    points: np.ndarray, kind: str, frames: int, loop: bool = False
+) -> np.ndarray:
+    """Returns a path through points, which passes every one of them.
 
     Args:
         points: float [K, ...], at least two; z for "z", w or ws for the others.
-        kind: "z", great circles; "linear"; or "cubic", a spline without a corner,
-            natural at its ends, or periodic where it is a loop.
+        kind: "z", great circles; "linear"; or "cubic", a spline, natural at its ends
+            or periodic for a loop.
         frames: steps from a point to the next.
-        loop: go on from the last point to the first. The first is not repeated at the
-            end, so that the film runs on without a stop.
+        loop: continue from the last point to the first. The first is not repeated at
+            the end, so that a film loops without a stop.
 
     Returns:
-        float32 [F, ...], F = K frames of a loop, else (K - 1) frames + 1.
+        float32 [F, ...]; F = K frames for a loop, else (K - 1) frames + 1.
 
     Raises:
         UserError: another kind, or too few points.
@@ -163,13 +172,13 @@ def path(points: np.ndarray, kind: str, frames: int, loop: bool = False) -> np.n
         spline = interpolate.CubicSpline(np.arange(steps + 1), points, bc_type=ends)
         return spline(times).astype(np.float32)
     between = slerp if kind == "z" else lambda a, b, t: a + (b - a) * t
-    found = np.empty((len(times), *points.shape[1:]), np.float32)
+    out = np.empty((len(times), *points.shape[1:]), np.float32)
     for start in range(0, len(times), BLOCK):
         own = times[start : start + BLOCK]
         before = np.minimum(own.astype(int), steps - 1)
         t = (own - before).reshape(-1, *[1] * (points.ndim - 1))
-        found[start : start + BLOCK] = between(points[before], points[before + 1], t)
-    return found
+        out[start : start + BLOCK] = between(points[before], points[before + 1], t)
+    return out
 
 
 # ---------------------------------------------------------------------------
@@ -178,12 +187,12 @@ def path(points: np.ndarray, kind: str, frames: int, loop: bool = False) -> np.n
 
 @dataclass(frozen=True)
 class Latents:
-    """Styles of pictures, and the noise maps that go with them.
+    """Styles of images, and the noise maps that go with them.
 
     Attributes:
         ws: float32 [N, num_styles, w_dim].
-        noise: one float32 [N or 1, H, W, 1] a layer; None = whatever the model stores.
-        names: what each picture is called.
+        noise: one float32 [N or 1, H, W, 1] per layer; None = the model's own.
+        names: N names.
     """
 
     ws: np.ndarray
@@ -200,9 +209,9 @@ class Latents:
 
 
 def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
-    """Reads `.npz` that `Latents.save` wrote, for a model of these sizes.
+    """Reads the `.npz` file of `Latents.save`, for a model of these sizes.
 
-    An array `w` of [N, w_dim], or one style for all layers, is repeated for each.
+    An array `w` of [N, w_dim], or one style for all layers, is repeated for each layer.
 
     Raises:
         UserError: no such file, another kind of file, numbers that are not finite, or
@@ -223,10 +232,11 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
             f"{w_dim}. Were they made with another model?"
         )
     ws = np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
-    kept = sorted((n for n in arrays if re.fullmatch(r"noise\d+", n)), key=_number)
-    maps = [reals(path, arrays, name) for name in kept]
-    numbers = np.array([f"{i:04d}" for i in range(len(ws))], "U")
-    names = arrays.get("names", numbers)
+    kept = sorted((int(n[5:]), n) for n in arrays if re.fullmatch(r"noise\d+", n))
+    maps = [reals(path, arrays, name) for _, name in kept]
+    names = arrays.get("names")
+    if names is None:
+        names = np.array([f"{i:04d}" for i in range(len(ws))], "U")
     rows = {len(m) if m.ndim == 4 else 0 for m in maps} - {1, len(ws)}
     if names.shape != (len(ws),) or rows:
         raise UserError(
@@ -234,7 +244,3 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
             f"another number of pictures."
         )
     return Latents(ws, maps or None, tuple(map(str, names)))
-
-
-def _number(name: str) -> int:
-    return int(name.removeprefix("noise"))

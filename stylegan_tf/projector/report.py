@@ -56,7 +56,7 @@ def _strips(parts: list[np.ndarray], room: tuple[int, int]) -> np.ndarray:
     strips = figures.enlarge(strips, max(1, min(int(max(scales)), LARGEST // side)))
     while _scale(strips, columns, room) < 1 and min(strips.shape[1:3]) > 1:
         strips = _halved(strips)
-    return figures.grid(strips, columns, GAP)
+    return figures.image_grid(strips, columns, GAP)
 
 
 def _scale(strips: np.ndarray, columns: int, room: tuple[int, int]) -> float:
@@ -136,11 +136,11 @@ def save(projection, folder: Path | str, about: dict) -> Path:
     """
     folder = Path(folder)
     projection.latents.save(folder / "projected.npz")
-    figures.save(folder / "comparison.png", comparison(projection))
+    figures.save_image(folder / "comparison.png", comparison(projection))
     pairs = zip(projection.targets, projection.pictures, strict=True)
     for name, (target, found) in zip(projection.latents.names, pairs, strict=True):
-        figures.save(folder / f"{name}-target.png", target)
-        figures.save(folder / f"{name}.png", found)
+        figures.save_image(folder / f"{name}-target.png", target)
+        figures.save_image(folder / f"{name}.png", found)
     summary = {**about, "loss": projection.loss, "pictures": rows(projection)}
     summary |= totals(projection)
     with in_one_step(folder / "projection.json") as draft:

@@ -236,14 +236,14 @@ def w_statistics(
     c = model.config
     z = np.random.RandomState(MEAN_SEED).randn(count, c.z_dim).astype(np.float32)
     turns = np.arange(count) % max(c.classes, 1) if label is None else [label] * count
-    w = sampling.mapped(model, z, turns).astype(np.float64)
+    w = sampling.map_latents(model, z, turns).astype(np.float64)
     mean = w.mean(axis=0)
     return mean.astype(np.float32), float(np.sqrt(((w - mean) ** 2).sum() / count))
 
 
 def _starts(model, classes, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean w [N, w_dim] and deviation [N] for each picture."""
-    turns = [None] if classes is None else sampling.classes_of(model, classes)
+    turns = [None] if classes is None else sampling.chosen_classes(model, classes)
     known = {k: w_statistics(model, k) for k in dict.fromkeys(turns)}
     own = [known[turns[i % len(turns)]] for i in range(count)]
     return np.stack([m for m, _ in own]), np.array([s for _, s in own], np.float32)

@@ -1,24 +1,28 @@
-"""Drawing images with a generator."""
+"""Renders images with a generator: seeds to styles to images, steered or not."""
 
-from stylegan_tf.sampling.renderer import (
-    BATCH,
+from stylegan_tf.sampling.centers import (
     CENTER_LATENTS,
     PSI_CENTERS,
+    chosen_classes,
+    class_centers,
+    class_ids_of,
+    map_latents,
+    sample_w,
+    truncation_centers,
+)
+from stylegan_tf.sampling.renderer import (
+    BATCH,
     SMALL,
     Renderer,
     Steer,
-    _broadcast,
-    _multiplications,
-    batch_of,
-    class_centers,
-    classes_of,
+    batch_size,
     draw,
     drawn_styles,
-    mapped,
-    sample_w,
+    image_multiplications,
     stored_noise,
     styles,
 )
+from stylegan_tf.sampling.style_batch import StyleBatch, interpolate_styles
 
 __all__ = [
     "BATCH",
@@ -27,15 +31,18 @@ __all__ = [
     "Renderer",
     "SMALL",
     "Steer",
-    "_broadcast",
-    "_multiplications",
-    "batch_of",
+    "StyleBatch",
+    "batch_size",
+    "chosen_classes",
     "class_centers",
-    "classes_of",
+    "class_ids_of",
     "draw",
     "drawn_styles",
-    "mapped",
+    "image_multiplications",
+    "interpolate_styles",
+    "map_latents",
     "sample_w",
     "stored_noise",
     "styles",
+    "truncation_centers",
 ]

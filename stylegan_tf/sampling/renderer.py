@@ -1,20 +1,16 @@
-"""Seeds to styles to finished pictures, in batches, the same whatever the batch.
+"""Renders seeds: seeds -> styles -> images, the same whatever the batch.
 
-    for seed, picture in draw(model, seeds=range(8), psi=0.7): ...
+    for seed, image in draw(model, seeds=range(8), psi=0.7): ...
     ws = styles(model, seeds=range(8), psi=0.7)
-    pictures = Renderer(model)(ws)
+    images = Renderer(model)(ws)
 
-`steer`, a function of styles and of the pictures' classes, changes styles on their way
-from the mapping to the picture (`stylegan_tf.steering`).
+`steer`, a function of styles and class numbers, changes styles between mapping and
+synthesis (`sampling.steering`).
 
-Every batch that is computed has the same size (the last one is filled up), because
-convolutions may round differently for another one. How many pictures that are follows
-from the model and the device alone (`batch_of`): on a CPU, one at a time unless they
-are small, by a network of folded weights where there is one (`sampling.fast_cpu`).
-
-Truncation of a conditional model pulls every w towards the mean of its own class. The
-stored w_avg is the mean of all classes together: close to it, a class loses what tells
-it from the others.
+All computed batches have one size (the last one is padded), because convolutions may
+round differently for another size. It follows from the model and the device alone
+(`batch_size`): a CPU renders large images one at a time, with prepared kernels where
+there are any (`sampling.fast_cpu`).
 """
 
 import functools
@@ -25,18 +21,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from stylegan_tf import config, latents
-from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.sampling import fast_cpu
+from stylegan_tf.sampling import centers, fast_cpu
 
 BATCH = 8
-SMALL = 1 << 29  # multiplications of a picture below which BATCH are drawn at once
-PSI_CENTERS = ("global", "class")
-CENTER_SEED, CENTER_LATENTS, CENTER_BATCH = 0, 10_000, 1_000
-# float32 [n, num_styles, w_dim], classes int [n] or [0] -> the same shape of styles.
+SMALL = 1 << 29  # multiplications per image below which BATCH are rendered at once
+# float32 [n, num_styles, w_dim], class numbers int [n] or [0] -> styles of that shape.
 Steer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-NO_CENTERS = "the model has no classes, so no center of any; use --psi_center=global."
 
 
 def draw(
@@ -51,19 +43,21 @@ def draw(
     psi_center: str | None = None,
     steer: Steer | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Pictures of seeds, one after the other.
+    """Yields the images of seeds, one after the other.
 
     Args:
         model: the generator.
-        seeds: one a picture.
-        psi, cutoff: truncation, as `Generator.truncate`.
-        noise: "const", "none", or "random" (drawn from the seed).
+        seeds: one per image.
+        psi: truncation, a number or one per layer.
+        cutoff: number of layers to truncate, from the coarsest; None = all.
+        noise: "const", "none", or "random" (from the seed).
         classes: class numbers that the seeds take in turn; None = all of them.
-        resolution: level to draw at; None = the highest that the model has learned.
+        resolution: of the images; None = the highest that the model has learned.
         progress: show a bar.
-        psi_center: what truncation pulls towards: "class", the mean w of the picture's
-            own class, or "global", the stored w_avg. None = "class" if there are any.
-        steer: what is done to the styles before they are drawn.
+        psi_center: the w that truncation moves towards: "class", the mean w of the
+            image's own class, or "global", the stored w_avg. None = "class" for a
+            conditional model.
+        steer: changes the truncated styles.
 
     Yields:
         The seed and its uint8 [H, W, C].
@@ -72,18 +66,17 @@ def draw(
         UserError: classes, or a center, that the model does not have.
     """
     seeds = list(seeds)
-    style = Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
+    style = _Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
     render = Renderer(model, noise, resolution)
     bar = tqdm(total=len(seeds), unit="picture", disable=None if progress else True)
     with bar:
         for start in range(0, len(seeds), BATCH):
-            ws, rows = style(start), range(start, min(start + BATCH, len(seeds)))
-            for first in range(0, len(ws), render.batch):
-                part = slice(first, first + render.batch)
-                chosen = [seeds[i] for i in rows[part]]
-                maps = render.noise_of(chosen) if noise == "random" else None
-                yield from zip(chosen, render(ws[part], maps), strict=True)
-                bar.update(len(chosen))
+            chosen = seeds[start : start + BATCH]
+            own = chosen if noise == "random" else None
+            images = render.stream(style(start), seeds=own)
+            for seed, image in zip(chosen, images, strict=True):
+                yield seed, image
+                bar.update()
 
 
 def styles(
@@ -95,23 +88,21 @@ def styles(
     psi_center: str | None = None,
     steer: Steer | None = None,
 ) -> np.ndarray:
-    """The styles that `draw` makes its pictures from, with the same arguments.
+    """Returns the styles of seeds, from which `draw` renders its images.
+
+    The arguments are those of `draw`.
 
     Returns:
         float32 [len(seeds), num_styles, w_dim].
     """
     seeds, c = list(seeds), model.config
-    style = Styler(model, seeds, psi, cutoff, classes, psi_center, steer=steer)
+    style = _Styler(model, seeds, psi, cutoff, classes, psi_center, steer=steer)
     parts = [style(start) for start in range(0, len(seeds), BATCH)]
     return np.concatenate(parts or [np.zeros((0, c.num_styles, c.w_dim), np.float32)])
 
 
-class Styler:
-    """Seeds to truncated styles, BATCH at a time.
-
-    Args:
-        model, seeds, psi, cutoff, classes, psi_center, progress, steer: as of `draw`.
-    """
+class _Styler:
+    """Computes the truncated styles of seeds, BATCH at a time; see `draw`."""
 
     def __init__(
         self,
@@ -125,29 +116,30 @@ class Styler:
         steer: Steer | None = None,
     ):
         self.model, self.seeds, self.steer = model, seeds, steer
-        asked = classes_of(model, classes)
-        self.turns = np.resize(np.asarray(asked, int), len(seeds) if asked else 0)
-        middle, own = _centers(model, self.turns, psi, psi_center, progress)
-        self._centers, self._own = middle, np.resize(own, len(seeds))
-        self._psi = latents.layer_psi(psi, cutoff, model.config.num_styles)
+        self.class_ids = centers.class_ids_of(model, len(seeds), classes)
+        truncated = np.any(np.not_equal(psi, 1))  # else no class needs its center
+        own = self.class_ids if truncated else self.class_ids[:0]
+        self.centers = centers.truncation_centers(model, own, psi_center, progress)
+        self.psi = latents.layer_psi(psi, cutoff, model.config.num_styles)
 
     def __call__(self, start: int) -> np.ndarray:
-        """float32 [at most BATCH, num_styles, w_dim] of the seeds from `start` on."""
+        """Returns [up to BATCH, num_styles, w_dim] of the seeds from `start` on."""
         c = self.model.config
         rows = np.minimum(np.arange(start, start + BATCH), len(self.seeds) - 1)
-        labels = latents.one_hot(self.turns[rows], c.classes) if c.classes else None
+        labels = latents.one_hot(self.class_ids[rows], c.classes) if c.classes else None
         z = latents.z_of([self.seeds[i] for i in rows], c.z_dim)
-        ws = _broadcast(self.model)(z, labels).numpy()
-        ws = latents.truncate(ws, self._centers[self._own[rows]][:, None], self._psi)
-        ws = ws[: len(self.seeds) - start]
+        ws = _compiled_mapping(self.model)(z, labels).numpy()
+        own = self.centers[rows] if len(self.centers) > 1 else self.centers
+        ws = latents.truncate(ws, own, self.psi)[: len(self.seeds) - start]
         if self.steer is None:
             return ws
-        return np.asarray(self.steer(ws, self.turns[start : start + BATCH]), np.float32)
+        class_ids = self.class_ids[start : start + BATCH]
+        return np.asarray(self.steer(ws, class_ids), np.float32)
 
 
-@functools.lru_cache(maxsize=1)  # many `Styler`s of one model share it
-def _broadcast(model: Generator) -> Callable:
-    """z and labels to styles, compiled."""
+@functools.lru_cache(maxsize=1)  # shared by all calls for one model
+def _compiled_mapping(model: Generator) -> Callable:
+    """Returns the compiled function from z and labels to styles."""
 
     @tf.function(autograph=False, reduce_retracing=True)
     def style(z, labels):
@@ -157,75 +149,137 @@ def _broadcast(model: Generator) -> Callable:
 
 
 class Renderer:
-    """Styles to finished pictures, compiled once, `batch` at a time.
-
-    On a CPU it may keep the model's weights as they are when it is made; make another
-    one after they have changed.
+    """Renders styles as images by one compiled network, `batch` images at a time.
 
     Args:
         model: the generator.
-        noise: "const", "none", or "random": then every call brings its maps.
-        resolution: level to draw at; None = the highest that the model has learned.
-
-    Call arguments:
-        ws: float [N, num_styles, w_dim], any N.
-        maps: noise of its own: one float [N or 1, H, W, 1] a layer, in place of what
-            `noise` says.
-
-    Returns:
-        uint8 [N, H, W, C].
+        noise: "const", "none", or "random": then each call is given noise maps, such as
+            those of `noise_of`.
+        resolution: of the images; None = the highest that the model has learned.
+        batch: images per computation; None = `batch_size(model, resolution)`.
+        fixed_weights: True if the weights do not change while the renderer is used. A
+            CPU may then render with prepared kernels (`sampling.fast_cpu`).
 
     Attributes:
-        batch: int, pictures that are computed at once.
+        batch: int, images per computation.
+        resolution: int.
+        shapes: height and width of each layer's noise map.
     """
 
     def __init__(
-        self, model: Generator, noise: str = "const", resolution: int | None = None
+        self,
+        model: Generator,
+        noise: str = "const",
+        resolution: int | None = None,
+        batch: int | None = None,
+        fixed_weights: bool = True,
     ):
-        self.model = model
+        self.model, self.noise = model, "none" if noise == "random" else noise
         self.resolution = resolution or model.growth.resolution
         self.shapes = model.config.noise_shapes(self.resolution)
-        self.batch = batch_of(model, self.resolution)
-        mode = "none" if noise == "random" else noise
-        synthesis = _synthesis(model, mode, self.resolution, self.batch)
+        self.batch = batch or batch_size(model, self.resolution)
+        single = self._single_image_synthesis() if fixed_weights else None
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def paint(ws, maps):
-            return ops.to_uint8(synthesis(ws, maps))
+        def render(ws, maps, alpha):
+            images = single(ws, maps) if single else self.images(ws, maps, alpha)
+            return ops.to_uint8(images)
 
-        self._paint = paint
+        self._render = render
+
+    def _single_image_synthesis(self) -> fast_cpu.SingleImageSynthesis | None:
+        """Returns the prepared network, if it computes this renderer's images."""
+        model = self.model
+        float32 = model.dtype_policy.compute_dtype == "float32"
+        grown = model.growth.alpha_at(self.resolution) == 1
+        supported = float32 and grown and fast_cpu.supports(model.config)
+        if self.batch > 1 or not supported:
+            return None
+        resolution, noise = self.resolution, self.noise
+        return fast_cpu.SingleImageSynthesis(model.synthesis, resolution, noise)
+
+    def images(
+        self,
+        ws: tf.Tensor,
+        maps: Sequence[tf.Tensor] = (),
+        alpha: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns float images in [-1, 1], [N, H, W, C], of any number of styles.
+
+        It is not compiled by itself, so that other compiled functions may contain it.
+        """
+        noise = list(maps) or self.noise
+        how = {"noise": noise, "resolution": self.resolution, "alpha": alpha}
+        return self.model.synthesis(ws, **how)
 
     def noise_of(self, seeds: Sequence[int]) -> list[np.ndarray]:
-        """The noise maps of these seeds, one [N, H, W, 1] a layer."""
+        """Returns the noise maps of seeds, one float32 [N, H, W, 1] per layer."""
         return latents.noise_of(list(seeds), self.shapes)
 
     def __call__(
-        self, ws: np.ndarray, maps: Sequence[np.ndarray] | None = None
+        self,
+        ws: np.ndarray,
+        maps: Sequence[np.ndarray] | None = None,
+        alpha: float | None = None,
     ) -> np.ndarray:
+        """Returns images, uint8 [N, H, W, C].
+
+        Args:
+            ws: float [N, num_styles, w_dim], any N.
+            maps: noise maps in place of those that `noise` names: one float
+                [N or 1, H, W, 1] per layer.
+            alpha: fade-in of `resolution`, a number; None = as far as the model has
+                grown.
+        """
         ws, parts = np.asarray(ws, np.float32), []
+        fade = None if alpha is None else tf.constant(alpha, tf.float32)
         for start in range(0, len(ws), self.batch):
             rows = np.minimum(np.arange(start, start + self.batch), len(ws) - 1)
             own = [np.asarray(m, np.float32) for m in maps or []]
             own = [tf.constant(m[rows] if len(m) > 1 else m) for m in own]
-            images = self._paint(tf.constant(ws[rows]), own)
+            images = self._render(tf.constant(ws[rows]), own, fade)
             parts.append(images.numpy()[: len(ws) - start])
         shape = self.model.config.shape(self.resolution)
         none = np.zeros((0, *shape, self.model.config.channels), np.uint8)
         return np.concatenate(parts or [none])
 
+    def stream(
+        self,
+        ws: np.ndarray,
+        maps: Sequence[np.ndarray] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yields images one after the other, holding no more than a batch of them.
 
-def batch_of(model: Generator, resolution: int | None = None) -> int:
-    """How many pictures `Renderer` computes at once: 1 or BATCH.
+        Args:
+            ws: float [N, num_styles, w_dim].
+            maps: noise maps, one [N or 1, H, W, 1] per layer; see the call.
+            seeds: one per image, to draw its noise from; None = as `maps` say.
 
-    A CPU draws large pictures as fast alone as together. Where a picture takes fewer
-    than SMALL multiplications, and on GPUs, a call costs more than what it computes.
+        Yields:
+            uint8 [H, W, C].
+        """
+        for start in range(0, len(ws), self.batch):
+            rows = slice(start, start + self.batch)
+            own = [m[rows] if len(m) > 1 else m for m in maps or []]
+            if seeds is not None:
+                own = self.noise_of(seeds[rows])
+            yield from self(ws[rows], own)
+
+
+def batch_size(model: Generator, resolution: int | None = None) -> int:
+    """Returns the number of images that `Renderer` computes at once, 1 or BATCH.
+
+    A CPU renders large images as fast alone as together. On GPUs, and for images of
+    fewer than SMALL multiplications, a call costs more than its computation.
     """
-    alone = _multiplications(model, resolution or model.growth.resolution) >= SMALL
+    resolution = resolution or model.growth.resolution
+    alone = image_multiplications(model, resolution) >= SMALL
     return 1 if alone and not tf.config.list_logical_devices("GPU") else BATCH
 
 
-def _multiplications(model: Generator, resolution: int) -> int:
-    """Of a picture, about: those of one 3 x 3 convolution a resolution, twice."""
+def image_multiplications(model: Generator, resolution: int) -> int:
+    """Estimates an image's multiplications: two 3 x 3 convolutions per resolution."""
     c, count = model.config, 0
     for r in config.levels(resolution):
         h, w = c.shape(r)
@@ -233,152 +287,19 @@ def _multiplications(model: Generator, resolution: int) -> int:
     return count
 
 
-def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Callable:
-    """Styles and maps of noise to floats, by the fastest network there is."""
-    plain = model.dtype_policy.compute_dtype == "float32"
-    plain = plain and model.growth.alpha_at(resolution) == 1
-    if batch == 1 and plain and fast_cpu.suits(model.config):
-        return fast_cpu.Single(model.synthesis, resolution, noise)
-    return lambda ws, maps: model.synthesis(
-        ws, noise=maps or noise, resolution=resolution
-    )
-
-
 # ---------------------------------------------------------------------------
-# What a model has
+# What a model renders
 
 
 def drawn_styles(model: Generator) -> int:
-    """How many styles finished pictures depend on: two a resolution, or just one."""
+    """Returns the number of styles of finished images: two per resolution, or one."""
     if not model.config.has_styles:
         return 1
     return 2 * len(config.levels(model.growth.resolution))
 
 
 def stored_noise(model: Generator) -> list[np.ndarray]:
-    """The noise maps that the model stores for finished pictures, [1, H, W, 1] each."""
+    """Returns the stored noise maps of finished images, [1, H, W, 1] each."""
     shapes = model.config.noise_shapes(model.growth.resolution)
     maps = (getattr(model.synthesis, f"noise{i}") for i in range(len(shapes)))
     return [m.numpy() for m in maps]
-
-
-def mapped(
-    model: Generator, z: np.ndarray, turns: Sequence[int] | np.ndarray = ()
-) -> np.ndarray:
-    """w of many z, by batches of one size: float32 [N, w_dim].
-
-    Args:
-        model: the generator.
-        z: float [N, z_dim].
-        turns: the class of each, for a conditional model.
-    """
-    c, parts, size = model.config, [], min(CENTER_BATCH, max(len(z), 1))
-    for start in range(0, len(z), size):
-        rows = np.minimum(np.arange(start, start + size), len(z) - 1)
-        own = np.asarray(turns, int)[rows] if c.classes else None
-        labels = None if own is None else latents.one_hot(own, c.classes)
-        w = model.mapping(tf.constant(z[rows], tf.float32), labels).numpy()
-        parts.append(w[: len(z) - start])
-    return np.concatenate(parts or [np.zeros((0, c.w_dim), np.float32)])
-
-
-def sample_w(model: Generator, count: int = CENTER_LATENTS) -> np.ndarray:
-    """w of fixed random latents, classes in turn: float32 [count, w_dim]."""
-    c = model.config
-    z = np.random.RandomState(CENTER_SEED).randn(count, c.z_dim)
-    turns = np.resize(np.arange(c.classes), count if c.classes else 0)
-    return mapped(model, z, turns)
-
-
-# ---------------------------------------------------------------------------
-# Classes
-
-
-def classes_of(model: Generator, classes: Sequence[int] | None = None) -> list[int]:
-    """The class numbers that were asked for; all of the model's if none were.
-
-    Raises:
-        UserError: the model does not have them.
-    """
-    count = model.config.classes
-    if classes and not count:
-        raise UserError("the model has no classes; leave --classes out.")
-    classes = [int(k) for k in classes or range(count)]
-    for k in classes:
-        if not 0 <= k < count:
-            raise UserError(f"class {k} was asked for; the model has 0 to {count - 1}.")
-    return classes
-
-
-def class_centers(
-    model: Generator,
-    classes: Sequence[int] | None = None,
-    count: int = CENTER_LATENTS,
-    progress: bool = False,
-) -> np.ndarray:
-    """The mean w of classes, which truncation pulls their pictures towards.
-
-    The mean of `mapping(z, label)` over fixed latents, the same ones for every class:
-    a function of the weights alone, wherever they were loaded from.
-
-    Args:
-        model: a conditional generator.
-        classes: class numbers; None = all of them.
-        count: latents.
-        progress: show a bar.
-
-    Returns:
-        float32 [classes, w_dim].
-
-    Raises:
-        UserError: the model does not have these classes, or any.
-    """
-    c = model.config
-    if not c.classes:
-        raise UserError(NO_CENTERS)
-    classes = classes_of(model, classes)
-    z = np.random.RandomState(CENTER_SEED).randn(count, c.z_dim).astype(np.float32)
-    off = None if progress else True
-    out = np.zeros((len(classes), c.w_dim), np.float32)
-    for i, k in enumerate(tqdm(classes, "means of w", unit="class", disable=off)):
-        out[i] = mapped(model, z, [k] * count).mean(axis=0, dtype=np.float64)
-    return out
-
-
-def centers(
-    model: Generator,
-    turns: np.ndarray,
-    psi_center: str | None = None,
-    progress: bool = False,
-) -> np.ndarray:
-    """What truncation pulls pictures of these classes towards.
-
-    Args:
-        model: the generator.
-        turns: int [N], the class of each picture; [0] without classes.
-        psi_center, progress: as of `draw`.
-
-    Returns:
-        float32 [N or 1, 1, w_dim].
-
-    Raises:
-        UserError: as `draw`.
-    """
-    middle, own = _centers(model, turns, None, psi_center, progress)
-    return middle[own][:, None]
-
-
-def _centers(
-    model: Generator, turns: np.ndarray, psi, psi_center: str | None, progress: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Centers of truncation, float32 [M, w_dim], and each picture's: int [N or 1]."""
-    psi_center = psi_center or ("class" if model.config.classes else "global")
-    if psi_center not in PSI_CENTERS:
-        known = " or ".join(PSI_CENTERS)
-        raise UserError(f"psi_center is {psi_center!r}; choose {known}.")
-    if psi_center == "class" and not model.config.classes:
-        raise UserError(NO_CENTERS)
-    if psi_center == "global" or psi == 1 or not len(turns):
-        return model.w_avg.numpy()[None], np.zeros(1, int)
-    used, own = np.unique(turns, return_inverse=True)
-    return class_centers(model, used.tolist(), progress=progress), own

@@ -1,21 +1,21 @@
-"""Every figure of the StyleGAN paper (Karras et al. 2019), from any model, by its name.
+"""Draws each figure of the StyleGAN paper (Karras et al. 2019) from any model.
 
-    figure = draw("mixing", model, Options())        # picture and caption
-    everything(model, Options(), "figures")          # all of them, and a page
+    figure = draw_figure("mixing", model, FigureOptions())    # image and caption
+    draw_all_figures(model, FigureOptions(), "figures")       # each, and a page
 
-    uncurated      figures 2 and 10 to 12: what comes, several sizes side by side
-    mixing         figure 3: styles of some layers from other pictures
+    uncurated      figures 2 and 10 to 12: images as they come, in several sizes
+    mixing         figure 3: styles of some layers from other images
     noise          figure 4: one style, a hundred draws of noise
     noise_layers   figure 5: noise on some layers only
     truncation     figure 8: psi from 1 over 0 to -1
-    interpolation  between two pictures, in Z and in W
+    interpolation  between two images, in Z and in W
     directions     along named directions (GANSpace, SeFa; after the paper)
 
 Seeds, layers, windows and psi are the paper's, whose network draws 1024 x 1024 pixels.
-Smaller pictures are enlarged by whole pixels, the layers' groups fitted to the model
-(`latents.layer_groups`), psi is 0.7 where the paper's is 1, since a small model was
-rarely trained as long, and the windows are where noise does most. What a model lacks is
-a `Missing`.
+Below that size, images are enlarged by whole pixels, the groups of layers are those of
+`latents.layer_groups`, psi is 0.7 where the paper's is 1, since a small model was
+rarely trained as long, and the windows are where noise changes most. A figure of a part
+that the model lacks raises `MissingPartError`.
 """
 
 from collections.abc import Callable
@@ -26,46 +26,63 @@ from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
-from stylegan_tf.figures.paper.mixing import mixing, uncurated
-from stylegan_tf.figures.paper.noise import noise, noise_layers
-from stylegan_tf.figures.paper.painter import Figure, Missing, Options, Painter
-from stylegan_tf.figures.paper.truncation import (
-    directions,
-    film,
-    interpolation,
-    strips_of,
-    truncation,
+from stylegan_tf.figures.paper.directions import direction_strips, directions_figure
+from stylegan_tf.figures.paper.interpolation import (
+    interpolation_figure,
+    interpolation_frames,
 )
+from stylegan_tf.figures.paper.mixing import mixing_figure
+from stylegan_tf.figures.paper.noise import noise_figure, noise_layers_figure
+from stylegan_tf.figures.paper.painter import (
+    Figure,
+    FigureOptions,
+    MissingPartError,
+    Painter,
+)
+from stylegan_tf.figures.paper.truncation import truncation_figure
+from stylegan_tf.figures.paper.uncurated import uncurated_figure
 from stylegan_tf.networks.generator import Generator
 
-__all__ = ["FIGURES", "Figure", "Missing", "Options", "Painter", "draw"]
-__all__ += ["everything", "film", "strips_of"]
-PAGE_CELL = 256  # pixels: the most of a picture in the figures of `everything`
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "FigureOptions",
+    "MissingPartError",
+    "Painter",
+    "direction_strips",
+    "draw_all_figures",
+    "draw_figure",
+    "interpolation_frames",
+]
+PAGE_CELL = 256  # most pixels of an image's side in `draw_all_figures`
 
 FIGURES: dict[str, Callable[[Painter], Figure]] = {
-    "uncurated": uncurated,
-    "mixing": mixing,
-    "noise": noise,
-    "noise_layers": noise_layers,
-    "truncation": truncation,
-    "interpolation": interpolation,
-    "directions": directions,
+    "uncurated": uncurated_figure,
+    "mixing": mixing_figure,
+    "noise": noise_figure,
+    "noise_layers": noise_layers_figure,
+    "truncation": truncation_figure,
+    "interpolation": interpolation_figure,
+    "directions": directions_figure,
 }
 
 
-def draw(
-    name: str, model: Generator, options: Options, painter: Painter | None = None
+def draw_figure(
+    name: str,
+    model: Generator,
+    options: FigureOptions,
+    painter: Painter | None = None,
 ) -> Figure:
-    """One figure.
+    """Draws one figure.
 
     Args:
         name: one of FIGURES.
         model: the generator.
-        options: what it is drawn of.
-        painter: shares its compiled renderer.
+        options: images and layout.
+        painter: lends its compiled renderer; None = a new one.
 
     Raises:
-        Missing: the model has no part that the figure shows.
+        MissingPartError: the model lacks the part that the figure shows.
         UserError: no such figure, or options that do not fit.
     """
     if name not in FIGURES:
@@ -73,41 +90,44 @@ def draw(
     return FIGURES[name](painter or Painter(model, options))
 
 
-def everything(
-    model: Generator, options: Options, folder: Path | str, title: str = "", say=print
+def draw_all_figures(
+    model: Generator,
+    options: FigureOptions,
+    folder: Path | str,
+    title: str = "",
+    say: Callable[[str], object] = print,
 ) -> list[Path]:
-    """Every figure that the model can be drawn in, and a page with all of them.
+    """Draws every figure that the model has the parts for, and a page of them all.
 
     Args:
         model: the generator.
         options: of all figures.
         folder: gets NAME.png each, page.png and page.pdf.
         title: of the page.
-        say: is told what a figure could not be drawn for, in a line.
+        say: is told, in a line, why a figure is left out.
 
     Returns:
-        The files.
+        The written files.
     """
     folder, drawn, files = Path(folder), [], []
-    cell = options.cell or min(
-        PAGE_CELL,
-        max(sheets.CELL, *model.config.shape(model.growth.resolution)),
-    )
+    shape = model.config.shape(model.growth.resolution)
+    cell = options.cell or min(PAGE_CELL, max(sheets.CELL, *shape))
     painter = Painter(model, replace(options, cell=cell))
     bar = tqdm(FIGURES, unit="figure", disable=None if options.progress else True)
     for name in bar:
         bar.set_description(name)
         try:
-            figure = draw(name, model, painter.options, painter)
-        except Missing as lack:
+            figure = draw_figure(name, model, painter.options, painter)
+        except MissingPartError as lack:
             say(f"{name} is left out: {lack}")
             continue
         drawn.append(figure)
-        files.append(sheets.save(folder / f"{name}.png", figure.picture))
+        files.append(sheets.save_image(folder / f"{name}.png", figure.image))
     captions = [f"Figure {i}. {f.caption}" for i, f in enumerate(drawn, start=1)]
-    parts = [(c, f.picture) for c, f in zip(captions, drawn, strict=True)]
-    page = sheets.page(parts, title or _title(model))
-    files += [sheets.save(folder / f"page.{kind}", page) for kind in ("png", "pdf")]
+    parts = [(c, f.image) for c, f in zip(captions, drawn, strict=True)]
+    page = sheets.figure_page(parts, title or _title(model))
+    for kind in ("png", "pdf"):
+        files.append(sheets.save_image(folder / f"page.{kind}", page))
     return files
 
 

@@ -1,4 +1,4 @@
-"""What all figures share: options, one compiled renderer, and the size of pictures."""
+"""Options, renderer and cell size that all figures of the paper share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,42 +12,42 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
 from stylegan_tf.latents.directions import Directions
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.sampling import steering
-from stylegan_tf.sampling.steering import Subjects
+from stylegan_tf.sampling import StyleBatch
 
 SMALL_PSI = 0.7  # for figures that the paper does not truncate
 
 
-class Missing(UserError):
-    """The model has no part that the figure shows."""
+class MissingPartError(UserError):
+    """The model lacks the part that the figure shows."""
 
 
 class Figure(NamedTuple):
-    """A picture uint8 [H, W, 3] and what is written below it."""
+    """An image, uint8 [H, W, 3], and the caption below it."""
 
-    picture: np.ndarray
+    image: np.ndarray
     caption: str
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a figure is drawn of; None = as in the paper.
+class FigureOptions:
+    """The images of a figure and their layout; None = as in the paper.
 
     Attributes:
-        seeds: the pictures; for mixing first the columns', then the rows'.
-        who: styles of a file, in place of seeds (of the rows, for mixing).
-        rows, columns: how many.
-        psi: truncation, a number or one a layer; cutoff: the layers it reaches.
-        sweep: psi of the truncation's columns.
+        seeds: of the images; for mixing first those of the columns, then of the rows.
+        styles: styles of a file, in place of seeds (for mixing, of the rows).
+        rows, columns: of the figure.
+        psi: truncation, a number or one per layer.
+        cutoff: number of layers to truncate; None = all.
+        sweep: psi of the columns of the truncation figure.
         layers: that mixing takes from the columns, in every row.
         classes: that seeds take in turn.
         directions: for the figure of that name.
-        cell: pixels of the shorter side of a picture, about.
+        cell: approximate pixels of an image's shorter side.
         progress: show bars.
     """
 
     seeds: Sequence[int] | None = None
-    who: Subjects | None = None
+    styles: StyleBatch | None = None
     rows: int | None = None
     columns: int | None = None
     psi: float | Sequence[float] | None = None
@@ -61,63 +61,88 @@ class Options:
 
 
 class Painter:
-    """A model, its options, and one compiled renderer for all figures.
+    """Renders the cells of figures, with one compiled renderer for all of them.
 
     Args:
         model: the generator.
-        options: what is drawn.
-        noise: of pictures that bring none: "const" or "none".
+        options: images and layout.
+        noise: of images that bring no noise maps: "const" or "none".
+
+    Attributes:
+        shape: height and width of the model's images.
+        large: True at the paper's 1024 x 1024 pixels.
+        num_styles: styles of finished images.
+        cell: height and width of a table's cells.
     """
 
-    def __init__(self, model: Generator, options: Options, noise: str = "const"):
+    def __init__(self, model: Generator, options: FigureOptions, noise: str = "const"):
         self.model, self.options = model, options
-        self.resolution = model.growth.resolution
-        self.shape = model.config.shape(self.resolution)
-        self.large = self.shape == (1024, 1024)  # as the paper's
-        self.styles = sampling.drawn_styles(model)
         self.render = sampling.Renderer(model, noise)
-        self.cell = _cell(self.shape, options.cell)
+        self.resolution = self.render.resolution
+        self.shape = model.config.shape(self.resolution)
+        self.large = self.shape == (1024, 1024)
+        self.num_styles = sampling.drawn_styles(model)
+        self.cell = cell_size(self.shape, options.cell)
 
-    def subjects(self, seeds: Sequence[int], count: int | None = None) -> Subjects:
-        """The options' pictures, or else those of these seeds; `count` of them."""
+    def styles(self, seeds: Sequence[int], count: int | None = None) -> StyleBatch:
+        """Returns the styles of the options, or else those of the paper's seeds.
+
+        Args:
+            seeds: of the paper.
+            count: number of images; None = all.
+        """
         o = self.options
-        if o.who is not None:
-            return o.who[:count] if count else o.who
+        if o.styles is not None:
+            return o.styles[:count] if count else o.styles
         chosen = list(o.seeds if o.seeds is not None else seeds)
-        chosen = list(np.resize(chosen, count)) if count else chosen
-        return self.of(map(int, chosen))
+        return self.seed_styles(list(np.resize(chosen, count)) if count else chosen)
 
-    def of(self, seeds) -> Subjects:
-        o = self.options
-        return steering.of_seeds(self.model, list(seeds), o.classes, None, o.progress)
+    def seed_styles(self, seeds: Sequence[int]) -> StyleBatch:
+        """Returns the styles of seeds, in the classes of the options."""
+        o, seeds = self.options, list(map(int, seeds))
+        return StyleBatch.from_seeds(self.model, seeds, o.classes, progress=o.progress)
 
-    def styles_of(self, who: Subjects) -> np.ndarray:
-        """Truncated, at the options' psi; by default not at all at 1024 x 1024."""
+    def truncated(self, batch: StyleBatch) -> np.ndarray:
+        """Returns styles truncated as the options say: [N, num_styles, w_dim].
+
+        Without a psi in the options, images of 1024 x 1024 pixels are not truncated, as
+        in the paper, and smaller ones by SMALL_PSI.
+        """
         o = self.options
         psi = o.psi if o.psi is not None else 1.0 if self.large else SMALL_PSI
-        return who.truncated(psi, o.cutoff)
+        return batch.truncated(psi, o.cutoff)
 
-    def cells(self, ws: np.ndarray, maps=None) -> list[np.ndarray]:
-        """Pictures of styles, at the size of a table's cells."""
-        return [self.fit(p) for p in self.pictures(ws, maps)]
-
-    def pictures(self, ws: np.ndarray, maps=None) -> Iterator[np.ndarray]:
-        bar = {"unit": "picture", "leave": False, "total": len(ws)}
+    def images(
+        self,
+        ws: np.ndarray,
+        maps: Sequence[np.ndarray] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yields images of styles, with a bar; see `Renderer.stream`."""
         off = None if self.options.progress else True
-        return iter(tqdm(steering.render(self.render, ws, maps), disable=off, **bar))
+        images = self.render.stream(ws, maps, seeds)
+        bar = tqdm(images, disable=off, unit="picture", leave=False, total=len(ws))
+        return iter(bar)
 
-    def fit(self, picture: np.ndarray, part: int = 1) -> np.ndarray:
-        """A picture, or a window, at 1 / part of the size of a table's cells."""
+    def cells(
+        self, ws: np.ndarray, maps: Sequence[np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """Returns images of styles, at the size of a table's cells."""
+        return [self.resize_to_cell(image) for image in self.images(ws, maps)]
+
+    def resize_to_cell(self, image: np.ndarray, part: int = 1) -> np.ndarray:
+        """Resizes an image, or a window of one, to 1 / part of a cell's sides."""
         height, width = (side // part for side in self.cell)
-        return sheets.rgb(sheets.resized(picture, height, width))
+        return sheets.rgb(sheets.resize_pixels(image, height, width))
 
 
-def _cell(shape: tuple[int, int], least: int | None) -> tuple[int, int]:
-    """Height and width of pictures in a table, both even.
+def cell_size(shape: tuple[int, int], least: int | None) -> tuple[int, int]:
+    """Returns height and width of a table's cells, both even.
 
     Args:
-        shape: of the model's pictures.
-        least: pixels of the shorter side, about; None = as they are, but not too small.
+        shape: of the model's images.
+        least: approximate pixels of the shorter side; None = as the model draws them,
+            but at least `sheets.CELL`.
     """
     side = min(shape)
     least = least or max(sheets.CELL, side)

@@ -1,4 +1,4 @@
-"""networks/single.py, networks/short.py: the numbers of the plain networks."""
+"""sampling/fast_cpu.py: the numbers of the plain networks."""
 
 import dataclasses
 
@@ -48,7 +48,9 @@ def test_doubling_is_the_convolution_of_doubled_pixels(shape):
 
 def drawn(synthesis, ws, noise="const", maps=()) -> np.ndarray:
     """Pictures one by one, [N, C, H, W]."""
-    draw = tf.function(fast_cpu.Single(synthesis, synthesis.config.resolution, noise))
+    draw = tf.function(
+        fast_cpu.SingleImageSynthesis(synthesis, synthesis.config.resolution, noise)
+    )
     rows = [[m[i : i + 1] if len(m) > 1 else m for m in maps] for i in range(len(ws))]
     pictures = [draw(ws[i : i + 1], own) for i, own in enumerate(rows)]
     return nchw(np.concatenate(pictures))
@@ -57,8 +59,8 @@ def drawn(synthesis, ws, noise="const", maps=()) -> np.ndarray:
 @pytest.mark.parametrize("case, name", pairs(GENERATORS, "out/images/"))
 def test_official_images(case, name):
     golden, g = load(case), generator(case)
-    if not fast_cpu.suits(g.config):
-        pytest.skip("a rung of the ladder that Single does not draw")
+    if not fast_cpu.supports(g.config):
+        pytest.skip("a rung of the ladder that `fast_cpu` does not support")
     how = dict(VARIANTS.get(name, {}))
     noise, maps = how.pop("noise", "const"), []
     if name == "explicit_noise":
@@ -86,10 +88,10 @@ def pictures(model, seeds, **how) -> np.ndarray:
 @pytest.mark.parametrize("start", [(4, 4), (5, 6)])
 def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
     model = small(start_shape=start, channels=4)
-    assert sampling.batch_of(model) == sampling.BATCH
+    assert sampling.batch_size(model) == sampling.BATCH
     expected = pictures(model, range(11), noise=noise)
     monkeypatch.setattr(renderer, "SMALL", 0)
-    assert sampling.batch_of(model) == 1
+    assert sampling.batch_size(model) == 1
     found = pictures(model, range(11), noise=noise)
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
     np.testing.assert_array_equal(pictures(model, [9, 3], noise=noise), found[[9, 3]])
@@ -121,7 +123,7 @@ def test_stored_maps_that_are_given_are_the_stored_maps(monkeypatch):
 def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
     model = small(**change)
     expected = pictures(model, [4, 5])
-    assert not fast_cpu.suits(model.config)
+    assert not fast_cpu.supports(model.config)
     monkeypatch.setattr(renderer, "SMALL", 0)
     np.testing.assert_allclose(pictures(model, [4, 5]).astype(int), expected, atol=1)
 
@@ -129,8 +131,8 @@ def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
 def test_batches_follow_from_the_size():
     """18 multiplications a pixel and pair of maps: 16 + 64 pixels, 8 maps."""
     model = Generator(tiny.config().generator)
-    assert sampling._multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
+    assert sampling.image_multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
     wide = tiny.config({"generator.fmap_base": 8192, "generator.fmap_max": 512})
     wide = Generator(wide.generator)
-    assert [sampling.batch_of(m) for m in (model, wide)] == [sampling.BATCH] * 2
-    assert sampling._multiplications(wide, 32) > sampling.SMALL
+    assert [sampling.batch_size(m) for m in (model, wide)] == [sampling.BATCH] * 2
+    assert sampling.image_multiplications(wide, 32) > sampling.SMALL

@@ -1,0 +1,235 @@
+"""Writes images, sheets, psi sweeps, films and latents, a call each.
+
+writer = ImageWriter(model, seeds=range(8), mixes=["639@coarse"], edits=["pca0:2"])
+writer.write_images("out")                           # seed0000.png, ...
+writer.write_sheet("sheet.png")
+writer.write_psi_sweep("sweep.png", [-1, 0, 0.5, 1])
+writer.write_film("walk.mp4", frames=30)
+writer.write_latents("w.npz")
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stylegan_tf import latents, sampling
+from stylegan_tf.figures import paper, sheets, video
+from stylegan_tf.figures.paper.truncation import psi_sweep, psi_table
+from stylegan_tf.latents.directions import load_directions
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import StyleBatch
+from stylegan_tf.sampling.lineup import Lineup, arrange_images, safe_file_names
+from stylegan_tf.sampling.steering import DirectionFinder, Steering
+
+
+@dataclass(frozen=True, eq=False)
+class ImageWriter:
+    """Images to render, and how their styles are truncated, mixed and edited.
+
+    Attributes:
+        model: the generator.
+        seeds: one per image.
+        classes: class numbers that the seeds take in turn; None = all of the model's.
+        each_class: render every seed in every class.
+        latents_file: `.npz` file of styles, in place of seeds and classes.
+        psi: truncation, a number or one per layer; None = 0.7, and 1 for a file.
+        cutoff: number of layers to truncate, from the coarsest; None = all.
+        psi_center: "class", "global" or None; see `sampling.draw`.
+        noise: "const", "none", or "random" (from the seed, or the number in the file).
+        mixes: texts such as "639@0-3"; see `latents.parse_mix`.
+        edits: texts such as "pca0:2@0-3"; see `latents.parse_edit`.
+        directions_file: `.npz` file of directions that `edits` name.
+        sheet: lay several classes out in rows; see `sampling.lineup`.
+        columns: of a sheet; None = as many as fill a screen.
+        progress: show bars.
+    """
+
+    model: Generator
+    seeds: Sequence[int] = tuple(range(32))
+    classes: Sequence[int] | None = None
+    each_class: bool = False
+    latents_file: Path | str | None = None
+    psi: float | Sequence[float] | None = None
+    cutoff: int | None = None
+    psi_center: str | None = None
+    noise: str = "const"
+    mixes: Sequence[str] = ()
+    edits: Sequence[str] = ()
+    directions_file: Path | str | None = None
+    sheet: bool = False
+    columns: int | None = None
+    progress: bool = False
+
+    # -----------------------------------------------------------------------
+    # Outputs
+
+    def write_images(self, folder: Path | str) -> list[Path]:
+        """Writes one PNG per image, named for its seed and class, or as in the file.
+
+        Returns:
+            The files; a seed that is given twice is one file.
+        """
+        files = [Path(folder) / f"{name}.png" for name in self.names]
+        for file, image in zip(files, self.images(), strict=True):
+            sheets.save_image(file, image)
+        return list(dict.fromkeys(files))
+
+    def write_sheet(self, path: Path | str) -> Path:
+        """Writes all images as one sheet: a row per class, if there are several."""
+        if not self.sheet:
+            return replace(self, sheet=True).write_sheet(path)
+        images = np.stack(list(self.images()))
+        columns = self.columns if self.latents_file else self.lineup.columns
+        columns = columns or sheets.sheet_layout(*images.shape[1:3])[0]
+        sheet = sheets.image_grid(images, min(columns, len(images)))
+        return sheets.save_image(path, sheet)
+
+    def write_psi_sweep(self, path: Path | str, psis: Sequence[float]) -> Path:
+        """Writes a sheet with a row per image and a column per psi."""
+        options = paper.FigureOptions(progress=self.progress)
+        painter = paper.Painter(self.model, options, self.noise)
+        batch = replace(self.styles, noise=self._noise_maps())
+        edit = self._steering(mix=False)
+        rows = psi_sweep(batch, psis, self.cutoff, painter.cells, edit)
+        return sheets.save_image(path, psi_table(rows, psis, batch.names))
+
+    def write_film(
+        self,
+        path: Path | str,
+        kind: str = "cubic",
+        frames: int = 30,
+        fps: float = 30,
+        loop: bool = True,
+    ) -> Path:
+        """Writes a film from image to image, `.mp4` or `.gif`.
+
+        Args:
+            path: of the film.
+            kind: "z", "linear" or "cubic"; see `latents.interpolate`.
+            frames: steps from an image to the next.
+            loop: continue from the last image to the first.
+            fps: frames per second.
+        """
+        way = sampling.interpolate_styles(self.model, self.unmixed, kind, frames, loop)
+        ws = self._edited(self._mixed(way))
+        render = sampling.Renderer(self.model, self.noise)
+        maps = self.unmixed.noise_of(0) if self.noise == "const" else None
+        if self.noise == "random":
+            maps = render.noise_of([0])
+        images = render.stream(ws, maps)
+        return video.write_video(path, images, fps, len(ws), progress=self.progress)
+
+    def write_latents(self, path: Path | str) -> Path:
+        """Writes truncated, mixed and edited styles, and their noise, as `.npz`.
+
+        Rendered with the stored noise of the model, the file gives the same images.
+        """
+        noise = self._noise_maps()
+        if self.noise == "none":
+            noise = [np.zeros((1, *s, 1), np.float32) for s in self._noise_shapes]
+        ws = self._edited(self.styles)
+        return latents.Latents(ws, noise or None, tuple(self.names)).save(path)
+
+    def images(self) -> Iterator[np.ndarray]:
+        """Yields uint8 [H, W, C], holding no more than a batch of images."""
+        if self.latents_file:
+            render, maps = sampling.Renderer(self.model, self.noise), None
+            seeds = self._noise_seeds if self.noise == "random" else None
+            if self.noise == "const":
+                maps = self.styles.noise
+            return render.stream(self._edited(self.styles), maps, seeds)
+        drawn = sampling.draw(
+            self.model,
+            self.lineup.seeds,
+            self._psi,
+            self.cutoff,
+            self.noise,
+            self.lineup.classes,
+            progress=self.progress,
+            psi_center=self.psi_center,
+            steer=self._steering(truncated=True),
+        )
+        return (image for _, image in drawn)
+
+    # -----------------------------------------------------------------------
+    # Styles
+
+    @functools.cached_property
+    def lineup(self) -> Lineup:
+        """Seeds and classes of the images, in order."""
+        classes = None if self.classes is None else list(self.classes)
+        layout = self.each_class, self.sheet, self.columns
+        return arrange_images(self.model, list(self.seeds), classes, *layout)
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Names of the images' files, without suffix."""
+        if self.latents_file:
+            return safe_file_names(self.styles.names)
+        return self.lineup.names
+
+    @functools.cached_property
+    def unmixed(self) -> StyleBatch:
+        """Styles of the file or of the seeds, before mixing and truncation."""
+        if self.latents_file:
+            return StyleBatch.from_file(self.model, self.latents_file)
+        plan, more = self.lineup, (self.psi_center, self.progress)
+        return StyleBatch.from_seeds(self.model, plan.seeds, plan.classes, *more)
+
+    @functools.cached_property
+    def styles(self) -> StyleBatch:
+        """Styles after mixing, before truncation and editing."""
+        return self._mixed(self.unmixed)
+
+    def _mixed(self, batch: StyleBatch) -> StyleBatch:
+        mix = self._steering(edit=False)
+        return replace(batch, ws=mix(batch.ws, batch.class_ids)) if mix else batch
+
+    def _edited(self, batch: StyleBatch) -> np.ndarray:
+        """Returns truncated and edited styles, float32 [N, num_styles, w_dim]."""
+        edit, ws = self._steering(mix=False), batch.truncated(self._psi, self.cutoff)
+        return edit(ws, batch.class_ids) if edit else ws
+
+    @property
+    def _psi(self) -> float | Sequence[float]:
+        default = 1.0 if self.latents_file else 0.7
+        return default if self.psi is None else self.psi
+
+    def _steering(
+        self, mix: bool = True, edit: bool = True, truncated: bool = False
+    ) -> Steering | None:
+        """Returns the `Steering` of `mixes` and `edits`; None if there are none."""
+        count, c = sampling.drawn_styles(self.model), self.model.config
+        mixes = [latents.parse_mix(t, count) for t in self.mixes] if mix else []
+        edits = [latents.parse_edit(t, count) for t in self.edits] if edit else []
+        if not mixes and not edits:
+            return None
+        known, file = None, self.directions_file
+        if file and edits:
+            known = load_directions(file, c.num_styles, c.w_dim)
+        find = DirectionFinder(self.model, known)
+        truncation = (self._psi, self.cutoff, self.psi_center) if truncated else ()
+        return Steering(self.model, mixes, edits, find, *truncation)
+
+    # -----------------------------------------------------------------------
+    # Noise
+
+    @property
+    def _noise_seeds(self) -> list[int]:
+        if self.latents_file:
+            return list(range(len(self.styles)))
+        return self.lineup.seeds
+
+    @property
+    def _noise_shapes(self) -> list[tuple[int, int]]:
+        resolution = self.model.growth.resolution
+        return self.model.config.noise_shapes(resolution)
+
+    def _noise_maps(self) -> list[np.ndarray] | None:
+        """Returns the images' own noise maps; None = whatever `noise` names."""
+        if self.noise == "random":
+            return latents.noise_of(self._noise_seeds, self._noise_shapes) or None
+        return self.styles.noise if self.noise == "const" else None
