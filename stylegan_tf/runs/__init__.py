@@ -1,0 +1,2 @@
+"""What a user's training run consists of, beside the training itself.
+"""
