@@ -1,2 +1,1 @@
-"""What a user's training run consists of, beside the training itself.
-"""
+"""What a user's training run consists of, beside the training itself."""

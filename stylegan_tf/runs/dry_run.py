@@ -1,20 +1,17 @@
-"""What a run would do, printed without training.
-"""
+"""What a run would do, printed without training."""
 
 from pathlib import Path
+
+import tensorflow as tf
+
 from stylegan_tf import config as configs
 from stylegan_tf import devices
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.config import cost
-from stylegan_tf.config import schedule
+from stylegan_tf.config import TrainConfig, cost, schedule
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.runs.settings import Request
-from stylegan_tf.runs.settings import settle
-import tensorflow as tf
-
+from stylegan_tf.runs.settings import Request, settle
 
 # ---------------------------------------------------------------------------
 # --dry_run

@@ -6,23 +6,18 @@ the first metric likes best lies, exported, in `model/best/`, with its number be
 in `best.json`.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-from stylegan_tf import devices
-from stylegan_tf import export
-from stylegan_tf.config.schedule import learned_at
-from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import results
-from stylegan_tf.metrics import subject
-from stylegan_tf.metrics import suite
-from stylegan_tf.metrics.evaluation import Evaluation
-from stylegan_tf.metrics.evaluation import Stopped
-from stylegan_tf.metrics.features import open_network
-from stylegan_tf.runs.reports import Report
-from stylegan_tf.runs.reports import clock
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
+from stylegan_tf import devices, export
+from stylegan_tf.config.schedule import learned_at
+from stylegan_tf.errors import UserError
+from stylegan_tf.metrics import results, subject, suite
+from stylegan_tf.metrics.evaluation import Evaluation, Stopped
+from stylegan_tf.metrics.features import open_network
+from stylegan_tf.runs.reports import Report, clock
 
 WORK = "measuring"  # folder of an evaluation that was stopped
 BEST = Path("model") / "best"

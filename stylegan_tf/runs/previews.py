@@ -1,15 +1,14 @@
-"""Sheets of real and generated images while training.
-"""
+"""Sheets of real and generated images while training."""
 
 from pathlib import Path
-from stylegan_tf import figures
-from stylegan_tf import latents
-from stylegan_tf.data import pipeline
-from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import _fit
-from stylegan_tf.sampling.lineup import cells
+
 import numpy as np
 import tensorflow as tf
+
+from stylegan_tf import figures, latents
+from stylegan_tf.data import pipeline
+from stylegan_tf.runs.reports import Report
+from stylegan_tf.sampling.lineup import _fit, cells
 
 
 def real_cells(data, resolution: int, classes: int, columns: int, rows: int):

@@ -4,12 +4,14 @@ Each report answers to `start`, `step`, `tick` and `end`, as the trainer's docst
 says, and only looks. A new panel or periodic action is a new class here.
 """
 
-from pathlib import Path
-from stylegan_tf.config import cost
-from tqdm import tqdm
 import json
 import sys
 import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from stylegan_tf.config import cost
 
 
 class Report:

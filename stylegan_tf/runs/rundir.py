@@ -7,23 +7,21 @@
 run can be found and judged without TensorFlow.
 """
 
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from stylegan_tf import config as configs
-from stylegan_tf import files
-from stylegan_tf.config import RESUMABLE
-from stylegan_tf.config import SETTLED
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.data.manifest import Manifest
-from stylegan_tf.errors import UserError
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 
+from stylegan_tf import config as configs
+from stylegan_tf import files
+from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
+from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.errors import UserError
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
 
@@ -170,9 +168,7 @@ SHEET = "sheet.png"  # the last thing that a finished run leaves
 def _say_why_new(out: str, config: TrainConfig) -> None:
     """Why a run of the same pictures and preset does not go on."""
     same = (config.data, config.preset)
-    near = [
-        r for r in runs_under(out) if (r.config.data, r.config.preset) == same
-    ]
+    near = [r for r in runs_under(out) if (r.config.data, r.config.preset) == same]
     if near:
         names = differences(near[-1].config, config)
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -3,38 +3,31 @@
 What `launch/train.py` calls. Validate, say everything, then run.
 """
 
-from stylegan_tf import config as configs
-from stylegan_tf import devices
-from stylegan_tf import export
-from stylegan_tf import models
-from stylegan_tf import figures
-from stylegan_tf import sampling
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.config import schedule
-from stylegan_tf.config.networks import STYLEGAN2
-from stylegan_tf.errors import UserError
-from stylegan_tf.runs import rundir
-from stylegan_tf.runs import transfer
-from stylegan_tf.runs.measuring import Measure
-from stylegan_tf.runs.previews import Sheets
-from stylegan_tf.runs.reports import Log
-from stylegan_tf.runs.reports import Progress
-from stylegan_tf.runs.reports import Report
-from stylegan_tf.runs.rundir import SHEET
-from stylegan_tf.runs.rundir import _continued
-from stylegan_tf.runs.rundir import _remember
-from stylegan_tf.runs.rundir import _say_finished
-from stylegan_tf.runs.rundir import _say_why_new
-from stylegan_tf.runs.settings import Request
-from stylegan_tf.runs.settings import settle
-from stylegan_tf.runs.tensorboard import TensorBoard
-from stylegan_tf.sampling.lineup import cells
-from stylegan_tf.training import compiling
-from stylegan_tf.training import modulation
-from stylegan_tf.training.trainer import Trainer
 import dataclasses
+
 import numpy as np
 
+from stylegan_tf import config as configs
+from stylegan_tf import devices, export, figures, models, sampling
+from stylegan_tf.config import TrainConfig, schedule
+from stylegan_tf.config.networks import STYLEGAN2
+from stylegan_tf.errors import UserError
+from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.runs.measuring import Measure
+from stylegan_tf.runs.previews import Sheets
+from stylegan_tf.runs.reports import Log, Progress, Report
+from stylegan_tf.runs.rundir import (
+    SHEET,
+    _continued,
+    _remember,
+    _say_finished,
+    _say_why_new,
+)
+from stylegan_tf.runs.settings import Request, settle
+from stylegan_tf.runs.tensorboard import TensorBoard
+from stylegan_tf.sampling.lineup import cells
+from stylegan_tf.training import compiling, modulation
+from stylegan_tf.training.trainer import Trainer
 
 SHEET_PSI = 0.7  # the other sheets are not truncated
 

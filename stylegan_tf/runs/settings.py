@@ -1,25 +1,20 @@
-"""The settings of a run: preset, model that it starts from, data, flags.
-"""
+"""The settings of a run: preset, model that it starts from, data, flags."""
 
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import tensorflow as tf
+
 from stylegan_tf import config as configs
 from stylegan_tf import devices
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.config import presets
-from stylegan_tf.config import schedule
+from stylegan_tf.config import TrainConfig, presets, schedule
 from stylegan_tf.config.networks import GROWING
-from stylegan_tf.data import convert
-from stylegan_tf.data import records
-from stylegan_tf.data import sources
+from stylegan_tf.data import convert, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import suite
-from stylegan_tf.runs import rundir
-from stylegan_tf.runs import transfer
+from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.transfer import Origin
-import tensorflow as tf
 
 
 @dataclass(frozen=True)

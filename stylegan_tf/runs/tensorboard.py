@@ -1,19 +1,16 @@
-"""TensorBoard event files of a run.
-"""
+"""TensorBoard event files of a run."""
 
-from pathlib import Path
-from stylegan_tf import config as configs
-from stylegan_tf import figures
-from stylegan_tf import sampling
-from stylegan_tf.runs.previews import Studio
-from stylegan_tf.runs.previews import real_cells
-from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import _fit
-from stylegan_tf.sampling.lineup import cells
 import json
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
+from stylegan_tf import config as configs
+from stylegan_tf import figures, sampling
+from stylegan_tf.runs.previews import Studio, real_cells
+from stylegan_tf.runs.reports import Report
+from stylegan_tf.sampling.lineup import _fit, cells
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
 PANEL_LATENTS = 1000  # behind a class's mean w there

@@ -5,23 +5,21 @@ final size brings all the blocks that both have. The run's networks are made lik
 model's, and begin to grow where it stopped.
 """
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
+
+import keras
+
 from stylegan_tf import config as configs
-from stylegan_tf import export
-from stylegan_tf import models
-from stylegan_tf import files
-from stylegan_tf.config import DiscriminatorConfig
-from stylegan_tf.config import GeneratorConfig
+from stylegan_tf import files, models
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.errors import UserError
 from stylegan_tf.models import load_networks
 from stylegan_tf.official import networks as official
 from stylegan_tf.runs import rundir
 from stylegan_tf.training.passes import Networks
-import dataclasses
-import json
-import keras
-
 
 FILE = "init.json"  # in the run directory
 OF_THE_DATA = ("resolution", "start_shape", "channels", "classes")
