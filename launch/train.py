@@ -186,12 +186,13 @@ def changes() -> dict:
 def main(argv: Sequence[str]) -> int:
     """Trains as the flags say; returns the exit code."""
     cli.load_tensorflow()
-    from stylegan_tf.runs import dry_run, session, settings
+    from stylegan_tf.runs import dry_run, session
+    from stylegan_tf.runs.request import RunRequest
 
     names = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
     names |= {"preset": "--preset"}
     names |= {f"{n}.{s}": f"--{f}" for n in presets.NETWORKS for s, f in SHARED}
-    request = settings.Request(
+    request = RunRequest(
         preset=FLAGS.preset,
         changes=changes(),
         resolution=FLAGS.resolution,
@@ -205,7 +206,7 @@ def main(argv: Sequence[str]) -> int:
         flags=names,
     )
     if FLAGS.dry_run:
-        print(dry_run.describe(request))
+        print(dry_run.dry_run_report(request))
         return 0
     return session.train(request)
 

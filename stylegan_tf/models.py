@@ -142,19 +142,29 @@ def _run_config(found: Found) -> configs.TrainConfig:
         raise UserError(f"{found.run}/config.json cannot be read: {error}") from error
 
 
-def config_of(path: Path | str) -> configs.GeneratorConfig:
-    """The settings of a model's generator, without making it.
+def network_configs(
+    path: Path | str,
+) -> tuple[configs.GeneratorConfig, configs.DiscriminatorConfig | None]:
+    """Settings of a model's generator and discriminator, read without the weights.
+
+    Args:
+        path: a model, see `load`.
+
+    Returns:
+        Both; None for the discriminator where the model has none.
 
     Raises:
-        UserError: as `load`.
+        UserError: there is no model at `path`, it cannot be read, or it has no
+            generator.
     """
     found = find(path)
     if found.kind == "pickle":
-        return official.configs_of(found.path)[0]
+        return official.configs_of(found.path)
     if found.kind == "checkpoint":
-        return _run_config(found).generator
+        config = _run_config(found)
+        return config.generator, config.discriminator
     values = _keras_settings(found.path)["config"]
-    return configs.from_dict(configs.GeneratorConfig, values)
+    return configs.from_dict(configs.GeneratorConfig, values), None
 
 
 def _keras_settings(path: Path) -> dict:

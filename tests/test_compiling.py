@@ -39,6 +39,6 @@ def test_a_run_keeps_what_was_faster(monkeypatch, off, on, choice):
 
 
 def test_one_device_compiles():
-    settings._check_devices(tiny.config({"jit": "on"}), 1)
+    settings.check_devices(tiny.config({"jit": "on"}), 1)
     with pytest.raises(UserError, match="--strategy=one"):
-        settings._check_devices(tiny.config({"jit": "on"}), 2)
+        settings.check_devices(tiny.config({"jit": "on"}), 2)

@@ -68,15 +68,17 @@ TRAINING = {
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {
+    "request": "",
+    "settings": "",
     "rundir": "",
-    "transfer": "rundir",
-    "settings": "rundir transfer",
+    "transfer": "settings",
+    "plan": "request rundir settings transfer",
     "reports": "",
     "previews": "reports",
     "tensorboard": "previews reports",
     "measuring": "reports",
-    "dry_run": "settings",
-    "session": "measuring previews reports rundir settings tensorboard transfer",
+    "dry_run": "plan request",
+    "session": "measuring plan previews reports request rundir tensorboard transfer",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
 # What `--help` and workers load without loading TensorFlow: itself and all it imports.
@@ -114,7 +116,9 @@ WITHOUT_TENSORFLOW = [
     "explorer.state",
     "explorer.latest",
     "explorer.style",
+    "runs.request",
     "runs.rundir",
+    "runs.settings",
 ]
 TENSORFLOW = {"tensorflow", "keras", "tensorboard", "tensorflow_datasets"}
 

@@ -284,7 +284,7 @@ def test_what_keras_does_not_need_is_hidden_while_it_loads():
 
 def test_sigterm_saves_and_says_so(stopped):
     out, code, said = stopped
-    (run,) = rundir.runs_under(out)
+    (run,) = rundir.list_runs(out)
     assert code == 143
     assert f"stopped by SIGTERM at {run.nimg / 1000:g} kimg; all is saved" in said
     assert "Traceback" not in said
@@ -299,13 +299,13 @@ def test_sigterm_saves_and_says_so(stopped):
 def finished(stopped, pictures):
     """The same command again, up to four more steps: the run and what was said."""
     out, _, _ = stopped
-    (run,) = rundir.runs_under(out)
+    (run,) = rundir.list_runs(out)
     before = run.nimg
     kimg = (before + 16) / 1000
     flags = train_flags(pictures, out, kimg=kimg)
     code, said, _ = call("train", *flags)
     assert code == 0, said
-    return rundir.read(run.path), before, flags, said
+    return rundir.read_run(run.path), before, flags, said
 
 
 def test_the_same_command_goes_on_and_finishes(finished):
@@ -330,7 +330,7 @@ def test_a_finished_run_says_so_and_how_to_go_on(finished):
     assert code == 0
     assert f"{run.path} is finished" in out
     assert "--kimg=" in out and "--resume=never" in out
-    assert len(rundir.runs_under(run.path.parent)) == 1
+    assert len(rundir.list_runs(run.path.parent)) == 1
 
 
 def test_a_setting_that_cannot_change_is_refused_by_its_flag(finished):
@@ -508,7 +508,7 @@ def test_ctrl_c_is_130(pictures, tmp_path, monkeypatch):
         tf.config.run_functions_eagerly(False)
     assert code == 130
     assert "stopped by SIGINT at 0.004 kimg" in out
-    (run,) = rundir.runs_under(tmp_path)
+    (run,) = rundir.list_runs(tmp_path)
     assert run.nimg == 4
 
 

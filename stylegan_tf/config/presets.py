@@ -301,6 +301,17 @@ PRESETS |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
 PRESETS |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
 
 
+def find_preset(name: str) -> Preset:
+    """The recipe of that name.
+
+    Raises:
+        UserError: no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
 def make(name: str, resolution: int | None = None, devices: int = 1) -> TrainConfig:
     """The configuration of a preset.
 
@@ -312,9 +323,7 @@ def make(name: str, resolution: int | None = None, devices: int = 1) -> TrainCon
     Raises:
         UserError: no such preset.
     """
-    if name not in PRESETS:
-        raise UserError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}.")
-    preset = PRESETS[name]
+    preset = find_preset(name)
     level = resolution or preset.resolution
     changes = {"preset": name, "resolution": level} | preset.changes(level, devices)
     return update(TrainConfig(), changes)

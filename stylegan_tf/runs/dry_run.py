@@ -1,6 +1,4 @@
-"""What a run would do, printed without training."""
-
-from pathlib import Path
+"""The report of `--dry_run`: what a run would do, without training."""
 
 import tensorflow as tf
 
@@ -11,57 +9,68 @@ from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.runs.settings import Request, settle
-
-# ---------------------------------------------------------------------------
-# --dry_run
+from stylegan_tf.runs.plan import plan_run
+from stylegan_tf.runs.request import RunRequest
 
 
-def describe(request: Request) -> str:
-    """Schedule, sizes, memory and first batches of what `train` would do."""
+def dry_run_report(request: RunRequest) -> str:
+    """Data, schedule, parameters, memory and first batches of a run.
+
+    Raises:
+        UserError: the run cannot be had, see `plan_run`.
+    """
     strategy = devices.make_strategy(request.strategy)
     base = devices.resident_bytes()
-    config, data = settle(request, strategy)
-    replicas = strategy.num_replicas_in_sync
+    plan = plan_run(request, strategy)
+    config, replicas = plan.config, strategy.num_replicas_in_sync
     parameters = {
         "generator": Generator(config.generator).count_params(),
         "discriminator": discriminator_of(config.discriminator).count_params(),
     }
-    lines = [f"data        {Manifest.load(data)}", f"devices     {replicas}", ""]
+    lines = [f"data        {plan.data}", f"devices     {replicas}", ""]
     lines += [schedule.table(config, replicas), ""]
     lines += [f"{name:<14}{n:>12,} parameters" for name, n in parameters.items()]
-    lines += ["", "size        what one device must hold while training"]
-    for r in configs.levels(
-        config.generator.resolution, config.schedule.initial_resolution
-    ):
+    lines += ["", *_memory(config, parameters, replicas, base)]
+    lines += ["", *_first_batches(config, plan.data, replicas)]
+    return "\n".join(lines)
+
+
+def _memory(
+    config: TrainConfig, parameters: dict[str, int], replicas: int, base: int
+) -> list[str]:
+    """A line per resolution; `base` is what TensorFlow alone holds, in bytes."""
+    lines = ["size        what one device must hold while training"]
+    for r in _resolutions(config):
         parts = cost.memory_bytes(config, parameters, r, replicas)
         total = sum(parts.values())
         inside = ", ".join(f"{k} {v / 1e9:.2f}" for k, v in parts.items())
         size = "x".join(map(str, config.generator.shape(r)))
-        host = base + cost.program_bytes(config, r)
-        resident = (total + host) / 1e9
+        resident = (total + base + cost.program_bytes(config, r)) / 1e9
         lines.append(
             f"{size:<11} {total / 1e9:.2f} GB ({inside}); on a CPU {resident:.2f} GB "
             f"resident"
         )
-    lines.append(f"{'base':<11} {base / 1e9:.2f} GB resident of TensorFlow alone")
-    return "\n".join([*lines, "", _first_batches(config, data, replicas)])
+    return [*lines, f"{'base':<11} {base / 1e9:.2f} GB resident of TensorFlow alone"]
 
 
-def _first_batches(config: TrainConfig, data: Path, replicas: int) -> str:
+def _first_batches(config: TrainConfig, data: Manifest, replicas: int) -> list[str]:
+    """A line per resolution that is trained: shape, type and brightness."""
     lines = ["first batches"]
-    for r in configs.levels(
-        config.generator.resolution, config.schedule.initial_resolution
-    ):
-        row = [x for x in schedule.rows(config, replicas) if x.phase.resolution == r]
-        if not row:
-            continue
-        batch = row[0].phase.batch
-        images = next(iter(pipeline.dataset(data, r, batch, seed=config.seed)))["image"]
+    batches = {}  # resolution -> images per step, as its first phase has it
+    for row in schedule.rows(config, replicas):
+        batches.setdefault(row.phase.resolution, row.phase.batch)
+    for r in (r for r in _resolutions(config) if r in batches):
+        batch = pipeline.dataset(data.folder, r, batches[r], seed=config.seed)
+        images = next(iter(batch))["image"]
         values = tf.cast(images, tf.float32)
         lines.append(
             f"  {'x'.join(map(str, images.shape)):<20} {images.dtype.name} mean "
             f"{tf.reduce_mean(values):.1f} of 255, deviation "
             f"{tf.math.reduce_std(values):.1f}"
         )
-    return "\n".join(lines)
+    return lines
+
+
+def _resolutions(config: TrainConfig) -> list[int]:
+    first = config.schedule.initial_resolution
+    return configs.levels(config.generator.resolution, first)

@@ -3,8 +3,8 @@
     runs/00003-<data>-<preset>/   config.json, command.txt, environment.json, log.txt,
                                   stats.jsonl, progress.json, checkpoints/, model/, ...
 
-`config.json` rebuilds everything and `progress.json` says how far it came, so that a
-run can be found and judged without TensorFlow.
+`config.json` rebuilds everything and `progress.json` tells how many images the run has
+seen, so a run is found and judged without TensorFlow.
 """
 
 import json
@@ -23,12 +23,13 @@ from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 
+SHEET = "sheet.png"  # the last file that a finished run writes
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory and what its config says."""
+    """A run directory and its saved settings."""
 
     path: Path
     config: TrainConfig
@@ -41,12 +42,18 @@ class Run:
         except (OSError, ValueError, KeyError):
             return 0
 
+    @property
+    def finished(self) -> bool:
+        """True if the run has seen all its images and written its model."""
+        total = self.config.schedule.total_kimg * 1000
+        return self.nimg >= total and (self.path / SHEET).exists()
 
-def read(path: Path | str) -> Run:
+
+def read_run(path: Path | str) -> Run:
     """Opens a run directory.
 
     Raises:
-        UserError: it is not one.
+        UserError: there is no run directory at `path`.
     """
     path = Path(path)
     if not (path / "config.json").is_file():
@@ -57,24 +64,24 @@ def read(path: Path | str) -> Run:
         raise UserError(f"{path}/config.json cannot be read: {error}") from error
 
 
-def runs_under(out: Path | str) -> list[Run]:
+def list_runs(out: Path | str) -> list[Run]:
     """The runs in a folder, oldest first; unreadable ones are left out."""
-    found = []
+    runs = []
     for path in sorted(p for p in Path(out).glob("[0-9]*-*") if p.is_dir()):
         try:
-            found.append(read(path))
+            runs.append(read_run(path))
         except UserError:
             continue
-    return found
+    return runs
 
 
-def find(out: Path | str, config: TrainConfig) -> Run | None:
+def find_run(out: Path | str, config: TrainConfig) -> Run | None:
     """The newest run under `out` that `config` could continue."""
-    same = [r for r in runs_under(out) if not differences(r.config, config)]
+    same = [r for r in list_runs(out) if not changed_settings(r.config, config)]
     return same[-1] if same else None
 
 
-def differences(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
+def changed_settings(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
     """Dotted names of the settings that differ and cannot change during a run."""
     a, b = configs.flat(saved), configs.flat(wanted)
     free = (*RESUMABLE, *SETTLED)
@@ -94,7 +101,7 @@ def check_resumable(run: Run, wanted: TrainConfig, flags: dict[str, str]) -> Non
     """
     saved, now = configs.flat(run.config), configs.flat(wanted)
     lines = []
-    for name in differences(run.config, wanted):
+    for name in changed_settings(run.config, wanted):
         flag = flags.get(name, f"--set={name}")
         lines.append(f"{flag} was {saved[name]!r} and is now {now[name]!r}")
     if lines:
@@ -105,8 +112,8 @@ def check_resumable(run: Run, wanted: TrainConfig, flags: dict[str, str]) -> Non
         )
 
 
-def create(out: Path | str, config: TrainConfig, command: list[str]) -> Run:
-    """A new, numbered run directory that says how it was made."""
+def create_run(out: Path | str, config: TrainConfig, command: list[str]) -> Run:
+    """Creates a numbered run directory, with its settings and how it was made."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     taken = [int(p.name.split("-")[0]) for p in out.glob("[0-9]*-*") if p.is_dir()]
@@ -131,19 +138,19 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name)[:40] or "data"
 
 
-def environment() -> dict:
-    """Versions of what computes: Python, packages, machine, this code's commit."""
-    found = {}
+def environment() -> dict[str, object]:
+    """Versions of Python, the packages and the machine, and this code's commit."""
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "packages": found,
+        "packages": versions,
         "commit": _commit(),
     }
 
@@ -162,40 +169,45 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-SHEET = "sheet.png"  # the last thing that a finished run leaves
+# ---------------------------------------------------------------------------
+# A run that goes on
 
 
-def _say_why_new(out: str, config: TrainConfig) -> None:
-    """Why a run of the same pictures and preset does not go on."""
-    same = (config.data, config.preset)
-    near = [r for r in runs_under(out) if (r.config.data, r.config.preset) == same]
-    if near:
-        names = differences(near[-1].config, config)
-        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-        print(f"A new run; {near[-1].path} has other settings: {shown}.")
-
-
-def _continued(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
-    """The saved settings with what may change taken from the new ones."""
+def continued_config(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
+    """The saved settings, with the new values of those that may change."""
     flat = configs.flat(wanted)
-    return configs.update(saved, {name: flat[name] for name in configs.RESUMABLE})
+    return configs.update(saved, {name: flat[name] for name in RESUMABLE})
 
 
-def _remember(run: Run, config: TrainConfig, data: Path) -> None:
-    """Keeps the settings now in force, and refuses another data set than before."""
-    level = Manifest.load(data).level(config.generator.resolution)
-    fingerprint = level.fingerprint
+def record_settings(run: Run, config: TrainConfig, data: Manifest) -> None:
+    """Saves the settings now in force, and which data set the run trains on.
+
+    Raises:
+        UserError: the run was trained on other images than these.
+    """
+    fingerprint = data.level(config.generator.resolution).fingerprint
     path = run.path / "data.txt"
     if path.exists() and path.read_text().split()[0] != fingerprint:
         raise UserError(
             f"{run.path} was trained on other pictures than {config.data} holds now; "
             f"give the old data, or --init={run.path} to start a run from its model."
         )
-    files.write_atomically(path, f"{fingerprint} {os.path.abspath(data)}\n")
+    files.write_atomically(path, f"{fingerprint} {os.path.abspath(data.folder)}\n")
     configs.save(config, run.path / "config.json")
 
 
-def _say_finished(run: Run) -> None:
+def print_why_new(out: Path | str, config: TrainConfig) -> None:
+    """Prints why the newest run of the same data and preset does not go on, if any."""
+    same = (config.data, config.preset)
+    near = [r for r in list_runs(out) if (r.config.data, r.config.preset) == same]
+    if near:
+        names = changed_settings(near[-1].config, config)
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        print(f"A new run; {near[-1].path} has other settings: {shown}.")
+
+
+def print_finished(run: Run) -> None:
+    """Prints that a run is finished, its newest sheet, and how to go on."""
     kimg = run.nimg / 1000
     sheets = [*sorted(run.path.glob("fakes-*.png")), *run.path.glob(SHEET)]
     print(f"{run.path} is finished: it has seen {kimg:g} thousand images.")

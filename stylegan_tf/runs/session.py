@@ -1,11 +1,12 @@
-"""From settings to a finished model: data, run directory, trainer, export.
+"""A training run from its request to the finished model, as `launch/train.py` does it.
 
-What `launch/train.py` calls. Validate, say everything, then run.
+`train` reads from top to bottom: plan, run directory, trainer, training, export.
 """
 
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 
 from stylegan_tf import config as configs
 from stylegan_tf import devices, export, figures, models, sampling
@@ -14,125 +15,108 @@ from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.measuring import Measure
+from stylegan_tf.runs.plan import Plan, plan_run
 from stylegan_tf.runs.previews import Sheets
 from stylegan_tf.runs.reports import Log, Progress, Report
-from stylegan_tf.runs.rundir import (
-    SHEET,
-    _continued,
-    _remember,
-    _say_finished,
-    _say_why_new,
-)
-from stylegan_tf.runs.settings import Request, settle
+from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.tensorboard import TensorBoard
 from stylegan_tf.sampling.lineup import cells
 from stylegan_tf.training import compiling, modulation
 from stylegan_tf.training.trainer import Trainer
 
-SHEET_PSI = 0.7  # the other sheets are not truncated
+SHEET_PSI = 0.7  # of the last sheet; those drawn while training are not truncated
 
 
-def train(request: Request) -> int:
+def train(request: RunRequest) -> int:
     """Trains, or continues, and leaves the model in the run directory.
 
     Returns:
         0 when the run is finished, 128 + signal number when it was told to stop.
+
+    Raises:
+        UserError: the run cannot be had; nothing has been trained.
     """
     strategy = devices.make_strategy(request.strategy)
-    config, data = settle(request, strategy)
-    run = _open_run(request, config, strategy)
-    if run.config != config:
-        config = _continued(run.config, config)
-    if run.nimg >= config.schedule.total_kimg * 1000 and (run.path / SHEET).exists():
-        _say_finished(run)
+    plan = plan_run(request, strategy)
+    run = open_run(request, plan, strategy)
+    if run.finished:
+        rundir.print_finished(run)
         return 0
-    if config.deterministic:
+    if run.config.deterministic:
         devices.make_deterministic()
-    reports = _reports(config, request)
-    trainer = Trainer(config, data, run.path, strategy, reports)
-    if not trainer.restore() and config.init:
-        report = transfer.start_from(config.init, trainer.networks)
+    reports = make_reports(run.config, request.cache)
+    trainer = Trainer(run.config, plan.data.folder, run.path, strategy, reports)
+    if not trainer.restore() and run.config.init:
+        report = transfer.copy_weights(run.config.init, trainer.networks)
         if trainer.chief:
-            (run.path / "init.txt").write_text(f"{config.init}\n{report}\n")
+            (run.path / "init.txt").write_text(f"{run.config.init}\n{report}\n")
             print(report)
     if trainer.chief:
-        _remember(run, config, data)
+        rundir.record_settings(run, run.config, plan.data)
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
-    if reason == "interrupted":
-        devices.meet(strategy)
-        return 128 + 15 if trainer.stopping == "SIGTERM" else 130
-    if trainer.chief:
-        _finish(trainer)
+    if trainer.chief and reason == "finished":
+        export_model(trainer)
     devices.meet(strategy)
-    return 0
-
-
-def _reports(config: TrainConfig, request: Request) -> list:
-    """What is shown of the run, and its measurements if any are asked for."""
-    reports = default_reports()
-    if config.metrics:
-        log = next(r for r in reports if isinstance(r, Log))
-        reports.append(Measure(config.metrics, log.say, request.cache))
-    return reports
-
-
-def _finish(trainer: Trainer) -> None:
-    """Exports the model, and draws a last sheet with it as `generate` would."""
-    average, run = trainer.networks.average, trainer.run_dir
-    average.grow(*schedule.learned_at(trainer.config, trainer.state.nimg))
-    folder = export.save(average, run / "model")
-    model = models.load(folder)
-    size = model.config.shape(sampling.drawn_resolution(model))
-    columns, rows, factor = figures.layout(*size)
-    seeds, classes = cells(model.config.classes, columns, rows)
-    drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
-    pictures = figures.enlarge(np.stack([p for _, p in drawn]), factor)
-    sheet = figures.save(run / SHEET, figures.grid(pictures, columns))
-    print(f"model: {folder}")
-    print(f"more pictures: python launch/generate.py --model={run}")
-    print(f"TensorBoard: tensorboard --logdir {run.parent}")
-    print(f"your new pictures: {sheet}")
+    if reason == "finished":
+        return 0
+    return 128 + (15 if trainer.stopping == "SIGTERM" else 2)
 
 
 # ---------------------------------------------------------------------------
 # The run directory
 
 
-def _open_run(request: Request, config: TrainConfig, strategy) -> rundir.Run:
-    """The run to continue, or a new one. Workers agree: the first one decides."""
-    if not devices.is_chief(strategy):
+def open_run(
+    request: RunRequest, plan: Plan, strategy: tf.distribute.Strategy
+) -> rundir.Run:
+    """Finds the run to continue, or creates one; the first of several workers decides.
+
+    Returns:
+        The run, with the settings that it goes on with.
+
+    Raises:
+        UserError: the run that is named cannot go on so, or workers do not see it.
+    """
+    if devices.is_chief(strategy):
+        run = _choose_run(request, plan, strategy.num_replicas_in_sync)
         devices.meet(strategy)
-        if request.resume not in ("auto", "never"):
-            return rundir.read(request.resume)
-        found = rundir.find(request.out, config)
-        if found is None:
-            raise UserError(
-                f"{request.out} must be on storage that all workers see; this one "
-                f"found no run in it."
-            )
-        return found
-    run = _choose_run(request, config, strategy.num_replicas_in_sync)
-    devices.meet(strategy)
-    return run
+    else:
+        devices.meet(strategy)
+        run = _chosen_run(request, plan)
+    config = rundir.continued_config(run.config, plan.config)
+    return dataclasses.replace(run, config=config)
 
 
-def _choose_run(request: Request, config: TrainConfig, replicas: int) -> rundir.Run:
-    if request.resume not in ("auto", "never"):
-        run = rundir.read(request.resume)
-        wanted = dataclasses.replace(config, data=run.config.data)
+def _choose_run(request: RunRequest, plan: Plan, replicas: int) -> rundir.Run:
+    if request.names_a_run:
+        run = rundir.read_run(request.resume)
+        wanted = dataclasses.replace(plan.config, data=run.config.data)
         rundir.check_resumable(run, wanted, request.flags)
         return run
     if request.resume == "auto":
-        found = rundir.find(request.out, config)
+        found = rundir.find_run(request.out, plan.config)
         if found:
             return found
-        _say_why_new(request.out, config)
-    origin = transfer.origin(config.init) if config.init else None  # or no directory
-    run = rundir.create(request.out, _timed(config, replicas), request.command)
-    if origin:
-        transfer.remember(run.path, origin)
+        rundir.print_why_new(request.out, plan.config)
+    config = _timed(plan.config, replicas)
+    run = rundir.create_run(request.out, config, request.command)
+    if plan.origin:
+        transfer.save_starting_point(run.path, plan.origin)
     return run
+
+
+def _chosen_run(request: RunRequest, plan: Plan) -> rundir.Run:
+    """The run that the first worker has chosen."""
+    if request.names_a_run:
+        return rundir.read_run(request.resume)
+    found = rundir.find_run(request.out, plan.config)
+    if found is None:
+        raise UserError(
+            f"{request.out} must be on storage that all workers see; this one "
+            f"found no run in it."
+        )
+    return found
 
 
 def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
@@ -162,6 +146,37 @@ def _modulated(config: TrainConfig, replicas: int) -> TrainConfig:
     return configs.update(config, {"generator.modulation": form})
 
 
+# ---------------------------------------------------------------------------
+# Reports, and the end
+
+
+def make_reports(config: TrainConfig, cache: str | None = None) -> list[Report]:
+    """The reports of a run, and its measurements if `config.metrics` names any."""
+    reports = default_reports()
+    if config.metrics:
+        log = next(r for r in reports if isinstance(r, Log))
+        reports.append(Measure(config.metrics, log.say, cache))
+    return reports
+
+
 def default_reports() -> list[Report]:
-    """What `train` shows unless told otherwise."""
+    """The reports of every run: log, sheets, TensorBoard, progress bar."""
     return [Log(), Sheets(), TensorBoard(), Progress()]
+
+
+def export_model(trainer: Trainer) -> None:
+    """Exports the average, and draws a last sheet with it as `generate` would."""
+    average, run = trainer.networks.average, trainer.run_dir
+    average.grow(*schedule.learned_at(trainer.config, trainer.state.nimg))
+    folder = export.save(average, run / "model")
+    model = models.load(folder)
+    size = model.config.shape(sampling.drawn_resolution(model))
+    columns, rows, factor = figures.layout(*size)
+    seeds, classes = cells(model.config.classes, columns, rows)
+    drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
+    images = figures.enlarge(np.stack([image for _, image in drawn]), factor)
+    sheet = figures.save(run / rundir.SHEET, figures.grid(images, columns))
+    print(f"model: {folder}")
+    print(f"more pictures: python launch/generate.py --model={run}")
+    print(f"TensorBoard: tensorboard --logdir {run.parent}")
+    print(f"your new pictures: {sheet}")

@@ -1,0 +1,124 @@
+"""A run before it begins: its data resolved, then its settings, nothing trained.
+
+`launch/train.py` trains the plan, and prints it under `--dry_run`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from stylegan_tf import config as configs
+from stylegan_tf import devices
+from stylegan_tf.config import TrainConfig, presets
+from stylegan_tf.data import convert, records, sources
+from stylegan_tf.data.manifest import FILE, Manifest
+from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.runs.request import RunRequest
+from stylegan_tf.runs.settings import StartingPoint, settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run consists of.
+
+    Attributes:
+        config: every setting.
+        data: the records to train on, in `data.folder`.
+        origin: the model that the run starts from; None is random weights.
+    """
+
+    config: TrainConfig
+    data: Manifest
+    origin: StartingPoint | None = None
+
+
+def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
+    """Resolves the data of a run, then its settings.
+
+    A run that has begun is settled with what its model was then, so that the same
+    command finds it, though the model may have been trained on since, or be gone.
+
+    Raises:
+        UserError: the data, the model or the settings cannot be had.
+    """
+    saved = rundir.read_run(request.resume).config if request.names_a_run else None
+    data = resolve_data(request, saved, strategy)
+    preset = saved or request.preset or "demo"
+    changes = {"preset": request.preset} if request.preset else {}
+    changes |= request.changes
+    devices_used = strategy.num_replicas_in_sync
+
+    def configure(origin: StartingPoint | None) -> TrainConfig:
+        config = settings(
+            preset, origin, data, changes, request.resolution, devices_used
+        )
+        precision = devices.settled(config.precision)
+        return configs.update(config, {"precision": precision})
+
+    init = str(changes.get("init", ""))
+    if saved or not init:
+        return Plan(configure(None), data)
+    runs = rundir.list_runs(request.out) if request.resume == "auto" else []
+    for run in reversed([run for run in runs if run.config.init == init]):
+        origin = transfer.load_starting_point(run.path)
+        if origin and not rundir.changed_settings(run.config, configure(origin)):
+            return Plan(configure(origin), data, origin)
+    origin = transfer.read_starting_point(init)
+    return Plan(configure(origin), data, origin)
+
+
+def resolve_data(
+    request: RunRequest, saved: TrainConfig | None, strategy: tf.distribute.Strategy
+) -> Manifest:
+    """Finds the records that a run trains on, or converts the images to some.
+
+    Args:
+        request: names the images.
+        saved: settings of the run that goes on, if one was named.
+        strategy: of several workers the first one converts, the others wait for it.
+
+    Returns:
+        The manifest of the records; they are in its `folder`.
+
+    Raises:
+        UserError: there are no such images, or they cannot be converted.
+    """
+    base = saved or presets.make(request.preset or "demo")
+    spec = str(request.changes.get("data", base.data))
+    labels = str(request.changes.get("labels", base.labels))
+    if (Path(spec).expanduser() / FILE).exists():
+        return Manifest.load(Path(spec).expanduser())
+    first = devices.is_chief(strategy)
+    if not first:
+        devices.meet(strategy)
+    folder = records.prepare(
+        spec,
+        request.cache,
+        labels=labels,
+        download=request.download,
+        resolution=_stored_size(request, saved, spec, labels),
+        crop=request.crop,
+    )
+    if first:
+        devices.meet(strategy)
+    return Manifest.load(folder)
+
+
+def _stored_size(
+    request: RunRequest, saved: TrainConfig | None, spec: str, labels: str
+) -> str:
+    """HEIGHTxWIDTH to convert to: asked for, saved, the preset's, or the images'."""
+    preset = presets.find_preset(request.preset or "demo")
+    if request.resolution:
+        level, start_shape = configs.parse_resolution(request.resolution)
+    elif saved:
+        level, start_shape = saved.generator.resolution, saved.generator.start_shape
+    elif spec.split(":")[0] == "demo":
+        level, start_shape = preset.resolution, (4, 4)
+    else:
+        source = sources.open_source(spec, labels, request.download)
+        natural = convert.choose(source, "auto", request.crop)
+        level = min(natural.resolution, preset.max_auto)
+        start_shape = natural.start_shape
+    return "x".join(map(str, configs.picture_shape(start_shape, level)))
