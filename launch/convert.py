@@ -110,7 +110,7 @@ def _write(model: str, out: Path) -> int:
     from stylegan_tf import models
     from stylegan_tf.official import networks
 
-    level, alpha = models.growth(model)
+    level, alpha = models.read_growth(model)
     g, d, gs = models.load_networks(model)
     out.parent.mkdir(parents=True, exist_ok=True)
     networks.save(out, g, d, gs, level, alpha)

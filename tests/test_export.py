@@ -104,10 +104,10 @@ def test_a_run_is_its_newest_moving_average(run):
     older = models.load(path / "checkpoints" / "ckpt-24")
     np.testing.assert_allclose(older.w_avg + 1, nets.average.w_avg)
     assert models.trained_resolution(path) == 8
-    assert models.growth(path) == (8, 1.0)
+    assert models.read_growth(path) == (8, 1.0)
     half_faded_in = path / "checkpoints" / "ckpt-24"
     assert models.trained_resolution(half_faded_in) == 8
-    assert models.growth(half_faded_in) == (older.level, older.alpha) == (8, 0.5)
+    assert models.read_growth(half_faded_in) == (older.level, older.alpha) == (8, 0.5)
 
 
 def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
@@ -125,14 +125,14 @@ def test_an_official_pickle_is_a_model(tmp_path):
     d = Discriminator(tiny.config().discriminator)
     path = tmp_path / "all.pkl"
     official.save(path, other, d, model)
-    assert models.find(path) == models.Found("pickle", path)
+    assert models.find_model(path) == models.ModelFile("pickle", path)
     check_same(models.load(str(path)), model)
     assert models.network_configs(path)[0] == model.config
     assert models.trained_resolution(path) is None
     official.save(path, gs=model, resolution=4)
     assert models.trained_resolution(path) == 4
     official.save(path, gs=model, resolution=8, alpha=0.25)
-    assert models.growth(path) == (None, 0.25)
+    assert models.read_growth(path) == (None, 0.25)
     official.save(path, d=d)
     with pytest.raises(UserError, match="all.pkl has a discriminator only"):
         models.load(path)
@@ -320,7 +320,7 @@ def test_a_level_that_fades_in_is_blended_wherever_it_goes(level, tmp_path):
     blended = figures.to_uint8(reference.faded(below, new, 0.3)).astype(int)
     folder = export.save(model, tmp_path / "model")
     opened = models.load(folder)
-    assert models.growth(folder) == (opened.level, opened.alpha) == (level, 0.3)
+    assert models.read_growth(folder) == (opened.level, opened.alpha) == (level, 0.3)
     found = [picture for _, picture in sampling.draw(opened, [1, 2])]
     np.testing.assert_allclose(np.stack(found).astype(int), blended, atol=1)
     loaded = tf.saved_model.load(folder / models.SAVED_MODEL)

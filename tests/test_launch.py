@@ -443,13 +443,13 @@ def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
         out = tmp_path / "out.pkl"
         code, _, error = call("convert", f"--model={tmp_path / model}", f"--out={out}")
         assert code == 0, error
-        assert models.growth(out) == (None, 0.25)
+        assert models.read_growth(out) == (None, 0.25)
     states = tf_pickles.read(out)
     assert {float(states[k].collect()["lod"]) for k in ("G", "D", "Gs")} == {0.75}
     code, said, error = call("convert", f"--pickle={out}", f"--out={tmp_path / 'new'}")
     assert code == 0, error
     assert "grown up to lod 0.75" in said
-    assert models.growth(tmp_path / "new") == (None, 0.25)
+    assert models.read_growth(tmp_path / "new") == (None, 0.25)
 
 
 def test_convert_refuses_what_has_no_counterpart(tmp_path):

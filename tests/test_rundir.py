@@ -134,7 +134,7 @@ def test_nothing_is_refused_when_only_the_length_changes(tmp_path):
 
 def test_files_are_replaced_in_one_step(tmp_path):
     file = tmp_path / "a.json"
-    files.write_atomically(file, "1")
-    files.write_atomically(file, "2")
+    files.write_text(file, "1")
+    files.write_text(file, "2")
     assert file.read_text() == "2"
     assert list(tmp_path.iterdir()) == [file]

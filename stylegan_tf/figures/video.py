@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
-from stylegan_tf.files import in_one_step
+from stylegan_tf.files import atomic_write
 
 KINDS = (".gif", ".mp4")
 # Pixels: smaller pictures are enlarged to about this, by whole pixels.
@@ -75,7 +75,7 @@ def write(
     least = least or LEAST[Path(path).suffix.lower()]
     bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
     writer = _write_gif if _is_gif(path) else _write_mp4
-    with in_one_step(path) as draft:
+    with atomic_write(path) as draft:
         draft.touch()  # says why not, where ffmpeg would not
         if not writer(draft, _prepared(bar, least), fps):
             raise UserError(f"{path}: there are no frames to write.")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import load_arrays, reals, save_arrays
+from stylegan_tf.files import float_array, load_arrays, save_arrays
 
 PATHS = ("z", "linear", "cubic")
 BLOCK = 256  # points of a path that are held as float64
@@ -213,7 +213,7 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
     if key not in arrays:
         found = ", ".join(arrays) or "nothing"
         raise UserError(f"{path} holds {found}, and no styles, `ws` or `w`.")
-    ws = reals(path, arrays, key)
+    ws = float_array(path, arrays, key)
     ws = ws[:, None] if ws.ndim == 2 else ws
     fits = ws.ndim == 3 and ws.shape[1] in (1, num_styles) and ws.shape[2] == w_dim
     if not fits:
@@ -224,7 +224,7 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
         )
     ws = np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
     kept = sorted((n for n in arrays if re.fullmatch(r"noise\d+", n)), key=_number)
-    maps = [reals(path, arrays, name) for name in kept]
+    maps = [float_array(path, arrays, name) for name in kept]
     numbers = np.array([f"{i:04d}" for i in range(len(ws))], "U")
     names = arrays.get("names", numbers)
     rows = {len(m) if m.ndim == 4 else 0 for m in maps} - {1, len(ws)}

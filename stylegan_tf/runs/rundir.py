@@ -192,7 +192,7 @@ def record_settings(run: Run, config: TrainConfig, data: Manifest) -> None:
             f"{run.path} was trained on other pictures than {config.data} holds now; "
             f"give the old data, or --init={run.path} to start a run from its model."
         )
-    files.write_atomically(path, f"{fingerprint} {os.path.abspath(data.folder)}\n")
+    files.write_text(path, f"{fingerprint} {os.path.abspath(data.folder)}\n")
     configs.save(config, run.path / "config.json")
 
 

@@ -39,7 +39,7 @@ def read_starting_point(path: Path | str) -> StartingPoint:
     g, d = models.network_configs(path)
     values = _named("generator", configs.flat(g))
     values |= _named("discriminator", configs.flat(d) if d else _counterpart(g))
-    level, alpha = models.growth(path)
+    level, alpha = models.read_growth(path)
     level = level or g.resolution
     # Of two resolutions that are blended, begin at the one with the larger share.
     return StartingPoint(values, level if alpha >= 0.5 else level // 2)
@@ -62,7 +62,7 @@ def _counterpart(g: GeneratorConfig) -> dict[str, object]:
 def save_starting_point(run: Path, origin: StartingPoint) -> None:
     """Writes `init.json`: the model may be trained on, or deleted, after this."""
     text = json.dumps(dataclasses.asdict(origin), indent=2)
-    files.write_atomically(run / FILE, text + "\n")
+    files.write_text(run / FILE, text + "\n")
 
 
 def load_starting_point(run: Path) -> StartingPoint | None:
