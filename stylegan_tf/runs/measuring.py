@@ -1,14 +1,14 @@
 """Metrics while a model trains, and the best model so far.
 
-Every so many images the moving average is measured, as it would be exported at that
-moment, by the same code and to the same numbers as `launch/evaluate.py`. The model that
-the first metric likes best lies, exported, in `model/best/`, with its number beside it
-in `best.json`.
+Every `metrics_every` thousand images the moving average is measured as it would be
+exported at that moment, by the same code and to the same numbers as
+`launch/evaluate.py`. The model with the best value of the first metric is exported to
+`model/best/`, with that value in `best.json`.
 """
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stylegan_tf import devices, export
@@ -18,6 +18,7 @@ from stylegan_tf.metrics import results, subject, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
 from stylegan_tf.metrics.features import open_network
 from stylegan_tf.runs.reports import Report, clock
+from stylegan_tf.training.trainer import Trainer
 
 WORK = "measuring"  # folder of an evaluation that was stopped
 BEST = Path("model") / "best"
@@ -27,9 +28,9 @@ class Measure(Report):
     """Computes `config.metrics` every `config.metrics_every` thousand images.
 
     Args:
-        names: of metrics; the first one picks the best model.
-        say: told a line for every measurement.
-        cache: folder of cached statistics.
+        names: metrics; the first one picks the best model.
+        say: prints a line per measurement.
+        cache: folder of cached statistics; None is the default.
 
     Raises:
         UserError: no such metric.
@@ -37,7 +38,7 @@ class Measure(Report):
 
     def __init__(
         self,
-        names: tuple[str, ...],
+        names: Sequence[str],
         say: Callable[[str], None] = print,
         cache: str | None = None,
     ):
@@ -47,7 +48,12 @@ class Measure(Report):
         suffix, self.better = next(iter(first.metric.values.items()))
         self.first = first.name + suffix
 
-    def start(self, trainer):
+    def start(self, trainer: Trainer) -> None:
+        """Checks that every metric can be computed, and reads the values so far.
+
+        Raises:
+            UserError: a metric cannot be computed on this run.
+        """
         c, run = trainer.config, trainer.run_dir
         results.forget(run, trainer.state.nimg)
         self.network = open_network(
@@ -61,20 +67,25 @@ class Measure(Report):
                 raise UserError(f"--metrics={request.name} cannot be had: {reason}.")
         rows = [r for r in results.read(run) if r["network"] == self.network.name]
         names = [r.name + s for r in self.requests for s in r.metric.values]
-        mine = [r["nimg"] for r in rows if r["metric"] in names and r["nimg"]]
-        self.last = max(mine, default=0)
-        rows += self._exported(run)
-        of_first = [r["value"] for r in rows if r["metric"] == self.first]
+        ours = [r["nimg"] for r in rows if r["metric"] in names and r["nimg"]]
+        self.last = max(ours, default=0)
+        # The row of the model in `model/best` may be dropped, the model is there.
+        file = run / BEST / subject.BEST
+        exported = json.loads(file.read_text()) if file.is_file() else {}
+        if exported.get("network") == self.network.name:
+            rows.append(exported)
+        values = [r["value"] for r in rows if r["metric"] == self.first]
         pick = max if self.better == suite.HIGHER else min
-        self.best = pick(of_first) if of_first else None
+        self.best = pick(values) if values else None
 
-    def tick(self, trainer, stats):
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Measures where `metrics_every` has passed, and at the end of the run."""
         every, nimg = trainer.config.metrics_every * 1000, trainer.state.nimg
         due = nimg // every > self.last // every or nimg >= trainer.total
         if due and nimg > self.last and not trainer.stopping:
             self._measure(trainer)
 
-    def _evaluation(self, trainer) -> Evaluation:
+    def _evaluation(self, trainer: Trainer) -> Evaluation:
         return Evaluation(
             self.copy,
             trainer.data,
@@ -88,15 +99,15 @@ class Measure(Report):
             work=trainer.run_dir / WORK,
         )
 
-    def _measure(self, trainer) -> None:
+    def _measure(self, trainer: Trainer) -> None:
         """Measures the average; a signal ends it, and nothing is recorded then."""
-        level, alpha = learned_at(trainer.config, trainer.state.nimg)
+        resolution, alpha = learned_at(trainer.config, trainer.state.nimg)
         final = trainer.config.generator.resolution
-        self.copy.grow(None if level == final else level, alpha)
+        self.copy.grow(None if resolution == final else resolution, alpha)
         subject.assign(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):
-            if other.name != evaluation.work.name:  # of a moment that is gone
+            if other.name != evaluation.work.name:  # stopped at an earlier moment
                 shutil.rmtree(other)
         try:
             rows = evaluation.run(self.requests)
@@ -104,16 +115,15 @@ class Measure(Report):
             return
         results.show(trainer.run_dir, rows)
         self.last = trainer.state.nimg
-        better = self._keep(trainer, rows)
-        self.say(self._line(trainer, rows) + ("  (best so far)" if better else ""))
-
-    def _line(self, trainer, rows: list[dict]) -> str:
+        best = self._export_if_best(trainer, rows)
         numbers = "  ".join(f"{results.label(r)} {r['value']:.4g}" for r in rows)
-        taken = sum({r["metric"].split("_")[0]: r["seconds"] for r in rows}.values())
-        return f"kimg {trainer.state.nimg / 1000:<8.1f} {numbers}  {clock(taken)}"
+        seconds = sum({r["metric"].split("_")[0]: r["seconds"] for r in rows}.values())
+        self.say(
+            f"kimg {trainer.state.nimg / 1000:<8.1f} {numbers}  {clock(seconds)}"
+            + ("  (best so far)" if best else "")
+        )
 
-    def _keep(self, trainer, rows: list[dict]) -> bool:
-        """Exports the model if it is the best so far."""
+    def _export_if_best(self, trainer: Trainer, rows: list[dict[str, object]]) -> bool:
         row = next(r for r in rows if r["metric"] == self.first)
         value, best = row["value"], self.best
         sign = -1 if self.better == suite.HIGHER else 1
@@ -127,9 +137,3 @@ class Measure(Report):
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         return True
-
-    def _exported(self, run: Path) -> list[dict]:
-        """The number of the model in `model/best`, though its row may be dropped."""
-        file = run / BEST / subject.BEST
-        row = json.loads(file.read_text()) if file.is_file() else {}
-        return [row] if row.get("network") == self.network.name else []

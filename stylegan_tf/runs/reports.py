@@ -1,7 +1,7 @@
-"""What people see of a run: progress bar, log, pictures, TensorBoard.
+"""Reports of a run: progress bar and log.
 
-Each report answers to `start`, `step`, `tick` and `end`, as the trainer's docstring
-says, and only looks. A new panel or periodic action is a new class here.
+A report answers to `start`, `step`, `tick` and `end`, see `training.trainer`, and
+changes nothing. A new panel or periodic action is a new class here.
 """
 
 import json
@@ -12,36 +12,35 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stylegan_tf.config import cost
+from stylegan_tf.training.trainer import Trainer
 
 
 class Report:
-    """Does nothing at every occasion; the base of the others."""
+    """A report that does nothing; the base of all others."""
 
-    def start(self, trainer) -> None:
-        """The run starts or continues."""
+    def start(self, trainer: Trainer) -> None:
+        """Called when the run starts or continues."""
 
-    def step(self, trainer) -> None:
-        """One iteration is done."""
+    def step(self, trainer: Trainer) -> None:
+        """Called after each iteration."""
 
-    def tick(self, trainer, stats: dict[str, float]) -> None:
-        """A tick is over; `stats` are its means."""
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Called at the end of a tick; `stats` are its means."""
 
-    def end(self, trainer, reason: str) -> None:
-        """The run is "finished" or "interrupted"."""
-
-
-# ---------------------------------------------------------------------------
+    def end(self, trainer: Trainer, reason: str) -> None:
+        """Called when the run is "finished" or "interrupted"."""
 
 
 class Progress(Report):
-    """A progress bar in a terminal: images, size, fade, speed, time left."""
+    """A progress bar in a terminal: images seen, size, alpha, speed, time left."""
 
-    def start(self, trainer):
+    def start(self, trainer: Trainer) -> None:
+        """Opens the bar, and sums the work that is left."""
         self.bar = tqdm(
             total=trainer.total / 1000,
             initial=trainer.state.nimg / 1000,
             unit="kimg",
-            disable=None,  # no bar where there is no terminal
+            disable=None,  # no bar without a terminal
             bar_format="{percentage:3.0f}% |{bar}| {n:.1f}/{total:g} kimg {postfix}",
         )
         self.began = self.last = time.perf_counter()
@@ -50,49 +49,44 @@ class Progress(Report):
             trainer.config, trainer.state.nimg, trainer.replicas
         )
 
-    def step(self, trainer):
+    def step(self, trainer: Trainer) -> None:
+        """Moves the bar; the time left follows from the multiply-adds left."""
         if self.bar.disable:
             return
         p = trainer.phase
-        self._clock(p.batch)
+        now = time.perf_counter()
+        speed = p.batch / (now - self.last)  # images per second, over about 20 steps
+        self.last, self.speed = now, self.speed + (speed - self.speed) * 0.05
         self.done += p.batch * cost.iteration_macs(trainer.config, p.resolution)
         self.bar.n = trainer.state.nimg / 1000
         height, width = trainer.config.generator.shape(p.resolution)
         self.bar.set_postfix_str(
             f"{height}x{width} alpha {p.alpha:.2f}, {self.speed:.0f} img/s, "
-            f"{self._left()} left",
+            f"{clock((now - self.began) * (self.macs / self.done - 1))} left",
             refresh=False,
         )
         self.bar.update(0)
 
-    def _clock(self, images: int) -> None:
-        """Speed in images a second, smoothed over about twenty steps."""
-        now = time.perf_counter()
-        speed = images / (now - self.last)
-        self.last, self.speed = now, self.speed + (speed - self.speed) * 0.05
-
-    def _left(self) -> str:
-        seconds = time.perf_counter() - self.began
-        return clock(seconds * (self.macs / self.done - 1)) if self.done else "?"
-
-    def end(self, trainer, reason):
+    def end(self, trainer: Trainer, reason: str) -> None:
+        """Closes the bar."""
         self.bar.close()
 
 
 class Log(Report):
-    """One line a tick on the screen and in `log.txt`; all numbers in `stats.jsonl`."""
+    """One line per tick, printed and in `log.txt`; all numbers in `stats.jsonl`."""
 
-    def start(self, trainer):
+    def start(self, trainer: Trainer) -> None:
+        """Says where the run starts; drops the rows of steps that are made again."""
         self.path = Path(trainer.run_dir)
-        self._forget(trainer.state.nimg)
+        self._drop_after(trainer.state.nimg)
         kimg = trainer.state.nimg / 1000
         word = "continues" if trainer.state.nimg else "starts"
         self.say(
             f"{self.path} {word} at {kimg:g} kimg, ends at {trainer.total / 1000:g}"
         )
 
-    def _forget(self, nimg: int) -> None:
-        """Drops what was logged after the checkpoint that the run continues from."""
+    def _drop_after(self, nimg: int) -> None:
+        """Drops the rows logged after the checkpoint that the run continues from."""
         file = self.path / "stats.jsonl"
         if file.exists():
             kept = [
@@ -100,16 +94,17 @@ class Log(Report):
             ]
             file.write_text("".join(line + "\n" for line in kept))
 
-    def tick(self, trainer, stats):
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Adds the stats to `stats.jsonl`, and prints a line."""
         with open(self.path / "stats.jsonl", "a", encoding="utf-8") as f:
             row = {"nimg": trainer.state.nimg} | {
-                k: _short(v) for k, v in stats.items()
+                k: float(f"{float(v):.6g}") for k, v in stats.items()
             }
             f.write(json.dumps(row) + "\n")
         self.say(self._line(trainer, stats))
 
     @staticmethod
-    def _line(trainer, s: dict[str, float]) -> str:
+    def _line(trainer: Trainer, s: dict[str, float]) -> str:
         height, width = trainer.config.generator.shape(trainer.phase.resolution)
         memory = s.get("memory/gpu_gb", s["memory/cpu_gb"])
         p = f"p {s['augment/p']:.3f}  " if "augment/p" in s else ""
@@ -123,7 +118,8 @@ class Log(Report):
             f"{clock(s['timing/total_seconds'])}  {memory:.1f} GB"
         )
 
-    def end(self, trainer, reason):
+    def end(self, trainer: Trainer, reason: str) -> None:
+        """Says where the run ended, and how many steps were skipped."""
         kimg = trainer.state.nimg / 1000
         if reason == "interrupted":
             self.say(
@@ -138,7 +134,7 @@ class Log(Report):
             )
 
     def say(self, text: str) -> None:
-        """Prints a line above the progress bar, and keeps it."""
+        """Prints a line above the progress bar, and adds it to `log.txt`."""
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
         with open(self.path / "log.txt", "a", encoding="utf-8") as f:
@@ -152,12 +148,8 @@ def _nimg(line: str) -> float:
         return float("inf")  # a line cut short by a kill
 
 
-def _short(value: float) -> float:
-    return float(f"{float(value):.6g}")
-
-
 def clock(seconds: float) -> str:
-    """Seconds as `1d 02h`, `3h 05m` or `4m 06s`."""
+    """Formats seconds as `1d 02h`, `3h 05m` or `4m 06s`."""
     s = max(int(seconds), 0)
     if s >= 86400:
         return f"{s // 86400}d {s % 86400 // 3600:02d}h"
