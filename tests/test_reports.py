@@ -140,8 +140,8 @@ def test_clock(seconds, text):
 # Pictures
 
 
-def test_studio_draws_the_average_of_this_moment_at_the_final_size(trainer):
-    studio = previews.Studio(trainer)
+def test_preview_draws_the_average_of_this_moment_at_the_final_size(trainer):
+    preview = previews.StagePreview(trainer)
     average = trainer.networks.average
     seeds = list(range(5))
     z = tf.constant(latents.z_of(seeds, 8))
@@ -150,27 +150,27 @@ def test_studio_draws_the_average_of_this_moment_at_the_final_size(trainer):
         images = average(z, noise="const", resolution=resolution, alpha=alpha)
         return figures.to_uint8(images)
 
-    styles = studio.styles(seeds)
-    drawn = studio.draw(styles)
+    styles = preview.styles(seeds)
+    drawn = preview.render(styles)
     assert (drawn.dtype, drawn.shape) == (np.uint8, (5, 8, 8, 3))
     np.testing.assert_allclose(drawn.astype(int), directly(8, 0.5), atol=1)
-    np.testing.assert_array_equal(studio.draw(styles, batch=16), drawn)
+    np.testing.assert_array_equal(preview.render(styles), drawn)
     assert np.abs(drawn.astype(int) - directly(8, 1.0)).max() > 1
 
     at(trainer, 0)
-    small = studio.draw(styles)
+    small = preview.render(styles)
     assert small.shape == (5, 8, 8, 3)
     np.testing.assert_array_equal(small[:, ::2, ::2], small[:, 1::2, 1::2])
     np.testing.assert_allclose(small[:, ::2, ::2].astype(int), directly(4, 1.0), atol=1)
 
 
-def test_studio_gives_the_seeds_every_class_in_turn(trainer):
+def test_preview_gives_the_seeds_every_class_in_turn(trainer):
     config = tiny.config({"classes": 3})
     average = Generator(config.generator)
     conditional = SimpleNamespace(
         config=config, networks=SimpleNamespace(average=average)
     )
-    styles = previews.Studio(conditional).styles([7] * 7)
+    styles = previews.StagePreview(conditional).styles([7] * 7)
     for i in range(7):
         same = [np.allclose(styles[i], styles[j]) for j in range(3)]
         assert same == [j == i % 3 for j in range(3)]
@@ -372,10 +372,11 @@ def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
 
 def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
     board = tensorboard.TensorBoard()
-    board.studio = previews.Studio(trainer)
-    styles = board.studio.styles(list(range(9)))
+    board.preview = previews.StagePreview(trainer)
+    styles = board.preview.styles(list(range(9)))
     rows, columns = styles[:4], styles[4:]
-    table = np.reshape(board._mixed(rows, columns), (5, 6, 4, 8))
+    table = board.mixing()
+    assert table.shape == (5, 6, 4, 8)
     np.testing.assert_array_equal(table[0, 1:], columns)
     np.testing.assert_array_equal(table[1:, 0], rows)
     np.testing.assert_array_equal(table[3, 4, :2], rows[2, :2])
@@ -384,9 +385,10 @@ def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
 
 def test_truncation_row_goes_from_the_picture_to_its_opposite(trainer):
     board = tensorboard.TensorBoard()
-    board.studio = previews.Studio(trainer)
-    styles = board.studio.styles(list(range(4)))
-    table = np.reshape(board._truncated(styles), (4, 6, 4, 8))
+    board.preview = previews.StagePreview(trainer)
+    styles = board.preview.styles(list(range(4)))
+    table = board.sweep()
+    assert table.shape == (4, 6, 4, 8)
     np.testing.assert_array_equal(table[:, 0], styles)
     w_avg = trainer.networks.average.w_avg.numpy()
     np.testing.assert_allclose(table[2, 3, 1], w_avg, atol=1e-6)

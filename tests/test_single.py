@@ -129,8 +129,8 @@ def test_other_networks_are_drawn_alone_by_themselves(monkeypatch, change):
 def test_batches_follow_from_the_size():
     """18 multiplications a pixel and pair of maps: 16 + 64 pixels, 8 maps."""
     model = Generator(tiny.config().generator)
-    assert sampling._multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
+    assert renderer._multiplications(model, 8) == 18 * (16 + 64) * 8 * 8
     wide = tiny.config({"generator.fmap_base": 8192, "generator.fmap_max": 512})
     wide = Generator(wide.generator)
     assert [sampling.batch_of(m) for m in (model, wide)] == [sampling.BATCH] * 2
-    assert sampling._multiplications(wide, 32) > sampling.SMALL
+    assert renderer._multiplications(wide, 32) > sampling.SMALL

@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from stylegan_tf import config, figures, latents, sampling
+from stylegan_tf import config, latents, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.state import Group, State, groups_of, plane_seeds
 from stylegan_tf.latents import directions
@@ -117,12 +116,12 @@ class Engine:
         self._lock = threading.Lock()
         self._styles = functools.lru_cache(KEPT)(self._style)
         self._centers = functools.lru_cache(None)(self._center)
-        self._map = tf.function(self._map, autograph=False)
-        self._draft = tf.function(self._draft, autograph=False)
         self._levels = _noise_levels(c, self._render.shapes, self.resolution)
         self.resolutions = tuple(dict.fromkeys(self._levels))
-        self.exact = self._warm_up() <= limit
+        self._preview = self._render
+        self.exact = self._warm_up() <= limit or self._render.batch == 1
         if not self.exact:
+            self._preview = sampling.Renderer(model, batch=1)
             self.show(self.first())
 
     def first(self) -> State:
@@ -144,8 +143,8 @@ class Engine:
             a, b, c, d = (self._styles(seed, label) for seed in plane_seeds(plane))
             ws += ((a - b) * right + (c - d) * down) * np.float32(0.5**0.5)
         if state.psi != 1:
-            center = self._centers(label)
-            ws = self.model.truncate(ws, state.psi, state.cutoff, center).numpy()
+            psis = latents.layer_psi(state.psi, state.cutoff, ws.shape[1])
+            ws = latents.truncate(ws, self._centers(label), psis)
         group = self.edit_group(state)
         for name, amount in state.edits.items():
             step, layers = self.choice.find(name, group.numbers if group else None)
@@ -157,19 +156,13 @@ class Engine:
         return None if state.edit_group is None else self.groups[state.edit_group]
 
     def _style(self, seed: int, label: int | None) -> np.ndarray:
-        c = self.model.config
-        z = latents.z_of([seed] * sampling.BATCH, c.z_dim)
-        chosen = [label or 0] * sampling.BATCH
-        labels = latents.one_hot(chosen, c.classes) if c.classes else None
-        return self._map(z, labels).numpy()[:1]
+        classes = None if label is None else [label]
+        return sampling.styles(self.model, [seed], classes=classes)
 
-    def _map(self, z, labels):
-        return self.model.broadcast(self.model.mapping(z, labels))
-
-    def _center(self, label: int | None) -> np.ndarray | None:
+    def _center(self, label: int | None) -> np.ndarray:
         if label is None:
-            return None
-        return sampling.class_centers(self.model, [label])[:, None]
+            return self.model.w_avg.numpy()
+        return sampling.class_centers(self.model, [label])
 
     # -----------------------------------------------------------------------
     # Noise
@@ -192,17 +185,11 @@ class Engine:
             return self._render(self.styles(state), self.noise(state))[0]
 
     def show(self, state: State) -> np.ndarray:
-        """uint8 [H, W, C] as soon as possible: `picture`, or rounded differently."""
-        if self.exact:
-            return self.picture(state)
+        """Returns uint8 [H, W, C] as soon as possible: `picture`, or one rounded
+        differently.
+        """
         with self._lock:
-            maps = [tf.constant(m) for m in self.noise(state)]
-            images = self._draft(tf.constant(self.styles(state)), maps)
-            return figures.to_uint8(images.numpy())[0]
-
-    def _draft(self, ws, maps):
-        how = maps or "none"
-        return self.model.synthesis(ws, noise=how, resolution=self.resolution)
+            return self._preview(self.styles(state), self.noise(state))[0]
 
     def _warm_up(self) -> float:
         """Compiles everything that a tab will need; seconds that a picture takes."""

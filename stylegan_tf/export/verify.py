@@ -59,10 +59,17 @@ class Reference:
     ):
         self.model, self.noise = generator, noise
         c = self.config = generator.config
-        self.resolution = resolution or generator.level or c.resolution
+        self.render = sampling.Renderer(
+            generator, noise, resolution, fixed_weights=False
+        )
         self.centers = sampling.class_centers(generator) if c.classes else None
         self._answers: dict = {}  # by seeds and psi: the same for every file
-        self._draw = tf.function(self._drawn, autograph=False, reduce_retracing=True)
+        how = {"noise": noise, "resolution": self.render.resolution}
+        self._whole = tf.function(
+            lambda z, labels: ops.to_uint8(generator(z, labels, **how)),
+            autograph=False,
+            reduce_retracing=True,
+        )
 
     def inputs(self, n: int, first: int = 0) -> dict[str, np.ndarray]:
         """`z`, and `labels` of a conditional model, of n seeds from `first` on."""
@@ -95,29 +102,23 @@ class Reference:
 
     def floats(self, ws: np.ndarray, maps=None) -> np.ndarray:
         """Pictures of styles, [N, H, W, C]."""
-        noise = maps or ("none" if self.noise == "random" else self.noise)
-        how = {"noise": noise, "resolution": self.resolution}
-        return self.model.synthesis(tf.constant(ws), **how).numpy()
+        return self.render.images(tf.constant(ws), maps or ()).numpy()
 
     def of_seeds(self, seeds: Sequence[int], psi: float) -> np.ndarray:
         """What `generate_seeds` has to draw: its z and noise, made one at a time."""
-        shapes = self.config.noise_shapes(self.resolution)
         z = _normal(seeds, 0, (self.config.z_dim,))
         maps = None
         if self.noise == "random":
-            maps = [_normal(seeds, i + 1, (*s, 1)) for i, s in enumerate(shapes)]
+            maps = [
+                _normal(seeds, i + 1, (*s, 1)) for i, s in enumerate(self.render.shapes)
+            ]
         labels = self.inputs(len(seeds)).get("labels")
         return self.floats(self.ws(z, labels, psi), maps)
 
-    def _drawn(self, z, labels):
-        ws = self.model.broadcast(self.model.mapping(z, labels))
-        how = {"noise": self.noise, "resolution": self.resolution}
-        return ops.to_uint8(self.model.synthesis(ws, **how))
-
     def draw(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-        """Finished pictures by the compiled model, for timing."""
+        """Returns uint8 images by the compiled model as a whole, for timing."""
         given = None if labels is None else tf.constant(labels)
-        return self._draw(tf.constant(z), given).numpy()
+        return self._whole(tf.constant(z), given).numpy()
 
 
 def _normal(seeds: Sequence[int], stream: int, shape: tuple[int, ...]) -> np.ndarray:

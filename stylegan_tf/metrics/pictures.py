@@ -21,6 +21,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.metrics.scores import path_length
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.sampling import Renderer
 
 _T, _LABEL = 2, 3  # streams of random numbers; a seed's noise is stream 1
 PIXELS = 1 << 18  # pixels of a batch on one replica, as far as `MOST` goes
@@ -113,9 +114,8 @@ class Drawing:
 
     def __init__(self, model: Generator, strategy, labels: Labels):
         self.model, self.strategy, self.labels = model, strategy, labels
-        self.level = model.level or model.config.resolution
-        self.shapes = model.config.noise_shapes(self.level)
-        self.factor = model.config.resolution // self.level
+        self.render = Renderer(model, "none", fixed_weights=False)
+        self.factor = model.config.resolution // self.render.resolution
 
     def grown(self, images: tf.Tensor) -> tf.Tensor:
         """Every pixel as often as it takes to the final size."""
@@ -125,7 +125,7 @@ class Drawing:
 
     def maps(self, numbers: range) -> dict[str, list[np.ndarray]]:
         """Noise maps of pictures by number; {} where the network has no noise."""
-        made = latents.noise_of(list(numbers), self.shapes)
+        made = self.render.noise_of(numbers)
         return {"maps": made} if made else {}
 
 
@@ -141,9 +141,8 @@ class Fakes(Drawing):
         self._spread = Spread(self._pictures, strategy)
 
     def _pictures(self, rows: dict) -> dict:
-        model, maps = self.model, rows.get("maps", "none")
-        w = model.mapping(rows["z"], rows.get("labels"))
-        images = model.synthesis(model.broadcast(w), noise=maps, resolution=self.level)
+        w = self.model.mapping(rows["z"], rows.get("labels"))
+        images = self.render.images(self.model.broadcast(w), rows.get("maps", ()))
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
         return {"images": ops.to_uint8(self.grown(images)), "w": w, "finite": finite}
 
@@ -216,7 +215,7 @@ class Steps(Drawing):
             self.space,
             None if labels is None else tf.repeat(labels, 2, axis=0),
             [twice(m) for m in rows["maps"]] if "maps" in rows else "none",
-            self.level,
+            self.render.resolution,
         )
         images = self.grown(images)
         scale = path_length.EPSILON**-2

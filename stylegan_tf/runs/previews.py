@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from stylegan_tf import figures, latents
+from stylegan_tf import figures, sampling
 from stylegan_tf.data import pipeline
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import _fit, cells
+from stylegan_tf.sampling.lineup import cells, fit_rows
 
 
 def real_cells(data, resolution: int, classes: int, columns: int, rows: int):
@@ -20,7 +19,7 @@ def real_cells(data, resolution: int, classes: int, columns: int, rows: int):
     Returns:
         uint8 [N, H, W, C]; white where a class has too few pictures.
     """
-    labels = pipeline.labels(data) if _fit(classes, rows) else np.zeros((0, 0))
+    labels = pipeline.labels(data) if fit_rows(classes, rows) else np.zeros((0, 0))
     one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
     if not len(labels) or labels.shape[1] != classes or not one_hot:
         return pipeline.first_images(data, resolution, columns * rows)
@@ -50,51 +49,32 @@ def _stored(data, resolution: int, places: np.ndarray, batch: int = 64):
             return
 
 
-class Studio:
-    """Draws with the moving average: fixed latents and noise, the current stage.
+class StagePreview:
+    """Renders the moving average as the stage under training draws it.
 
     Args:
-        trainer: whose average is drawn.
+        trainer: trains the networks.
     """
 
     def __init__(self, trainer):
         self.trainer = trainer
         self.config = trainer.config.generator
-        self._compiled: dict[int, tf.types.experimental.PolymorphicFunction] = {}
+        self._renderers: dict[int, sampling.Renderer] = {}  # by resolution
 
-    def styles(self, seeds: list[int], classes: list[int] | None = None) -> tf.Tensor:
-        """ws [N, num_styles, w_dim] of these seeds and classes; None = all in turn."""
-        average = self.trainer.networks.average
-        labels = None
-        if self.config.classes:
-            turn = classes or [i % self.config.classes for i in range(len(seeds))]
-            labels = tf.constant(latents.one_hot(turn, self.config.classes))
-        z = tf.constant(latents.z_of(seeds, self.config.z_dim))
-        return average.broadcast(average.mapping(z, labels))
+    def styles(self, seeds: list[int], classes: list[int] | None = None) -> np.ndarray:
+        """Returns ws [N, num_styles, w_dim]; classes=None: all of them in turn."""
+        return sampling.styles(self.trainer.networks.average, seeds, classes=classes)
 
-    def draw(self, ws: tf.Tensor, batch: int = 16) -> np.ndarray:
-        """uint8 [N, H, W, C] at the final size, whatever the stage."""
+    def render(self, ws: np.ndarray) -> np.ndarray:
+        """Returns uint8 [N, H, W, C] at the final size, whatever the stage."""
         p = self.trainer.phase
-        alpha = tf.constant(p.alpha, tf.float32)
-        parts = []
-        for i in range(0, len(ws), batch):
-            part = ws[i : i + batch]
-            pad = [[0, batch - len(part)], [0, 0], [0, 0]]
-            images = self._function(p.resolution)(tf.pad(part, pad), alpha)
-            parts.append(images.numpy()[: len(part)])
-        pictures = figures.to_uint8(np.concatenate(parts))
-        return figures.enlarge(pictures, self.config.resolution // p.resolution)
-
-    def _function(self, resolution: int):
-        if resolution not in self._compiled:
-            synthesis = self.trainer.networks.average.synthesis
-            self._compiled[resolution] = tf.function(
-                lambda ws, alpha: synthesis(
-                    ws, noise="const", resolution=resolution, alpha=alpha
-                ),
-                autograph=False,
+        if p.resolution not in self._renderers:
+            average = self.trainer.networks.average
+            self._renderers[p.resolution] = sampling.Renderer(
+                average, resolution=p.resolution, fixed_weights=False
             )
-        return self._compiled[resolution]
+        images = self._renderers[p.resolution](ws, alpha=p.alpha)
+        return figures.enlarge(images, self.config.resolution // p.resolution)
 
 
 class Sheets(Report):
@@ -110,7 +90,7 @@ class Sheets(Report):
         g = trainer.config.generator
         self.columns, rows, self.factor = figures.layout(*g.shape(g.resolution))
         self.seeds, self.classes = cells(g.classes, self.columns, rows)
-        self.studio = Studio(trainer)
+        self.preview = StagePreview(trainer)
         reals = trainer.run_dir / "reals.png"
         if not reals.exists():
             pictures = real_cells(
@@ -128,8 +108,8 @@ class Sheets(Report):
 
     def _fakes(self, trainer):
         kimg = trainer.state.nimg // 1000
-        styles = self.studio.styles(self.seeds, self.classes)
-        pictures = self.studio.draw(styles)
+        styles = self.preview.styles(self.seeds, self.classes)
+        pictures = self.preview.render(styles)
         path = trainer.run_dir / f"fakes-{kimg:06d}.png"
         self.latest = self._save(path, pictures)
 

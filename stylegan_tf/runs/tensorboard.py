@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import figures, sampling
-from stylegan_tf.runs.previews import Studio, real_cells
+from stylegan_tf import figures, latents, sampling
+from stylegan_tf.runs.previews import StagePreview, real_cells
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import _fit, cells
+from stylegan_tf.sampling.lineup import cells, fit_rows
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
 PANEL_LATENTS = 1000  # behind a class's mean w there
@@ -33,7 +33,7 @@ class TensorBoard(Report):
         self.ticks = 0
 
     def start(self, trainer):
-        self.studio = Studio(trainer)
+        self.preview = StagePreview(trainer)
         self.writer = tf.summary.create_file_writer(str(trainer.run_dir))
         g = trainer.config.generator
         with self.writer.as_default(step=trainer.state.nimg):
@@ -64,48 +64,48 @@ class TensorBoard(Report):
         self.writer.flush()
 
     def _rows(self) -> int:
-        classes = self.studio.config.classes
-        return classes if _fit(classes, PANEL_ROWS) else 4
+        classes = self.preview.config.classes
+        return classes if fit_rows(classes, PANEL_ROWS) else 4
 
     def _pictures(self):
-        studio, rows = self.studio, self._rows()
-        styles = studio.styles(*cells(studio.config.classes, 8, rows))
-        self._panel("samples", studio.draw(styles), 8)
-        few = studio.styles(list(range(9)))
-        self._panel("mixing", studio.draw(self._mixed(few[:4], few[4:])), 6)
-        self._panel("truncation", studio.draw(self._truncated(*self._lines(rows))), 6)
+        preview, rows = self.preview, self._rows()
+        styles = preview.styles(*cells(preview.config.classes, 8, rows))
+        self._panel("samples", preview.render(styles), 8)
+        for name, table in (("mixing", self.mixing()), ("truncation", self.sweep())):
+            images = preview.render(table.reshape(-1, *table.shape[2:]))
+            self._panel(name, images, table.shape[1])
 
-    def _lines(self, rows: int) -> tuple[tf.Tensor, np.ndarray | None]:
-        """The styles that truncation starts from, one a row, and where it leads to."""
-        average, classes = (
-            self.studio.trainer.networks.average,
-            self.studio.config.classes,
-        )
-        styles = self.studio.styles(list(range(rows)))
-        if not classes:
-            return styles, None
-        turn = [i % classes for i in range(rows)]
-        return styles, sampling.class_centers(average, turn, PANEL_LATENTS)
+    def mixing(self, rows: int = 4, columns: int = 5) -> np.ndarray:
+        """Returns the styles of figure 3: the row's coarse layers, the column's fine.
 
-    def _mixed(self, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-        """A table of ws: the row's below the middle layer, the column's from there."""
-        average = self.studio.trainer.networks.average
-        middle = self.studio.trainer.phase.resolution.bit_length() - 2
-        out = [tf.reduce_mean(rows, 0)[None], columns]
-        for row in rows:
-            mixed = average.mix(row[None] + 0 * columns, columns, middle)
-            out += [row[None], mixed]
-        return tf.concat(out, axis=0)
+        Row 0 holds the columns' own styles, column 0 those of the rows, and their
+        corner the mean of the rows: [1 + rows, 1 + columns, num_styles, w_dim].
+        """
+        styles = self.preview.styles(list(range(rows + columns)))
+        left, top = styles[:rows], styles[rows:]
+        middle = self.preview.trainer.phase.resolution.bit_length() - 2
+        fine = list(range(middle, styles.shape[1]))
+        mixed = latents.mixing_table(left, top, [fine] * rows)
+        corner = left.mean(axis=0, keepdims=True)
+        first = np.concatenate([corner, left])[:, None]
+        return np.concatenate([first, np.concatenate([top[None], mixed])], axis=1)
 
-    def _truncated(self, styles: tf.Tensor, centers=None) -> tf.Tensor:
-        """A row of every psi for each of the styles."""
-        average = self.studio.trainer.networks.average
-        table = []
-        for i in range(len(styles)):
-            center = None if centers is None else centers[i, None, None]
-            row = styles[i : i + 1]
-            table += [average.truncate(row, p, center=center) for p in self.PSIS]
-        return tf.concat(table, axis=0)
+    def sweep(self) -> np.ndarray:
+        """Returns styles at every psi of PSIS, one row per class or seed.
+
+        A conditional model is truncated towards the mean w of each class.
+
+        Returns:
+            float32 [rows, len(PSIS), num_styles, w_dim].
+        """
+        average, rows = self.preview.trainer.networks.average, self._rows()
+        styles = self.preview.styles(list(range(rows)))
+        centers = average.w_avg.numpy()[None, None]
+        if classes := self.preview.config.classes:
+            class_ids = [i % classes for i in range(rows)]
+            centers = sampling.class_centers(average, class_ids, PANEL_LATENTS)[:, None]
+        psis = [latents.truncate(styles, centers, psi) for psi in self.PSIS]
+        return np.stack(psis, axis=1)
 
     @staticmethod
     def _panel(name: str, pictures: np.ndarray, columns: int) -> None:

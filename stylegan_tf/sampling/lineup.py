@@ -88,7 +88,7 @@ def cells(classes: int, columns: int, rows: int) -> tuple[list[int], list[int]]:
     If the classes fit, each has one row, and all rows have the same seeds. Else there
     is another seed in every place, and the classes, if any, take turns.
     """
-    if _fit(classes, rows):
+    if fit_rows(classes, rows):
         seeds = list(range(SHEET_SEED, SHEET_SEED + columns))
         return seeds * classes, [k for k in range(classes) for _ in seeds]
     n = columns * rows
@@ -96,5 +96,6 @@ def cells(classes: int, columns: int, rows: int) -> tuple[list[int], list[int]]:
     return list(range(SHEET_SEED, SHEET_SEED + n)), turns
 
 
-def _fit(classes: int, rows: int) -> bool:
+def fit_rows(classes: int, rows: int) -> bool:
+    """True if each of several classes gets a row of its own."""
     return 1 < classes <= rows

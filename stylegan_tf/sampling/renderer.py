@@ -157,57 +157,94 @@ def _broadcast(model: Generator) -> Callable:
 
 
 class Renderer:
-    """Styles to finished pictures, compiled once, `batch` at a time.
-
-    On a CPU it may keep the model's weights as they are when it is made; make another
-    one after they have changed.
+    """Renders styles as images by one compiled network, `batch` images at a time.
 
     Args:
         model: the generator.
-        noise: "const", "none", or "random": then every call brings its maps.
-        resolution: level to draw at; None = the highest that the model has learned.
+        noise: "const", "none", or "random": then each call is given noise maps, such as
+            those of `noise_of`.
+        resolution: of the images; None = the highest that the model has learned.
+        batch: images per computation; None = `batch_of(model, resolution)`.
+        fixed_weights: True if the weights do not change while the renderer is used. A
+            CPU may then render with prepared kernels (`sampling.fast_cpu`).
 
     Call arguments:
         ws: float [N, num_styles, w_dim], any N.
-        maps: noise of its own: one float [N or 1, H, W, 1] a layer, in place of what
-            `noise` says.
+        maps: noise maps in place of those that `noise` names: one float
+            [N or 1, H, W, 1] per layer.
+        alpha: fade-in of `resolution`, a number; None = as far as the model has grown.
 
     Returns:
         uint8 [N, H, W, C].
 
     Attributes:
-        batch: int, pictures that are computed at once.
+        batch: int, images per computation.
+        resolution: int.
+        shapes: height and width of each layer's noise map.
     """
 
     def __init__(
-        self, model: Generator, noise: str = "const", resolution: int | None = None
+        self,
+        model: Generator,
+        noise: str = "const",
+        resolution: int | None = None,
+        batch: int | None = None,
+        fixed_weights: bool = True,
     ):
-        self.model = model
+        self.model, self.noise = model, "none" if noise == "random" else noise
         self.resolution = resolution or drawn_resolution(model)
         self.shapes = model.config.noise_shapes(self.resolution)
-        self.batch = batch_of(model, self.resolution)
-        mode = "none" if noise == "random" else noise
-        synthesis = _synthesis(model, mode, self.resolution, self.batch)
+        self.batch = batch or batch_of(model, self.resolution)
+        synthesize: Callable = self.images
+        if fixed_weights and self._has_fast_cpu():
+            single = fast_cpu.Single(model.synthesis, self.resolution, self.noise)
+            synthesize = lambda ws, maps, alpha: single(ws, maps)  # noqa: E731
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def paint(ws, maps):
-            return ops.to_uint8(synthesis(ws, maps))
+        def render(ws, maps, alpha):
+            return ops.to_uint8(synthesize(ws, maps, alpha))
 
-        self._paint = paint
+        self._render = render
+
+    def _has_fast_cpu(self) -> bool:
+        """True if `fast_cpu` computes the same images, one at a time."""
+        float32 = self.model.dtype_policy.compute_dtype == "float32"
+        grown = self.model.alpha_at(self.resolution) == 1
+        return (
+            self.batch == 1 and float32 and grown and fast_cpu.suits(self.model.config)
+        )
+
+    def images(
+        self,
+        ws: tf.Tensor,
+        maps: Sequence[tf.Tensor] = (),
+        alpha: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns float images in [-1, 1], [N, H, W, C], of any number of styles.
+
+        It is not compiled by itself, so that other compiled functions may contain it.
+        """
+        noise = list(maps) or self.noise
+        how = {"noise": noise, "resolution": self.resolution, "alpha": alpha}
+        return self.model.synthesis(ws, **how)
 
     def noise_of(self, seeds: Sequence[int]) -> list[np.ndarray]:
-        """The noise maps of these seeds, one [N, H, W, 1] a layer."""
+        """Returns the noise maps of seeds, one float32 [N, H, W, 1] per layer."""
         return latents.noise_of(list(seeds), self.shapes)
 
     def __call__(
-        self, ws: np.ndarray, maps: Sequence[np.ndarray] | None = None
+        self,
+        ws: np.ndarray,
+        maps: Sequence[np.ndarray] | None = None,
+        alpha: float | None = None,
     ) -> np.ndarray:
         ws, parts = np.asarray(ws, np.float32), []
+        fade = None if alpha is None else tf.constant(alpha, tf.float32)
         for start in range(0, len(ws), self.batch):
             rows = np.minimum(np.arange(start, start + self.batch), len(ws) - 1)
             own = [np.asarray(m, np.float32) for m in maps or []]
             own = [tf.constant(m[rows] if len(m) > 1 else m) for m in own]
-            images = self._paint(tf.constant(ws[rows]), own)
+            images = self._render(tf.constant(ws[rows]), own, fade)
             parts.append(images.numpy()[: len(ws) - start])
         shape = self.model.config.shape(self.resolution)
         none = np.zeros((0, *shape, self.model.config.channels), np.uint8)
@@ -231,17 +268,6 @@ def _multiplications(model: Generator, resolution: int) -> int:
         h, w = c.shape(r)
         count += 18 * h * w * c.fmaps(r) ** 2
     return count
-
-
-def _synthesis(model: Generator, noise: str, resolution: int, batch: int) -> Callable:
-    """Styles and maps of noise to floats, by the fastest network there is."""
-    plain = model.dtype_policy.compute_dtype == "float32"
-    plain = plain and model.alpha_at(resolution) == 1
-    if batch == 1 and plain and fast_cpu.suits(model.config):
-        return fast_cpu.Single(model.synthesis, resolution, noise)
-    return lambda ws, maps: model.synthesis(
-        ws, noise=maps or noise, resolution=resolution
-    )
 
 
 # ---------------------------------------------------------------------------
