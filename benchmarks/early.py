@@ -22,7 +22,7 @@ define.list("resolutions", ["4", "8", "16"], "Sizes.")
 define.list("maps", ["64", "128"], "Width of the networks.")
 define.string("precision", "float32", "Of both, or defaults.")
 define.integer("rounds", 5, "Turns of each.", lower_bound=1)
-define.bool("same_work", False, "Ours draws and scores for each apart.")
+define.bool("same_work", False, "Ours generates images for each step, too.")
 define.multi_string("set", [], "A setting of ours.")
 define.string("json", None, "File for the rows.")
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 def measure(size: int, maps: int) -> dict[str, peers.Rate]:
     """Both loops, in turns."""
     same = f"--resolution={size}", f"--maps={maps}"
-    changes = " ".join(peers.own_changes(FLAGS.precision, FLAGS.same_work, FLAGS.set))
+    changes = " ".join(peers.own_changes(FLAGS.same_work, FLAGS.set))
     own = *same, f"--precision={FLAGS.precision}", f"--set={changes}"
     plain = *same, *peers.PLAIN[FLAGS.precision], "--fit=1"
     with (

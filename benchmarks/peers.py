@@ -9,17 +9,16 @@ A peer is a program of its own; one works at a time, and what counts are medians
 turns. `pytorch` and `keras` are a plain PyTorch and a plain Keras StyleGAN, written for
 this comparison (`peer_torch.py`, `peer_keras.py`): the same networks (z and w 128 wide,
 up to 128 maps, batch 16), logistic loss with R1 in every step of D, one step of D and
-one of G. Ours draws the pictures of a step once, and scores them once: D and G step
-at the same time. With --same_work it does either twice, D before G, as the others do.
+one of G. Ours generates the images of a step once, for D and for G (`loss.reuse_fakes`,
+as the preset demo does). With --same_work it generates them twice, as the others do.
 `stylegan2-pytorch` is the package of that name at its own architecture, which is
 another: its ratio is that of multiply-adds a second, each by what it executes, but in
 `defaults` that of images a second.
 
 Precisions: float32, bfloat16, and `defaults`, what each would choose. Ours is then
-bfloat16 where the processor has it, with R1 every 16 steps, and scores pictures anew
-for G, as the presets do; the plain ones are float32 with R1 in every step;
-stylegan2-pytorch has its command line's batches of 5, six rounds a step. The peers need
-packages: pip install -e ".[peers]".
+bfloat16 where the processor has it, with R1 every 16 steps; the plain ones are float32
+with R1 in every step; stylegan2-pytorch has its command line's batches of 5, six rounds
+per step. The peers need packages: pip install -e ".[peers]".
 """
 
 import sys
@@ -40,12 +39,12 @@ define.list(
 )
 define.list("peers", ["pytorch", "keras", "stylegan2-pytorch"], "Who is compared.")
 define.integer("rounds", 5, "Turns of each.", lower_bound=1)
-define.bool("same_work", False, "Ours draws and scores for each apart.")
+define.bool("same_work", False, "Ours generates images for each step, too.")
 define.multi_string("set", [], "A setting of ours, as in launch/train.py.")
 define.string("json", None, "File for the rows.")
 
 OURS = "ours"
-SHARED = "loss.reuse_fakes=true", "loss.reuse_scores=true"  # one pass for both steps
+SHARED = ("loss.reuse_fakes=true",)  # one pass of G for both steps
 SECONDS = 2.0  # a turn, about
 COLUMNS = ("peer", "size", "precision", "its images/s", "ours", "ratio", "by")
 
@@ -168,12 +167,10 @@ def _whole(steps: int, cycle: int) -> int:
     return -(-steps // cycle) * cycle
 
 
-def own_changes(precision: str, same_work: bool, given: Sequence[str]) -> list[str]:
-    """Settings of ours: pictures of a step are drawn and scored once, unless the work
-    is to be the same; scored once for each where the settings are our defaults; and
-    those that are given."""
-    shared = SHARED[:1] if precision == "defaults" else SHARED
-    return [*([] if same_work else shared), *given]
+def own_changes(same_work: bool, given: Sequence[str]) -> list[str]:
+    """Settings of ours: one pass of G for both steps, unless the work is to be the
+    same, and the settings that are given."""
+    return [*([] if same_work else SHARED), *given]
 
 
 def line(row: dict, ours: Rate) -> tuple:
@@ -214,7 +211,7 @@ def main(argv: Sequence[str]) -> int:
     names, found = check(FLAGS.peers, FLAGS.precisions), []
     for size in map(int, FLAGS.resolutions):
         for precision in FLAGS.precisions:
-            changes = own_changes(precision, FLAGS.same_work, FLAGS.set)
+            changes = own_changes(FLAGS.same_work, FLAGS.set)
             # Three programs at a time: they hold their memory while they wait.
             for some in (
                 [n for n in names if not PEERS[n].own],

@@ -4,10 +4,9 @@
     python benchmarks/step.py --resolutions=64 --precisions=bfloat16 --rounds=9
 
 The D + G step with R1 in every D step, z and w 128 wide, at most 128 maps, batch 16.
-Its multiply-adds are counted (`planning.iteration_macs`, fused convolutions as fused)
+Its multiply-adds are counted (`cost.iteration_macs`, fused convolutions as fused)
 and divided by its time; so are those of three plain 3 x 3 convolutions, timed in turns
-with it in the same process. The first two rows of a size do the same work as the
-paper's step; `lazy` leaves R1 out, as 15 of 16 steps do with d_reg_interval=16.
+with it in the same process. The first row of a size is the paper's step; `lazy` leaves R1 out, as 15 of 16 steps do with d_reg_interval=16.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,14 +23,11 @@ define.integer("rounds", 5, "Timings of each.")
 
 PLAIN = ((32, 64), (32, 128), (64, 32))  # side and maps of the plain convolutions
 REUSE = {"loss.reuse_fakes": True}
-BOTH = REUSE | {"loss.reuse_scores": True}
 LAZY = {"loss.d_reg_interval": 16}
 FORMS = {
     "the paper's": ({}, True),
     "one pass of G": (REUSE, True),
     "one pass of G, lazy": (REUSE | LAZY, False),
-    "both steps at once": (BOTH, True),
-    "both steps at once, lazy": (BOTH | LAZY, False),
 }
 COLUMNS = ("size", "precision", "step", "images/s", "GFLOP", "GFLOP/s")
 COLUMNS += ("plain convolutions", "share", "share of CPU time")

@@ -232,12 +232,19 @@ LARGE = "use a power of two from"
             | {"discriminator": DiscriminatorConfig(resolution=64)},
             "growth starts at 128, above the final resolution 64",
         ),
-        (LossConfig, {"reuse_scores": True}, "set loss.reuse_fakes=true as well"),
     ],
 )
 def test_impossible_settings(cls, fields, message):
     with pytest.raises(UserError, match=message):
         cls(**fields)
+
+
+def test_removed_fields_are_read_if_they_changed_nothing():
+    values = config.to_dict(LossConfig(drift=0.5))
+    read = config.from_dict(LossConfig, values | {"reuse_scores": False})
+    assert read == LossConfig(drift=0.5)
+    with pytest.raises(UserError, match="reuse_scores=True is no longer.*Set it to"):
+        config.from_dict(LossConfig, values | {"reuse_scores": True})
 
 
 # ---------------------------------------------------------------------------

@@ -271,17 +271,17 @@ def test_unknown_names_are_refused():
 
 
 def test_ours_draws_once_unless_the_work_shall_be_the_same():
-    once = ["loss.reuse_fakes=true", "loss.reuse_scores=true"]
-    assert peers.own_changes("float32", False, ["seed=3"]) == [*once, "seed=3"]
-    assert peers.own_changes("defaults", False, []) == once[:1]
-    assert peers.own_changes("bfloat16", True, ["seed=3"]) == ["seed=3"]
+    once = "loss.reuse_fakes=true"
+    assert peers.own_changes(False, ["seed=3"]) == [once, "seed=3"]
+    assert peers.own_changes(False, []) == [once]
+    assert peers.own_changes(True, ["seed=3"]) == ["seed=3"]
 
 
 def test_the_script_writes_its_rows(monkeypatch, tmp_path, capsys):
     machines = {"peer_ours.py": Machine(1.0), "peer_keras.py": Machine(2.0)}
 
     def worker(script, arguments):
-        shares = "--set=loss.reuse_fakes=true loss.reuse_scores=true" in arguments
+        shares = "--set=loss.reuse_fakes=true" in arguments
         assert shares == (script == "peer_ours.py")
         return machines[script]
 
@@ -306,8 +306,7 @@ def test_early_compares_the_loops_at_each_width(monkeypatch, tmp_path, capsys):
         assert "--resolution=8" in arguments
         assert ("--fit=1" in arguments) == (script == "peer_keras.py")
         if script == "peer_ours.py":
-            shared = "loss.reuse_fakes=true loss.reuse_scores=true"
-            assert f"--set={shared} seed=3" in arguments
+            assert "--set=loss.reuse_fakes=true seed=3" in arguments
         return Machine((4.0 if wide else 1.0) * (1 + 4 * (script == "peer_keras.py")))
 
     monkeypatch.setattr(pairing, "Worker", worker)

@@ -114,8 +114,6 @@ def test_penalties_cost_and_lazy_ones_less():
     once = {"loss.r1_gamma": 0.0, "loss.reuse_fakes": True}
     assert macs_of(once) == 3 * g + 8 * d
     assert macs_of(once | {"accumulate": 2}) == none
-    at_once = once | {"loss.reuse_scores": True}
-    assert macs_of(at_once) == macs_of(at_once | {"accumulate": 2}) == 3 * g + 7 * d
     r1 = macs_of({"loss.r1_gamma": 1.0})
     lazy = macs_of({"loss.r1_gamma": 1.0, "loss.d_reg_interval": 4})
     assert r1 - none == pytest.approx(4 * (lazy - none)) and lazy > none

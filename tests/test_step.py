@@ -185,35 +185,6 @@ def test_reused_pictures_are_those_of_the_discriminators_step():
     np.testing.assert_allclose(found["generator/w_avg"], seen, rtol=1e-5)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("more", [{}, {"loss.r2_gamma": 3.0}, {"loss.r1_gamma": 0.0}])
-def test_with_reused_scores_both_start_from_the_same_weights(more, recompute):
-    changes = SMOOTH | {"loss.reuse_fakes": True, "recompute": recompute} | more
-    nets = make_networks(tiny.config(changes))
-    tiny.shake(nets)
-    start, moment = tiny.state(nets), clock(nimg=8, lr=0.1)
-    step = make(nets, changes | {"loss.reuse_scores": True})
-    images, labels = reals(), tf.zeros([4, 0])
-    stats = iterate(step, nimg=8, lr=0.1)
-    found = tiny.state(nets)
-
-    def alone(update, *args) -> tuple[dict, dict]:
-        """What is told, and what changes from the start."""
-        tiny.restore(nets, start)
-        step.update_average()
-        told = update(*args, moment["alpha"], moment)
-        after = tiny.state(nets)
-        return told, {k: v for k, v in after.items() if np.any(v != start[k])}
-
-    step = make(nets, changes)
-    draws, images = some(step, 8, 0, labels), process_reals(images, moment["alpha"])
-    told_of_d, of_d = alone(step.update_discriminator, images, draws)
-    told_of_g, of_g = alone(step.update_generator, draws)
-    tiny.check_close(start, found, start | of_d | of_g, 1e-4)
-    told = {k: v.numpy() for k, v in (told_of_d | told_of_g).items()}
-    assert {k: stats[k] for k in told} == pytest.approx(told, rel=1e-4, abs=1e-6)
-
-
 @pytest.mark.parametrize("classes", [0, 3])
 def test_one_pass_of_the_discriminator_gives_the_scores_of_two(classes):
     changes = {"classes": classes}
@@ -241,7 +212,7 @@ def test_batches_that_would_mix_are_scored_apart(nets, monkeypatch):
 # Rounds
 
 
-@pytest.mark.parametrize("reused", [(), ("fakes",), ("fakes", "scores")])
+@pytest.mark.parametrize("reused", [(), ("fakes",)])
 def test_rounds_add_up_to_the_large_batch(reused):
     """Of 16 pictures, groups of the minibatch statistic included."""
     smooth = SMOOTH | {"generator.use_noise": False}

@@ -65,14 +65,13 @@ def iteration_macs(config: TrainConfig, resolution: int) -> float:
 
     A gradient costs two forward passes. D's step forwards G once and trains on two
     batches (6 D); R1 on top of it differentiates a gradient (3 D more). G's step trains
-    G (3 G) through D (2 D, one where scores are reused). In a step of its own R1 trains
-    as well (6 D), and so does the path length (6 G, on a smaller batch); R2 and WGAN-GP
-    need pictures there.
+    G (3 G) through D (2 D). In a step of its own R1 trains as well (6 D), and so does
+    the path length (6 G, on a smaller batch); R2 and WGAN-GP need pictures there.
     """
     c = config.loss
     of_fakes = (c.r2_gamma > 0) + 3 * (c.gp_weight > 0)
     extra = (6 if c.lazy else 3) * ((c.r1_gamma > 0) + of_fakes)
-    d = (7 if c.reuse_scores else 8) + extra / c.d_reg_interval
+    d = 8 + extra / c.d_reg_interval
     g = 3 if config.shares_pass else 4
     g += 6 / c.pl_shrink / c.g_reg_interval if c.pl_weight else 0
     g += 1 / c.d_reg_interval if c.lazy and of_fakes else 0

@@ -5,8 +5,20 @@ import difflib
 import json
 import typing
 
-from stylegan_tf.config.run import TrainConfig
+from stylegan_tf.config.run import LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
+
+# Fields of earlier versions: the value that changes nothing, and what to do about
+# another one.
+REMOVED = {
+    LossConfig: {
+        "reuse_scores": (
+            False,
+            "its images were worse. Set it to false in config.json to go on from the "
+            "checkpoint with loss.reuse_fakes alone.",
+        )
+    }
+}
 
 
 def to_dict(config) -> dict:
@@ -22,11 +34,22 @@ def from_dict(cls, values: dict):
     """
     if not isinstance(values, dict):
         raise UserError(f"{cls.__name__} is {type(values).__name__}, not named values.")
+    values = _without_removed(cls, values)
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise UserError(f"{cls.__name__} has no field {', '.join(unknown)}.")
     return cls(**{k: _typed(hints[k], v, f"{k}={v!r}") for k, v in values.items()})
+
+
+def _without_removed(cls, values: dict) -> dict:
+    """The values without those of `REMOVED`, which older files have."""
+    for name, (harmless, instead) in REMOVED.get(cls, {}).items():
+        if values.get(name, harmless) != harmless:
+            raise UserError(
+                f"{name}={values[name]!r} is no longer supported; {instead}"
+            )
+    return {k: v for k, v in values.items() if k not in REMOVED.get(cls, {})}
 
 
 def save(config: TrainConfig, path) -> None:

@@ -33,7 +33,6 @@ class LossConfig:
     pl_shrink: int = 2  # the batch it is measured on is this many times smaller
     g_reg_interval: int = 1  # path length every so many steps
     reuse_fakes: bool = False  # G's step takes the pictures of D's, a pass of G saved
-    reuse_scores: bool = False  # and D's scores of them: both step at once, a D saved
     lazy: bool = False  # regularize in steps of their own (StyleGAN2, appendix B)
 
     def __post_init__(self):
@@ -44,12 +43,6 @@ class LossConfig:
         for name in ("r1_gamma", "r2_gamma", "gp_weight", "drift", "pl_weight"):
             check_range(name, getattr(self, name), 0, float("inf"))
         check_range("pl_decay", self.pl_decay, 0, 1)
-        if self.reuse_scores and not self.reuse_fakes:
-            raise UserError(
-                "loss.reuse_scores=true reuses the scores of reused pictures; set "
-                "loss.reuse_fakes=true as well."
-            )
-
         if self.pl_weight and not self.lazy:
             raise UserError(
                 f"loss.pl_weight={self.pl_weight:g} works in steps of its own; set "
@@ -193,8 +186,7 @@ class TrainConfig:
 
         Steps in turn would have to keep those of all rounds.
         """
-        loss = self.loss
-        return loss.reuse_scores or (loss.reuse_fakes and self.accumulate == 1)
+        return self.loss.reuse_fakes and self.accumulate == 1
 
 
 # What may differ when a run continues: its length, and how much it reports.

@@ -37,21 +37,6 @@ class Due(NamedTuple):
         return self.d_reg or not metric.startswith("penalty/")
 
 
-class Slopes(NamedTuple):
-    """What comes back from D.
-
-    Attributes:
-        of_d: gradients of D's loss in its weights.
-        in_fakes: gradient of G's loss in the generated pictures [N, H, W, C], where D's
-            scores of them are reused.
-        told: what was measured, by name.
-    """
-
-    of_d: list[tf.Tensor]
-    in_fakes: tf.Tensor | None
-    told: dict[str, tf.Tensor]
-
-
 @dataclass(eq=False)
 class Costs(Passes):
     """What the networks pay at one resolution.
@@ -75,28 +60,26 @@ class Costs(Passes):
 
     def discriminator_slopes(
         self, reals, images, draws: Draws, alpha, clock: dict
-    ) -> Slopes:
-        """D's gradients from real pictures and as many generated ones."""
-        score, alone = None, None
-        if self._in_turn or self.config.loss.reuse_scores:
-            score, alone = self._fakes_alone(images, draws, alpha, clock)
-            images = tf.stop_gradient(images)
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """D's gradients from real pictures and as many generated ones; and stats."""
+        score, of_fakes = None, None
         if self._in_turn:
-            with tf.control_dependencies(alone.of_d):
+            score, of_fakes = self._fakes_alone(images, draws, alpha, clock)
+            images = tf.stop_gradient(images)
+            with tf.control_dependencies(of_fakes):
                 reals = tf.identity(reals)
         with tf.GradientTape() as tape:
-            loss, told = self.discriminator_loss(
+            loss, stats = self.discriminator_loss(
                 reals, images, draws, alpha, clock, score
             )
         of_d = slopes(tape, loss, self.d_variables())
-        if alone is None:
-            return Slopes(of_d, None, told)
-        of_d = [a + b for a, b in zip(of_d, alone.of_d, strict=True)]
-        return Slopes(of_d, alone.in_fakes, told | alone.told)
+        if of_fakes is not None:
+            of_d = [a + b for a, b in zip(of_d, of_fakes, strict=True)]
+        return of_d, stats
 
     @property
     def _in_turn(self) -> bool:
-        """Whether D's maps of generated pictures are gone before those of real ones."""
+        """True if D's maps of generated pictures are gone before those of real ones."""
         return self.config.recompute and not self.config.loss.r2_gamma
 
     def _fakes_alone(self, images, draws: Draws, alpha, clock: dict):
@@ -105,19 +88,11 @@ class Costs(Passes):
         Returns:
             Their scores [N, 1], as constants, and the slopes.
         """
-        c = self.config.loss
-        d_loss, g_loss = losses.DISCRIMINATOR[c.d_loss], losses.GENERATOR[c.g_loss]
-        toward = tf.GradientTape(watch_accessed_variables=False)
-        with toward, tf.GradientTape() as tape:
-            toward.watch(images)
+        d_loss = losses.DISCRIMINATOR[self.config.loss.d_loss]
+        with tf.GradientTape() as tape:
             score = self.scores(draws, alpha, clock)["fake"](images)
             loss = tf.reduce_mean(d_loss(tf.zeros_like(score), score))
-            of_g = tf.reduce_mean(g_loss(score))
-        in_fakes, told = None, {}
-        if c.reuse_scores:
-            in_fakes, told = slope_in(images, toward, of_g), {"loss/g": of_g}
-        of_d = slopes(tape, loss, self.d_variables())
-        return tf.stop_gradient(score), Slopes(of_d, in_fakes, told)
+        return tf.stop_gradient(score), slopes(tape, loss, self.d_variables())
 
     def discriminator_loss(
         self, reals, fakes, draws: Draws, alpha, clock: dict, fake=None

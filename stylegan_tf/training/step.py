@@ -3,8 +3,8 @@
 Follows the order of Karras et al. 2019's released training loop: the average takes in
 the generator of the iteration before, then D steps, then G. StyleGAN2 (Karras et al.
 2020, appendix B) regularizes both in steps of their own every so many iterations: D's
-after D's, G's after G's. With `reuse_scores` D and G step at once. The step runs in
-replica context, once a device, on that device's share of the batch (`randomness.py`).
+after D's, G's after G's. The step runs in replica context,
+once per device, on that device's share of the batch (`randomness.py`).
 """
 
 from collections.abc import Callable
@@ -69,21 +69,16 @@ class Step(Costs):
         stats = dict.fromkeys(METRICS, tf.zeros([]))
         self.update_average(nimg)
         d_draws = self.draw(nimg, drawing.D_STEP, labels)
-        at_once, fakes = self.config.loss.reuse_scores, None
-        if at_once:
-            stats |= self.update_both(reals, d_draws, alpha, clock)
-        else:
-            fakes = self.fakes(d_draws, alpha) if self.config.shares_pass else None
-            stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
+        fakes = self.fakes(d_draws, alpha) if self.config.shares_pass else None
+        stats |= self.update_discriminator(reals, d_draws, alpha, clock, fakes)
         if lazy and self.due.d_reg:
             again = self._after(stats["skipped/d"], reals)
             _add(stats, self.regularize_discriminator(again, d_draws, alpha, clock))
-        if not at_once:
-            g_draws = d_draws
-            if not self.config.loss.reuse_fakes:
-                now = self._after(stats["skipped/d"], nimg)
-                g_draws = self.draw(now, drawing.G_STEP)
-            stats |= self.update_generator(g_draws, alpha, clock, fakes)
+        g_draws = d_draws
+        if not self.config.loss.reuse_fakes:
+            now = self._after(stats["skipped/d"], nimg)
+            g_draws = self.draw(now, drawing.G_STEP)
+        stats |= self.update_generator(g_draws, alpha, clock, fakes)
         if self.due.g_reg:
             draws = self.path_draws(self._after(stats["skipped/g"], nimg))
             _add(stats, self.regularize_generator(draws, alpha, clock))
@@ -143,33 +138,12 @@ class Step(Costs):
 
         def one_round(k, reals, draws):
             images, w_mean = fakes[:2] if fakes else self.generate(draws, alpha, k)
-            found = self.discriminator_slopes(reals, images, draws, alpha, clock)
-            return found.of_d, w_mean, found.told
+            of_d, stats = self.discriminator_slopes(reals, images, draws, alpha, clock)
+            return of_d, w_mean, stats
 
         gradients, w_mean, stats = self._rounds(one_round, reals, draws)
         self._update_w_avg(w_mean)
         return stats | self._apply_d(gradients, clock)
-
-    def update_both(
-        self, reals: tf.Tensor, draws: Draws, alpha, clock: dict
-    ) -> dict[str, tf.Tensor]:
-        """A step of D and one of G from where both stand, on the same pictures.
-
-        D scores the generated ones once: what those scores cost D is its step, and what
-        they cost G goes on through the pictures. G's step in turn would follow a D
-        that is one step further. Arguments are those of `update_discriminator`.
-        """
-
-        def one_round(k, reals, draws):
-            drawn = self.fakes(draws, alpha, k)
-            found = self.discriminator_slopes(reals, drawn.images, draws, alpha, clock)
-            of_g = self._g_slopes(drawn, found.in_fakes)
-            return found.of_d, of_g, drawn.w_mean, found.told
-
-        d_gradients, g_gradients, w_mean, stats = self._rounds(one_round, reals, draws)
-        self._update_w_avg(w_mean)
-        stats |= self._apply_d(d_gradients, clock)
-        return stats | self._apply_g(g_gradients, clock)
 
     def _g_slopes(self, fakes: Fakes, slope: tf.Tensor) -> list:
         """Gradients of G's loss, of which `slope` is the gradient in the pictures."""
