@@ -67,7 +67,7 @@ def settings(resolution: int, precision: str = "float32") -> dict:
     if precision == "defaults":
         from stylegan_tf import devices  # our worker has TensorFlow
 
-        changes["precision"] = devices.settled("auto")
+        changes["precision"] = devices.resolve_precision("auto")
         changes["loss.d_reg_interval"] = 16
     return changes
 

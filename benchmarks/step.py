@@ -6,7 +6,8 @@
 The D + G step with R1 in every D step, z and w 128 wide, at most 128 maps, batch 16.
 Its multiply-adds are counted (`cost.iteration_macs`, fused convolutions as fused)
 and divided by its time; so are those of three plain 3 x 3 convolutions, timed in turns
-with it in the same process. The first row of a size is the paper's step; `lazy` leaves R1 out, as 15 of 16 steps do with d_reg_interval=16.
+with it in the same process. The first row of a size is the paper's step; `lazy` leaves
+R1 out, as 15 of 16 steps do with d_reg_interval=16.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,7 +96,8 @@ def _without_penalty(config):
 
 
 def _step(config, regularized: bool) -> Callable:
-    from stylegan_tf.training.compiling import one_step
+    from one_step import one_step
+
     from stylegan_tf.training.objectives import Due
 
     size = config.generator.resolution

@@ -88,8 +88,9 @@ define.enum(
     "jit",
     None,
     ["off", "on", "auto"],
-    "Compile each step by XLA. auto times one at the start, which takes minutes, and "
-    "keeps the faster for the run. Off if not given: on CPUs it is slower.",
+    "Compile each step by XLA, which takes minutes at each resolution. auto compiles "
+    "on one GPU, and not on CPUs, where it is slower, on several devices or with "
+    "--deterministic. Off if not given.",
 )
 define.enum(
     "strategy",

@@ -146,7 +146,16 @@ def _is_multiworker(strategy: tf.distribute.Strategy) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-def settled(precision: str) -> str:
+# ---------------------------------------------------------------------------
+# Settings named "auto": functions of the device and of other settings, never of a clock
+
+
+def device_kind() -> str:
+    """Returns "GPU" if TensorFlow sees one, else "CPU"."""
+    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+
+
+def resolve_precision(precision: str) -> str:
     """The precision that "auto" stands for here; any other name is itself.
 
     bfloat16 on a CPU that multiplies in it, where it takes half the time. Elsewhere
@@ -154,12 +163,12 @@ def settled(precision: str) -> str:
     """
     if precision != "auto":
         return precision
-    gpus = tf.config.list_physical_devices("GPU")
-    return "bfloat16" if not gpus and _multiplies_in_bfloat16() else "float32"
+    native = device_kind() == "CPU" and _multiplies_in_bfloat16()
+    return "bfloat16" if native else "float32"
 
 
 def _multiplies_in_bfloat16() -> bool:
-    """Whether Linux says so of this processor; elsewhere there is no telling."""
+    """True if Linux lists bfloat16 instructions among the CPU's flags."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -167,9 +176,44 @@ def _multiplies_in_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def resolve_jit(jit: str, kind: str, replicas: int = 1, deterministic=False) -> str:
+    """Chooses whether XLA compiles the training step, "on" or "off", for jit="auto".
+
+    On for one GPU: an H100 takes about 100 ms per step at 64x64, 128x128 and 256x256
+    alike, so that launching its 2,300 operations takes the time, and XLA launches
+    fewer. That the compiled step is faster there is an inference, not a measurement.
+    Off on CPUs: 51.9 ms per step against 21.3 (`demo` at 8x8). Off on several devices,
+    where the step talks to other replicas, and in deterministic runs, since XLA draws
+    other random numbers than TensorFlow's kernels.
+
+    Args:
+        jit: "off", "on" or "auto"; the first two are returned as they are.
+        kind: `device_kind()`.
+        replicas: devices of the strategy.
+        deterministic: the run's setting.
+    """
+    if jit != "auto":
+        return jit
+    return "on" if kind == "GPU" and replicas == 1 and not deterministic else "off"
+
+
+def resolve_modulation(modulation: str) -> str:
+    """Chooses the form of StyleGAN2's modulated convolution for modulation="auto".
+
+    "maps" (scale the feature maps around one shared convolution) on every device. On
+    CPUs "kernels" (one kernel per example) takes 1.1 to 4 times as long, as
+    `benchmarks/modulation.py` shows. On GPUs neither was measured; "kernels" has no
+    fewer operations to launch there.
+    """
+    return "maps" if modulation == "auto" else modulation
+
+
+# ---------------------------------------------------------------------------
+
+
 def dtype_policy(precision: str) -> keras.DTypePolicy:
     """float32, or bfloat16 arithmetic on float32 weights."""
-    precision = settled(precision)
+    precision = resolve_precision(precision)
     names = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
     return keras.DTypePolicy(names[precision])
 

@@ -222,58 +222,6 @@ def test_total_is_over_all_replicas():
         assert devices.total(devices.make_strategy(name), 3.0) == expected
 
 
-# ---------------------------------------------------------------------------
-# Strategies by name
-
-
-def test_auto_takes_what_there_is(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert isinstance(devices.make_strategy(), tf.distribute.OneDeviceStrategy)
-    made = []
-    monkeypatch.setattr(devices, "_multiworker", lambda: made.append("multiworker"))
-    cluster = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    devices.make_strategy("auto")
-    assert made == ["multiworker"]
-
-
-@pytest.mark.parametrize(
-    ("name", "environment", "words"),
-    [
-        ("tpu", {}, "no TPU answered .* set TPU_NAME"),
-        ("multiworker", {}, "needs TF_CONFIG"),
-        ("auto", {"TF_CONFIG": "{worker"}, "TF_CONFIG is not JSON"),
-        ("two", {}, "choose one of auto, one, mirrored, multiworker, tpu"),
-    ],
-)
-def test_what_is_not_there_is_said_in_words(name, environment, words, monkeypatch):
-    for variable in ("TF_CONFIG", "TPU_NAME"):
-        monkeypatch.delenv(variable, raising=False)
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    with pytest.raises(UserError, match=words):
-        devices.make_strategy(name)
-
-
-@pytest.mark.parametrize(
-    ("task", "jobs", "chief"),
-    [
-        (("worker", 0), ["worker"], True),
-        (("worker", 1), ["worker"], False),
-        (("chief", 0), ["chief", "worker"], True),
-        (("worker", 0), ["chief", "worker"], False),
-        (("", None), [], True),
-    ],
-)
-def test_one_process_is_the_chief(task, jobs, chief):
-    resolver = SimpleNamespace(
-        task_type=task[0],
-        task_id=task[1],
-        cluster_spec=lambda: SimpleNamespace(jobs=jobs),
-    )
-    assert devices.is_chief(SimpleNamespace(cluster_resolver=resolver)) == chief
-
-
 def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "is_chief", lambda strategy: False)
     told = SimpleNamespace(start=None)
@@ -281,34 +229,6 @@ def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkey
     trainer.state.save()
     assert not trainer.reports
     assert not (tmp_path / "run").exists()
-
-
-# ---------------------------------------------------------------------------
-# Precision
-
-
-@pytest.mark.parametrize(
-    "flags, gpus, expected",
-    [
-        ("flags : fma avx512f avx512_bf16", [], "bfloat16"),
-        ("flags : fma amx_bf16", [], "bfloat16"),
-        ("flags : fma avx512f", [], "float32"),
-        (None, [], "float32"),
-        ("flags : avx512_bf16", ["GPU:0"], "float32"),
-    ],
-)
-def test_auto_is_bfloat16_where_the_processor_has_it(
-    monkeypatch, flags, gpus, expected
-):
-    def read(self, **_):
-        if flags is None:
-            raise FileNotFoundError(str(self))
-        return flags
-
-    monkeypatch.setattr(devices.Path, "read_text", read)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: gpus)
-    assert devices.settled("auto") == expected
-    assert devices.settled("float32") == "float32"
 
 
 def test_a_run_settles_its_precision(pictures, monkeypatch):

@@ -72,7 +72,7 @@ def test_defaults_are_lazy():
     config = update(TrainConfig(), matched.settings(32, "defaults"))
     assert config.loss.d_reg_interval == 16
     half = config.precision == "bfloat16"
-    assert half == (devices.settled("auto") == "bfloat16")
+    assert half == (devices.resolve_precision("auto") == "bfloat16")
 
 
 def drawn(nets):

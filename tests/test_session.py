@@ -1,5 +1,6 @@
 """session.py and plan.py: what a run trains on, which run goes on, how one ends."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -267,26 +268,20 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     assert f"{run.path} is finished" in capsys.readouterr().out
 
 
-def test_a_stylegan2_run_keeps_the_form_that_was_faster_at_its_start(
-    pictures, tmp_path, monkeypatch
-):
-    said = iter(["kernels", "maps"])
-    monkeypatch.setattr(session.modulation, "faster", lambda *_: next(said))
+def test_auto_is_resolved_when_a_run_starts_and_the_run_keeps_it(pictures, tmp_path):
     changes = {"generator.architecture": "revised", "data": str(pictures)}
+    changes |= {"jit": "auto"}
     request = RunRequest(changes=changes, out=str(tmp_path))
-    strategy = devices.make_strategy("one")
-    planned = plan_run(request, strategy)
-    config = planned.config
-    assert config.generator.modulation == "auto"
-    for resume in ("never", "auto"):
-        again = RunRequest(resume=resume, **vars_of(request))
-        run = session._choose_run(again, planned, 1)
-        assert run.config.generator.modulation == "kernels"
-    kept = rundir.continued_config(run.config, config)
-    assert kept.generator.modulation == "kernels"
-    changes |= {"deterministic": True}
-    config = plan_run(RunRequest(changes=changes), strategy).config
-    assert session._timed(config, 1).generator.modulation == "maps"
+    planned = plan_run(request, devices.make_strategy("one"))
+    run = session._choose_run(request, planned)
+    assert (run.config.generator.modulation, run.config.jit) == ("maps", "off")
+    # A run of earlier versions, which timed both forms.
+    kernels = configs.update(run.config, {"generator.modulation": "kernels"})
+    never = RunRequest(resume="never", **vars_of(request))
+    run = session._choose_run(never, dataclasses.replace(planned, config=kernels))
+    again = session.open_run(request, planned, devices.make_strategy("one"))
+    assert again.path == run.path
+    assert again.config.generator.modulation == "kernels"
 
 
 def vars_of(request: RunRequest) -> dict:
@@ -298,7 +293,7 @@ def test_a_run_that_does_not_go_on_says_why(pictures, tmp_path, capsys):
     for gamma in (1.0, 2.0):
         wanted = configs.update(config, {"loss.r1_gamma": gamma})
         planned = Plan(wanted, Manifest.load(pictures))
-        session._choose_run(RunRequest(out=str(tmp_path)), planned, 1)
+        session._choose_run(RunRequest(out=str(tmp_path)), planned)
     told = capsys.readouterr().out
     assert "00000-faces-demo has other settings: loss.r1_gamma." in told
     assert told.count("A new run") == 1

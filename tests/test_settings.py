@@ -234,6 +234,12 @@ def test_every_preset_fits_its_own_data(preset):
     check_devices(config, 1)
 
 
+def test_one_device_compiles():
+    check_devices(tiny.config({"jit": "on"}), 1)
+    with pytest.raises(UserError, match="--strategy=one"):
+        check_devices(tiny.config({"jit": "on"}), 2)
+
+
 def test_arguments_are_left_as_they_are():
     changes, origin = {"seed": 3}, dataclasses.replace(GROWING)
     settings("demo", origin, IMAGES, changes)

@@ -50,7 +50,7 @@ class GeneratorConfig:
     use_instance_norm: bool = True
     blur_filter: tuple[int, ...] = (1, 2, 1)  # () = no blur
     resample_filter: tuple[int, ...] = (1, 3, 3, 1)  # StyleGAN2's
-    modulation: str = "auto"  # StyleGAN2's: scale "maps", build "kernels"; auto: timed
+    modulation: str = "auto"  # StyleGAN2's: scale "maps", build "kernels"; auto: maps
     activation: str = "lrelu"
     style_mixing_prob: float = 0.9  # ladder F
     w_avg_beta: float = 0.995

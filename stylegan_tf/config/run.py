@@ -144,7 +144,7 @@ class TrainConfig:
     accumulate: int = 1  # rounds a step is split into, to fit a small device
     recompute: bool = False  # less memory: gradients compute maps again
     precision: str = "float32"  # "auto" is settled by the device, see `devices`
-    jit: str = "off"  # compile the step by XLA; "auto" times one, and keeps the faster
+    jit: str = "off"  # compile the step by XLA; "auto": on one GPU
     seed: int = 0
     deterministic: bool = False
     snapshot_ticks: int = 10  # ticks between checkpoints
@@ -194,5 +194,5 @@ RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
 RESUMABLE += ("metrics", "metrics_every", "features")
 # And how it fits its device: the same numbers up to rounding.
 RESUMABLE += ("recompute",)
-# What a run settles by itself at its start and then keeps, so that it may differ too.
+# "auto" in these is resolved when a run starts; they keep the numbers, up to rounding.
 SETTLED = ("generator.modulation", "jit")

@@ -47,14 +47,11 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
     preset = saved or request.preset or "demo"
     changes = {"preset": request.preset} if request.preset else {}
     changes |= request.changes
-    devices_used = strategy.num_replicas_in_sync
+    replicas = strategy.num_replicas_in_sync
 
     def configure(origin: StartingPoint | None) -> TrainConfig:
-        config = settings(
-            preset, origin, data, changes, request.resolution, devices_used
-        )
-        precision = devices.settled(config.precision)
-        return configs.update(config, {"precision": precision})
+        config = settings(preset, origin, data, changes, request.resolution, replicas)
+        return for_this_machine(config, replicas)
 
     init = str(changes.get("init", ""))
     if saved or not init:
@@ -66,6 +63,18 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
             return Plan(configure(origin), data, origin)
     origin = transfer.read_starting_point(init)
     return Plan(configure(origin), data, origin)
+
+
+def for_this_machine(config: TrainConfig, replicas: int) -> TrainConfig:
+    """Replaces "auto" by what the devices compute best, see `devices`."""
+    form = devices.resolve_modulation(config.generator.modulation)
+    kind, repeatable = devices.device_kind(), config.deterministic
+    changes = {
+        "precision": devices.resolve_precision(config.precision),
+        "jit": devices.resolve_jit(config.jit, kind, replicas, repeatable),
+        "generator.modulation": form,
+    }
+    return configs.update(config, changes)
 
 
 def resolve_data(

@@ -8,10 +8,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import config as configs
 from stylegan_tf import devices, export, figures, models, sampling
 from stylegan_tf.config import TrainConfig, schedule
-from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.measuring import Measure
@@ -21,7 +19,6 @@ from stylegan_tf.runs.reports import Log, Progress, Report
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.tensorboard import TensorBoard
 from stylegan_tf.sampling.lineup import cells
-from stylegan_tf.training import compiling, modulation
 from stylegan_tf.training.trainer import Trainer
 
 SHEET_PSI = 0.7  # of the last sheet; those drawn while training are not truncated
@@ -79,7 +76,7 @@ def open_run(
         UserError: the run that is named cannot go on so, or workers do not see it.
     """
     if devices.is_chief(strategy):
-        run = _choose_run(request, plan, strategy.num_replicas_in_sync)
+        run = _choose_run(request, plan)
         devices.meet(strategy)
     else:
         devices.meet(strategy)
@@ -88,7 +85,7 @@ def open_run(
     return dataclasses.replace(run, config=config)
 
 
-def _choose_run(request: RunRequest, plan: Plan, replicas: int) -> rundir.Run:
+def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
     if request.names_a_run:
         run = rundir.read_run(request.resume)
         wanted = dataclasses.replace(plan.config, data=run.config.data)
@@ -99,8 +96,7 @@ def _choose_run(request: RunRequest, plan: Plan, replicas: int) -> rundir.Run:
         if found:
             return found
         rundir.print_why_new(request.out, plan.config)
-    config = _timed(plan.config, replicas)
-    run = rundir.create_run(request.out, config, request.command)
+    run = rundir.create_run(request.out, plan.config, request.command)
     if plan.origin:
         transfer.save_starting_point(run.path, plan.origin)
     return run
@@ -117,33 +113,6 @@ def _chosen_run(request: RunRequest, plan: Plan) -> rundir.Run:
             f"found no run in it."
         )
     return found
-
-
-def _timed(config: TrainConfig, replicas: int) -> TrainConfig:
-    """What the run leaves to this machine: the faster forms of what it computes."""
-    config = _modulated(config, replicas)
-    if config.jit != "auto":
-        return config
-    batch = schedule.rows(config, replicas)[-1].phase.batch
-    jit = "off"
-    if replicas == 1 and not config.deterministic:
-        print("Timing one step with and without XLA; compiling may take minutes.")
-        jit = compiling.faster(config, batch)
-    print(f"XLA: {jit}.")
-    return configs.update(config, {"jit": jit})
-
-
-def _modulated(config: TrainConfig, replicas: int) -> TrainConfig:
-    """The form of StyleGAN2's convolutions that is faster here, if none is named."""
-    g = config.generator
-    if g.architecture not in STYLEGAN2 or g.modulation != "auto":
-        return config
-    form = "maps"  # the only one that doubles without a filter
-    if g.resample_filter and not config.deterministic:  # times are not repeatable
-        batch = schedule.rows(config, replicas)[-1].phase.batch
-        form = modulation.faster(g, batch // replicas // config.accumulate)
-        print(f"Modulated convolutions: by {form}, the faster form here.")
-    return configs.update(config, {"generator.modulation": form})
 
 
 # ---------------------------------------------------------------------------
