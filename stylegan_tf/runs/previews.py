@@ -1,20 +1,29 @@
 """Sheets of real and generated images while training."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from stylegan_tf import figures, sampling
 from stylegan_tf.data import pipeline
+from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import cells, fit_rows
+from stylegan_tf.sampling.lineup import fit_rows, sheet_seeds
+from stylegan_tf.training.trainer import Trainer
 
 
-def real_cells(data, resolution: int, classes: int, columns: int, rows: int):
-    """Real pictures in the places of `cells`, the first ones in stored order.
+def real_images(
+    data: Path | str | Manifest, resolution: int, classes: int, columns: int, rows: int
+) -> np.ndarray:
+    """Real images laid out like `sheet_seeds`, the first ones in stored order.
 
     Args:
         data: a data set's folder or its manifest.
+        resolution: one that the data set stores.
+        classes: of the model; 0 if it is unconditional.
+        columns: images per row.
+        rows: rows of the sheet; with one row per class, those of the classes.
 
     Returns:
         uint8 [N, H, W, C]; white where a class has too few pictures.
@@ -26,26 +35,28 @@ def real_cells(data, resolution: int, classes: int, columns: int, rows: int):
     shape = pipeline.first_images(data, resolution, 1).shape[1:]
     table = np.full((classes, columns, *shape), 255, np.uint8)
     for k in range(classes):
-        places = np.flatnonzero(labels[:, k])[:columns]
-        for i, picture in enumerate(_stored(data, resolution, places)):
-            table[k, i] = picture
+        indices = np.flatnonzero(labels[:, k])[:columns]
+        for i, image in enumerate(_images_at(data, resolution, indices)):
+            table[k, i] = image
     return table.reshape(-1, *shape)
 
 
-def _stored(data, resolution: int, places: np.ndarray, batch: int = 64):
-    """The pictures at these places of the stored order, ascending: uint8 [H, W, C]."""
-    if not len(places):
+def _images_at(
+    data: Path | str | Manifest, resolution: int, indices: np.ndarray, batch: int = 64
+) -> Iterator[np.ndarray]:
+    """Yields the images at ascending indices of the stored order: uint8 [H, W, C]."""
+    if not len(indices):
         return
-    first = int(places[0])
+    index = int(indices[0])
     stream = pipeline.dataset(
-        data, resolution, batch, start=first, shuffle=False, repeat=False
+        data, resolution, batch, start=index, shuffle=False, repeat=False
     )
     for element in stream.as_numpy_iterator():
-        for picture in element["image"]:
-            if first in places:
-                yield picture
-            first += 1
-        if first > places[-1]:
+        for image in element["image"]:
+            if index in indices:
+                yield image
+            index += 1
+        if index > indices[-1]:
             return
 
 
@@ -56,7 +67,7 @@ class StagePreview:
         trainer: trains the networks.
     """
 
-    def __init__(self, trainer):
+    def __init__(self, trainer: Trainer):
         self.trainer = trainer
         self.config = trainer.config.generator
         self._renderers: dict[int, sampling.Renderer] = {}  # by resolution
@@ -80,39 +91,41 @@ class StagePreview:
 class Sheets(Report):
     """`reals.png` once, `fakes-000123.png` (thousands of images) every few ticks.
 
-    Those of a conditional model have one row a class, if the classes fit.
+    The sheets of a conditional model have one row per class, if the classes fit.
     """
 
     def __init__(self):
-        self.ticks, self.latest = 0, None
+        self.ticks = 0
+        self.latest: Path | None = None
 
-    def start(self, trainer):
+    def start(self, trainer: Trainer) -> None:
+        """Draws `reals.png` if there is none, and what an untrained model draws."""
         g = trainer.config.generator
         self.columns, rows, self.factor = figures.layout(*g.shape(g.resolution))
-        self.seeds, self.classes = cells(g.classes, self.columns, rows)
+        self.seeds, self.classes = sheet_seeds(g.classes, self.columns, rows)
         self.preview = StagePreview(trainer)
         reals = trainer.run_dir / "reals.png"
         if not reals.exists():
-            pictures = real_cells(
+            images = real_images(
                 trainer.data, g.resolution, g.classes, self.columns, rows
             )
-            self._save(reals, pictures)
+            self._save(reals, images)
         if trainer.state.nimg == 0:
             self._fakes(trainer)
 
-    def tick(self, trainer, stats):
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Draws a sheet every `image_ticks` ticks, and at the end of the run."""
         self.ticks += 1
         done = trainer.state.nimg >= trainer.total
         if done or self.ticks % trainer.config.image_ticks == 0:
             self._fakes(trainer)
 
-    def _fakes(self, trainer):
+    def _fakes(self, trainer: Trainer) -> None:
         kimg = trainer.state.nimg // 1000
         styles = self.preview.styles(self.seeds, self.classes)
-        pictures = self.preview.render(styles)
         path = trainer.run_dir / f"fakes-{kimg:06d}.png"
-        self.latest = self._save(path, pictures)
+        self.latest = self._save(path, self.preview.render(styles))
 
-    def _save(self, path: Path, pictures: np.ndarray) -> Path:
-        pictures = figures.enlarge(pictures, self.factor)
-        return figures.save(path, figures.grid(pictures, self.columns))
+    def _save(self, path: Path, images: np.ndarray) -> Path:
+        images = figures.enlarge(images, self.factor)
+        return figures.save(path, figures.grid(images, self.columns))

@@ -18,7 +18,7 @@ from stylegan_tf.runs.previews import Sheets
 from stylegan_tf.runs.reports import Log, Progress, Report
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.tensorboard import TensorBoard
-from stylegan_tf.sampling.lineup import cells
+from stylegan_tf.sampling.lineup import sheet_seeds
 from stylegan_tf.training.trainer import Trainer
 
 SHEET_PSI = 0.7  # of the last sheet; those drawn while training are not truncated
@@ -141,7 +141,7 @@ def export_model(trainer: Trainer) -> None:
     model = models.load(folder)
     size = model.config.shape(sampling.drawn_resolution(model))
     columns, rows, factor = figures.layout(*size)
-    seeds, classes = cells(model.config.classes, columns, rows)
+    seeds, classes = sheet_seeds(model.config.classes, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     images = figures.enlarge(np.stack([image for _, image in drawn]), factor)
     sheet = figures.save(run / rundir.SHEET, figures.grid(images, columns))

@@ -8,23 +8,22 @@ import tensorflow as tf
 
 from stylegan_tf import config as configs
 from stylegan_tf import figures, latents, sampling
-from stylegan_tf.runs.previews import StagePreview, real_cells
+from stylegan_tf.runs.previews import StagePreview, real_images
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import cells, fit_rows
+from stylegan_tf.sampling.lineup import fit_rows, sheet_seeds
+from stylegan_tf.training.trainer import Trainer
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
-PANEL_LATENTS = 1000  # behind a class's mean w there
-
-
-# ---------------------------------------------------------------------------
+PANEL_LATENTS = 1000  # latents per class whose mean w is the center of truncation
 
 
 class TensorBoard(Report):
-    """Event files: every number of a tick, pictures, settings.
+    """Event files: every number of a tick, images, settings.
 
     Panels: `samples` (the moving average, fixed latents), `mixing` (style mixing, the
     row's coarse layers with the column's fine ones), `truncation` (psi from 1 to -1)
-    and `reals`. Up to ten classes have a row each, except in `mixing`.
+    and `reals`. Each of up to ten classes has its own row, except in
+    `mixing`.
     """
 
     PSIS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
@@ -32,7 +31,8 @@ class TensorBoard(Report):
     def __init__(self):
         self.ticks = 0
 
-    def start(self, trainer):
+    def start(self, trainer: Trainer) -> None:
+        """Opens the event file; writes settings and real images."""
         self.preview = StagePreview(trainer)
         self.writer = tf.summary.create_file_writer(str(trainer.run_dir))
         g = trainer.config.generator
@@ -41,11 +41,11 @@ class TensorBoard(Report):
             tf.summary.text("config", f"```\n{text}\n```")
             self._hparams(trainer)
             table = g.classes, 8, self._rows()
-            self._panel("reals", real_cells(trainer.data, g.resolution, *table), 8)
+            self._panel("reals", real_images(trainer.data, g.resolution, *table), 8)
         self.writer.flush()
 
     @staticmethod
-    def _hparams(trainer):
+    def _hparams(trainer: Trainer) -> None:
         from tensorboard.plugins.hparams import api as hparams
 
         kinds = (bool, int, float, str)
@@ -53,23 +53,24 @@ class TensorBoard(Report):
         scalars = {k: v for k, v in flat.items() if isinstance(v, kinds)}
         hparams.hparams(scalars, trial_id=Path(trainer.run_dir).name)
 
-    def tick(self, trainer, stats):
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Writes the stats, and every `image_ticks` ticks the panels."""
         self.ticks += 1
         with self.writer.as_default(step=trainer.state.nimg):
             for name, value in stats.items():
                 tf.summary.scalar(name, value)
             done = trainer.state.nimg >= trainer.total
             if done or self.ticks % trainer.config.image_ticks == 0:
-                self._pictures()
+                self._panels()
         self.writer.flush()
 
     def _rows(self) -> int:
         classes = self.preview.config.classes
         return classes if fit_rows(classes, PANEL_ROWS) else 4
 
-    def _pictures(self):
+    def _panels(self) -> None:
         preview, rows = self.preview, self._rows()
-        styles = preview.styles(*cells(preview.config.classes, 8, rows))
+        styles = preview.styles(*sheet_seeds(preview.config.classes, 8, rows))
         self._panel("samples", preview.render(styles), 8)
         for name, table in (("mixing", self.mixing()), ("truncation", self.sweep())):
             images = preview.render(table.reshape(-1, *table.shape[2:]))
@@ -108,10 +109,11 @@ class TensorBoard(Report):
         return np.stack(psis, axis=1)
 
     @staticmethod
-    def _panel(name: str, pictures: np.ndarray, columns: int) -> None:
-        factor = max(1, 64 // pictures.shape[1])
-        sheet = figures.grid(figures.enlarge(pictures, factor), columns)
+    def _panel(name: str, images: np.ndarray, columns: int) -> None:
+        factor = max(1, 64 // images.shape[1])
+        sheet = figures.grid(figures.enlarge(images, factor), columns)
         tf.summary.image(name, sheet[None])
 
-    def end(self, trainer, reason):
+    def end(self, trainer: Trainer, reason: str) -> None:
+        """Closes the event file."""
         self.writer.close()

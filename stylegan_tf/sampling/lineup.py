@@ -82,8 +82,8 @@ SHEET_SEED = 0
 # ---------------------------------------------------------------------------
 
 
-def cells(classes: int, columns: int, rows: int) -> tuple[list[int], list[int]]:
-    """Seeds and classes of a sheet's pictures, row by row.
+def sheet_seeds(classes: int, columns: int, rows: int) -> tuple[list[int], list[int]]:
+    """Seeds and class_ids of a sheet's images, row by row.
 
     If the classes fit, each has one row, and all rows have the same seeds. Else there
     is another seed in every place, and the classes, if any, take turns.
