@@ -223,7 +223,7 @@ _IDEAS = {
 }
 _PAPER_TIME = "the authors report {} on 8 V100 GPUs; not measured here"
 
-PRESETS = {
+PRESETS: dict[str, Preset] = {
     "demo": Preset(
         "a small network that shows faces in minutes, no GPU needed",
         32,

@@ -35,7 +35,7 @@ class LossConfig:
     reuse_fakes: bool = False  # G's step takes the pictures of D's, a pass of G saved
     lazy: bool = False  # regularize in steps of their own (StyleGAN2, appendix B)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("g_loss", self.g_loss, GENERATOR_LOSSES)
         check_choice("d_loss", self.d_loss, DISCRIMINATOR_LOSSES)
         for name in ("d_reg_interval", "g_reg_interval", "pl_shrink"):
@@ -83,7 +83,7 @@ class ScheduleConfig:
     tick_kimg: float = 160.0  # one log line and one sheet of pictures
     tick_kimg_at: dict[int, float] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_power(self.initial_resolution, "initial_resolution", least=4)
         check_range("batch", self.batch, 1, 1 << 20)
         check_range("total_kimg", self.total_kimg, 0, float("inf"))
@@ -111,7 +111,7 @@ class AugmentConfig:
     kimg: float = 500.0  # thousand images in which p may go from 0 to 1
     interval: int = 4  # steps between two changes of p
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("augment.kind", self.kind, AUGMENTATIONS)
         check_choice("augment.groups", self.groups, GROUPS)
         check_range("augment.p", self.p, 0, 1)
@@ -153,7 +153,7 @@ class TrainConfig:
     metrics_every: float = 200.0  # thousands of images between two measurements
     features: str = "builtin"  # network that they are measured in
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("jit", self.jit, JIT)
         check_range("accumulate", self.accumulate, 1, 4096)

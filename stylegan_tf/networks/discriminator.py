@@ -179,7 +179,7 @@ class Discriminator(keras.Model):
         ValueError: pictures of a size this network does not have.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: DiscriminatorConfig | dict[str, object], **kwargs):
         kwargs.setdefault("name", "discriminator")
         super().__init__(**(kwargs | {"autocast": False}))
         self.config = as_config(config, DiscriminatorConfig)
@@ -242,7 +242,9 @@ class Discriminator(keras.Model):
             )
         return sizes[tuple(images.shape[1:3])]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that the score of a picture at `resolution` uses.
 
         With `fading` this includes the entrance of the resolution below.

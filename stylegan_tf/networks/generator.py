@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config
+from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.networks.dcgan import DCGANSynthesis
 from stylegan_tf.networks.growing import as_config, blend
 from stylegan_tf.networks.layers import PACKAGE, ZEROS
@@ -46,7 +47,13 @@ class Generator(keras.Model):
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
-    def __init__(self, config, level=None, alpha=1.0, **kwargs):
+    def __init__(
+        self,
+        config: GeneratorConfig | dict[str, object],
+        level: int | None = None,
+        alpha: float = 1.0,
+        **kwargs,
+    ):
         kwargs.setdefault("name", "generator")
         super().__init__(**(kwargs | {"autocast": False}))
         self.config = as_config(config)
@@ -123,7 +130,11 @@ class Generator(keras.Model):
     # while fine detail keeps its variety.
 
     def truncate(
-        self, ws: tf.Tensor, psi=1.0, cutoff: int | None = None, center=None
+        self,
+        ws: tf.Tensor,
+        psi: float | tf.Tensor = 1.0,
+        cutoff: int | None = None,
+        center: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Pulls the styles of the first `cutoff` layers (None = all) towards a center.
 
@@ -146,17 +157,21 @@ class Generator(keras.Model):
     # Style mixing (section 3.1): two latents share a picture, the first one rules
     # the layers below the cut-off, the second one those above.
 
-    def mix(self, ws: tf.Tensor, other: tf.Tensor, cutoff) -> tf.Tensor:
+    def mix(
+        self, ws: tf.Tensor, other: tf.Tensor, cutoff: int | tf.Tensor
+    ) -> tf.Tensor:
         """ws on the layers below `cutoff`, `other` on the rest."""
         below = tf.range(self.config.num_styles) < cutoff
         return tf.where(below[None, :, None], ws, other)
 
     @property
-    def running_means(self) -> list:
+    def running_means(self) -> list[keras.Variable]:
         """Weights that are averages over training already."""
         return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """As `Synthesis.stage_variables`, and the mapping's."""
         own = self.mapping.trainable_variables
         return own + self.synthesis.stage_variables(resolution, fading)

@@ -7,6 +7,8 @@ gain sqrt(2) of the leaky ReLU stands in the weights; in StyleGAN2 (`networks/
 stylegan2.py`) behind the activation.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -21,7 +23,13 @@ RELU_GAIN = float(np.sqrt(2.0))
 class _Equalized(keras.layers.Layer):
     """A kernel with the equalized learning rate, and perhaps a bias."""
 
-    def __init__(self, gain=RELU_GAIN, lrmul=1.0, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        gain: float = RELU_GAIN,
+        lrmul: float = 1.0,
+        use_bias: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.gain = gain
         self.lrmul = lrmul
@@ -69,7 +77,7 @@ class EqualizedDense(_Equalized):
         float [N, units].
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
         self.units = units
 
@@ -105,7 +113,14 @@ class EqualizedConv2D(_Equalized):
         float [N, H', W', filters], H' = H, 2H or H/2.
     """
 
-    def __init__(self, filters, kernel_size=3, resample=None, taps=(), **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        resample: str | None = None,
+        taps: Sequence[float] = (),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if resample not in (None, "up", "down"):
             raise ValueError(f"resample is {resample!r}; use None, 'up' or 'down'.")
@@ -153,7 +168,7 @@ class LearnedConstant(keras.layers.Layer):
         float [N, height, width, maps].
     """
 
-    def __init__(self, shape, initializer="ones", **kwargs):
+    def __init__(self, shape: tuple[int, ...], initializer: str = "ones", **kwargs):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
         self.initializer = initializer
@@ -205,7 +220,7 @@ class ScaledNoise(_PerChannel):
         float [N, H, W, C].
     """
 
-    def __init__(self, per_channel=True, **kwargs):
+    def __init__(self, per_channel: bool = True, **kwargs):
         super().__init__(**kwargs)
         self.per_channel = per_channel
 
@@ -252,7 +267,7 @@ class AdaIN(keras.layers.Layer):
         float [N, H, W, C].
     """
 
-    def __init__(self, normalize=True, **kwargs):
+    def __init__(self, normalize: bool = True, **kwargs):
         super().__init__(**kwargs)
         self.normalize = normalize
 
@@ -410,7 +425,7 @@ class MinibatchStddev(keras.layers.Layer):
         float [N, H, W, C + features].
     """
 
-    def __init__(self, group=4, features=1, **kwargs):
+    def __init__(self, group: int = 4, features: int = 1, **kwargs):
         super().__init__(**kwargs)
         self.group = group
         self.features = features

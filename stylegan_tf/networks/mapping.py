@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config
+from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.growing import as_config
 from stylegan_tf.networks.layers import PACKAGE, EqualizedDense
@@ -28,7 +29,7 @@ class Mapping(keras.layers.Layer):
         w: float32 [N, w_dim].
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: GeneratorConfig | dict[str, object], **kwargs):
         super().__init__(**(kwargs | {"dtype": "float32", "name": "mapping"}))
         self.config = as_config(config)
 

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config
-from stylegan_tf.config import levels
+from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.growing import (
     ResolutionBlock,
@@ -58,7 +58,13 @@ class ModulatedConv2D(EqualizedConv2D):
         float [N, H', W', filters].
     """
 
-    def __init__(self, filters, demodulate=True, modulation="maps", **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        demodulate: bool = True,
+        modulation: str = "maps",
+        **kwargs,
+    ):
         super().__init__(filters, **(kwargs | {"gain": 1.0, "use_bias": False}))
         self.demodulate = demodulate
         self.modulation = modulation
@@ -245,7 +251,7 @@ class StyleGAN2Synthesis(keras.layers.Layer):
 
     learned = None, 1.0  # as `Generator.grow` says
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: GeneratorConfig | dict[str, object], **kwargs):
         super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
         self.config = as_config(config)
 
@@ -310,7 +316,9 @@ class StyleGAN2Synthesis(keras.layers.Layer):
             return new
         return ops.upsample(rgb, self.config.resample_filter) + new
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """As `Synthesis.stage_variables`."""
         exits = self._exits()
         if self.config.architecture == "revised":

@@ -147,7 +147,7 @@ class Synthesis(keras.layers.Layer):
 
     learned = None, 1.0  # as `Generator.grow` says
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: GeneratorConfig | dict[str, object], **kwargs):
         super().__init__(**(kwargs | {"autocast": False, "name": "synthesis"}))
         self.config = as_config(config)
 
@@ -189,7 +189,9 @@ class Synthesis(keras.layers.Layer):
         new = getattr(self, f"to_rgb{final}")(x)
         return new if rgb is None else ops.lerp(ops.upsample(rgb), new, alpha)
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that a picture at `resolution` depends on.
 
         With `fading` this includes the picture of the resolution below.

@@ -231,7 +231,7 @@ class Steering:
         mixes: Sequence[Mix] = (),
         edits: Sequence[Edit] = (),
         find: Finder | None = None,
-        psi=1.0,
+        psi: float | Sequence[float] = 1.0,
         cutoff: int | None = None,
         psi_center: str | None = None,
     ):
