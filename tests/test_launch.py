@@ -93,7 +93,7 @@ def test_help_is_a_manual_and_loads_nothing_large(verb):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"python launch/{verb}.py" in done.stdout
-    for name in cli._own(VERBS[verb].main, VERBS[verb].FLAGS):
+    for name in cli._flag_names(VERBS[verb].main, VERBS[verb].FLAGS):
         assert f"\n--{name}=" in done.stdout or f"\n--[no]{name}\n" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
@@ -206,7 +206,7 @@ def test_errors_become_exit_codes(error, code, said, capsys):
     def fails(argv):
         raise error
 
-    assert cli._guarded(fails, []) == code
+    assert cli._exit_code(fails, []) == code
     assert capsys.readouterr().err == said
 
 
@@ -215,7 +215,7 @@ def test_a_bug_is_not_hidden():
         raise ValueError("ours")
 
     with pytest.raises(ValueError, match="ours"):
-        cli._guarded(fails, [])
+        cli._exit_code(fails, [])
 
 
 # ---------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def stopped(pictures, tmp_path_factory):
 
 
 def test_what_keras_does_not_need_is_hidden_while_it_loads():
-    with cli._without(["json", "wave", "no_such_package"]):
+    with cli._hide_modules(["json", "wave", "no_such_package"]):
         assert "json" in sys.modules  # loaded already
         with pytest.raises(ImportError):
             import wave
