@@ -1,1 +1,1 @@
-"""What a user's training run consists of, beside the training itself."""
+"""A user's training run: settings, run directory and reports around a trainer."""

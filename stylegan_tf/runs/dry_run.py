@@ -17,7 +17,7 @@ def dry_run_report(request: RunRequest) -> str:
     """Data, schedule, parameters, memory and first batches of a run.
 
     Raises:
-        UserError: the run cannot be had, see `plan_run`.
+        UserError: the request cannot be met, see `plan_run`.
     """
     strategy = devices.make_strategy(request.strategy)
     base = devices.resident_bytes()

@@ -36,11 +36,11 @@ class Plan:
 def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
     """Resolves the data of a run, then its settings.
 
-    A run that has begun is settled with what its model was then, so that the same
-    command finds it, though the model may have been trained on since, or be gone.
+    A run that started from a model is planned with what the model was then. So the
+    same command finds it, even if the model was trained on since, or deleted.
 
     Raises:
-        UserError: the data, the model or the settings cannot be had.
+        UserError: there are no such data, model or settings, or they do not fit.
     """
     saved = rundir.read_run(request.resume).config if request.names_a_run else None
     data = resolve_data(request, saved, strategy)
@@ -65,18 +65,6 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
     return Plan(configure(origin), data, origin)
 
 
-def for_this_machine(config: TrainConfig, replicas: int) -> TrainConfig:
-    """Replaces "auto" by what the devices compute best, see `devices`."""
-    form = devices.resolve_modulation(config.generator.modulation)
-    kind, repeatable = devices.device_kind(), config.deterministic
-    changes = {
-        "precision": devices.resolve_precision(config.precision),
-        "jit": devices.resolve_jit(config.jit, kind, replicas, repeatable),
-        "generator.modulation": form,
-    }
-    return configs.update(config, changes)
-
-
 def resolve_data(
     request: RunRequest, saved: TrainConfig | None, strategy: tf.distribute.Strategy
 ) -> Manifest:
@@ -85,7 +73,7 @@ def resolve_data(
     Args:
         request: names the images.
         saved: settings of the run that goes on, if one was named.
-        strategy: of several workers the first one converts, the others wait for it.
+        strategy: the first of several workers converts, the others wait for it.
 
     Returns:
         The manifest of the records; they are in its `folder`.
@@ -131,3 +119,15 @@ def _stored_size(
         level = min(natural.resolution, preset.max_auto)
         start_shape = natural.start_shape
     return "x".join(map(str, configs.picture_shape(start_shape, level)))
+
+
+def for_this_machine(config: TrainConfig, replicas: int) -> TrainConfig:
+    """Replaces "auto" by what the devices compute best, see `devices`."""
+    form = devices.resolve_modulation(config.generator.modulation)
+    kind, repeatable = devices.device_kind(), config.deterministic
+    changes = {
+        "precision": devices.resolve_precision(config.precision),
+        "jit": devices.resolve_jit(config.jit, kind, replicas, repeatable),
+        "generator.modulation": form,
+    }
+    return configs.update(config, changes)

@@ -26,7 +26,7 @@ def real_images(
         rows: rows of the sheet; with one row per class, those of the classes.
 
     Returns:
-        uint8 [N, H, W, C]; white where a class has too few pictures.
+        uint8 [N, H, W, C]; white where a class has too few images.
     """
     labels = pipeline.labels(data) if fit_rows(classes, rows) else np.zeros((0, 0))
     one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
@@ -73,7 +73,7 @@ class StagePreview:
         self._renderers: dict[int, sampling.Renderer] = {}  # by resolution
 
     def styles(self, seeds: list[int], classes: list[int] | None = None) -> np.ndarray:
-        """Returns ws [N, num_styles, w_dim]; classes=None: all of them in turn."""
+        """Returns ws [N, num_styles, w_dim]; classes=None takes all classes in turn."""
         return sampling.styles(self.trainer.networks.average, seeds, classes=classes)
 
     def render(self, ws: np.ndarray) -> np.ndarray:

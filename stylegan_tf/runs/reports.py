@@ -89,10 +89,8 @@ class Log(Report):
         """Drops the rows logged after the checkpoint that the run continues from."""
         file = self.path / "stats.jsonl"
         if file.exists():
-            kept = [
-                line for line in file.read_text().splitlines() if _nimg(line) <= nimg
-            ]
-            file.write_text("".join(line + "\n" for line in kept))
+            lines = file.read_text().splitlines(keepends=True)
+            file.write_text("".join(line for line in lines if _nimg(line) <= nimg))
 
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Adds the stats to `stats.jsonl`, and prints a line."""

@@ -179,21 +179,22 @@ def continued_config(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
     return configs.update(saved, {name: flat[name] for name in RESUMABLE})
 
 
-def record_settings(run: Run, config: TrainConfig, data: Manifest) -> None:
+def record_settings(run: Run, data: Manifest) -> None:
     """Saves the settings now in force, and which data set the run trains on.
 
     Raises:
         UserError: the run was trained on other images than these.
     """
-    fingerprint = data.level(config.generator.resolution).fingerprint
+    fingerprint = data.level(run.config.generator.resolution).fingerprint
     path = run.path / "data.txt"
     if path.exists() and path.read_text().split()[0] != fingerprint:
         raise UserError(
-            f"{run.path} was trained on other pictures than {config.data} holds now; "
-            f"give the old data, or --init={run.path} to start a run from its model."
+            f"{run.path} was trained on other pictures than {run.config.data} holds "
+            f"now; give the old data, or --init={run.path} to start a run from its "
+            f"model."
         )
     files.write_text(path, f"{fingerprint} {os.path.abspath(data.folder)}\n")
-    configs.save(config, run.path / "config.json")
+    configs.save(run.config, run.path / "config.json")
 
 
 def print_why_new(out: Path | str, config: TrainConfig) -> None:

@@ -31,7 +31,7 @@ def train(request: RunRequest) -> int:
         0 when the run is finished, 128 + signal number when it was told to stop.
 
     Raises:
-        UserError: the run cannot be had; nothing has been trained.
+        UserError: the request cannot be met; nothing has been trained.
     """
     strategy = devices.make_strategy(request.strategy)
     plan = plan_run(request, strategy)
@@ -49,7 +49,7 @@ def train(request: RunRequest) -> int:
             (run.path / "init.txt").write_text(f"{run.config.init}\n{report}\n")
             print(report)
     if trainer.chief:
-        rundir.record_settings(run, run.config, plan.data)
+        rundir.record_settings(run, plan.data)
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
     if trainer.chief and reason == "finished":
@@ -73,7 +73,8 @@ def open_run(
         The run, with the settings that it goes on with.
 
     Raises:
-        UserError: the run that is named cannot go on so, or workers do not see it.
+        UserError: the named run cannot go on with these settings, or a worker does not
+            see the run.
     """
     if devices.is_chief(strategy):
         run = _choose_run(request, plan)
@@ -92,9 +93,9 @@ def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
         rundir.check_resumable(run, wanted, request.flags)
         return run
     if request.resume == "auto":
-        found = rundir.find_run(request.out, plan.config)
-        if found:
-            return found
+        newest = rundir.find_run(request.out, plan.config)
+        if newest:
+            return newest
         rundir.print_why_new(request.out, plan.config)
     run = rundir.create_run(request.out, plan.config, request.command)
     if plan.origin:
@@ -103,16 +104,16 @@ def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
 
 
 def _chosen_run(request: RunRequest, plan: Plan) -> rundir.Run:
-    """The run that the first worker has chosen."""
+    """Finds the run that the first worker has chosen."""
     if request.names_a_run:
         return rundir.read_run(request.resume)
-    found = rundir.find_run(request.out, plan.config)
-    if found is None:
+    run = rundir.find_run(request.out, plan.config)
+    if run is None:
         raise UserError(
             f"{request.out} must be on storage that all workers see; this one "
             f"found no run in it."
         )
-    return found
+    return run
 
 
 # ---------------------------------------------------------------------------
