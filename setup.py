@@ -48,7 +48,7 @@ setup(
         "docs": DOCS,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE],
     },
-    package_data={"stylegan_tf": ["metrics/features/*.npz"]},
+    package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",

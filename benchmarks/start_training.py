@@ -119,11 +119,12 @@ def _child(what: dict) -> int:
     stages.mark("python, flags")
     cli.load_tensorflow()
     stages.mark("tensorflow")
-    from stylegan_tf.runs import session, settings
+    from stylegan_tf.runs import session
+    from stylegan_tf.runs.request import RunRequest
 
     stages.mark("stylegan_tf")
     _watch(session, stages)
-    request = settings.Request(
+    request = RunRequest(
         preset=FLAGS.preset, changes={"data": FLAGS.data}, out=what["out"]
     )
     try:
@@ -136,10 +137,10 @@ def _child(what: dict) -> int:
 
 def _watch(session, stages: Stages) -> None:
     """Puts marks into a run, and ends it after one step."""
-    session.settle = stages.after("settings, data set", session.settle)
+    session.plan_run = stages.after("settings, data set", session.plan_run)
     session.Trainer.__init__ = stages.after("networks", session.Trainer.__init__)
-    remember = stages.after("run directory", session._remember)
-    session._remember = remember
+    record = stages.after("run directory", session.rundir.record_settings)
+    session.rundir.record_settings = record
     session.Trainer._enter = stages.after("first batch", session.Trainer._enter)
     reports = session.default_reports
 

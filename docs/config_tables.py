@@ -101,7 +101,7 @@ def preset_changes() -> str:
     plain = configs.flat(TrainConfig())
     parts = []
     for name, preset in presets.PRESETS.items():
-        flat = configs.flat(presets.make(name))
+        flat = configs.flat(presets.make_config(name))
         changed = {k: v for k, v in flat.items() if v != plain[k] and k != "preset"}
         rows = [f"| `{k}` | `{_cell(json.dumps(v))}` |" for k, v in changed.items()]
         table = ["| setting | value |", "|---|---|", *rows]

@@ -1,9 +1,9 @@
-"""What all launch scripts share: flags, help, errors and exit codes.
+"""Flags, help, errors and exit codes of all launch scripts.
 
 A script is its docstring, its flags and a `main`:
 
     FLAGS, define = cli.flag_set()
-    flags.DEFINE_integer("rows", 4, "Rows of the figure.", flag_values=FLAGS)
+    define.integer("rows", 4, "Rows of the figure.")
 
     def main(argv):
         ...
@@ -12,9 +12,9 @@ A script is its docstring, its flags and a `main`:
         cli.run(main, FLAGS)
 
 `--help` prints the docstring and the script's own flags, without importing anything
-large: scripts import what they need inside `main`. What the user can mend is told in
-one or two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done,
-2 the command line is wrong, 130 interrupted.
+large: scripts import what they need inside `main`. A `UserError` is printed in one or
+two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done, 2 the command
+line is wrong, 130 interrupted.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 from absl import app, flags, logging
 
@@ -37,10 +38,10 @@ from stylegan_tf.errors import UserError
 
 # Keras imports these where they are installed, for wrappers and plots that no script
 # here uses; they take longer to load than the rest of Keras.
-_NOT_NEEDED = ("sklearn", "matplotlib", "pandas", "IPython")
+_UNUSED_BY_KERAS = ("sklearn", "matplotlib", "pandas", "IPython")
 _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6
-# The help of --model, which takes the same everywhere.
+# Help of --model, the same in every script.
 MODEL = (
     "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
     "an official .pkl."
@@ -48,7 +49,7 @@ MODEL = (
 
 
 def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
-    """Returns empty flags of a script, and absl's `DEFINE_x` for them as `define.x`."""
+    """Makes the flags of a script; `define.x` is absl's `DEFINE_x` for them."""
     values = flags.FlagValues()
     kinds = ("string", "integer", "float", "bool", "boolean", "enum", "list")
     kinds += ("multi_string", "multi_integer", "multi_float", "multi_enum")
@@ -70,7 +71,7 @@ def run(
         argv: program and arguments, `sys.argv` if not given.
     """
     argv = list(sys.argv if argv is None else argv)
-    _before_tensorflow()
+    _set_environment()
 
     def parse(argv: list[str]) -> list[str]:
         rest = _parse(main, flag_values, argv)
@@ -79,14 +80,14 @@ def run(
         return rest
 
     try:
-        app.run(lambda rest: _guarded(main, rest), argv, flags_parser=parse)
+        app.run(lambda rest: _exit_code(main, rest), argv, flags_parser=parse)
     except BrokenPipeError:  # the reader of our output went away, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-def _before_tensorflow() -> None:
-    """What TensorFlow reads when it is loaded, unless the user has set it."""
+def _set_environment() -> None:
+    """Sets the variables that TensorFlow reads while loading, if the user has not."""
     # The optimizer of graphs reports a fusion that it gives up as an error; level 3
     # is needed to keep that from the screen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -100,16 +101,19 @@ def _before_tensorflow() -> None:
 def load_tensorflow(exact: bool = False) -> None:
     """Imports TensorFlow without the lines that its libraries print while loading.
 
-    They come from C++, before any log level is in force. What was held back is shown
-    if the import fails.
+    The lines come from C++, before any log level is in force. They are printed if the
+    import fails.
 
     Args:
-        exact: whether float32 is float32 on GPUs, too, so that a picture is the same
-            whatever script draws it; training prefers the speed of TF32
-            (`stylegan_tf.devices`).
+        exact: True turns TF32 off on GPUs, so that every script draws the same image
+            of a seed; training prefers the speed of TF32 (see `stylegan_tf.devices`).
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, _stderr_to(held), _without(_NOT_NEEDED):
+    with (
+        tempfile.TemporaryFile() as hidden,
+        _stderr_to(hidden),
+        _hide_modules(_UNUSED_BY_KERAS),
+    ):
         try:
             import tensorflow as tf
 
@@ -118,14 +122,14 @@ def load_tensorflow(exact: bool = False) -> None:
             if exact:
                 tf.config.experimental.enable_tensor_float_32_execution(False)
         except BaseException:
-            held.seek(0)
-            sys.stdout.write(held.read().decode(errors="replace"))
+            hidden.seek(0)
+            sys.stdout.write(hidden.read().decode(errors="replace"))
             raise
 
 
 @contextlib.contextmanager
-def _without(names: Sequence[str]) -> Iterator[None]:
-    """In here these packages are as if not installed, unless they are loaded already.
+def _hide_modules(names: Sequence[str]) -> Iterator[None]:
+    """Makes packages that are not loaded yet look as if they were not installed.
 
     None in `sys.modules` makes an import fail (the import system's reference, 5.3.1).
     """
@@ -139,18 +143,18 @@ def _without(names: Sequence[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stderr_to(file) -> Iterator[None]:
-    kept = os.dup(2)
+def _stderr_to(file: IO[bytes]) -> Iterator[None]:
+    stderr = os.dup(2)
     os.dup2(file.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
-def _guarded(main: Callable, argv: Sequence[str]) -> int:
-    """Runs `main`; errors of the user's become a line and an exit code."""
+def _exit_code(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+    """Runs `main`; prints an error that the user can mend in a line."""
     try:
         code = main(argv) or 0
         sys.stdout.flush()
@@ -172,22 +176,27 @@ def _guarded(main: Callable, argv: Sequence[str]) -> int:
         return _fail(f"{e.strerror}: {e.filename}" if e.filename else e.strerror)
 
 
-def in_vain(values: flags.FlagValues, names: Sequence[str], why: str) -> None:
-    """Refuses flags that were given but would not be heard.
+def refuse_flags(values: flags.FlagValues, names: Sequence[str], why: str) -> None:
+    """Refuses flags that were given but would change nothing.
+
+    Args:
+        values: the script's flags.
+        names: flags that must not be given.
+        why: end of the message, after the flag's name.
 
     Raises:
-        UserError: names the first one.
+        UserError: one of the flags was given.
     """
     for name in names:
         if values[name].present:
             raise UserError(f"--{name} {why}")
 
 
-def need_folder(path: Path | str) -> None:
-    """Makes a folder before the work whose files it shall hold.
+def make_folder(path: Path | str) -> None:
+    """Creates a folder, before the work whose files it is for begins.
 
     Raises:
-        OSError: it cannot be made, or written to.
+        OSError: the folder cannot be created, or written to.
     """
     Path(path).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
@@ -201,7 +210,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def check_model(path: str | None) -> None:
-    """Raises UserError where --model was not given."""
+    """Raises `UserError` if --model was not given."""
     if not path:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
 
@@ -211,7 +220,7 @@ def check_model(path: str | None) -> None:
 
 
 def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Parses `argv`; prints the manual or says what is wrong with it, and exits."""
+    """Parses `argv`; after the manual or an error message it exits."""
     if _HELP & {arg.partition("=")[0] for arg in argv[1:]}:
         print(manual(main, values, argv[0]), flush=True)
         sys.exit(0)
@@ -220,12 +229,12 @@ def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[st
     try:
         rest = values(argv)
     except flags.UnrecognizedFlagError as e:
-        near = difflib.get_close_matches(e.flagname, _own(main, values))
+        near = difflib.get_close_matches(e.flagname, _flag_names(main, values))
         hint = f"did you mean --{near[0]}?" if near else "see --help."
         sys.exit(_fail(f"there is no flag --{e.flagname}; {hint}", 2))
     except flags.Error as e:
         sys.exit(_fail(f"{str(e).strip()}; see --help.", 2))
-    for name in _own(main, values):  # --seeds=$SEEDS, and there is no SEEDS
+    for name in _flag_names(main, values):  # --seeds=$SEEDS, and there is no SEEDS
         flag = values[name]
         if flag.present and flag.default is None and flag.value == "":
             sys.exit(_fail(f"--{name}= has no value; see --help.", 2))
@@ -240,9 +249,9 @@ def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[st
 def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
     """The help text: the docstring of `main`'s module, then its flags."""
     width = min(shutil.get_terminal_size().columns, 88)
-    own = _own(main, values)
-    shown = [_describe(values[name], width) for name in own]
-    more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one a line."
+    names = _flag_names(main, values)
+    shown = [_describe(values[name], width) for name in names]
+    more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one per line."
     doc = (sys.modules[main.__module__].__doc__ or "").strip()
     head = f"{doc}\n\nFlags of {Path(program).name}:\n"
     return "\n".join([head, *shown, more])
@@ -251,12 +260,13 @@ def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
 def _describe(flag: flags.Flag, width: int) -> str:
     text = " ".join((flag.help or "").split())
     choices = "|".join(getattr(flag.parser, "enum_values", ()))
-    text = text.removeprefix(f"<{choices}>: ")  # absl puts it there, and this:
+    text = text.removeprefix(f"<{choices}>: ")  # absl adds this, and the next
     text = text.removesuffix("; repeat this option to specify a list of values")
     if len(choices) > width // 2:
         text += f" One of {choices.replace('|', ', ')}."
         choices = "NAME"
-    name = f"--{flag.name}={choices or _kind(flag)}"
+    kind = {"int": "N", "float": "X"}.get(flag.flag_type(), "...")
+    name = f"--{flag.name}={choices or kind}"
     if flag.boolean:
         name = f"--[no]{flag.name}"
     if flag.default not in (None, "", False, []):
@@ -267,13 +277,8 @@ def _describe(flag: flags.Flag, width: int) -> str:
     return "\n".join([name, *lines])
 
 
-def _kind(flag: flags.Flag) -> str:
-    kinds = {"int": "N", "float": "X"}
-    return kinds.get(flag.flag_type(), "...")
-
-
-def _own(main: Callable, values: flags.FlagValues) -> list[str]:
-    """Names of the flags that `main`'s module defines, in the order it does."""
+def _flag_names(main: Callable, values: flags.FlagValues) -> list[str]:
+    """Flags that `main`'s module defines, in their order there."""
     module = sys.modules[main.__module__]
-    mine = values.flags_by_module_id_dict().get(id(module), [])
-    return [flag.name for flag in mine]
+    defined = values.flags_by_module_id_dict().get(id(module), [])
+    return [flag.name for flag in defined]

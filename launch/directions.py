@@ -60,9 +60,9 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("--method=labels and --labels=FILE.csv or demo go together.")
     latents.parse_sweep(str(FLAGS.psi))
     if FLAGS.labels != "demo":
-        cli.in_vain(FLAGS, ["samples"], "is of --labels=demo.")
+        cli.refuse_flags(FLAGS, ["samples"], "is of --labels=demo.")
     if FLAGS.labels:
-        cli.in_vain(FLAGS, ["count"], "is of pca and sefa; labels say how many.")
+        cli.refuse_flags(FLAGS, ["count"], "is of pca and sefa; labels say how many.")
     table = None
     if FLAGS.labels and FLAGS.labels != "demo":
         table = directions.read_labels(FLAGS.labels)

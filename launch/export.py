@@ -89,9 +89,13 @@ def main(argv: Sequence[str]) -> int:
 def _check_unheard() -> None:
     formats = {name.strip() for name in FLAGS.format}
     if not formats & {"onnx", "litert", "all"}:
-        cli.in_vain(FLAGS, ["batch"], "is of ONNX and LiteRT files; others take any.")
+        cli.refuse_flags(
+            FLAGS, ["batch"], "is of ONNX and LiteRT files; others take any."
+        )
     if formats == {"keras"}:
-        cli.in_vain(FLAGS, ["noise"], "is not settled in a .keras file, which has all.")
+        cli.refuse_flags(
+            FLAGS, ["noise"], "is not settled in a .keras file, which has all."
+        )
 
 
 def _batch(text: str) -> int | None:

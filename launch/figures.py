@@ -145,12 +145,16 @@ def _check() -> str:
 def _check_unheard(film: bool) -> None:
     for name, figures in USES.items():
         if FLAGS.figure not in (*figures, "all"):
-            cli.in_vain(FLAGS, [name], f"means nothing to --figure={FLAGS.figure}.")
+            cli.refuse_flags(
+                FLAGS, [name], f"means nothing to --figure={FLAGS.figure}."
+            )
     if film:
-        cli.in_vain(FLAGS, ["rows", "cols", "cell"], "is of a picture, not of a film.")
+        cli.refuse_flags(
+            FLAGS, ["rows", "cols", "cell"], "is of a picture, not of a film."
+        )
     else:
         names = ("path", "frames", "fps", "loop")
-        cli.in_vain(FLAGS, names, "is of a film; write one with --out=walk.mp4.")
+        cli.refuse_flags(FLAGS, names, "is of a film; write one with --out=walk.mp4.")
 
 
 def _options(model):

@@ -219,17 +219,21 @@ def _check() -> None:
 def _check_unheard() -> None:
     if not FLAGS.video:
         film = ("path", "frames", "fps", "loop")
-        cli.in_vain(FLAGS, film, "is of a film; name its file with --video=walk.mp4.")
+        cli.refuse_flags(
+            FLAGS, film, "is of a film; name its file with --video=walk.mp4."
+        )
     sheet = FLAGS.grid and not FLAGS.video and not FLAGS.psi_sweep
     if not sheet:
-        cli.in_vain(FLAGS, ["columns"], "is of a sheet; name one with --grid=x.png.")
+        cli.refuse_flags(
+            FLAGS, ["columns"], "is of a sheet; name one with --grid=x.png."
+        )
     if FLAGS.video:
-        cli.in_vain(FLAGS, ["grid", "out"], "is not used; --video names the file.")
+        cli.refuse_flags(FLAGS, ["grid", "out"], "is not used; --video names the file.")
     if FLAGS.grid:
-        cli.in_vain(FLAGS, ["out"], "is for pictures; --grid names the sheet.")
+        cli.refuse_flags(FLAGS, ["out"], "is for pictures; --grid names the sheet.")
     if not FLAGS.edit:
         why = "names directions; use one with --edit=NAME:2."
-        cli.in_vain(FLAGS, ["directions"], why)
+        cli.refuse_flags(FLAGS, ["directions"], why)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ VERBS += ("project", "evaluate", "export", "convert")
 
 
 def main() -> None:
-    """Runs the verb that the command line begins with."""
+    """Runs the script whose verb the command line begins with."""
     verb, *rest = sys.argv[1:] or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(__doc__.strip())

@@ -94,9 +94,11 @@ def main(argv: Sequence[str]) -> int:
             "--target_seeds=0-31; one of the two."
         )
     if FLAGS.target_seeds:
-        cli.in_vain(FLAGS, ["first"], "is of --images; give fewer --target_seeds.")
+        cli.refuse_flags(FLAGS, ["first"], "is of --images; give fewer --target_seeds.")
     if FLAGS.loss == "multiscale":
-        cli.in_vain(FLAGS, ["data"], "names the network of --loss=builtin; use that.")
+        cli.refuse_flags(
+            FLAGS, ["data"], "names the network of --loss=builtin; use that."
+        )
     cli.load_tensorflow(exact=True)
     from stylegan_tf import models, projector
     from stylegan_tf.projector import report
@@ -105,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     model = models.load(FLAGS.model)
     loss = _loss(model.config.channels)
     names, targets, classes = _own(model) if FLAGS.target_seeds else _read(model)
-    cli.need_folder(FLAGS.out)
+    cli.make_folder(FLAGS.out)
     found = projector.project(
         model,
         targets,

@@ -27,6 +27,8 @@ from collections.abc import Sequence
 from stylegan_tf_launch import cli
 
 from stylegan_tf.config import presets
+from stylegan_tf.errors import UserError
+from stylegan_tf.runs.request import RunRequest
 
 __doc__ = __doc__.replace("{presets}", presets.preset_table())
 
@@ -49,19 +51,22 @@ define.string(
 )
 define.float("kimg", None, "Thousands of images to train for.")
 define.integer(
-    "batch", None, "Images a step at every resolution, over all devices.", lower_bound=1
+    "batch",
+    None,
+    "Images per step at every resolution, over all devices.",
+    lower_bound=1,
 )
 define.integer(
     "accumulate",
     None,
-    "Split each step into so many rounds, to fit a large batch on a small device.",
+    "Rounds that each step is split into, to fit a large batch on a small device.",
     lower_bound=1,
 )
 define.boolean(
     "recompute",
     None,
-    "Compute feature maps again instead of keeping them: less memory for more time, "
-    "the same results but for rounding.",
+    "Compute feature maps again instead of keeping them for gradients: less memory, "
+    "more time, the same results up to rounding.",
 )
 define.float("gamma", None, "Weight of the R1 penalty.")
 define.string(
@@ -113,7 +118,7 @@ define.string(
     "start at the resolution that it has learned (while one fades in, at the one that "
     "shows more); --set changes either. Its size and labels may differ.",
 )
-define.integer("seed", None, "Of weights, data and latents.")
+define.integer("seed", None, "Random seed for weights, data order and latents.")
 define.boolean(
     "deterministic", None, "Repeatable to the bit on a GPU too, at some cost in speed."
 )
@@ -122,8 +127,8 @@ define.integer("image_ticks", None, "Log lines between sheets of pictures.")
 define.list(
     "metrics",
     None,
-    "Measure the model while it trains: names as of evaluate.py, fid5k,ppl5k_wend. "
-    "The best one by the first of them is kept in model/best.",
+    "Measure the model while it trains: names as in evaluate.py, such as "
+    "fid5k,ppl5k_wend. The best model by the first of them is kept in model/best.",
 )
 define.float(
     "metrics_every",
@@ -133,7 +138,7 @@ define.float(
 define.string(
     "features",
     None,
-    "The network to measure in, as of evaluate.py; builtin if not given.",
+    "Feature network of the metrics, as in evaluate.py; builtin if not given.",
 )
 define.multi_string(
     "set", [], "Any other setting, NAME=VALUE; may be given several times."
@@ -146,7 +151,7 @@ define.boolean(
     "Print schedule, sizes, memory and first batches, and train nothing.",
 )
 
-# Flag -> the setting it changes; others than these do not touch the configuration.
+# Flag -> the setting that it changes.
 SETTINGS = {
     "data": "data",
     "kimg": "schedule.total_kimg",
@@ -169,10 +174,16 @@ SETTINGS = {
 }
 
 
-def changes() -> dict:
-    """The settings that the command line names, by dotted name."""
-    from stylegan_tf.errors import UserError
+# Setting -> the flag to name in a message. The flags below change several settings.
+NAMES = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
+NAMES["preset"] = "--preset"
+for network in presets.NETWORKS:
+    NAMES[f"{network}.resolution"] = NAMES[f"{network}.start_shape"] = "--resolution"
+    NAMES[f"{network}.classes"], NAMES[f"{network}.channels"] = "--labels", "--data"
 
+
+def changes() -> dict[str, object]:
+    """The settings that the command line names, by dotted name."""
     given = {s: FLAGS[f].value for f, s in SETTINGS.items() if FLAGS[f].present}
     if "schedule.batch" in given:
         given["schedule.batch_at"] = {}
@@ -186,13 +197,7 @@ def changes() -> dict:
 
 def main(argv: Sequence[str]) -> int:
     """Trains as the flags say; returns the exit code."""
-    cli.load_tensorflow()
-    from stylegan_tf.runs import dry_run, session, settings
-
-    names = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
-    names |= {"preset": "--preset"}
-    names |= {f"{n}.{s}": f"--{f}" for n in presets.NETWORKS for s, f in SHARED}
-    request = settings.Request(
+    request = RunRequest(
         preset=FLAGS.preset,
         changes=changes(),
         resolution=FLAGS.resolution,
@@ -203,16 +208,15 @@ def main(argv: Sequence[str]) -> int:
         cache=FLAGS.cache,
         download=FLAGS.download,
         command=[*sys.argv],
-        flags=names,
+        flags=NAMES,
     )
+    cli.load_tensorflow()
+    from stylegan_tf.runs import dry_run, session
+
     if FLAGS.dry_run:
-        print(dry_run.describe(request))
+        print(dry_run.dry_run_report(request))
         return 0
     return session.train(request)
-
-
-SHARED = (("resolution", "resolution"), ("start_shape", "resolution"))
-SHARED += (("classes", "labels"), ("channels", "data"))
 
 
 if __name__ == "__main__":

@@ -3,60 +3,121 @@
     import stylegan_tf
 
     generator = stylegan_tf.load("runs/00000-demo-demo")
-    pictures = [p for _, p in stylegan_tf.draw(generator, seeds=range(8), psi=0.7)]
+    images = [image for _, image in stylegan_tf.draw(generator, range(8), psi=0.7)]
 
-The public names are those below. Importing the package registers the layers with
-Keras, so that `keras.models.load_model` knows them; where the environment variable
-STYLEGAN_TF_LAZY is set, as the launch scripts do, nothing is loaded before it is used.
+`__all__` lists the public names. Importing the package registers the layers with Keras,
+so that `keras.models.load_model` knows them. Where the environment variable
+STYLEGAN_TF_LAZY is set, as in the launch scripts, no module is loaded before one of its
+names is used.
 """
 
 import importlib
 import os
+from typing import TYPE_CHECKING
 
-_WHERE = {
-    "AdaIN": "networks.layers",
-    "Directions": "latents.directions",
-    "Discriminator": "networks.discriminator",
-    "DiscriminatorConfig": "config",
-    "EqualizedConv2D": "networks.layers",
-    "EqualizedDense": "networks.layers",
-    "Generator": "networks.generator",
-    "GeneratorConfig": "config",
-    "Growth": "config",
-    "LearnedConstant": "networks.layers",
-    "LossConfig": "config",
-    "Mapping": "networks.mapping",
-    "MinibatchStddev": "networks.layers",
-    "Latents": "latents",
-    "ModulatedConv2D": "networks.stylegan2",
-    "PRESETS": "config.presets",
-    "ScaledNoise": "networks.layers",
-    "ScheduleConfig": "config",
-    "Renderer": "sampling",
-    "Steering": "sampling.steering",
-    "StyleGAN2Synthesis": "networks.stylegan2",
-    "AugmentConfig": "config",
-    "Synthesis": "networks.synthesis",
-    "TrainConfig": "config",
-    "Trainer": "training.trainer",
-    "UserError": "errors",
-    "draw": "sampling",
-    "load": "models",
-    "load_inception": "metrics.features",
-    "load_lpips": "metrics.features",
-    "load_latents": "latents",
-    "load_networks": "models",
-    "project": "projector",
-    "styles": "sampling",
-}
-__all__ = sorted(_WHERE)
+if TYPE_CHECKING:
+    from stylegan_tf.config import (
+        AugmentConfig,
+        DiscriminatorConfig,
+        GeneratorConfig,
+        Growth,
+        LossConfig,
+        ScheduleConfig,
+        TrainConfig,
+    )
+    from stylegan_tf.config.presets import PRESETS
+    from stylegan_tf.errors import UserError
+    from stylegan_tf.latents import Latents, load_latents
+    from stylegan_tf.latents.directions import Directions
+    from stylegan_tf.metrics.features import load_inception, load_lpips
+    from stylegan_tf.models import load, load_networks
+    from stylegan_tf.networks.discriminator import Discriminator
+    from stylegan_tf.networks.generator import Generator
+    from stylegan_tf.networks.layers import (
+        AdaIN,
+        EqualizedConv2D,
+        EqualizedDense,
+        LearnedConstant,
+        MinibatchStddev,
+        ScaledNoise,
+    )
+    from stylegan_tf.networks.mapping import Mapping
+    from stylegan_tf.networks.stylegan2 import ModulatedConv2D, StyleGAN2Synthesis
+    from stylegan_tf.networks.synthesis import Synthesis
+    from stylegan_tf.projector import project
+    from stylegan_tf.sampling import Renderer, draw, styles
+    from stylegan_tf.sampling.steering import Steering
+    from stylegan_tf.training.trainer import Trainer
+
 __version__ = "0.1.0"
+__all__ = [
+    "PRESETS",
+    "AdaIN",
+    "AugmentConfig",
+    "Directions",
+    "Discriminator",
+    "DiscriminatorConfig",
+    "EqualizedConv2D",
+    "EqualizedDense",
+    "Generator",
+    "GeneratorConfig",
+    "Growth",
+    "Latents",
+    "LearnedConstant",
+    "LossConfig",
+    "Mapping",
+    "MinibatchStddev",
+    "ModulatedConv2D",
+    "Renderer",
+    "ScaledNoise",
+    "ScheduleConfig",
+    "Steering",
+    "StyleGAN2Synthesis",
+    "Synthesis",
+    "TrainConfig",
+    "Trainer",
+    "UserError",
+    "draw",
+    "load",
+    "load_inception",
+    "load_latents",
+    "load_lpips",
+    "load_networks",
+    "project",
+    "styles",
+]
+
+# The imports above, made when a name is first used.
+_MODULES = {
+    "config": "AugmentConfig DiscriminatorConfig GeneratorConfig Growth LossConfig "
+    "ScheduleConfig TrainConfig",
+    "config.presets": "PRESETS",
+    "errors": "UserError",
+    "latents": "Latents load_latents",
+    "latents.directions": "Directions",
+    "metrics.features": "load_inception load_lpips",
+    "models": "load load_networks",
+    "networks.discriminator": "Discriminator",
+    "networks.generator": "Generator",
+    "networks.layers": "AdaIN EqualizedConv2D EqualizedDense LearnedConstant "
+    "MinibatchStddev ScaledNoise",
+    "networks.mapping": "Mapping",
+    "networks.stylegan2": "ModulatedConv2D StyleGAN2Synthesis",
+    "networks.synthesis": "Synthesis",
+    "projector": "project",
+    "sampling": "Renderer draw styles",
+    "sampling.steering": "Steering",
+    "training.trainer": "Trainer",
+}
+_WHERE = {name: room for room, names in _MODULES.items() for name in names.split()}
 
 
-def __getattr__(name: str):
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+if not TYPE_CHECKING:  # a checker that sees it would accept any name
+
+    def __getattr__(name: str):
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Files written in one step, folders held by one process, arrays from `.npz` files.
+"""Atomic writes, and arrays read from `.npz` files of unknown origin.
 
 A reader never sees half a file, and a program that is stopped leaves none behind.
 """
@@ -55,11 +55,11 @@ def lock_folder(folder: Path, action: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_one_step(path: Path | str) -> Iterator[Path]:
-    """Yields where to write; what stands there at the end is then moved to `path`.
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yields a temporary path to write to, then moves that file to `path`.
 
-    The folder is created if need be. The name keeps its suffix, which tells some
-    libraries what to write.
+    The folder is created if need be. The temporary name has the same suffix, from
+    which some libraries tell the format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,47 +71,54 @@ def in_one_step(path: Path | str) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file atomically."""
+    with atomic_write(path) as draft:
+        draft.write_text(text)
+
+
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray]) -> Path:
-    """Writes `.npz`, whatever the name's ending."""
-    with in_one_step(path) as draft, open(draft, "wb") as file:
+    """Writes `.npz`, whatever the name's suffix; returns the path."""
+    with atomic_write(path) as draft, open(draft, "wb") as file:
         np.savez(file, **arrays)
     return Path(path)
 
 
 def load_arrays(path: Path | str) -> dict[str, np.ndarray]:
-    """All arrays of an `.npz` file.
+    """Reads all arrays of an `.npz` file.
 
     Raises:
         UserError: no such file, another kind of file, or objects in it.
     """
     reason: object = "it is a single array"
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            with found:
-                return {name: found[name] for name in found.files}
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
     raise UserError(f"{path} cannot be read as .npz: {reason}.")
 
 
-def reals(path: Path | str, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """One of a file's arrays, as finite float32 numbers.
+def float_array(
+    path: Path | str, arrays: dict[str, np.ndarray], name: str
+) -> np.ndarray:
+    """One array of a file as float32, all numbers finite.
+
+    Args:
+        path: the file, for the message.
+        arrays: all that it holds, see `load_arrays`.
+        name: which one.
 
     Raises:
-        UserError: it holds something else.
+        UserError: the array holds something else.
     """
-    found = arrays[name]
-    if found.dtype.kind not in "fiub":
-        raise UserError(f"{path} is damaged: `{name}` holds {found.dtype}, no numbers.")
+    array = arrays[name]
+    if array.dtype.kind not in "fiub":
+        raise UserError(f"{path} is damaged: `{name}` holds {array.dtype}, no numbers.")
     with np.errstate(over="ignore"):
-        found = found.astype(np.float32)
-    if not np.isfinite(found).all():
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
         raise UserError(f"{path} is damaged: `{name}` has numbers that are not finite.")
-    return found
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file in one step, so that a reader never sees half of it."""
-    with in_one_step(path) as draft:
-        draft.write_text(text)
+    return array

@@ -1,6 +1,6 @@
-"""Whatever names a model, opened: a run, a checkpoint, a `.keras` file, a pickle.
+"""Opens models: a run directory, a checkpoint, a `.keras` file or an official pickle.
 
-`find` says what a path is without reading it, `load` makes the generator of it.
+`find_model` tells what a path is without reading it, `load` makes its generator.
 """
 
 import json
@@ -12,7 +12,13 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf.config import schedule
+from stylegan_tf.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    Growth,
+    TrainConfig,
+    schedule,
+)
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
@@ -22,8 +28,8 @@ KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Where a model is.
+class ModelFile:
+    """The file that a model is read from.
 
     Attributes:
         kind: "keras" (a file of ours), "checkpoint" or "pickle" (an official file).
@@ -35,9 +41,15 @@ class Found:
     path: Path
     run: Path | None = None
 
+    @property
+    def nimg(self) -> int | None:
+        """Images seen, from the name of a checkpoint such as `ckpt-1000`."""
+        number = self.path.name.split("-")[-1]
+        return int(number) if self.run and number.isdecimal() else None
 
-def find(path: Path | str) -> Found:
-    """What `path` names, as `load` takes it, without reading it.
+
+def find_model(path: Path | str) -> ModelFile:
+    """Finds the file that `load` reads for a path, without reading it.
 
     A run directory is its newest checkpoint, which the finished model is made from.
 
@@ -46,25 +58,29 @@ def find(path: Path | str) -> Found:
     """
     path = Path(path).expanduser()
     if path.suffix == ".keras" and path.is_file():
-        return Found("keras", path)
+        return ModelFile("keras", path)
     if path.suffix == ".pkl" and path.is_file():
-        return Found("pickle", path)
+        return ModelFile("pickle", path)
     if (path / KERAS_FILE).is_file():
-        return Found("keras", path / KERAS_FILE)
+        return ModelFile("keras", path / KERAS_FILE)
     if (path / "config.json").is_file():
         newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
         if newest is None:
             raise UserError(f"{path} has neither a model nor a checkpoint yet.")
-        return Found("checkpoint", Path(newest), path)
+        return ModelFile("checkpoint", Path(newest), path)
     if path.with_name(path.name + ".index").is_file():
         run = path.parent.parent
         if not (run / "config.json").is_file():
             raise UserError(f"{path} is not in a run: {run} has no config.json.")
-        return Found("checkpoint", path, run)
+        return ModelFile("checkpoint", path, run)
     raise UserError(
         f"no model at {path}: give a run directory, a .keras file, a checkpoint such "
         f"as RUN/checkpoints/ckpt-1000, or an official .pkl."
     )
+
+
+# ---------------------------------------------------------------------------
+# Networks
 
 
 def load(path: Path | str) -> Generator:
@@ -82,92 +98,59 @@ def load(path: Path | str) -> Generator:
     Raises:
         UserError: there is no model at `path`, or it cannot be read.
     """
-    found = find(path)
-    if found.kind == "keras":
-        return _load_keras(found.path)
-    if found.kind == "pickle":
-        return official.load_generator(found.path)
-    generator = Generator(_run_config(found).generator, growth_of(path))
-    restore(found.path, average=generator)
+    file = find_model(path)
+    if file.kind == "keras":
+        return _load_keras(file.path)
+    if file.kind == "pickle":
+        return official.load_generator(file.path)
+    generator = Generator(_run_config(file).generator, growth_of(path))
+    restore_networks(file.path, average=generator)
     return generator
 
 
-def restore(path: Path, **parts: keras.Model) -> None:
+def load_networks(
+    path: Path | str,
+) -> tuple[Generator | None, Discriminator | None, Generator | None]:
+    """Opens a model's generator in training, discriminator and moving average.
+
+    Args:
+        path: a model, see `load`. A run has all three networks; an official file has
+            what it has; any other model is a moving average alone.
+
+    Raises:
+        UserError: there is no model at `path`, or it cannot be read.
+    """
+    file = find_model(path)
+    if file.kind == "keras":
+        return None, None, load(path)
+    if file.kind == "pickle":
+        return official.load_networks(file.path)
+    config, growth = _run_config(file), growth_of(file.path)
+    generator, average = (Generator(config.generator, growth) for _ in range(2))
+    discriminator = discriminator_of(config.discriminator)
+    restore_networks(
+        file.path, generator=generator, discriminator=discriminator, average=average
+    )
+    return generator, discriminator, average
+
+
+def restore_networks(path: Path, **networks: keras.Model) -> None:
     """Fills networks from a run's checkpoint.
 
     Args:
         path: the checkpoint's prefix.
-        parts: networks by their names in `training.passes.Networks`.
+        networks: by their names in `training.passes.Networks`.
 
     Raises:
         UserError: the checkpoint is damaged, or of other networks.
     """
     try:
-        status = tf.train.Checkpoint(**parts).restore(str(path)).expect_partial()
+        status = tf.train.Checkpoint(**networks).restore(str(path)).expect_partial()
         status.assert_existing_objects_matched()
     except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
         raise UserError(
             f"{path} cannot be read: {str(error).splitlines()[0]}"
         ) from error
-
-
-def growth_of(path: Path | str) -> configs.Growth:
-    """How far a model has grown, without making it.
-
-    Raises:
-        UserError: as `load`.
-    """
-    found = find(path)
-    if found.kind == "keras":
-        settings = _keras_settings(found.path)
-        resolution = settings.get("level") or settings["config"]["resolution"]
-        return configs.Growth(resolution, settings.get("alpha", 1.0))
-    if found.kind == "pickle":
-        return official.stored_growth(found.path)
-    config = _run_config(found)
-    nimg = found.path.name.split("-")[-1]
-    if not nimg.isdecimal():
-        raise UserError(f"{found.path} does not end in the images seen, as ckpt-1000.")
-    return schedule.growth_at(config, int(nimg))
-
-
-def _run_config(found: Found) -> configs.TrainConfig:
-    try:
-        return configs.read_config(found.run / "config.json")
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{found.run}/config.json cannot be read: {error}") from error
-
-
-def config_of(path: Path | str) -> configs.GeneratorConfig:
-    """The settings of a model's generator, without making it.
-
-    Raises:
-        UserError: as `load`.
-    """
-    found = find(path)
-    if found.kind == "pickle":
-        return official.configs_of(found.path)[0]
-    if found.kind == "checkpoint":
-        return _run_config(found).generator
-    values = _keras_settings(found.path)["config"]
-    return configs.from_dict(configs.GeneratorConfig, values)
-
-
-def _keras_settings(path: Path) -> dict:
-    """What the generator in a `.keras` file was made with."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = json.loads(archive.read("config.json"))
-        kind, settings = content["class_name"], content["config"]
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if kind != Generator.__name__:
-        raise _no_generator(path, kind)
-    return settings
-
-
-def _no_generator(path: Path, kind: str) -> UserError:
-    return UserError(f"{path} holds a {kind}, not a Generator.")
 
 
 def _load_keras(path: Path) -> Generator:
@@ -183,35 +166,73 @@ def _load_keras(path: Path) -> Generator:
 
 
 # ---------------------------------------------------------------------------
-# Weights
+# Settings, read without the weights
 
 
-def load_networks(
-    path: Path | str,
-) -> tuple[Generator | None, Discriminator | None, Generator | None]:
-    """A model's generator in training, discriminator and moving average.
-
-    Args:
-        path: what `load` takes. A run has all three; an official file has what
-            it has; any other model is a moving average alone.
+def growth_of(path: Path | str) -> Growth:
+    """Reads how far a model has grown, without making it.
 
     Raises:
         UserError: there is no model at `path`, or it cannot be read.
     """
-    found = find(path)
-    if found.kind == "checkpoint":
-        return _from_checkpoint(found)
-    if found.kind == "pickle":
-        return official.load_networks(found.path)
-    return None, None, load(path)
+    file = find_model(path)
+    if file.kind == "keras":
+        settings = _keras_settings(file.path)
+        resolution = settings.get("level") or settings["config"]["resolution"]
+        return Growth(resolution, settings.get("alpha", 1.0))
+    if file.kind == "pickle":
+        return official.stored_growth(file.path)
+    config = _run_config(file)
+    if file.nimg is None:
+        raise UserError(f"{file.path} does not end in the images seen, as ckpt-1000.")
+    return schedule.growth_at(config, file.nimg)
 
 
-def _from_checkpoint(found) -> tuple[Generator, Discriminator, Generator]:
-    config = _run_config(found)
-    growth = growth_of(found.path)
-    generator, average = (Generator(config.generator, growth) for _ in range(2))
-    discriminator = discriminator_of(config.discriminator)
-    restore(
-        found.path, generator=generator, discriminator=discriminator, average=average
-    )
-    return generator, discriminator, average
+def network_configs(
+    path: Path | str,
+) -> tuple[GeneratorConfig, DiscriminatorConfig | None]:
+    """Reads the settings of a model's networks.
+
+    Args:
+        path: a model, see `load`.
+
+    Returns:
+        Those of the generator and of the discriminator; None if there is none.
+
+    Raises:
+        UserError: there is no model at `path`, it cannot be read, or it has no
+            generator.
+    """
+    file = find_model(path)
+    if file.kind == "pickle":
+        return official.configs_of(file.path)
+    if file.kind == "checkpoint":
+        config = _run_config(file)
+        return config.generator, config.discriminator
+    values = _keras_settings(file.path)["config"]
+    return configs.from_dict(GeneratorConfig, values), None
+
+
+def _run_config(file: ModelFile) -> TrainConfig:
+    assert file.run is not None
+    try:
+        return configs.read_config(file.run / "config.json")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file.run}/config.json cannot be read: {error}") from error
+
+
+def _keras_settings(path: Path) -> dict:
+    """The arguments that the generator in a `.keras` file was made with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read("config.json"))
+        kind, settings = content["class_name"], content["config"]
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if kind != Generator.__name__:
+        raise _no_generator(path, kind)
+    return settings
+
+
+def _no_generator(path: Path, kind: str) -> UserError:
+    return UserError(f"{path} holds a {kind}, not a Generator.")

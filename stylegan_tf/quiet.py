@@ -1,7 +1,7 @@
-"""Holds back what the C++ libraries behind converters and runtimes print.
+"""Hides the messages of C++ libraries behind converters and runtimes.
 
-They write to the process's own stderr, below Python and its log levels. What was held
-back is shown if the work fails.
+They write to the process's own stderr, below Python and its log levels. The hidden
+text is shown if the work fails.
 """
 
 import contextlib
@@ -13,23 +13,19 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing that is written to file descriptor 2 in here is seen, unless it fails."""
+    """Hides what is written to file descriptor 2, unless an exception leaves."""
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        kept = os.dup(2)
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as hidden:
+        stderr = os.dup(2)
+        os.dup2(hidden.fileno(), 2)
         try:
             yield
         except BaseException:
-            _show(held, kept)
+            sys.stderr.flush()
+            hidden.seek(0)
+            os.write(stderr, hidden.read())
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _show(held, to: int) -> None:
-    sys.stderr.flush()
-    held.seek(0)
-    os.write(to, held.read())
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -20,8 +20,9 @@ import tiny
 
 from stylegan_tf import devices
 from stylegan_tf.errors import UserError
-from stylegan_tf.runs import rundir, settings, transfer
-from stylegan_tf.runs.settings import Request
+from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.runs.plan import plan_run
+from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -129,9 +130,9 @@ def test_batch_norm_is_over_all_replicas(pictures, tmp_path):
 @pytest.mark.parametrize("strategy", ["one", "mirrored"])
 def test_batch_norm_allows_no_rounds(strategy, pictures):
     """They would split its batch, and on several devices crash: said at once."""
-    request = Request("dcgan", {"data": str(pictures), "accumulate": 2})
+    request = RunRequest("dcgan", {"data": str(pictures), "accumulate": 2})
     with pytest.raises(UserError, match="whole batch.* use --accumulate=1"):
-        settings.settle(request, devices.make_strategy(strategy))
+        plan_run(request, devices.make_strategy(strategy))
 
 
 def test_replicas_share_one_set_of_inputs_and_make_their_own_noise():
@@ -196,10 +197,10 @@ def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
     said = [worker.communicate(timeout=900)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
 
-    (run,) = rundir.runs_under(out)
+    (run,) = rundir.list_runs(out)
     assert run.nimg == 16
     alone = Trainer(run.config, pictures, tmp_path / "alone")
-    transfer.start_from(init, alone.networks)
+    transfer.copy_weights(init, alone.networks)
     start = tiny.state(alone.networks)
     alone.step()
     alone.step()
@@ -232,11 +233,11 @@ def test_a_worker_that_is_not_the_chief_saves_nothing(pictures, tmp_path, monkey
 
 def test_a_run_settles_its_precision(pictures, monkeypatch):
     monkeypatch.setattr(devices, "_multiplies_in_bfloat16", lambda: True)
-    request = Request(changes={"data": str(pictures)}, preset="demo")
-    config, _ = settings.settle(request, devices.make_strategy("one"))
+    request = RunRequest(changes={"data": str(pictures)}, preset="demo")
+    config = plan_run(request, devices.make_strategy("one")).config
     assert config.precision == "bfloat16"
     asked = {"data": str(pictures), "precision": "float32"}
-    request = Request(changes=asked, preset="demo")
-    assert settings.settle(request, devices.make_strategy("one"))[0].precision == (
+    request = RunRequest(changes=asked, preset="demo")
+    assert plan_run(request, devices.make_strategy("one")).config.precision == (
         "float32"
     )

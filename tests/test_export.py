@@ -113,10 +113,10 @@ def test_settings_are_read_without_the_weights(saved, run, monkeypatch):
     model, folder = saved
     stranger = type("Generator", (), {})
     monkeypatch.setattr("stylegan_tf.models.Generator", stranger)
-    assert models.config_of(folder) == model.config
-    assert models.config_of(folder / "generator.keras") == model.config
+    assert models.network_configs(folder)[0] == model.config
+    assert models.network_configs(folder / "generator.keras")[0] == model.config
     path, nets = run
-    assert models.config_of(path) == nets.average.config
+    assert models.network_configs(path)[0] == nets.average.config
 
 
 def test_an_official_pickle_is_a_model(tmp_path):
@@ -124,9 +124,9 @@ def test_an_official_pickle_is_a_model(tmp_path):
     d = Discriminator(tiny.config().discriminator)
     path = tmp_path / "all.pkl"
     official.save(path, other, d, model)
-    assert models.find(path) == models.Found("pickle", path)
+    assert models.find_model(path) == models.ModelFile("pickle", path)
     check_same(models.load(str(path)), model)
-    assert models.config_of(path) == model.config
+    assert models.network_configs(path)[0] == model.config
     assert models.growth_of(path).resolution == 8
     official.save(path, gs=model, growth=Growth(4))
     assert models.growth_of(path).resolution == 4
@@ -190,7 +190,7 @@ def test_a_file_that_is_no_generator_is_named(tmp_path):
     (tmp_path / "a.keras").write_bytes(b"PK")
     (tmp_path / "a.pkl").write_bytes(b"PK\3\4")
     Discriminator(tiny.config().discriminator).save(tmp_path / "d.keras")
-    for read in (models.load, models.config_of):
+    for read in (models.load, models.network_configs):
         with pytest.raises(UserError, match="a.keras cannot be read"):
             read(tmp_path / "a.keras")
         with pytest.raises(UserError, match="a.pkl is a zip file"):
@@ -347,7 +347,7 @@ def test_a_damaged_run_is_told_in_a_line(tmp_path):
     (run / "checkpoints").mkdir(parents=True)
     (run / "config.json").write_text("{")
     (run / "checkpoints" / "best.index").touch()
-    for ask in (models.load, models.config_of, models.growth_of):
+    for ask in (models.load, models.network_configs, models.growth_of):
         with pytest.raises(UserError, match="config.json cannot be read"):
             ask(run / "checkpoints" / "best")
     configs.write_config(configs.TrainConfig(), run / "config.json")

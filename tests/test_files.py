@@ -1,4 +1,4 @@
-"""Files in one step, and what `.npz` files of strangers may hold."""
+"""files.py: atomic writes, and `.npz` files of unknown origin."""
 
 import os
 import subprocess
@@ -14,10 +14,10 @@ from stylegan_tf.errors import UserError
 
 def test_a_file_stands_there_as_a_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "a.txt"
-    with files.in_one_step(path) as draft:
+    with files.atomic_write(path) as draft:
         draft.write_text("one")
         assert draft.suffix == ".txt" and not path.exists()
-    with pytest.raises(KeyboardInterrupt), files.in_one_step(path) as draft:
+    with pytest.raises(KeyboardInterrupt), files.atomic_write(path) as draft:
         draft.write_text("tw")
         raise KeyboardInterrupt
     assert path.read_text() == "one"
@@ -60,8 +60,8 @@ def test_other_kinds_of_files_are_refused(tmp_path):
 )
 def test_numbers_are_finite_float32(array, words):
     with pytest.raises(UserError, match=f"a.npz is damaged: `x` .*{words}"):
-        files.reals("a.npz", {"x": array}, "x")
-    assert files.reals("a.npz", {"x": np.arange(3)}, "x").dtype == np.float32
+        files.float_array("a.npz", {"x": array}, "x")
+    assert files.float_array("a.npz", {"x": np.arange(3)}, "x").dtype == np.float32
 
 
 HOLDER = """

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 import tiny
+from launching import call
 from PIL import Image
-from test_launch import call
 from test_video import read_gif, read_mp4
 
 from stylegan_tf import figures, latents, sampling

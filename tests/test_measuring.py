@@ -20,9 +20,10 @@ from stylegan_tf.metrics import results, subject, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
 from stylegan_tf.metrics.features import open_network
 from stylegan_tf.metrics.tables import Table
-from stylegan_tf.runs import measuring, rundir, session, settings
+from stylegan_tf.runs import measuring, rundir, session
 from stylegan_tf.runs.measuring import Measure
-from stylegan_tf.runs.settings import Request
+from stylegan_tf.runs.plan import plan_run
+from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import Trainer, make_networks
 
@@ -184,9 +185,9 @@ def test_while_it_grows_the_model_is_measured_as_far_as_it_has(trainer, numbers)
 def test_what_cannot_be_measured_is_refused_at_once(trainer, pictures):
     with pytest.raises(UserError, match="--metrics=ls5k cannot be had: random-v1 has"):
         measure(trainer, ("fid5k", "ls5k"))
-    request = Request(changes={"data": str(pictures), "metrics": "fid"})
+    request = RunRequest(changes={"data": str(pictures), "metrics": "fid"})
     with pytest.raises(UserError, match="there is no metric 'fid'"):
-        settings.settle(request, devices.make_strategy("one"))
+        plan_run(request, devices.make_strategy("one"))
 
 
 # ---------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     trainer = Trainer(config, pictures, tmp_path, reports=[report])
     monkeypatch.setattr(Trainer, "_compiled_step", blank)
     assert trainer.train() == "finished"
-    session._finish(trainer)
+    session.export_model(trainer)
     (row,) = results.read(tmp_path)
     average = trainer.networks.average
     ws = average.broadcast(average.mapping(latents.z_of([3, 4], 8)))
@@ -317,15 +318,15 @@ def test_measuring_may_change_when_a_run_goes_on():
     names = ("metrics", "metrics_every", "features")
     assert set(names) <= set(RESUMABLE)
     a, b = tiny.config(), tiny.config(MEASURES)
-    assert rundir.differences(a, b) == []
-    assert rundir._continued(a, b).metrics == ("fid30", "pr303")
+    assert rundir.changed_settings(a, b) == []
+    assert rundir.continued_config(a, b).metrics == ("fid30", "pr303")
 
 
 def test_a_run_measures_if_it_is_told_to():
-    request = Request()
-    kinds = [type(r) for r in session._reports(tiny.config(), request)]
+    request = RunRequest()
+    kinds = [type(r) for r in session.make_reports(tiny.config(), request.cache)]
     assert Measure not in kinds
-    reports = session._reports(tiny.config(MEASURES), request)
+    reports = session.make_reports(tiny.config(MEASURES), request.cache)
     assert [type(r) for r in reports] == [*kinds, Measure]
     assert reports[-1].requests == suite.parse("fid30,pr303")
     assert reports[-1].say == reports[0].say

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from launching import call
 from stylegan_tf_launch import cli
-from test_launch import call
 
 from stylegan_tf import devices
 from stylegan_tf.errors import UserError

@@ -7,8 +7,8 @@ import types
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from launching import call
 from PIL import Image
-from test_launch import call
 from test_projector import OTHER, SMOOTH, Pixels, generator
 
 from stylegan_tf import export, latents, models, sampling

@@ -192,7 +192,7 @@ def test_a_class_has_a_row_if_all_of_them_fit(classes, seeds, turns):
 def test_real_pictures_stand_in_the_row_of_their_class(trainer):
     stored = pipeline.first_images(trainer.data, 8, 24)
     kinds = pipeline.labels(trainer.data).argmax(axis=1)
-    table = previews.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
+    table = previews.real_images(trainer.data, 8, classes=5, columns=4, rows=6)
     assert (table.shape, table.dtype) == ((20, 8, 8, 3), np.uint8)
     white = 0
     for k, row in enumerate(table.reshape(5, 4, 8, 8, 3)):
@@ -205,14 +205,14 @@ def test_real_pictures_stand_in_the_row_of_their_class(trainer):
 
 @pytest.mark.parametrize("classes", [0, 3, 7])
 def test_real_pictures_without_such_rows_keep_their_order(trainer, classes):
-    table = previews.real_cells(trainer.data, 8, classes, columns=4, rows=6)
+    table = previews.real_images(trainer.data, 8, classes, columns=4, rows=6)
     np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
 
 
 def test_real_pictures_without_labels_keep_their_order(trainer, monkeypatch):
     for labels in (np.zeros((24, 0)), np.ones((24, 5)), np.full((24, 5), 0.2)):
         monkeypatch.setattr(pipeline, "labels", lambda data, found=labels: found)
-        table = previews.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
+        table = previews.real_images(trainer.data, 8, classes=5, columns=4, rows=6)
         np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
 
 
@@ -238,7 +238,7 @@ def test_sheets_of_a_conditional_model_have_a_row_a_class(
     sheets.start(at(conditional, 0))
     sheets.tick(at(conditional, 48), {})
     reals = np.asarray(Image.open(tmp_path / "reals.png"))
-    table = previews.real_cells(conditional.data, 8, 5, 4, 9)
+    table = previews.real_images(conditional.data, 8, 5, 4, 9)
     np.testing.assert_array_equal(reals, figures.image_grid(table, 4))
     fakes = np.asarray(Image.open(sheets.latest))
     z = latents.z_of([0, 1, 2, 3] * 5, 8)
@@ -358,7 +358,7 @@ def test_event_file_has_the_panels(board, trainer):
 def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
     run_board(conditional)
     panels = panels_of(conditional.run_dir)
-    reals = previews.real_cells(conditional.data, 8, 5, 8, 5)
+    reals = previews.real_images(conditional.data, 8, 5, 8, 5)
     np.testing.assert_array_equal(
         panels[0, "reals"][::8, ::8], figures.image_grid(reals, 8)
     )

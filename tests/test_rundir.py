@@ -14,10 +14,10 @@ CONFIG = tiny.config({"data": "photos/cats.zip", "preset": "demo"})
 
 
 def test_runs_are_numbered_and_named_after_data_and_preset(tmp_path):
-    names = [rundir.create(tmp_path, CONFIG, []).path.name for _ in range(3)]
+    names = [rundir.create_run(tmp_path, CONFIG, []).path.name for _ in range(3)]
     assert names == ["00000-cats-demo", "00001-cats-demo", "00002-cats-demo"]
     (tmp_path / "00001-cats-demo").rename(tmp_path / "00041-mine")
-    assert rundir.create(tmp_path, CONFIG, []).path.name == "00042-cats-demo"
+    assert rundir.create_run(tmp_path, CONFIG, []).path.name == "00042-cats-demo"
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_runs_are_numbered_and_named_after_data_and_preset(tmp_path):
     ],
 )
 def test_names_are_safe_in_a_file_system(data, name, tmp_path):
-    run = rundir.create(tmp_path, tiny.config({"data": data}), [])
+    run = rundir.create_run(tmp_path, tiny.config({"data": data}), [])
     assert run.path.name == f"00000-{name}-custom"
 
 
 def test_a_new_run_says_how_it_was_made(tmp_path):
-    run = rundir.create(tmp_path / "a" / "b", CONFIG, ["train.py", "--mirror"])
-    assert rundir.read(run.path) == run
+    run = rundir.create_run(tmp_path / "a" / "b", CONFIG, ["train.py", "--mirror"])
+    assert rundir.read_run(run.path) == run
     assert (run.path / "command.txt").read_text() == "train.py --mirror\n"
     environment = json.loads((run.path / "environment.json").read_text())
     assert environment["python"][0] == "3"
@@ -47,7 +47,7 @@ def test_a_new_run_says_how_it_was_made(tmp_path):
 
 
 def test_progress_is_read_from_its_file(tmp_path):
-    run = rundir.create(tmp_path, CONFIG, [])
+    run = rundir.create_run(tmp_path, CONFIG, [])
     (run.path / "progress.json").write_text('{"nimg": 1234, "seconds": 1}')
     assert run.nimg == 1234
     (run.path / "progress.json").write_text('{"nim')
@@ -56,13 +56,13 @@ def test_progress_is_read_from_its_file(tmp_path):
 
 def test_what_is_no_run_is_said(tmp_path):
     with pytest.raises(UserError, match="has no config.json"):
-        rundir.read(tmp_path)
+        rundir.read_run(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json cannot be read"):
-        rundir.read(tmp_path)
+        rundir.read_run(tmp_path)
     (tmp_path / "config.json").write_text('{"color": "red"}')
     with pytest.raises(UserError, match="no field color"):
-        rundir.read(tmp_path)
+        rundir.read_run(tmp_path)
 
 
 # ---------------------------------------------------------------------------
@@ -72,24 +72,24 @@ def test_what_is_no_run_is_said(tmp_path):
 def test_finds_the_newest_run_with_the_same_settings(tmp_path):
     other = configs.update(CONFIG, {"loss.r1_gamma": 1.0})
     for config in (CONFIG, CONFIG, other):
-        rundir.create(tmp_path, config, [])
-    broken = rundir.create(tmp_path, CONFIG, [])
+        rundir.create_run(tmp_path, config, [])
+    broken = rundir.create_run(tmp_path, CONFIG, [])
     (broken.path / "config.json").write_text("")
     (tmp_path / "00099-notes").mkdir()
-    assert len(rundir.runs_under(tmp_path)) == 3
-    assert rundir.find(tmp_path, CONFIG).path.name == "00001-cats-demo"
-    assert rundir.find(tmp_path, other).path.name == "00002-cats-demo"
+    assert len(rundir.list_runs(tmp_path)) == 3
+    assert rundir.find_run(tmp_path, CONFIG).path.name == "00001-cats-demo"
+    assert rundir.find_run(tmp_path, other).path.name == "00002-cats-demo"
     new = configs.update(CONFIG, {"seed": 7})
-    assert rundir.find(tmp_path, new) is None
-    assert rundir.find(tmp_path / "nowhere", CONFIG) is None
+    assert rundir.find_run(tmp_path, new) is None
+    assert rundir.find_run(tmp_path / "nowhere", CONFIG) is None
 
 
 @pytest.mark.parametrize(
     "changes", [{"schedule.total_kimg": 9.0}, {"snapshot_ticks": 3}, {"image_ticks": 9}]
 )
 def test_length_and_reporting_may_change(changes, tmp_path):
-    rundir.create(tmp_path, CONFIG, [])
-    assert rundir.find(tmp_path, configs.update(CONFIG, changes))
+    rundir.create_run(tmp_path, CONFIG, [])
+    assert rundir.find_run(tmp_path, configs.update(CONFIG, changes))
 
 
 def test_every_other_setting_may_not(monkeypatch):
@@ -100,7 +100,7 @@ def test_every_other_setting_may_not(monkeypatch):
         other = saved | {name: object()}
         settings = {"saved": saved, "wanted": other}
         monkeypatch.setattr(configs, "flat", settings.__getitem__)
-        refused |= set(rundir.differences("saved", "wanted"))
+        refused |= set(rundir.changed_settings("saved", "wanted"))
     assert set(saved) - refused == {
         "generator.modulation",  # settled by the run itself
         "jit",
@@ -116,7 +116,7 @@ def test_every_other_setting_may_not(monkeypatch):
 
 
 def test_a_refusal_names_each_flag_then_and_now(tmp_path):
-    run = rundir.create(tmp_path, CONFIG, [])
+    run = rundir.create_run(tmp_path, CONFIG, [])
     wanted = configs.update(CONFIG, {"loss.r1_gamma": 1.0, "generator.fmap_max": 9})
     with pytest.raises(UserError) as refusal:
         rundir.check_resumable(run, wanted, {"loss.r1_gamma": "--gamma"})
@@ -127,14 +127,14 @@ def test_a_refusal_names_each_flag_then_and_now(tmp_path):
 
 
 def test_nothing_is_refused_when_only_the_length_changes(tmp_path):
-    run = rundir.create(tmp_path, CONFIG, [])
+    run = rundir.create_run(tmp_path, CONFIG, [])
     longer = configs.update(CONFIG, {"schedule.total_kimg": 99.0})
     rundir.check_resumable(run, longer, {})
 
 
 def test_files_are_replaced_in_one_step(tmp_path):
     file = tmp_path / "a.json"
-    files.write_atomically(file, "1")
-    files.write_atomically(file, "2")
+    files.write_text(file, "1")
+    files.write_text(file, "2")
     assert file.read_text() == "2"
     assert list(tmp_path.iterdir()) == [file]

@@ -1,5 +1,6 @@
-"""session.py: how settings come together, which run goes on, and how one ends."""
+"""session.py and plan.py: what a run trains on, which run goes on, how one ends."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,9 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.runs import rundir, session, settings
-from stylegan_tf.runs.settings import Request
+from stylegan_tf.runs import rundir, session
+from stylegan_tf.runs.plan import Plan, plan_run
+from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.training.state import State
 from stylegan_tf.training.trainer import make_networks
 
@@ -24,7 +26,7 @@ TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
 def settle(pictures, changes=None, **request):
     changes = {"data": str(pictures)} | (changes or {})
     strategy = devices.make_strategy("one")
-    return settings.settle(Request(changes=changes, **request), strategy)[0]
+    return plan_run(RunRequest(changes=changes, **request), strategy).config
 
 
 # ---------------------------------------------------------------------------
@@ -51,8 +53,8 @@ def test_what_is_given_wins_over_the_preset(pictures):
 
 def test_batches_are_those_of_the_devices(pictures):
     strategy = devices.make_strategy("mirrored")
-    request = Request("paper256", {"data": str(pictures)})
-    config, _ = settings.settle(request, strategy)
+    request = RunRequest("paper256", {"data": str(pictures)})
+    config = plan_run(request, strategy).config
     assert config.schedule.batch == 8 and config.schedule.batch_at[8] == 256
 
 
@@ -183,9 +185,8 @@ def test_a_run_from_a_model_is_found_though_the_model_went_on(pictures, tmp_path
 
     def opened(resume="auto", **changes):
         changes |= {"data": str(pictures), "init": str(old)}
-        request = Request(changes=changes, out=str(tmp_path / "runs"), resume=resume)
-        config, _ = settings.settle(request, strategy)
-        return session._open_run(request, config, strategy)
+        request = RunRequest(changes=changes, out=str(tmp_path / "runs"), resume=resume)
+        return session.open_run(request, plan_run(request, strategy), strategy)
 
     first = opened()
     assert first.path.name == "00000-faces-demo"
@@ -211,16 +212,16 @@ def test_a_run_from_a_model_is_found_though_the_model_went_on(pictures, tmp_path
 
 def test_a_named_run_keeps_its_settings_but_for_what_is_given(pictures, tmp_path):
     saved = tiny.config({"data": str(pictures), "seed": 5})
-    run = rundir.create(tmp_path, saved, [])
-    request = Request(
+    run = rundir.create_run(tmp_path, saved, [])
+    request = RunRequest(
         changes={"schedule.total_kimg": 9.0, "snapshot_ticks": 2}, resume=str(run.path)
     )
     strategy = devices.make_strategy("one")
-    config, data = settings.settle(request, strategy)
-    assert data == pictures
-    opened = session._open_run(request, config, strategy)
-    assert opened == run
-    continued = flat(rundir._continued(opened.config, config))
+    planned = plan_run(request, strategy)
+    assert planned.data.folder == pictures
+    opened = session.open_run(request, planned, strategy)
+    assert opened.path == run.path and rundir.read_run(run.path) == run
+    continued = flat(opened.config)
     differing = {k for k, v in flat(saved).items() if continued[k] != v}
     assert differing == {"schedule.total_kimg", "snapshot_ticks"}
 
@@ -230,8 +231,9 @@ def test_auto_continues_what_fits_and_never_starts_anew(pictures, tmp_path):
     config = tiny.config({"data": str(pictures)})
 
     def name(resume, config=config):
-        request = Request(out=str(tmp_path), resume=resume)
-        return session._open_run(request, config, strategy).path.name
+        request = RunRequest(out=str(tmp_path), resume=resume)
+        planned = Plan(config, Manifest.load(pictures))
+        return session.open_run(request, planned, strategy).path.name
 
     assert name("auto") == "00000-faces-custom"
     assert name("auto") == "00000-faces-custom"
@@ -249,12 +251,12 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
         ends.append(trainer.state.nimg)
         (trainer.run_dir / rundir.SHEET).touch()
 
-    monkeypatch.setattr(session, "_finish", finish)
+    monkeypatch.setattr(session, "export_model", finish)
     monkeypatch.setattr(session, "default_reports", list)
     changes = TINY | {"data": str(pictures)}
-    request = Request(changes=changes, resolution="8", out=str(tmp_path))
-    config, _ = settings.settle(request, devices.make_strategy("one"))
-    run = rundir.create(tmp_path, config, [])
+    request = RunRequest(changes=changes, resolution="8", out=str(tmp_path))
+    config = plan_run(request, devices.make_strategy("one")).config
+    run = rundir.create_run(tmp_path, config, [])
     state = State(make_networks(config), run.path)
     state.nimg = 48
     state.save()
@@ -269,26 +271,20 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
 def test_auto_is_resolved_when_a_run_starts_and_the_run_keeps_it(pictures, tmp_path):
     changes = {"generator.architecture": "revised", "data": str(pictures)}
     changes |= {"jit": "auto"}
-    request = Request(changes=changes, out=str(tmp_path))
-    config, _ = settings.settle(request, devices.make_strategy("one"))
-    assert config.generator.modulation == "auto"
-    run = session._choose_run(request, config, 1)
+    request = RunRequest(changes=changes, out=str(tmp_path))
+    planned = plan_run(request, devices.make_strategy("one"))
+    run = session._choose_run(request, planned)
     assert (run.config.generator.modulation, run.config.jit) == ("maps", "off")
     # A run of earlier versions, which timed both forms.
     kernels = configs.update(run.config, {"generator.modulation": "kernels"})
-    run = session._choose_run(Request(resume="never", **vars_of(request)), kernels, 1)
-    again = session._choose_run(Request(resume="auto", **vars_of(request)), config, 1)
+    never = RunRequest(resume="never", **vars_of(request))
+    run = session._choose_run(never, dataclasses.replace(planned, config=kernels))
+    again = session.open_run(request, planned, devices.make_strategy("one"))
     assert again.path == run.path
-    assert rundir._continued(run.config, config).generator.modulation == "kernels"
+    assert again.config.generator.modulation == "kernels"
 
 
-def test_one_device_compiles():
-    settings._check_devices(tiny.config({"jit": "on"}), 1)
-    with pytest.raises(UserError, match="--strategy=one"):
-        settings._check_devices(tiny.config({"jit": "on"}), 2)
-
-
-def vars_of(request: Request) -> dict:
+def vars_of(request: RunRequest) -> dict:
     return {"changes": request.changes, "out": request.out}
 
 
@@ -296,7 +292,8 @@ def test_a_run_that_does_not_go_on_says_why(pictures, tmp_path, capsys):
     config = settle(pictures)
     for gamma in (1.0, 2.0):
         wanted = configs.update(config, {"loss.r1_gamma": gamma})
-        session._choose_run(Request(out=str(tmp_path)), wanted, 1)
+        planned = Plan(wanted, Manifest.load(pictures))
+        session._choose_run(RunRequest(out=str(tmp_path)), planned)
     told = capsys.readouterr().out
     assert "00000-faces-demo has other settings: loss.r1_gamma." in told
     assert told.count("A new run") == 1

@@ -6,7 +6,6 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf import models
-from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
@@ -56,7 +55,7 @@ MODELS = ("generator", "discriminator", "average")
 def test_the_same_networks_take_everything(old):
     path, theirs = old
     ours = make_networks(tiny.config())
-    report = transfer.start_from(path, ours)
+    report = transfer.copy_weights(path, ours)
     for name in MODELS:
         mine = getattr(ours, name)
         check_taken(mine, getattr(theirs, name))
@@ -70,7 +69,7 @@ def test_the_same_networks_take_everything(old):
 def test_a_larger_picture_brings_all_blocks_but_the_new_one(old):
     path, theirs = old
     ours = make_networks(tiny.config({"resolution": 16}))
-    report = transfer.start_from(path, ours)
+    report = transfer.copy_weights(path, ours)
     new = ("block16", "rgb16", "noise4", "noise5")
     for name in MODELS:
         check_taken(getattr(ours, name), getattr(theirs, name), new)
@@ -81,7 +80,7 @@ def test_a_larger_picture_brings_all_blocks_but_the_new_one(old):
 def test_a_smaller_picture_leaves_the_last_block_behind(tmp_path):
     theirs = save_run(tmp_path / "large", {"resolution": 16})
     ours = make_networks(tiny.config())
-    report = transfer.start_from(tmp_path / "large", ours)
+    report = transfer.copy_weights(tmp_path / "large", ours)
     for name in MODELS:
         check_taken(getattr(ours, name), getattr(theirs, name))
     assert "  not used: block16/conv0/kernel" in report
@@ -92,7 +91,7 @@ def test_a_smaller_picture_leaves_the_last_block_behind(tmp_path):
 def test_classes_that_come_to_a_model_are_new(old):
     path, theirs = old
     ours = make_networks(tiny.config({"classes": 3}))
-    report = transfer.start_from(path, ours)
+    report = transfer.copy_weights(path, ours)
     other = ("label_embedding", "mapping/dense0/kernel", "head/dense1")
     for name in MODELS:
         check_taken(getattr(ours, name), getattr(theirs, name), other)
@@ -105,7 +104,7 @@ def test_a_generator_alone_becomes_generator_and_average(old, tmp_path):
     theirs.average.save(tmp_path / "g.keras")
     ours = make_networks(tiny.config())
     before = tails(ours.discriminator)
-    report = transfer.start_from(tmp_path / "g.keras", ours)
+    report = transfer.copy_weights(tmp_path / "g.keras", ours)
     check_taken(ours.generator, theirs.average)
     check_taken(ours.average, theirs.average)
     tiny.check_equal(before, tails(ours.discriminator))
@@ -125,7 +124,7 @@ def test_where_nothing_fits_it_is_refused(tmp_path):
     save_run(tmp_path / "wide", other)
     ours = make_networks(tiny.config())
     with pytest.raises(UserError, match="nothing of the generator fits"):
-        transfer.start_from(tmp_path / "wide", ours)
+        transfer.copy_weights(tmp_path / "wide", ours)
 
 
 # ---------------------------------------------------------------------------
@@ -137,7 +136,7 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
     given = (theirs.generator, theirs.discriminator, theirs.average)
     official.save(path, *given)
     ours = make_networks(tiny.config())
-    report = transfer.start_from(path, ours)
+    report = transfer.copy_weights(path, ours)
     for name in MODELS:
         mine = getattr(ours, name)
         check_taken(mine, getattr(theirs, name))
@@ -148,7 +147,7 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
     official.save(path, g=theirs.generator)
     ours = make_networks(tiny.config())
     before = tails(ours.discriminator)
-    report = transfer.start_from(path, ours)
+    report = transfer.copy_weights(path, ours)
     for model in (ours.generator, ours.average):
         check_taken(model, theirs.generator)
     tiny.check_equal(before, tails(ours.discriminator))
@@ -158,7 +157,7 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
 def test_a_pickle_without_a_generator_starts_nothing(old, tmp_path):
     official.save(tmp_path / "d.pkl", d=old[1].discriminator)
     with pytest.raises(UserError, match="d.pkl has a discriminator only"):
-        transfer.origin(tmp_path / "d.pkl")
+        transfer.read_starting_point(tmp_path / "d.pkl")
 
 
 # ---------------------------------------------------------------------------
@@ -171,7 +170,7 @@ def settings_of(config) -> dict:
         name: value
         for name, value in configs.flat(config).items()
         if name.split(".")[0] in ("generator", "discriminator")
-        and name.split(".")[1] not in transfer.OF_THE_DATA
+        and name.split(".")[1] not in transfer.DATA_SETTINGS
         and name not in configs.SETTLED
     }
 
@@ -179,13 +178,13 @@ def settings_of(config) -> dict:
 def test_settings_are_the_models(old, tmp_path):
     path, theirs = old
     config = tiny.config()
-    found = transfer.origin(path)
+    found = transfer.read_starting_point(path)
     assert found.settings == settings_of(config)
     assert found.resolution == 8
     official.save(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
-    assert transfer.origin(tmp_path / "x.pkl") == found
-    official.save(tmp_path / "x.pkl", gs=theirs.average, growth=Growth(4))
-    assert transfer.origin(tmp_path / "x.pkl").resolution == 4
+    assert transfer.read_starting_point(tmp_path / "x.pkl") == found
+    official.save(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
+    assert transfer.read_starting_point(tmp_path / "x.pkl").resolution == 4
 
 
 def test_a_generator_alone_gets_a_discriminator_that_fits(tmp_path):
@@ -194,7 +193,7 @@ def test_a_generator_alone_gets_a_discriminator_that_fits(tmp_path):
         changes = {"generator.architecture": kind, "generator.activation": "relu"}
         c = tiny.config(changes | tiny.FIXED).generator
         Generator(c).save(tmp_path / "g.keras")
-        found = transfer.origin(tmp_path / "g.keras").settings
+        found = transfer.read_starting_point(tmp_path / "g.keras").settings
         assert found["generator.architecture"] == kind
         assert found["discriminator.architecture"] == other
         assert found["discriminator.fmap_base"] == 64
@@ -204,14 +203,14 @@ def test_a_generator_alone_gets_a_discriminator_that_fits(tmp_path):
 
 
 def test_what_the_model_was_is_kept(old, tmp_path):
-    found = transfer.origin(old[0])
-    assert transfer.remembered(tmp_path) is None
-    transfer.remember(tmp_path, found)
-    again = transfer.remembered(tmp_path)
+    found = transfer.read_starting_point(old[0])
+    assert transfer.load_starting_point(tmp_path) is None
+    transfer.save_starting_point(tmp_path, found)
+    again = transfer.load_starting_point(tmp_path)
     assert again.resolution == found.resolution
     changed = tiny.config({"generator.blur_filter": (), "discriminator.fmap_max": 4})
     assert configs.update(changed, again.settings) == tiny.config()
     (tmp_path / transfer.FILE).write_text("{")
-    assert transfer.remembered(tmp_path) is None
+    assert transfer.load_starting_point(tmp_path) is None
     with pytest.raises(UserError, match="no model at"):
-        transfer.origin(tmp_path / "nowhere")
+        transfer.read_starting_point(tmp_path / "nowhere")

@@ -87,7 +87,7 @@ class GeneratorConfig:
     style_mixing_prob: float = 0.9
     w_avg_beta: float = 0.995
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_sizes(self)
         check_choice("noise_position", self.noise_position, NOISE_POSITIONS)
         check_choice("modulation", self.modulation, ("auto", *MODULATIONS))
@@ -185,7 +185,7 @@ class DiscriminatorConfig:
     resample_filter: tuple[int, ...] = (1, 3, 3, 1)
     activation: str = "lrelu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_sizes(self)
         check_choice("conditioning", self.conditioning, CONDITIONINGS)
 

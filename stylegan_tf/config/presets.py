@@ -223,7 +223,7 @@ _IDEAS = {
 }
 _PAPER_TIME = "the authors report {} on 8 V100 GPUs; not measured here"
 
-PRESETS = {
+PRESETS: dict[str, Preset] = {
     "demo": Preset(
         "a small network that shows faces in minutes, no GPU needed",
         32,
@@ -301,6 +301,17 @@ PRESETS |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
 PRESETS |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
 
 
+def find_preset(name: str) -> Preset:
+    """Returns the preset of a name.
+
+    Raises:
+        UserError: no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
 def make_config(
     name: str, resolution: int | None = None, devices: int = 1
 ) -> TrainConfig:
@@ -314,9 +325,7 @@ def make_config(
     Raises:
         UserError: no such preset.
     """
-    if name not in PRESETS:
-        raise UserError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}.")
-    preset = PRESETS[name]
+    preset = find_preset(name)
     level = resolution or preset.resolution
     changes = {"preset": name, "resolution": level} | preset.changes(level, devices)
     return update(TrainConfig(), changes)

@@ -54,7 +54,7 @@ class LossConfig:
     reuse_fakes: bool = False
     lazy: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("g_loss", self.g_loss, GENERATOR_LOSSES)
         check_choice("d_loss", self.d_loss, DISCRIMINATOR_LOSSES)
         for name in ("d_reg_interval", "g_reg_interval", "pl_shrink"):
@@ -118,7 +118,7 @@ class ScheduleConfig:
     tick_kimg: float = 160.0
     tick_kimg_at: dict[int, float] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_power(self.initial_resolution, "initial_resolution", least=4)
         check_range("batch", self.batch, 1, 1 << 20)
         check_range("total_kimg", self.total_kimg, 0, float("inf"))
@@ -156,7 +156,7 @@ class AugmentConfig:
     kimg: float = 500.0
     interval: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("augment.kind", self.kind, AUGMENTATIONS)
         check_choice("augment.groups", self.groups, GROUPS)
         check_range("augment.p", self.p, 0, 1)
@@ -232,7 +232,7 @@ class TrainConfig:
     metrics_every: float = 200.0
     features: str = "builtin"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("jit", self.jit, JIT)
         check_range("accumulate", self.accumulate, 1, 4096)

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.export.provenance import CARD_JSON, Origin
-from stylegan_tf.files import in_one_step
+from stylegan_tf.files import atomic_write
 from stylegan_tf.networks.generator import Generator
 
 CARD = "MODEL_CARD.md"
@@ -142,7 +142,7 @@ def _there(folder: Path, name: str) -> bool:
 
 
 def _replace(path: Path, text: str) -> Path:
-    with in_one_step(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return path
 

@@ -70,7 +70,7 @@ def of_model(path: Path | str) -> Origin:
     Raises:
         UserError: there is no model at `path`.
     """
-    found = models.find(path)
+    found = models.find_model(path)
     if found.kind == "pickle":
         return Origin(found.path.name, license=OF_PICKLES)
     if found.kind == "checkpoint":

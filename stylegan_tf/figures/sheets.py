@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan_tf.files import in_one_step
+from stylegan_tf.files import atomic_write
 
 Heading = str | np.ndarray
 INK, PAPER = (25, 25, 25), (255, 255, 255)
@@ -67,7 +67,7 @@ def save_image(path: Path | str, image: np.ndarray) -> Path:
     how: dict = {"format": "PNG"}
     if Path(path).suffix.lower() == ".pdf":
         how = {"format": "PDF", "resolution": DPI, "quality": 95}
-    with in_one_step(path) as draft:
+    with atomic_write(path) as draft:
         Image.fromarray(image).save(draft, **how)
     return Path(path)
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
-from stylegan_tf.files import in_one_step
+from stylegan_tf.files import atomic_write
 
 KINDS = (".gif", ".mp4")
 # Pixels of the shorter side: smaller images are enlarged to about this.
@@ -86,7 +86,7 @@ def write_video(
     kind = Path(path).suffix.lower()
     bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
     writer = _write_gif if kind == ".gif" else _write_mp4
-    with in_one_step(path) as draft:
+    with atomic_write(path) as draft:
         draft.touch()  # fails with a reason, where ffmpeg would not give one
         if not writer(draft, _prepared(bar, least or LEAST[kind]), fps):
             raise UserError(f"{path}: there are no frames to write.")

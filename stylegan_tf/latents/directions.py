@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import load_arrays, reals, save_arrays
+from stylegan_tf.files import float_array, load_arrays, save_arrays
 
 FOLDS = 5  # of the cross-validation that scores a label's direction
 NUMBERS = ("vectors", "scales", "quality")  # of `Directions`
@@ -87,7 +87,7 @@ def load_directions(path: Path | str, num_styles: int, w_dim: int) -> Directions
             f"{path} has no {', '.join(missing)}: it holds no directions; "
             f"launch/directions.py writes them."
         )
-    numbers = [reals(path, arrays, name) for name in NUMBERS]
+    numbers = [float_array(path, arrays, name) for name in NUMBERS]
     vectors, names, layers = numbers[0], arrays["names"], arrays["layers"]
     if vectors.ndim != 2 or vectors.shape[1] != w_dim:
         shape = " x ".join(map(str, vectors.shape))

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import load_arrays, reals, save_arrays
+from stylegan_tf.files import float_array, load_arrays, save_arrays
 
 PATHS = ("z", "linear", "cubic")
 BLOCK = 256  # points of a path that are held as float64 at once
@@ -222,7 +222,7 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
     if key not in arrays:
         found = ", ".join(arrays) or "nothing"
         raise UserError(f"{path} holds {found}, and no styles, `ws` or `w`.")
-    ws = reals(path, arrays, key)
+    ws = float_array(path, arrays, key)
     ws = ws[:, None] if ws.ndim == 2 else ws
     fits = ws.ndim == 3 and ws.shape[1] in (1, num_styles) and ws.shape[2] == w_dim
     if not fits:
@@ -233,7 +233,7 @@ def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
         )
     ws = np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
     kept = sorted((int(n[5:]), n) for n in arrays if re.fullmatch(r"noise\d+", n))
-    maps = [reals(path, arrays, name) for _, name in kept]
+    maps = [float_array(path, arrays, name) for _, name in kept]
     names = arrays.get("names")
     if names is None:
         names = np.array([f"{i:04d}" for i in range(len(ws))], "U")

@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from stylegan_tf.files import in_one_step
+from stylegan_tf.files import atomic_write
 
 FILE = "metrics.jsonl"
 
@@ -67,7 +67,7 @@ def forget(folder: Path | str, nimg: int) -> None:
     path, rows = Path(folder) / FILE, read(folder)
     kept = [r for r in rows if r["nimg"] is None or r["nimg"] <= nimg]
     if path.exists():
-        with in_one_step(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8")
 
 

@@ -52,7 +52,7 @@ def open_subject(
     Raises:
         UserError: no model there, or no data to compare it with.
     """
-    found = models.find(path)
+    found = models.find_model(path)
     run = found.run or _run_around(found.path)
     config = configs.read_config(run / "config.json") if run else None
     model = replicated(models.load(path), strategy)
@@ -86,7 +86,7 @@ def _run_around(path: Path) -> Path | None:
     return near[0] if near else None
 
 
-def _nimg(found: models.Found, run: Path | None) -> int | None:
+def _nimg(found: models.ModelFile, run: Path | None) -> int | None:
     number = found.path.name.split("-")[-1]
     if found.kind == "checkpoint" and number.isdecimal():
         return int(number)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.files import in_one_step, lock_folder
+from stylegan_tf.files import atomic_write, lock_folder
 
 ROWS = "rows.json"
 BETWEEN = 16  # batches between two records of how far it is
@@ -132,7 +132,7 @@ class Table:
             file.flush()
             os.fsync(file.fileno())
         state = self._state() | {n: (done[n], widths[n]) for n in files}
-        with in_one_step(self.folder / ROWS) as draft:
+        with atomic_write(self.folder / ROWS) as draft:
             draft.write_text(json.dumps(state))
 
     def remove(self) -> None:

@@ -226,7 +226,9 @@ class Discriminator(Block, keras.Model):
             )
         return sizes[tuple(images.shape[1:3])]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that the score of a picture at `resolution` uses.
 
         With `fading` this includes the entrance of the resolution below.

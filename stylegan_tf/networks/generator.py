@@ -107,7 +107,11 @@ class Generator(Block, keras.Model):
     # while fine detail keeps its variety.
 
     def truncate(
-        self, ws: tf.Tensor, psi=1.0, cutoff: int | None = None, center=None
+        self,
+        ws: tf.Tensor,
+        psi: float | tf.Tensor = 1.0,
+        cutoff: int | None = None,
+        center: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Pulls the styles of the first `cutoff` layers (None = all) towards a center.
 
@@ -130,17 +134,21 @@ class Generator(Block, keras.Model):
     # Style mixing (section 3.1): two latents share a picture, the first one rules
     # the layers below the cut-off, the second one those above.
 
-    def mix(self, ws: tf.Tensor, other: tf.Tensor, cutoff) -> tf.Tensor:
+    def mix(
+        self, ws: tf.Tensor, other: tf.Tensor, cutoff: int | tf.Tensor
+    ) -> tf.Tensor:
         """ws on the layers below `cutoff`, `other` on the rest."""
         below = tf.range(self.config.num_styles) < cutoff
         return tf.where(below[None, :, None], ws, other)
 
     @property
-    def running_means(self) -> list:
+    def running_means(self) -> list[keras.Variable]:
         """Weights that are averages over training already."""
         return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """As `Synthesis.stage_variables`, and the mapping's."""
         own = self.mapping.trainable_variables
         return own + self.synthesis.stage_variables(resolution, fading)

@@ -7,6 +7,7 @@ gain sqrt(2) of the leaky ReLU stands in the weights; in StyleGAN2 (`networks/
 stylegan2.py`) behind the activation.
 """
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import keras
@@ -38,7 +39,13 @@ class Composite(keras.layers.Layer):
 class _Equalized(Composite):
     """A kernel with the equalized learning rate, and perhaps a bias."""
 
-    def __init__(self, gain=RELU_GAIN, lrmul=1.0, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        gain: float = RELU_GAIN,
+        lrmul: float = 1.0,
+        use_bias: bool = True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.gain = gain
         self.lrmul = lrmul
@@ -86,7 +93,7 @@ class EqualizedDense(_Equalized):
         float [N, units].
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
         self.units = units
 
@@ -122,7 +129,14 @@ class EqualizedConv2D(_Equalized):
         float [N, H', W', filters], H' = H, 2H or H/2.
     """
 
-    def __init__(self, filters, kernel_size=3, resample=None, taps=(), **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        resample: str | None = None,
+        taps: Sequence[float] = (),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if resample not in (None, "up", "down"):
             raise ValueError(f"resample is {resample!r}; use None, 'up' or 'down'.")
@@ -170,7 +184,7 @@ class LearnedConstant(keras.layers.Layer):
         float [N, height, width, maps].
     """
 
-    def __init__(self, shape, initializer="ones", **kwargs):
+    def __init__(self, shape: tuple[int, ...], initializer: str = "ones", **kwargs):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
         self.initializer = initializer
@@ -222,7 +236,7 @@ class ScaledNoise(_PerChannel):
         float [N, H, W, C].
     """
 
-    def __init__(self, per_channel=True, **kwargs):
+    def __init__(self, per_channel: bool = True, **kwargs):
         super().__init__(**kwargs)
         self.per_channel = per_channel
 
@@ -269,7 +283,7 @@ class AdaIN(Composite):
         float [N, H, W, C].
     """
 
-    def __init__(self, normalize=True, **kwargs):
+    def __init__(self, normalize: bool = True, **kwargs):
         super().__init__(**kwargs)
         self.normalize = normalize
 
@@ -424,7 +438,7 @@ class MinibatchStddev(keras.layers.Layer):
         float [N, H, W, C + features].
     """
 
-    def __init__(self, group=4, features=1, **kwargs):
+    def __init__(self, group: int = 4, features: int = 1, **kwargs):
         super().__init__(**kwargs)
         self.group = group
         self.features = features

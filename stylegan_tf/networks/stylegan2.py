@@ -53,7 +53,13 @@ class ModulatedConv2D(EqualizedConv2D):
         float [N, H', W', filters].
     """
 
-    def __init__(self, filters, demodulate=True, modulation="maps", **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        demodulate: bool = True,
+        modulation: str = "maps",
+        **kwargs,
+    ):
         super().__init__(filters, **(kwargs | {"gain": 1.0, "use_bias": False}))
         self.demodulate = demodulate
         self.modulation = modulation
@@ -305,7 +311,9 @@ class StyleGAN2Synthesis(SynthesisNetwork):
             return new
         return ops.upsample(rgb, self.config.resample_filter) + new
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """As `Synthesis.stage_variables`."""
         exits = self._exits()
         if self.config.architecture == "revised":

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf import figures
-from stylegan_tf.files import in_one_step
+from stylegan_tf.files import atomic_write
 
 DIFFERENCE = 4
 SHEET, FILM = (1600, 1600), (1920, 1080)  # width and height that they fit in
@@ -143,6 +143,6 @@ def save(projection, folder: Path | str, about: dict) -> Path:
         figures.save_image(folder / f"{name}.png", found)
     summary = {**about, "loss": projection.loss, "pictures": rows(projection)}
     summary |= totals(projection)
-    with in_one_step(folder / "projection.json") as draft:
+    with atomic_write(folder / "projection.json") as draft:
         draft.write_text(json.dumps(summary, indent=2) + "\n")
     return folder

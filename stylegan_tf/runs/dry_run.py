@@ -28,7 +28,7 @@ def dry_run_report(request: RunRequest) -> str:
         "discriminator": discriminator_of(config.discriminator).count_params(),
     }
     lines = [f"data        {plan.data}", f"devices     {replicas}", ""]
-    lines += [schedule.table(config, replicas), ""]
+    lines += [schedule.schedule_table(config, replicas), ""]
     lines += [f"{name:<14}{n:>12,} parameters" for name, n in parameters.items()]
     lines += ["", *_memory(config, parameters, replicas, base)]
     lines += ["", *_first_batches(config, plan.data, replicas)]
@@ -57,7 +57,7 @@ def _first_batches(config: TrainConfig, data: Manifest, replicas: int) -> list[s
     """A line per resolution that is trained: shape, type and brightness."""
     lines = ["first batches"]
     batches = {}  # resolution -> images per step, as its first phase has it
-    for row in schedule.rows(config, replicas):
+    for row in schedule.schedule_rows(config, replicas):
         batches.setdefault(row.phase.resolution, row.phase.batch)
     for r in (r for r in _resolutions(config) if r in batches):
         batch = pipeline.dataset(data.folder, r, batches[r], seed=config.seed)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stylegan_tf import devices, export
-from stylegan_tf.config.schedule import learned_at
+from stylegan_tf.config.schedule import growth_at
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject, suite
 from stylegan_tf.metrics.evaluation import Evaluation, Stopped
@@ -59,7 +59,7 @@ class Measure(Report):
         self.network = open_network(
             c.features, trainer.data, c.generator.channels, self.cache
         )
-        alone = devices.workers(trainer.strategy) == 1
+        alone = devices.num_workers(trainer.strategy) == 1
         self.strategy = trainer.strategy if alone else devices.make_strategy("one")
         self.copy = subject.replicated(trainer.networks.average, self.strategy)
         for request in self.requests:
@@ -101,9 +101,7 @@ class Measure(Report):
 
     def _measure(self, trainer: Trainer) -> None:
         """Measures the average; a signal ends it, and nothing is recorded then."""
-        resolution, alpha = learned_at(trainer.config, trainer.state.nimg)
-        final = trainer.config.generator.resolution
-        self.copy.grow(None if resolution == final else resolution, alpha)
+        self.copy.growth = growth_at(trainer.config, trainer.state.nimg)
         subject.assign(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):

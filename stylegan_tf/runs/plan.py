@@ -81,14 +81,14 @@ def resolve_data(
     Raises:
         UserError: there are no such images, or they cannot be converted.
     """
-    base = saved or presets.make(request.preset or "demo")
+    base = saved or presets.make_config(request.preset or "demo")
     spec = str(request.changes.get("data", base.data))
     labels = str(request.changes.get("labels", base.labels))
     if (Path(spec).expanduser() / FILE).exists():
         return Manifest.load(Path(spec).expanduser())
     first = devices.is_chief(strategy)
     if not first:
-        devices.meet(strategy)
+        devices.barrier(strategy)
     folder = records.prepare(
         spec,
         request.cache,
@@ -98,7 +98,7 @@ def resolve_data(
         crop=request.crop,
     )
     if first:
-        devices.meet(strategy)
+        devices.barrier(strategy)
     return Manifest.load(folder)
 
 

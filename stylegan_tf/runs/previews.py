@@ -9,14 +9,14 @@ from stylegan_tf import figures, sampling
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import fit_rows, sheet_seeds
+from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
 
 def real_images(
     data: Path | str | Manifest, resolution: int, classes: int, columns: int, rows: int
 ) -> np.ndarray:
-    """Real images laid out like `sheet_seeds`, the first ones in stored order.
+    """Real images laid out like `sheet_cells`, the first ones in stored order.
 
     Args:
         data: a data set's folder or its manifest.
@@ -101,8 +101,8 @@ class Sheets(Report):
     def start(self, trainer: Trainer) -> None:
         """Draws `reals.png` if there is none, and what an untrained model draws."""
         g = trainer.config.generator
-        self.columns, rows, self.factor = figures.layout(*g.shape(g.resolution))
-        self.seeds, self.classes = sheet_seeds(g.classes, self.columns, rows)
+        self.columns, rows, self.factor = figures.sheet_layout(*g.shape(g.resolution))
+        self.seeds, self.classes = sheet_cells(g.classes, self.columns, rows)
         self.preview = StagePreview(trainer)
         reals = trainer.run_dir / "reals.png"
         if not reals.exists():
@@ -128,4 +128,4 @@ class Sheets(Report):
 
     def _save(self, path: Path, images: np.ndarray) -> Path:
         images = figures.enlarge(images, self.factor)
-        return figures.save(path, figures.grid(images, self.columns))
+        return figures.save_image(path, figures.image_grid(images, self.columns))

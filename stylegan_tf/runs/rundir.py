@@ -59,7 +59,7 @@ def read_run(path: Path | str) -> Run:
     if not (path / "config.json").is_file():
         raise UserError(f"{path} is not a run directory: it has no config.json.")
     try:
-        return Run(path, configs.load(path / "config.json"))
+        return Run(path, configs.read_config(path / "config.json"))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}/config.json cannot be read: {error}") from error
 
@@ -124,7 +124,7 @@ def create_run(out: Path | str, config: TrainConfig, command: list[str]) -> Run:
         except FileExistsError:
             continue  # another process took the number
         break
-    configs.save(config, path / "config.json")
+    configs.write_config(config, path / "config.json")
     (path / "command.txt").write_text(" ".join(command) + "\n")
     text = json.dumps(environment(), indent=2)
     (path / "environment.json").write_text(text + "\n")
@@ -194,7 +194,7 @@ def record_settings(run: Run, data: Manifest) -> None:
             f"model."
         )
     files.write_text(path, f"{fingerprint} {os.path.abspath(data.folder)}\n")
-    configs.save(run.config, run.path / "config.json")
+    configs.write_config(run.config, run.path / "config.json")
 
 
 def print_why_new(out: Path | str, config: TrainConfig) -> None:

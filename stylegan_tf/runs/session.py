@@ -18,7 +18,7 @@ from stylegan_tf.runs.previews import Sheets
 from stylegan_tf.runs.reports import Log, Progress, Report
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.tensorboard import TensorBoard
-from stylegan_tf.sampling.lineup import sheet_seeds
+from stylegan_tf.sampling.lineup import sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
 SHEET_PSI = 0.7  # of the last sheet; those drawn while training are not truncated
@@ -54,7 +54,7 @@ def train(request: RunRequest) -> int:
     reason = trainer.train()
     if trainer.chief and reason == "finished":
         export_model(trainer)
-    devices.meet(strategy)
+    devices.barrier(strategy)
     if reason == "finished":
         return 0
     return 128 + (15 if trainer.stopping == "SIGTERM" else 2)
@@ -78,9 +78,9 @@ def open_run(
     """
     if devices.is_chief(strategy):
         run = _choose_run(request, plan)
-        devices.meet(strategy)
+        devices.barrier(strategy)
     else:
-        devices.meet(strategy)
+        devices.barrier(strategy)
         run = _chosen_run(request, plan)
     config = rundir.continued_config(run.config, plan.config)
     return dataclasses.replace(run, config=config)
@@ -141,11 +141,11 @@ def export_model(trainer: Trainer) -> None:
     folder = export.save(average, run / "model")
     model = models.load(folder)
     size = model.config.shape(model.growth.resolution)
-    columns, rows, factor = figures.layout(*size)
-    seeds, classes = sheet_seeds(model.config.classes, columns, rows)
+    columns, rows, factor = figures.sheet_layout(*size)
+    seeds, classes = sheet_cells(model.config.classes, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     images = figures.enlarge(np.stack([image for _, image in drawn]), factor)
-    sheet = figures.save(run / rundir.SHEET, figures.grid(images, columns))
+    sheet = figures.save_image(run / rundir.SHEET, figures.image_grid(images, columns))
     print(f"model: {folder}")
     print(f"more pictures: python launch/generate.py --model={run}")
     print(f"TensorBoard: tensorboard --logdir {run.parent}")

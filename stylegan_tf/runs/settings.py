@@ -58,7 +58,7 @@ def settings(
     if isinstance(preset, TrainConfig):
         base = preset
     else:
-        base = presets.make(preset, level, replicas)
+        base = presets.make_config(preset, level, replicas)
     labels = changes.get("labels", base.labels)
     if labels != "none" and not manifest.label_size:
         raise UserError(
@@ -135,7 +135,7 @@ def check_devices(config: TrainConfig, replicas: int) -> None:
             f"--jit=on compiles the step of one device, but there are {replicas}; use "
             f"--strategy=one or leave it off."
         )
-    for row in schedule.rows(config, replicas):
+    for row in schedule.schedule_rows(config, replicas):
         share = row.phase.batch // replicas
         if share % config.accumulate:
             raise UserError(

@@ -10,7 +10,7 @@ from stylegan_tf import config as configs
 from stylegan_tf import figures, latents, sampling
 from stylegan_tf.runs.previews import StagePreview, real_images
 from stylegan_tf.runs.reports import Report
-from stylegan_tf.sampling.lineup import fit_rows, sheet_seeds
+from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
@@ -70,7 +70,7 @@ class TensorBoard(Report):
 
     def _panels(self) -> None:
         preview, rows = self.preview, self._rows()
-        styles = preview.styles(*sheet_seeds(preview.config.classes, 8, rows))
+        styles = preview.styles(*sheet_cells(preview.config.classes, 8, rows))
         self._panel("samples", preview.render(styles), 8)
         for name, table in (("mixing", self.mixing()), ("truncation", self.sweep())):
             images = preview.render(table.reshape(-1, *table.shape[2:]))
@@ -111,7 +111,7 @@ class TensorBoard(Report):
     @staticmethod
     def _panel(name: str, images: np.ndarray, columns: int) -> None:
         factor = max(1, 64 // images.shape[1])
-        sheet = figures.grid(figures.enlarge(images, factor), columns)
+        sheet = figures.image_grid(figures.enlarge(images, factor), columns)
         tf.summary.image(name, sheet[None])
 
     def end(self, trainer: Trainer, reason: str) -> None:

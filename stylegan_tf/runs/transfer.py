@@ -39,10 +39,9 @@ def read_starting_point(path: Path | str) -> StartingPoint:
     g, d = models.network_configs(path)
     values = _named("generator", configs.flat(g))
     values |= _named("discriminator", configs.flat(d) if d else _counterpart(g))
-    level, alpha = models.read_growth(path)
-    level = level or g.resolution
+    r, alpha = models.growth_of(path)
     # Of two resolutions that are blended, begin at the one with the larger share.
-    return StartingPoint(values, level if alpha >= 0.5 else level // 2)
+    return StartingPoint(values, r if alpha >= 0.5 else r // 2)
 
 
 def _named(network: str, values: dict[str, object]) -> dict[str, object]:

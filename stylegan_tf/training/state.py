@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import write_atomically
+from stylegan_tf.files import write_text
 from stylegan_tf.training.passes import Networks
 
 KEEP = 2
@@ -68,7 +68,7 @@ class State:
             return
         self.manager.save(self.nimg, check_interval=False)
         progress = {"nimg": self.nimg, "seconds": round(self.seconds, 1)}
-        write_atomically(self.path / "progress.json", json.dumps(progress) + "\n")
+        write_text(self.path / "progress.json", json.dumps(progress) + "\n")
 
     def _way_out(self, broken: str) -> str:
         older = [p for p in self.manager.checkpoints if p != broken]

@@ -12,8 +12,13 @@ FILE is a path or an address. What a network must have, and may, says
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stylegan_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from stylegan_tf.metrics.features.inception import Inception
+    from stylegan_tf.metrics.features.lpips import LPIPS
 
 SPECS = ("builtin", "random", "keras:NAME", "inception:FILE", "vgg16-lpips:FILE")
 # What only some networks can do -> which ones can, in words.
@@ -83,14 +88,14 @@ def lacks(network, needs: Sequence[str]) -> str | None:
     return None
 
 
-def load_inception(path, cache=None):
+def load_inception(path: str | Path, cache: str | Path | None = None) -> "Inception":
     """The network of the published FIDs; see `inception.load`."""
     from stylegan_tf.metrics.features import inception  # which loads TensorFlow
 
     return inception.load(path, cache)
 
 
-def load_lpips(path, cache=None):
+def load_lpips(path: str | Path, cache: str | Path | None = None) -> "LPIPS":
     """The perceptual distance of the published PPLs; see `lpips.load`."""
     from stylegan_tf.metrics.features import lpips  # which loads TensorFlow
 
