@@ -13,8 +13,8 @@ From a pickle, the folder gets
     report.txt            every variable of the file and where it went
     MODEL_CARD.md         what is known of the model, and its license
 
-Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
-progressive GAN, for TensorFlow. Nothing in a pickle is run. The pickles of
+Read are TensorFlow pickles of StyleGAN and StyleGAN2 (its skip, residual, original and
+growing networks). Nothing in a pickle is run. The pickles of progressive GAN,
 StyleGAN2-ADA, StyleGAN3 and anything in PyTorch are not read.
 
 Converting is not needed to use a pickle: every script takes one as it is, as in

@@ -86,7 +86,9 @@ def load(place: str | Path, cache=None) -> Inception:
         head = f.read(16)
     found = files.checksum(path)
     if torch_files.is_torch(head):
-        pooled, classes = inception_torch.network(torch_files.read(path), path)
+        pooled, classes = inception_torch.network(
+            torch_files.read_state_dict(path), path
+        )
         return Inception(_prepared(pooled), classes, found)
     frozen = frozen_graph.parse(_bytes(path), path)
     classes = frozen_graph.constant(frozen, WEIGHTS, path)

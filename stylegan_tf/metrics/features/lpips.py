@@ -191,7 +191,7 @@ def load(place: str | Path, cache=None) -> LPIPS:
         UserError: a file is not there, damaged, or of another network.
     """
     paths = _two(str(place), cache)
-    found = {path: torch_files.read(path) for path in paths}
+    found = {path: torch_files.read_state_dict(path) for path in paths}
     linear = [path for path in paths if any("lin0." in n for n in found[path])]
     if len(linear) != 1:
         what = "none" if not linear else "both"
