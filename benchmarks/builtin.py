@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
     real, _ = faces(0, FLAGS.num, FLAGS.size)
     fake, classes = faces(FLAGS.num, FLAGS.num, FLAGS.size)
-    networks = [builtin_own.load(), without_labels(FLAGS.cache)]
+    networks = [builtin_own.load_builtin(), without_labels(FLAGS.cache)]
     curves = {n.name: measure(n, real, fake, classes) for n in networks}
     print(table(curves))
     figure(curves, FLAGS.out)
@@ -76,8 +76,8 @@ def without_labels(cache):
     name = f"{builtin.NAME}-{builtin_own.fingerprint(known)[:8]}"
     path = records.cache_folder(cache) / "builtin" / f"{name}-demo.npz"
     if not path.exists():
-        builtin.save(path, *builtin_own.train(known, progress=True))
-    return builtin.read(path, name)
+        builtin.save_builtin(path, *builtin_own.train_builtin(known, progress=True))
+    return builtin.read_builtin(path, name)
 
 
 # ---------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def measure(data: str, program: str) -> None:
     stored = dataset(data)
     from stylegan_tf.metrics.features import builtin_own
 
-    network = builtin_own.load()
+    network = builtin_own.load_builtin()
     aim = moments(network, reals(stored))
     for stamp in missing:
         drawn = DRAW[program](folder, stamp, stored)

@@ -233,7 +233,7 @@ def test_one_style_for_all_and_unknown_layers_are_refused(styled):
 
 
 def test_the_shipped_network_confuses_little_of_what_is_plain_to_see():
-    found = layer_control.confusion(builtin_own.load(), 32, 25)
+    found = layer_control.confusion(builtin_own.load_builtin(), 32, 25)
     assert set(found) == set(layer_control.SHAPE + layer_control.COLOR)
     for name in ("class", "tilt", "skin", "hair", "background"):
         assert found[name] < 0.2

@@ -1,4 +1,4 @@
-"""official/torch_files.py: PyTorch's files are read exactly, and nothing is run."""
+"""formats/torch_files.py: PyTorch's files are read exactly, and nothing is run."""
 
 import io
 import os

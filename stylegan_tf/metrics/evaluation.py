@@ -28,7 +28,7 @@ from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import save_arrays
 from stylegan_tf.metrics import results
-from stylegan_tf.metrics.features import lacks
+from stylegan_tf.metrics.features import missing_ability
 from stylegan_tf.metrics.pictures import Fakes, Labels, Reals, Steps, batch_for
 from stylegan_tf.metrics.scores.distribution import Moments
 from stylegan_tf.metrics.suite import Request
@@ -170,7 +170,7 @@ class Evaluation:
 
     def column(self, name: str) -> str:
         """The column that holds what `name` says: some networks have one for two."""
-        shared = name == "manifold" and lacks(self.network, ["manifold"])
+        shared = name == "manifold" and missing_ability(self.network, ["manifold"])
         return "features" if shared else name
 
     def factors(self, count: int) -> dict[str, np.ndarray]:
@@ -325,7 +325,7 @@ class Evaluation:
 
     def refusal(self, request: Request) -> str | None:
         """Why a metric cannot be computed here, or None if it can."""
-        return lacks(self.network, request.metric.needs)
+        return missing_ability(self.network, request.metric.needs)
 
     def run(self, requests: Sequence[Request]) -> list[dict]:
         """Computes metrics, and records each in `metrics.jsonl` as it is done.
