@@ -152,7 +152,7 @@ def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]
         real, fake: uint8 [N, H, W, 3].
         classes: of `fake`, int [N].
     """
-    from stylegan_tf.metrics.scores.distribution import Moments, frechet
+    from stylegan_tf.metrics.scores.distribution import Moments, frechet_distance
 
     def moments(images):
         found = Moments(network.size)
@@ -162,7 +162,7 @@ def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]
     aim, out = moments(real), {}
     for name, (spoil, steps) in ways(len(fake)).items():
         sets = (spoil(fake, classes, step) for step in steps)
-        out[name] = steps, [frechet(aim, moments(images)) for images in sets]
+        out[name] = steps, [frechet_distance(aim, moments(images)) for images in sets]
     return out
 
 

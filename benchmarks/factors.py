@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
             )
         if FLAGS.scores != "no":
             spaces = ("z", "w", "w_pca")
-            scores[name] = disentanglement.measure(
+            scores[name] = disentanglement.measure_disentanglement(
                 model, network, FLAGS.num, spaces, progress=True
             )
     if tables:

@@ -241,7 +241,9 @@ def test_the_shipped_network_confuses_little_of_what_is_plain_to_see():
 
 
 def test_measure_is_the_scores_of_the_codes_of_seeds(styled):
-    found = disentanglement.measure(styled, Seen(), 40, ("z", "w", "w_pca"), seed=5)
+    found = disentanglement.measure_disentanglement(
+        styled, Seen(), 40, ("z", "w", "w_pca"), seed=5
+    )
     codes, seen = disentanglement.latents_and_factors(styled, Seen(), range(5, 45))
     np.testing.assert_array_equal(codes["z"], latents.z_of(range(5, 45), 8))
     np.testing.assert_allclose(codes["w"], styled.mapping(codes["z"]), atol=1e-5)
@@ -253,6 +255,6 @@ def test_measure_is_the_scores_of_the_codes_of_seeds(styled):
     assert found["sap_w_pca"] == disentanglement.sap(codes["w_pca"], seen)
     assert found["factors"] == 2 and len(found) == 3 * 5 + 1
     with pytest.raises(UserError, match="space 'x'"):
-        disentanglement.measure(styled, Seen(), 40, ("x",))
+        disentanglement.measure_disentanglement(styled, Seen(), 40, ("x",))
     with pytest.raises(UserError, match="at least 10"):
-        disentanglement.measure(styled, Seen(), 5)
+        disentanglement.measure_disentanglement(styled, Seen(), 5)

@@ -16,7 +16,7 @@ from stylegan_tf.metrics import results
 from stylegan_tf.metrics import subject
 from stylegan_tf.metrics import suite
 from stylegan_tf.metrics.evaluation import Evaluation
-from stylegan_tf.metrics.evaluation import Stopped
+from stylegan_tf.metrics.evaluation import StoppedError
 from stylegan_tf.metrics.features import open_network
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.runs.reports import clock
@@ -46,7 +46,7 @@ class Measure(Report):
         say: Callable[[str], None] = print,
         cache: str | None = None,
     ):
-        self.requests = suite.parse(names)
+        self.requests = suite.parse_metrics(names)
         self.say, self.cache = say, cache
         first = self.requests[0]
         suffix, self.better = next(iter(first.metric.values.items()))
@@ -54,17 +54,17 @@ class Measure(Report):
 
     def start(self, trainer):
         c, run = trainer.config, trainer.run_dir
-        results.forget(run, trainer.state.nimg)
+        results.forget_results(run, trainer.state.nimg)
         self.network = open_network(
             c.features, trainer.data, c.generator.channels, self.cache
         )
         alone = devices.workers(trainer.strategy) == 1
         self.strategy = trainer.strategy if alone else devices.make_strategy("one")
-        self.copy = subject.replicated(trainer.networks.average, self.strategy)
+        self.copy = subject.replicate_generator(trainer.networks.average, self.strategy)
         for request in self.requests:
             if reason := self._evaluation(trainer).refusal(request):
                 raise UserError(f"--metrics={request.name} cannot be had: {reason}.")
-        rows = [r for r in results.read(run) if r["network"] == self.network.name]
+        rows = [r for r in results.read_results(run) if r["network"] == self.network.name]
         names = [r.name + s for r in self.requests for s in r.metric.values]
         mine = [r["nimg"] for r in rows if r["metric"] in names and r["nimg"]]
         self.last = max(mine, default=0)
@@ -98,22 +98,22 @@ class Measure(Report):
         level, alpha = learned_at(trainer.config, trainer.state.nimg)
         final = trainer.config.generator.resolution
         self.copy.grow(None if level == final else level, alpha)
-        subject.assign(self.copy, trainer.networks.average)
+        subject.copy_weights(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):
             if other.name != evaluation.work.name:  # of a moment that is gone
                 shutil.rmtree(other)
         try:
             rows = evaluation.run(self.requests)
-        except Stopped:
+        except StoppedError:
             return
-        results.show(trainer.run_dir, rows)
+        results.write_summaries(trainer.run_dir, rows)
         self.last = trainer.state.nimg
         better = self._keep(trainer, rows)
         self.say(self._line(trainer, rows) + ("  (best so far)" if better else ""))
 
     def _line(self, trainer, rows: list[dict]) -> str:
-        numbers = "  ".join(f"{results.label(r)} {r['value']:.4g}" for r in rows)
+        numbers = "  ".join(f"{results.metric_label(r)} {r['value']:.4g}" for r in rows)
         taken = sum({r["metric"].split("_")[0]: r["seconds"] for r in rows}.values())
         return f"kimg {trainer.state.nimg / 1000:<8.1f} {numbers}  {clock(taken)}"
 

@@ -91,7 +91,7 @@ def settle(
         config = _combined(request, base, shape)
     _check_devices(config, strategy.num_replicas_in_sync)
     if config.metrics:
-        suite.parse(config.metrics)
+        suite.parse_metrics(config.metrics)
     return config, folder
 
 
