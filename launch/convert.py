@@ -91,8 +91,8 @@ def _read(pickle: str, out: Path) -> int:
         found.networks["D"].save(out / "discriminator.keras")
         print(f"discriminator: {out / 'discriminator.keras'}")
     if found.generator:
-        origin = export.of_model(path)
-        export.save(found.generator, out, origin=origin)
+        origin = export.provenance_of_model(path)
+        export.save_model(found.generator, out, origin=origin)
         print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0

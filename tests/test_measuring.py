@@ -70,7 +70,7 @@ def numbers(monkeypatch):
         return rows
 
     monkeypatch.setattr(Evaluation, "run", run)
-    monkeypatch.setattr(export, "save", fake_save)
+    monkeypatch.setattr(export, "save_model", fake_save)
     return SimpleNamespace(given=given, asked=asked)
 
 
@@ -225,7 +225,7 @@ def run(pictures, tmp_path_factory):
     tf.config.run_functions_eagerly(True)  # sooner than making graphs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_function", blank)
-        patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
+        patch.setattr(savedmodel, "save_savedmodel", lambda _, path: path.mkdir())
         patch.setattr(trainer, "step", step)
         first = trainer.train(), trainer.stopping, trainer.state.nimg
         left = (
@@ -237,7 +237,7 @@ def run(pictures, tmp_path_factory):
     shutil.copytree(folder / measuring.BEST, best)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_function", blank)
-        patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
+        patch.setattr(savedmodel, "save_savedmodel", lambda _, path: path.mkdir())
         trainer.stopping = None
         assert trainer.restore() and trainer.train() == "finished"
     tf.config.run_functions_eagerly(False)

@@ -18,9 +18,9 @@ from stylegan_tf.config.run import (
 )
 from stylegan_tf.config.sizes import (
     MAX_RESOLUTION,
+    image_shape,
     levels,
     parse_resolution,
-    picture_shape,
     split_shape,
 )
 
@@ -39,7 +39,7 @@ __all__ = [
     "levels",
     "load",
     "parse_resolution",
-    "picture_shape",
+    "image_shape",
     "save",
     "split_shape",
     "to_dict",

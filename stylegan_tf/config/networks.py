@@ -6,8 +6,8 @@ from stylegan_tf.config.sizes import (
     check_choice,
     check_power,
     check_range,
+    image_shape,
     levels,
-    picture_shape,
 )
 from stylegan_tf.errors import UserError
 
@@ -112,7 +112,7 @@ class GeneratorConfig:
 
     def shape(self, resolution: int) -> tuple[int, int]:
         """Height and width of the pictures at `resolution`."""
-        return picture_shape(self.start_shape, resolution)
+        return image_shape(self.start_shape, resolution)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class DiscriminatorConfig:
 
     def shape(self, resolution: int) -> tuple[int, int]:
         """Height and width of the pictures at `resolution`."""
-        return picture_shape(self.start_shape, resolution)
+        return image_shape(self.start_shape, resolution)
 
 
 def _gains(architecture: str) -> tuple[float, float]:

@@ -127,7 +127,7 @@ class Measure(Report):
         self.best, folder = value, trainer.run_dir / BEST
         draft = folder.with_name(f".{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
-        export.save(self.copy, draft)
+        export.save_model(self.copy, draft)
         (draft / subject.BEST).write_text(json.dumps(row) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)

@@ -88,7 +88,7 @@ def _finish(trainer: Trainer) -> None:
     """Exports the model, and draws a last sheet with it as `generate` would."""
     average, run = trainer.networks.average, trainer.run_dir
     average.grow(*schedule.learned_at(trainer.config, trainer.state.nimg))
-    folder = export.save(average, run / "model")
+    folder = export.save_model(average, run / "model")
     model = models.load(folder)
     size = model.config.shape(sampling.drawn_resolution(model))
     columns, rows, factor = figures.layout(*size)

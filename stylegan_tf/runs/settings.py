@@ -140,7 +140,7 @@ def _resolution(request: Request, saved, spec: str, labels: str) -> str:
     """HEIGHTxWIDTH to convert to: asked for, saved, the preset's, or the data's."""
     if request.resolution:
         level, start_shape = configs.parse_resolution(request.resolution)
-        return _text(configs.picture_shape(start_shape, level))
+        return _text(configs.image_shape(start_shape, level))
     if saved:
         return _text(saved.generator.shape(saved.generator.resolution))
     preset = presets.PRESETS[request.preset or "demo"]
@@ -152,7 +152,7 @@ def _resolution(request: Request, saved, spec: str, labels: str) -> str:
         source = sources.open_source(spec, labels, request.download)
         natural = convert.choose(source, "auto", request.crop)
     level = min(natural.resolution, preset.max_auto)
-    return _text(configs.picture_shape(natural.start_shape, level))
+    return _text(configs.image_shape(natural.start_shape, level))
 
 
 def _text(shape: tuple[int, int]) -> str:
