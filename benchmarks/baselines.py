@@ -70,13 +70,13 @@ def evaluation(network, run: Path):
 
 def floor(measured) -> float:
     """The distance between two halves of the real pictures."""
-    from stylegan_tf.metrics.scores.distribution import Moments, frechet
+    from stylegan_tf.metrics.scores.distribution import Moments, frechet_distance
 
     features = measured.reals("features", measured.manifest.count, mirror=False)
     halves = [Moments(measured.network.size) for _ in range(2)]
     for k, half in enumerate(halves):
         half.add(features[k::2])
-    return frechet(*halves)
+    return frechet_distance(*halves)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.metrics import features, results, suite
 
     network, lines = features.open_network("random"), []
-    (request,) = suite.parse("fid50k_full", FLAGS.num)
+    (request,) = suite.parse_metrics("fid50k_full", FLAGS.num)
     for name, arguments in rows().items():
         if FLAGS.models and name not in FLAGS.models:
             continue
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
         cells = name, f"{weights:,}", f"{seconds / 60:.1f}", f"{row['value']:.4f}"
         lines += [f"| {' | '.join(cells)} |"]
         print(lines[-1], flush=True)
-    label = results.label({"metric": request.name, "network": network.name})
+    label = results.metric_label({"metric": request.name, "network": network.name})
     size = f"{FLAGS.resolution}x{FLAGS.resolution}"
     print(f"\n{FLAGS.kimg:g} thousand images of {size}, {time.strftime('%Y-%m-%d')}\n")
     head = f"| model | weights of G | minutes | {label} |"

@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
     real, _ = faces(0, FLAGS.num, FLAGS.size)
     fake, classes = faces(FLAGS.num, FLAGS.num, FLAGS.size)
-    networks = [builtin_own.load(), without_labels(FLAGS.cache)]
+    networks = [builtin_own.load_builtin(), without_labels(FLAGS.cache)]
     curves = {n.name: measure(n, real, fake, classes) for n in networks}
     print(table(curves))
     figure(curves, FLAGS.out)
@@ -76,8 +76,8 @@ def without_labels(cache):
     name = f"{builtin.NAME}-{builtin_own.fingerprint(known)[:8]}"
     path = records.cache_folder(cache) / "builtin" / f"{name}-demo.npz"
     if not path.exists():
-        builtin.save(path, *builtin_own.train(known, progress=True))
-    return builtin.read(path, name)
+        builtin.save_builtin(path, *builtin_own.train_builtin(known, progress=True))
+    return builtin.read_builtin(path, name)
 
 
 # ---------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]
         real, fake: uint8 [N, H, W, 3].
         classes: of `fake`, int [N].
     """
-    from stylegan_tf.metrics.scores.distribution import Moments, frechet
+    from stylegan_tf.metrics.scores.distribution import Moments, frechet_distance
 
     def moments(images):
         found = Moments(network.size)
@@ -162,7 +162,7 @@ def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]
     aim, out = moments(real), {}
     for name, (spoil, steps) in ways(len(fake)).items():
         sets = (spoil(fake, classes, step) for step in steps)
-        out[name] = steps, [frechet(aim, moments(images)) for images in sets]
+        out[name] = steps, [frechet_distance(aim, moments(images)) for images in sets]
     return out
 
 

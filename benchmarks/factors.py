@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.metrics.features import builtin_own
     from stylegan_tf.metrics.scores import disentanglement
 
-    network, tables, scores = builtin_own.load(), {}, {}
+    network, tables, scores = builtin_own.load_builtin(), {}, {}
     for name in FLAGS.models:
         model = models.load(run_in(name))
         if FLAGS.scores != "only" and model.config.num_styles > 1:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
             )
         if FLAGS.scores != "no":
             spaces = ("z", "w", "w_pca")
-            scores[name] = disentanglement.measure(
+            scores[name] = disentanglement.measure_disentanglement(
                 model, network, FLAGS.num, spaces, progress=True
             )
     if tables:

@@ -158,7 +158,7 @@ def measure(data: str, program: str) -> None:
     stored = dataset(data)
     from stylegan_tf.metrics.features import builtin_own
 
-    network = builtin_own.load()
+    network = builtin_own.load_builtin()
     aim = moments(network, reals(stored))
     for stamp in missing:
         drawn = DRAW[program](folder, stamp, stored)
@@ -187,9 +187,9 @@ def moments(network, batches):
 
 def distance(network, aim, images) -> float:
     """The Frechet distance of uint8 [N, H, W, 3] to the real pictures' moments."""
-    from stylegan_tf.metrics.scores.distribution import frechet
+    from stylegan_tf.metrics.scores.distribution import frechet_distance
 
-    return frechet(aim, moments(network, [images]))
+    return frechet_distance(aim, moments(network, [images]))
 
 
 def drawn_by_ours(folder: Path, stamp: clock.Stamp, stored: Path) -> dict:
@@ -198,11 +198,11 @@ def drawn_by_ours(folder: Path, stamp: clock.Stamp, stored: Path) -> dict:
 
     from stylegan_tf import devices
     from stylegan_tf.metrics import subject
-    from stylegan_tf.metrics.pictures import Fakes, Labels
+    from stylegan_tf.metrics.pictures import Fakes, LabelSampler
 
     strategy = devices.make_strategy("one")
     model = subject.open_subject(folder / stamp.snapshot, strategy, str(stored)).model
-    fakes = Fakes(model, strategy, Labels(model, stored))
+    fakes = Fakes(model, strategy, LabelSampler(model, stored))
     size = 50
     starts = range(0, FLAGS.num, size)
     made = (fakes.draw(fakes.inputs(range(i, i + size)))["images"] for i in starts)

@@ -36,13 +36,14 @@ def main(argv: Sequence[str]) -> int:
     tf.config.experimental.enable_op_determinism()
     path = FLAGS.out or builtin.WEIGHTS
     if not FLAGS.check:
-        weights = builtin_training.on_demo(
+        weights = builtin_training.train_on_demo(
             FLAGS.count or builtin_training.COUNT,
             FLAGS.epochs or builtin_training.EPOCHS,
             progress=True,
         )
-        print(f"{path}: {builtin.save(path, weights, builtin_training.DEMO_HEADS)}")
-    print(table(builtin.read(path, builtin.NAME), FLAGS.held_out))
+        digest = builtin.save_builtin(path, weights, builtin_training.DEMO_HEADS)
+        print(f"{path}: {digest}")
+    print(table(builtin.read_builtin(path, builtin.NAME), FLAGS.held_out))
     return 0
 
 
@@ -52,8 +53,8 @@ def table(network, held_out: int) -> str:
 
     columns = {}
     for size in sorted(training.SIZES):
-        seen = training.faces(range(held_out), size, training.HELD_OUT_SEED)
-        columns[size] = training.scores(network, *seen)
+        seen = training.demo_faces(range(held_out), size, training.HELD_OUT_SEED)
+        columns[size] = training.factor_scores(network, *seen)
     head = ["factor", "measure", *(f"{size}x{size}" for size in columns)]
     rows = [head, ["---"] * len(head)]
     for factor in training.DEMO_HEADS:

@@ -13,8 +13,8 @@ From a pickle, the folder gets
     report.txt            every variable of the file and where it went
     MODEL_CARD.md         what is known of the model, and its license
 
-Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
-progressive GAN, for TensorFlow. Nothing in a pickle is run. The pickles of
+Read are TensorFlow pickles of StyleGAN and StyleGAN2 (its skip, residual, original and
+growing networks). Nothing in a pickle is run. The pickles of progressive GAN,
 StyleGAN2-ADA, StyleGAN3 and anything in PyTorch are not read.
 
 Converting is not needed to use a pickle: every script takes one as it is, as in
@@ -91,8 +91,8 @@ def _read(pickle: str, out: Path) -> int:
         found.networks["D"].save(out / "discriminator.keras")
         print(f"discriminator: {out / 'discriminator.keras'}")
     if found.generator:
-        origin = export.of_model(path)
-        export.save(found.generator, out, origin=origin)
+        origin = export.provenance_of_model(path)
+        export.save_model(found.generator, out, origin=origin)
         print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0

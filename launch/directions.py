@@ -116,7 +116,7 @@ def _demo_factors(model):
     from stylegan_tf import figures, sampling
     from stylegan_tf.metrics.features import builtin_own
 
-    network, seen, seeds = builtin_own.load(), [], range(FLAGS.samples)
+    network, seen, seeds = builtin_own.load_builtin(), [], range(FLAGS.samples)
     drawn = sampling.draw(model, seeds, FLAGS.psi, progress=True)
     images = []
     for seed, picture in drawn:

@@ -26,7 +26,7 @@ from stylegan_tf_launch import cli
 
 from stylegan_tf.metrics import suite
 
-__doc__ = __doc__.replace("{metrics}", suite.table())
+__doc__ = __doc__.replace("{metrics}", suite.metrics_table())
 
 FLAGS, define = cli.flag_set()
 define.string("model", None, cli.MODEL)
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.errors import UserError
 
     cli.check_model(FLAGS.model)
-    requests = suite.parse(FLAGS.metrics, FLAGS.num)
+    requests = suite.parse_metrics(FLAGS.metrics, FLAGS.num)
     cli.load_tensorflow(exact=True)
     from stylegan_tf.metrics import results
 
@@ -96,8 +96,8 @@ def main(argv: Sequence[str]) -> int:
     requests = [r for r in requests if r not in refused]
     evaluation.announce(requests)
     rows = evaluation.run(requests)
-    results.show(evaluation.out, rows)
-    print(results.table(rows, {r.name: why for r, why in refused.items()}))
+    results.write_summaries(evaluation.out, rows)
+    print(results.results_table(rows, {r.name: why for r, why in refused.items()}))
     print(f"in {evaluation.out / results.FILE}")
     return 0
 

@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import export
     from stylegan_tf.export import card, litert
 
-    request = export.Request(
+    request = export.ExportRequest(
         formats=_several(FLAGS.format, export.FORMATS),
         batch=batch,
         precisions=_several(FLAGS.precision, litert.PRECISIONS),
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         command=shlex.join(sys.argv),
     )
     files = export.export(FLAGS.model, FLAGS.out, request, progress=True)
-    print(card.table(files))
+    print(card.files_table(files))
     print(f"and {export.CARD}, in {FLAGS.out}")
     return 0
 

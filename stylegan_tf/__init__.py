@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from stylegan_tf.errors import UserError
     from stylegan_tf.latents import Latents, load_latents
     from stylegan_tf.latents.directions import Directions
-    from stylegan_tf.metrics.features import load_inception, load_lpips
+    from stylegan_tf.metrics.features.inception import load_inception
+    from stylegan_tf.metrics.features.lpips import load_lpips
     from stylegan_tf.models import load, load_networks
     from stylegan_tf.networks.discriminator import Discriminator
     from stylegan_tf.networks.generator import Generator
@@ -95,7 +96,8 @@ _MODULES = {
     "errors": "UserError",
     "latents": "Latents load_latents",
     "latents.directions": "Directions",
-    "metrics.features": "load_inception load_lpips",
+    "metrics.features.inception": "load_inception",
+    "metrics.features.lpips": "load_lpips",
     "models": "load load_networks",
     "networks.discriminator": "Discriminator",
     "networks.generator": "Generator",

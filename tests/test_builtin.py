@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def network():
-    return builtin_own.load()
+    return builtin_own.load_builtin()
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def eagerly():
 @pytest.fixture(scope="module")
 def seen():
     """150 faces of 32 x 32 that no training has seen, and their factors."""
-    return builtin_training.faces(range(150), 32, seed=5)
+    return builtin_training.demo_faces(range(150), 32, seed=5)
 
 
 # ---------------------------------------------------------------------------
@@ -57,14 +57,14 @@ def test_other_weights_are_not_taken_for_it(tmp_path):
     arrays["dense/bias"][3] += 0.5
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(UserError, match="not hold the weights of builtin-v1"):
-        builtin.read(tmp_path / "x.npz", builtin.NAME, builtin.SHA256)
+        builtin.read_builtin(tmp_path / "x.npz", builtin.NAME, builtin.SHA256)
     (tmp_path / "x.npz").write_bytes(builtin.WEIGHTS.read_bytes()[:-50])
     with pytest.raises(UserError, match="cannot be read"):
-        builtin.read(tmp_path / "x.npz", builtin.NAME)
+        builtin.read_builtin(tmp_path / "x.npz", builtin.NAME)
 
 
 def test_it_knows_faces_that_it_has_not_seen(network, seen):
-    found = builtin_training.scores(network, *seen)
+    found = builtin_training.factor_scores(network, *seen)
     assert set(found) == set(demo.FACTORS)
     floors = FLOORS | dict.fromkeys(set(found) - set(FLOORS), 0.8)
     low = {k: v for k, v in found.items() if v < floors[k]}
@@ -99,7 +99,8 @@ def test_a_batch_is_its_pictures_one_by_one(network, seen, monkeypatch):
 def test_sizes_look_alike(network):
     """A face is nearer to itself drawn at another size than to another face."""
     by_size = [
-        network(builtin_training.faces(range(20), size, 5)[0]) for size in (32, 64, 160)
+        network(builtin_training.demo_faces(range(20), size, 5)[0])
+        for size in (32, 64, 160)
     ]
     for a in by_size:
         for b in by_size:
@@ -109,7 +110,7 @@ def test_sizes_look_alike(network):
 
 def test_large_pictures_are_shrunk_without_aliasing(network):
     fine = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3)).astype(np.uint8)
-    seen = builtin.resized(fine).numpy()
+    seen = builtin.resize_inputs(fine).numpy()
     # A triangle over 8 pixels, (1 3 5 7 7 5 3 1) / 32, along both sides.
     passes = np.sum(np.square(np.array([1, 3, 5, 7] * 2) / 32))
     inside = seen[:, 1:-1, 1:-1].std()
@@ -177,7 +178,7 @@ def test_frechet_distance_rises_with_everything_that_is_wrong(network):
 
 
 def test_folded_weights_are_the_trained_network():
-    model = builtin_training.trainable(3, 5)
+    model = builtin_training.trainable_network(3, 5)
     rng = np.random.default_rng(0)
     for v in model.weights:
         low = 0.5 if "variance" in v.path or "gamma" in v.path else -0.2
@@ -185,7 +186,9 @@ def test_folded_weights_are_the_trained_network():
     images = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
     features, columns = model(images.astype(np.float32), training=False)
     heads = [builtin.Head("class", 4), builtin.Head("x", 0, 2.0, 4.0)]
-    own = builtin.Builtin("own", builtin_training.folded(model), heads)
+    own = builtin.BuiltinFeatures(
+        "own", builtin_training.fold_normalization(model), heads
+    )
     np.testing.assert_allclose(own(images), features, rtol=1e-3, atol=1e-3)
     said, columns = own.factors(images), columns.numpy()
     odds = np.exp(columns[:, :4])
@@ -217,7 +220,7 @@ def test_training_faces_are_no_data_set_of_the_demo():
 
 
 def test_training_repeats(eagerly):
-    a, b = (builtin_training.on_demo(128, 1) for _ in range(2))
+    a, b = (builtin_training.train_on_demo(128, 1) for _ in range(2))
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], name)
@@ -228,8 +231,8 @@ def test_views_do_what_their_numbers_say():
     image = rng.uniform(60, 190, (1, 64, 64, 3)).astype(np.float32)
 
     def changed(**by):
-        row = [[by.get(name, 0.0) for name in builtin_training.NAMES]]
-        return builtin_training.apply_views(
+        row = [[by.get(name, 0.0) for name in builtin_training.TRANSFORMS]]
+        return builtin_training.apply_transforms(
             image, np.array(row, np.float32), tf.constant([1, 2])
         )[0]
 
@@ -259,7 +262,7 @@ def test_contrast_against_numpy():
     for i in range(10):
         odds = np.exp(z @ z[i] / 0.2)
         total -= np.log(odds[(i + 5) % 10] / (odds.sum() - odds[i])) / 10 / np.log(9)
-    found = builtin_own.contrast(
+    found = builtin_own.nt_xent(
         tf.constant(one, tf.float32), tf.constant(other, tf.float32), 0.2
     )
     np.testing.assert_allclose(found, total, rtol=1e-4)
@@ -289,10 +292,10 @@ def folders(tmp_path_factory):
 
 
 def test_the_demo_is_known_by_its_pictures(pictures, tmp_path):
-    assert builtin_own.load(pictures).name == "builtin-v1"
+    assert builtin_own.load_builtin(pictures).name == "builtin-v1"
     assert (
-        builtin_own.load("demo").name
-        == builtin_own.load("demo:50").name
+        builtin_own.load_builtin("demo").name
+        == builtin_own.load_builtin("demo:50").name
         == "builtin-v1"
     )
     changed = Manifest.load(pictures)
@@ -311,20 +314,20 @@ def test_the_demo_is_known_by_its_pictures(pictures, tmp_path):
 def test_other_data_gets_a_network_of_its_own_once(
     folders, tmp_path, monkeypatch, eagerly
 ):
-    made = builtin_own.train
-    monkeypatch.setattr(builtin_own, "train", lambda k, progress: made(k, 2))
-    first = builtin_own.load(folders["auto"], tmp_path, progress=False)
+    made = builtin_own.train_builtin
+    monkeypatch.setattr(builtin_own, "train_builtin", lambda k, progress: made(k, 2))
+    first = builtin_own.load_builtin(folders["auto"], tmp_path, progress=False)
     key = builtin_own.fingerprint(Manifest.load(folders["auto"]))
     assert first.name == f"builtin-v1-{key[:8]}" and first.channels == 1
     gray = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1)).astype(np.uint8)
     assert first.probabilities(gray).shape == (4, 2)
 
-    bare = builtin_own.load(folders["none"], tmp_path, progress=False)
+    bare = builtin_own.load_builtin(folders["none"], tmp_path, progress=False)
     assert bare.name != first.name and np.isfinite(bare(gray)).all()
     assert bare.factors is None and bare.probabilities is None
 
-    monkeypatch.setattr(builtin_own, "train", None)  # it is not called again
-    again = builtin_own.load(folders["auto"], tmp_path)
+    monkeypatch.setattr(builtin_own, "train_builtin", None)  # it is not called again
+    again = builtin_own.load_builtin(folders["auto"], tmp_path)
     np.testing.assert_array_equal(again(gray), first(gray))
     weights, _ = made(Manifest.load(folders["auto"]), 2)
     fresh = {n: w.astype(np.float16) for n, w in weights.items()}
@@ -338,11 +341,11 @@ def test_learning_without_labels_tells_pictures_and_changes_apart(folders, monke
     losses = []
 
     def fit(variables, *given):
-        losses.extend(builtin_training.fit(variables, *given))
+        losses.extend(builtin_training.fit_network(variables, *given))
         assert len(variables) == 6 * 3 + 2 * 2  # no heads, without labels
 
-    monkeypatch.setattr(builtin_own, "fit", fit)
-    weights, heads = builtin_own.train(Manifest.load(folders["none"]), 60, 24)
+    monkeypatch.setattr(builtin_own, "fit_network", fit)
+    weights, heads = builtin_own.train_builtin(Manifest.load(folders["none"]), 60, 24)
     assert heads == () and weights["heads/kernel"].shape == (128, 0)
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:3])
 
@@ -355,7 +358,7 @@ def test_label_vectors_are_learned_as_numbers(monkeypatch):
     pipeline = builtin_own.pipeline
     monkeypatch.setattr(pipeline, "dataset", lambda *a, **k: data)
     monkeypatch.setattr(pipeline, "labels", lambda k: rows)
-    _, truth, heads = builtin_own.examples(known)
+    _, truth, heads = builtin_own.training_examples(known)
     assert [(h.name, h.low, h.high) for h in heads] == [
         ("label0", 0, 3),
         ("label2", 2, 6),
@@ -366,7 +369,7 @@ def test_label_vectors_are_learned_as_numbers(monkeypatch):
 def test_too_few_pictures_are_refused():
     known = types.SimpleNamespace(count=4, folder="here")
     with pytest.raises(UserError, match="here holds 4 pictures; .* from 16 or more"):
-        builtin_own.train(known)
+        builtin_own.train_builtin(known)
 
 
 # ---------------------------------------------------------------------------

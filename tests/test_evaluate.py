@@ -48,11 +48,11 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
     assert code == 0, err
     lines = said.splitlines()
     assert lines[0].startswith("108 pictures to draw, at ")  # 12, and 4 ways x 24
-    rows = results.read(folder)
+    rows = results.read_results(folder)
     table = [line for line in lines if line.startswith("| ")]
     assert len(rows) == 17 and len(table) == 17 + 2
     for row in rows:
-        (line,) = [t for t in table if t.startswith(f"| {results.label(row)} ")]
+        (line,) = [t for t in table if t.startswith(f"| {results.metric_label(row)} ")]
         assert f"{row['value']:.5g}" in line
     assert [t for t in lines if t.startswith("no ")] == [
         "no is12: random-v1 has no probabilities of classes; --features=builtin or "

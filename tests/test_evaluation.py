@@ -16,16 +16,22 @@ from stylegan_tf.config import Growth
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject, suite
-from stylegan_tf.metrics.evaluation import Evaluation, Stopped
+from stylegan_tf.metrics.evaluation import Evaluation, StoppedError
 from stylegan_tf.metrics.features import open_network
-from stylegan_tf.metrics.pictures import Fakes, Labels, Reals, Steps, batch_for
+from stylegan_tf.metrics.pictures import (
+    Fakes,
+    LabelSampler,
+    PathSteps,
+    Reals,
+    default_batch,
+)
 from stylegan_tf.metrics.scores import (
     disentanglement,
     distribution,
     manifold,
     path_length,
 )
-from stylegan_tf.metrics.scores.separability import logits_of, separability
+from stylegan_tf.metrics.scores.separability import attribute_logits, separability
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
 
@@ -67,7 +73,7 @@ def model(
     settings = tiny.config(CHANGES | {"classes": classes}).generator
     tf.keras.utils.set_random_seed(3)
     made = tiny.noisy(Generator(settings, growth))
-    return subject.replicated(made, strategy(replicas))
+    return subject.replicate_generator(made, strategy(replicas))
 
 
 def strategy(replicas: int = 1):
@@ -78,7 +84,7 @@ def strategy(replicas: int = 1):
 def fakes_of(classes: int, replicas: int, growth: Growth | None, data) -> Fakes:
     """Compiled once for all tests that draw with the same model."""
     made = model(classes, replicas, growth)
-    return Fakes(made, strategy(replicas), Labels(made, data))
+    return Fakes(made, strategy(replicas), LabelSampler(made, data))
 
 
 @functools.cache
@@ -91,7 +97,7 @@ def evaluation(pictures, folder, network=None, replicas=1, **settings):
     how = {"batch": 8, "cache": folder / "cache", "out": folder} | settings
     made, network = model(replicas=replicas), network or Toy()
     e = Evaluation(made, pictures, network, strategy(replicas), **how)
-    e._fakes, e._ways = fakes_of(0, replicas, None, None), ways_of(replicas)
+    e._fakes, e._path_steps = fakes_of(0, replicas, None, None), ways_of(replicas)
     return e
 
 
@@ -122,14 +128,16 @@ def evaluation(pictures, folder, network=None, replicas=1, **settings):
     ],
 )
 def test_names_say_how_many_pictures(name, num, found):
-    (request,) = suite.parse(name)
+    (request,) = suite.parse_metrics(name)
     assert (request.num, request.name) == (num, found)
 
 
 def test_num_renames():
-    names = [r.name for r in suite.parse("fid50k,ppl_wend,ls,pr50k3_full", 5000)]
+    names = [
+        r.name for r in suite.parse_metrics("fid50k,ppl_wend,ls,pr50k3_full", 5000)
+    ]
     assert names == ["fid5k", "ppl5k_wend", "ls5k", "pr5k3_full"]
-    every = suite.parse(["all", "fid50k"])
+    every = suite.parse_metrics(["all", "fid50k"])
     assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 16
 
 
@@ -138,9 +146,9 @@ def test_num_renames():
 )
 def test_other_names_are_refused(name):
     with pytest.raises(UserError, match="there is no metric .* of fid50k, fid50k_full"):
-        suite.parse([name])
+        suite.parse_metrics([name])
     with pytest.raises(UserError, match="--num=0 is no number"):
-        suite.parse("fid50k", 0)
+        suite.parse_metrics("fid50k", 0)
 
 
 def test_networks_by_name():
@@ -253,15 +261,15 @@ def test_batch_and_replicas_change_no_picture(replicas, batch, pictures):
 
 def test_labels_are_those_of_the_data(pictures):
     table = pipeline.labels(pictures)
-    labels = Labels(model(5), pictures)(range(2000))["labels"]
+    labels = LabelSampler(model(5), pictures)(range(2000))["labels"]
     np.testing.assert_array_equal(labels.sum(axis=1), 1)
     np.testing.assert_allclose(labels.mean(axis=0), table.mean(axis=0), atol=0.05)
     np.testing.assert_array_equal(
-        Labels(model(5), pictures)(range(7, 9))["labels"], labels[7:9]
+        LabelSampler(model(5), pictures)(range(7, 9))["labels"], labels[7:9]
     )
-    assert Labels(model(), pictures)(range(9)) == {}
+    assert LabelSampler(model(), pictures)(range(9)) == {}
     with pytest.raises(UserError, match="model has 3 classes, the data has 5"):
-        Labels(model(3), pictures)
+        LabelSampler(model(3), pictures)
 
 
 def test_a_model_that_has_not_grown_up_is_enlarged():
@@ -275,7 +283,11 @@ def test_a_model_that_has_not_grown_up_is_enlarged():
 def test_a_resolution_that_fades_in_is_measured_with_its_blend():
     settings = tiny.config({"resolution": 16}).generator
     made = tiny.noisy(Generator(settings, Growth(8, 0.3)))
-    fakes = Fakes(subject.replicated(made, strategy()), strategy(), Labels(made, None))
+    fakes = Fakes(
+        subject.replicate_generator(made, strategy()),
+        strategy(),
+        LabelSampler(made, None),
+    )
     inputs = fakes.inputs(range(4))
     ws = made.broadcast(made.mapping(inputs["z"]))
     below, new = (
@@ -288,18 +300,18 @@ def test_a_resolution_that_fades_in_is_measured_with_its_blend():
 
 
 def test_a_model_that_draws_no_numbers_has_none(pictures, tmp_path):
-    broken = subject.replicated(model(), strategy())
+    broken = subject.replicate_generator(model(), strategy())
     last = broken.synthesis.trainable_weights[-1]
     last.assign(last * np.nan)
-    fakes = Fakes(broken, strategy(), Labels(broken, None))
+    fakes = Fakes(broken, strategy(), LabelSampler(broken, None))
     with pytest.raises(UserError, match="pictures that are not finite"):
         fakes.draw(fakes.inputs(range(4)))
     e = Evaluation(broken, pictures, Toy(), strategy(), tmp_path, cache=tmp_path)
     with pytest.raises(UserError, match="pictures that are not finite"):
-        e.run(suite.parse("fid50k", NUM))
+        e.run(suite.parse_metrics("fid50k", NUM))
     with pytest.raises(UserError, match="ppl30_wend failed: .* not finite"):
-        e.run(suite.parse("ppl_wend", NUM))
-    assert results.read(tmp_path) == []
+        e.run(suite.parse_metrics("ppl_wend", NUM))
+    assert results.read_results(tmp_path) == []
 
 
 def test_real_pictures_come_in_stored_order_and_begin_again(pictures):
@@ -325,7 +337,9 @@ def test_about_half_of_the_reals_are_mirrored_whatever_the_batch(pictures):
 @pytest.mark.parametrize("sampling_", path_length.SAMPLINGS)
 def test_steps_are_path_distances_by_number(space, sampling_, pictures):
     made, squares = model(5), Toy().distance
-    steps = Steps(made, strategy(), Labels(made, pictures), squares, space, sampling_)
+    steps = PathSteps(
+        made, strategy(), LabelSampler(made, pictures), squares, space, sampling_
+    )
     rows = steps.inputs(range(3, 7))
     found = steps.measure(rows, frozenset({"face", "whole"}))
     z = latents.z_of(list(range(6, 14)), 4)
@@ -345,8 +359,8 @@ def test_steps_are_the_same_on_two_replicas():
     found = []
     for replicas in (1, 2):
         made = model(replicas=replicas)
-        how = Labels(made, None), Toy().distance, "w", "end"
-        steps = Steps(made, strategy(replicas), *how)
+        how = LabelSampler(made, None), Toy().distance, "w", "end"
+        steps = PathSteps(made, strategy(replicas), *how)
         steps = ways_of(replicas).setdefault(("w", "end"), steps)
         rows = steps.inputs(range(8))
         found.append(steps.measure(rows, frozenset({"whole"}))["whole"])
@@ -354,8 +368,8 @@ def test_steps_are_the_same_on_two_replicas():
 
 
 def test_batches_suit_the_size():
-    assert batch_for(32, 32) == 64 and batch_for(32, 32, 4) == 256
-    assert batch_for(1024, 1024) == 4 and batch_for(256, 128) == 8
+    assert default_batch(32, 32) == 64 and default_batch(32, 32, 4) == 256
+    assert default_batch(1024, 1024) == 4 and default_batch(256, 128) == 8
 
 
 # ---------------------------------------------------------------------------
@@ -367,7 +381,7 @@ def whole(pictures, tmp_path_factory):
     """All metrics of a model, each in one go: folder, network, rows."""
     folder, network = tmp_path_factory.mktemp("whole"), Toy()
     e = evaluation(pictures, folder, network)
-    return folder, network, e.run(suite.parse("all", NUM))
+    return folder, network, e.run(suite.parse_metrics("all", NUM))
 
 
 def values(rows) -> dict:
@@ -391,7 +405,7 @@ def test_numbers_are_those_of_all_pictures_and_no_others(whole, pictures):
         pair = [distribution.Moments(6), distribution.Moments(6)]
         for moments, rows in zip(pair, (a, b), strict=True):
             moments.add(rows)
-        return distribution.frechet(*pair)
+        return distribution.frechet_distance(*pair)
 
     close = functools.partial(pytest.approx, rel=1e-4)
     assert found["fid30"] == close(fid(wrapped, fake))
@@ -401,15 +415,17 @@ def test_numbers_are_those_of_all_pictures_and_no_others(whole, pictures):
     assert found["kid30"] == found["kid30_full"] == close(kid)
     mean, std = distribution.inception_score(network.probabilities(images))
     assert (found["is30_mean"], found["is30_std"]) == (close(mean), close(std))
-    cover = manifold.cover(network.manifold(stored), network.manifold(images))
+    cover = manifold.precision_recall(
+        network.manifold(stored), network.manifold(images)
+    )
     assert {k: found[f"pr303_{k}"] for k in cover} == close(cover)
     z = latents.z_of(list(range(NUM)), 4)
-    w, logits = model().mapping(z).numpy(), logits_of(network.factors(images))
+    w, logits = model().mapping(z).numpy(), attribute_logits(network.factors(images))
     assert found["ls30_w"] == close(separability(w, logits).score)
     assert found["ls30_z"] == close(separability(z, logits).score)
     factors = network.factors(images)
     for space, codes in (("w", w), ("z", z)):
-        scores = disentanglement.scores(codes, factors)
+        scores = disentanglement.disentanglement_scores(codes, factors)
         for name, value in scores.items():
             head, *part = name.split("_")
             key = "_".join([f"{head}30", space, *part])
@@ -431,22 +447,22 @@ def test_path_lengths_are_those_of_all_steps(whole, pictures):
             steps.measure(steps.inputs(range(i, i + 10)), frozenset({way[2]}))[way[2]]
             for i in (0, 10, 20)
         ]
-        expected = distribution.mean_within(np.concatenate(rows))
+        expected = distribution.trimmed_mean(np.concatenate(rows))
         assert found[name] == pytest.approx(expected, rel=0.03), name
 
 
 def test_every_row_says_what_it_is(whole):
     folder, _, rows = whole
-    assert rows == results.read(folder)
+    assert rows == results.read_results(folder)
     assert len(rows) == 16 + 1 + 3 + 3 + 1 + 5 + 1 + 1
     for row in rows:
         assert row["network"] == "toy-v1" and row["num"] == NUM
-        assert results.label(row) == f"{row['metric']}[toy-v1]"
+        assert results.metric_label(row) == f"{row['metric']}[toy-v1]"
         assert {"nimg", "seconds", "date", "model", "data"} <= set(row)
     notes = {row["metric"]: row.get("note", "") for row in rows}
     assert "24 real pictures" in notes["pr303_recall"]
     assert "singular" not in notes["fid30"]
-    lines = results.table(rows, {"x": "of no reason"}).splitlines()
+    lines = results.results_table(rows, {"x": "of no reason"}).splitlines()
     assert lines[2].startswith("| fid30[toy-v1] ") and lines[-1] == "no x: of no reason"
     assert not (folder / "evaluation").exists()
 
@@ -455,13 +471,13 @@ def test_pictures_are_looked_at_once(pictures, tmp_path):
     """Fakes for Frechet and kernel distance, reals for both of them."""
     network = Toy()
     e = evaluation(pictures, tmp_path, network, batch=NUM // 3)
-    e.run(suite.parse("fid50k,kid50k", NUM))
+    e.run(suite.parse_metrics("fid50k,kid50k", NUM))
     probe = 4
     assert network.seen == probe + NUM + 30  # 24 reals in batches of 10
-    e.run(suite.parse("fid50k,kid50k", NUM))
+    e.run(suite.parse_metrics("fid50k,kid50k", NUM))
     assert network.seen == probe + NUM + 30
     later = evaluation(pictures, tmp_path, network, batch=NUM // 3, out=tmp_path / "b")
-    later.run(suite.parse("fid50k,kid50k", NUM))
+    later.run(suite.parse_metrics("fid50k,kid50k", NUM))
     assert network.seen == 2 * probe + 2 * NUM + 30  # the reals are in the cache
 
 
@@ -472,7 +488,7 @@ def test_two_replicas_and_other_batches_give_the_same_numbers(
     for replicas, batch in ((2, 6), (1, 5)):
         out = tmp_path / str(batch)
         e = evaluation(pictures, out, replicas=replicas, batch=batch)
-        found = values(e.run(suite.parse(names, NUM)))
+        found = values(e.run(suite.parse_metrics(names, NUM)))
         expected = {k: v for k, v in values(whole[2]).items() if k in found}
         assert found == pytest.approx(expected, rel=0.02, abs=1e-6)
 
@@ -485,11 +501,13 @@ def test_a_stopped_evaluation_goes_on(whole, pictures, tmp_path):
         return len(calls) > 5  # 3 batches of reals, 3 of fakes
 
     network = Toy()
-    with pytest.raises(Stopped):
-        evaluation(pictures, tmp_path, network, stop=stop).run(suite.parse("fid30"))
-    assert results.read(tmp_path) == []
+    with pytest.raises(StoppedError):
+        evaluation(pictures, tmp_path, network, stop=stop).run(
+            suite.parse_metrics("fid30")
+        )
+    assert results.read_results(tmp_path) == []
     seen = network.seen
-    rows = evaluation(pictures, tmp_path, network).run(suite.parse("fid30"))
+    rows = evaluation(pictures, tmp_path, network).run(suite.parse_metrics("fid30"))
     assert values(rows)["fid30"] == values(whole[2])["fid30"]
     assert network.seen - seen == 4 + 8  # the probe and the last batch
     assert not (tmp_path / "evaluation").exists()
@@ -497,7 +515,7 @@ def test_a_stopped_evaluation_goes_on(whole, pictures, tmp_path):
 
 def test_the_key_says_how_far_a_model_has_faded_in(pictures, tmp_path):
     """But for a level that has, whose numbers of before stay its own."""
-    made, found = subject.replicated(model(), strategy()), {}
+    made, found = subject.replicate_generator(model(), strategy()), {}
     for growth in [(8, 1.0), (8, 0.3), (8, 0.6), (4, 1.0), (4, 0.3)]:
         made.growth = Growth(*growth)
         e = evaluation(pictures, tmp_path)
@@ -516,7 +534,7 @@ def test_what_changes_the_number_changes_the_key(pictures, tmp_path):
         return {
             "reals": e.reals_folder(mirror),
             "fakes": e.work,
-            "row": json.dumps(e._identity(suite.parse("fid5k")[0])),
+            "row": json.dumps(e._identity(suite.parse_metrics("fid5k")[0])),
         }
 
     first = keys()
@@ -527,7 +545,7 @@ def test_what_changes_the_number_changes_the_key(pictures, tmp_path):
     gain = keys(Toy(1.1))  # other weights under the same name
     assert all(gain[k] != first[k] for k in first)
     changed = evaluation(pictures, tmp_path)
-    changed.model = subject.replicated(model(), strategy())
+    changed.model = subject.replicate_generator(model(), strategy())
     changed.model.w_avg.assign(changed.model.w_avg + 1)
     assert changed.work != first["fakes"]
     assert changed.reals_folder(False) == first["reals"]
@@ -538,12 +556,12 @@ def test_what_changes_the_number_changes_the_key(pictures, tmp_path):
 
 def test_a_network_says_what_it_cannot(pictures, tmp_path):
     e = evaluation(pictures, tmp_path, open_network("random"))
-    refused = {r.name: e.refusal(r) for r in suite.parse("all") if e.refusal(r)}
+    refused = {r.name: e.refusal(r) for r in suite.parse_metrics("all") if e.refusal(r)}
     assert set(refused) == {"is50k", "ls", "dci", "mig", "sap"}
     assert "builtin or inception:FILE has" in refused["is50k"]
     with pytest.raises(UserError, match="ls5k cannot be computed: random-v1 has no"):
-        e.run(suite.parse("fid5k,ls5k"))
-    assert results.read(tmp_path) == []
+        e.run(suite.parse_metrics("fid5k,ls5k"))
+    assert results.read_results(tmp_path) == []
 
 
 class Broken(Toy):
@@ -560,12 +578,12 @@ class Broken(Toy):
 def test_a_failure_yields_no_number(pictures, tmp_path):
     e = evaluation(pictures, tmp_path, Broken())
     with pytest.raises(UserError, match="fid30 failed: features holds a value"):
-        e.run(suite.parse("fid50k", NUM))
+        e.run(suite.parse_metrics("fid50k", NUM))
     with pytest.raises(UserError, match="fid1 failed: .* two a side are needed"):
-        evaluation(pictures, tmp_path).run(suite.parse("fid1"))
+        evaluation(pictures, tmp_path).run(suite.parse_metrics("fid1"))
     with pytest.raises(UserError, match="pr33 failed: 3 vectors have no 3. neighbor"):
-        evaluation(pictures, tmp_path).run(suite.parse("pr33"))
-    assert results.read(tmp_path) == []
+        evaluation(pictures, tmp_path).run(suite.parse_metrics("pr33"))
+    assert results.read_results(tmp_path) == []
 
 
 def test_a_part_is_never_the_whole(pictures, tmp_path, monkeypatch):
@@ -582,16 +600,16 @@ def test_a_part_is_never_the_whole(pictures, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="rows of features are there; 30 were asked"):
         e.fakes("features", NUM)
     with pytest.raises(RuntimeError, match="29 drawn pictures were measured, and 30"):
-        e.counted("drawn pictures", 29, 30)
+        e.require_count("drawn pictures", 29, 30)
     for gives in ({"": np.nan}, {}, {"": 1.0, "_more": 2.0}):
         odd = suite.Metric("odd", "", 5, "", lambda e, num, gives=gives: gives)
         with pytest.raises(UserError, match="odd5 failed: it gave"):
-            e.run([suite.Request(odd, 5)])
-    assert results.read(tmp_path) == []
+            e.run([suite.MetricRequest(odd, 5)])
+    assert results.read_results(tmp_path) == []
 
 
 def test_few_pictures_are_flagged(pictures, tmp_path):
-    (row,) = evaluation(pictures, tmp_path).run(suite.parse("fid6"))
+    (row,) = evaluation(pictures, tmp_path).run(suite.parse_metrics("fid6"))
     assert "singular (drawn: 6 vectors for 6 dimensions)" in row["note"]
 
 
@@ -609,29 +627,29 @@ ROW = {"nimg": 5, "metric": "fid5k", "network": "toy", "value": 2.5, "model": "m
 
 
 def test_rows_are_found_by_what_they_are_of(tmp_path):
-    results.append(tmp_path, [ROW, ROW | {"metric": "kid5k"}])
-    assert results.find(tmp_path, ["fid5k"], {"model": "m"}) == [ROW]
-    assert results.find(tmp_path, ["fid5k", "is5k"], {"model": "m"}) == []
-    assert results.find(tmp_path, ["fid5k"], {"model": "other"}) == []
+    results.append_results(tmp_path, [ROW, ROW | {"metric": "kid5k"}])
+    assert results.find_results(tmp_path, ["fid5k"], {"model": "m"}) == [ROW]
+    assert results.find_results(tmp_path, ["fid5k", "is5k"], {"model": "m"}) == []
+    assert results.find_results(tmp_path, ["fid5k"], {"model": "other"}) == []
 
 
 def test_a_line_cut_short_harms_no_other(tmp_path):
-    results.append(tmp_path, [ROW])
+    results.append_results(tmp_path, [ROW])
     with open(tmp_path / results.FILE, "a") as f:
         f.write('{"nimg": 6, "met')
-    results.append(tmp_path, [ROW | {"nimg": 7}])
-    assert [row["nimg"] for row in results.read(tmp_path)] == [5, 7]
+    results.append_results(tmp_path, [ROW | {"nimg": 7}])
+    assert [row["nimg"] for row in results.read_results(tmp_path)] == [5, 7]
 
 
 def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):
-    results.forget(tmp_path, 5)
-    results.append(tmp_path, [ROW | {"nimg": n} for n in (4, None, 5, 6)])
-    results.forget(tmp_path, 5)
-    assert [row["nimg"] for row in results.read(tmp_path)] == [4, None, 5]
+    results.forget_results(tmp_path, 5)
+    results.append_results(tmp_path, [ROW | {"nimg": n} for n in (4, None, 5, 6)])
+    results.forget_results(tmp_path, 5)
+    assert [row["nimg"] for row in results.read_results(tmp_path)] == [4, None, 5]
 
 
 def test_tensorboard_has_the_names_of_networks(tmp_path):
-    results.show(tmp_path, [ROW])
+    results.write_summaries(tmp_path, [ROW])
     (file,) = tmp_path.glob("events.*")
     found = [
         (event.step, value.tag, float(tf.make_ndarray(value.tensor)))

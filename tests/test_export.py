@@ -65,7 +65,7 @@ def check_same(a: Generator, b: Generator) -> None:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     model = generator()
-    return model, export.save(model, tmp_path_factory.mktemp("saved") / "model")
+    return model, export.save_model(model, tmp_path_factory.mktemp("saved") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +234,7 @@ def test_runs_where_there_is_nothing_but_tensorflow(saved, tmp_path):
 
 def test_signatures_of_a_conditional_model_at_an_early_stage(tmp_path):
     model = generator({"classes": 3})
-    export.save(model, tmp_path, resolution=4)
+    export.save_model(model, tmp_path, resolution=4)
     signatures = tf.saved_model.load(tmp_path / "saved_model").signatures
     found = {
         name: {k: str(v.shape) for k, v in s.structured_input_signature[1].items()}
@@ -275,7 +275,7 @@ def test_the_keras_file_says_what_made_it(saved):
 
 def test_labels_keep_working_in_both_files(tmp_path):
     model = generator({"classes": 3})
-    folder = export.save(model, tmp_path / "model")
+    folder = export.save_model(model, tmp_path / "model")
     z = latents.z_of([1, 1, 1], 8)
     labels = latents.one_hot([0, 1, 2], 3)
     w = model.mapping(z, labels).numpy()
@@ -296,7 +296,7 @@ def test_labels_keep_working_in_both_files(tmp_path):
 def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
     """Its top blocks are not trained: pictures come from those below."""
     model = generator()
-    folder = export.save(model, tmp_path / "model", resolution=4)
+    folder = export.save_model(model, tmp_path / "model", resolution=4)
     moved = tmp_path / "elsewhere.keras"
     moved.write_bytes((folder / models.KERAS_FILE).read_bytes())
     for path in (folder, moved):
@@ -304,7 +304,7 @@ def test_a_model_that_is_not_yet_grown_says_so_wherever_it_goes(tmp_path):
         opened = models.load(path)
         assert opened.growth.resolution == 4
         assert next(sampling.draw(opened, [1]))[1].shape == (4, 4, 3)
-    whole = export.save(model, tmp_path / "whole", resolution=8)
+    whole = export.save_model(model, tmp_path / "whole", resolution=8)
     assert models.growth_of(whole).resolution == 8
 
 
@@ -316,7 +316,7 @@ def test_a_resolution_that_fades_in_is_blended_wherever_it_goes(final, tmp_path)
         model(z, noise="const", resolution=r, alpha=1.0).numpy() for r in (4, 8)
     )
     blended = figures.to_uint8(reference.faded(below, new, 0.3)).astype(int)
-    folder = export.save(model, tmp_path / "model")
+    folder = export.save_model(model, tmp_path / "model")
     opened = models.load(folder)
     assert models.growth_of(folder) == opened.growth == (8, 0.3)
     found = [picture for _, picture in sampling.draw(opened, [1, 2])]
@@ -324,7 +324,7 @@ def test_a_resolution_that_fades_in_is_blended_wherever_it_goes(final, tmp_path)
     loaded = tf.saved_model.load(folder / models.SAVED_MODEL)
     found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
     np.testing.assert_allclose(found, blended, atol=1)
-    early = export.save(model, tmp_path / "early", resolution=4)
+    early = export.save_model(model, tmp_path / "early", resolution=4)
     assert models.load(early).growth == (4, 1.0)
     loaded = tf.saved_model.load(early / models.SAVED_MODEL)
     found = loaded.generate(z, psi=1.0)["images"].numpy().astype(int)
@@ -334,7 +334,7 @@ def test_a_resolution_that_fades_in_is_blended_wherever_it_goes(final, tmp_path)
 def test_labels_that_name_no_class_are_truncated_to_the_mean_of_all(tmp_path):
     model = generator({"classes": 3})
     model.w_avg.assign(np.linspace(-1, 1, 8))
-    center = program.center_of(model)
+    center = program.truncation_center(model)
     labels = np.array([[0, 1, 0], [0.3, -0.5, 0.1], [0, 0, 0], [1, 1, 0]], np.float32)
     found = center(tf.constant(labels))[:, 0].numpy()
     np.testing.assert_allclose(found[0], sampling.class_centers(model)[1], rtol=1e-5)

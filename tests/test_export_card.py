@@ -57,58 +57,60 @@ def run(tmp_path_factory, pictures):
 
 
 def test_a_run_says_what_it_was_trained_on(run, pictures):
-    found = export.of_model(run / "checkpoints" / "ckpt-24")
+    found = export.provenance_of_model(run / "checkpoints" / "ckpt-24")
     assert found.source == "00000-faces-demo/ckpt-24"
     assert (found.data, found.fingerprint) == ("faces", "0badcafe")
     assert found.pictures == Manifest.load(pictures).count == 24
     assert found.class_names == Manifest.load(pictures).class_names
     assert (found.preset, found.images_seen) == ("demo", 24)
     assert found.training == "train.py --data=faces"
-    assert found.license == provenance.OF_DATA and found.started_from is None
+    assert found.license == provenance.DATA_LICENSE and found.started_from is None
     assert found.metrics == [ROWS[1], ROWS[3], ROWS[4]]  # the newest, not later ones
     half_grown = models.load(run / "checkpoints" / "ckpt-24")
-    assert export.Program(half_grown).picture_shape == (8, 8, 3)
-    newest = export.of_model(run)
+    assert export.Program(half_grown).image_shape == (8, 8, 3)
+    newest = export.provenance_of_model(run)
     assert newest.images_seen == 40 and newest.metrics[0] == ROWS[2]
 
 
 def test_what_is_not_there_is_not_known(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json cannot be read"):
-        provenance.of_run(tmp_path)
+        provenance.provenance_from_run(tmp_path)
     configs.write_config(
         tiny.config({"data": "/home/me/cats"}), tmp_path / "config.json"
     )
     (tmp_path / "data.txt").write_text("0badcafe /nowhere")
-    found = provenance.of_run(tmp_path)
+    found = provenance.provenance_from_run(tmp_path)
     assert (found.data, found.pictures, found.images_seen) == ("cats", None, None)
     assert found.metrics == [] and found.training is None
     Generator(tiny.config().generator).save(tmp_path / "alone.keras")
     (tmp_path / "elsewhere").mkdir()
     moved = (tmp_path / "alone.keras").rename(tmp_path / "elsewhere" / "a.keras")
-    assert export.of_model(moved).data == "cats"  # in a run's folder
+    assert export.provenance_of_model(moved).data == "cats"  # in a run's folder
     (tmp_path / "config.json").unlink()
-    assert export.of_model(moved) == export.Origin("a.keras")
+    assert export.provenance_of_model(moved) == export.Provenance("a.keras")
 
 
 @pytest.mark.parametrize(
     ("changes", "license"),
     [
-        ({}, [provenance.OF_DEMO]),
-        ({"data": "demo:500"}, [provenance.OF_DEMO]),
-        ({"data": "tfds:cifar10"}, [provenance.OF_DATA]),
-        ({"init": "old/run"}, [provenance.OF_DATA]),
+        ({}, [provenance.DEMO_LICENSE]),
+        ({"data": "demo:500"}, [provenance.DEMO_LICENSE]),
+        ({"data": "tfds:cifar10"}, [provenance.DATA_LICENSE]),
+        ({"init": "old/run"}, [provenance.DATA_LICENSE]),
         (
             {"init": "x/ffhq.pkl"},
-            ["ffhq.pkl", provenance.OF_PICKLES, provenance.OF_DATA],
+            ["ffhq.pkl", provenance.PICKLE_LICENSE, provenance.DATA_LICENSE],
         ),
     ],
 )
 def test_the_license_follows_data_and_ancestors(changes, license, tmp_path):
     configs.write_config(tiny.config(changes), tmp_path / "config.json")
-    found = provenance.of_run(tmp_path).license
+    found = provenance.provenance_from_run(tmp_path).license
     assert all(part in found for part in license)
-    assert (provenance.OF_PICKLES in found) == (provenance.OF_PICKLES in license)
+    assert (provenance.PICKLE_LICENSE in found) == (
+        provenance.PICKLE_LICENSE in license
+    )
 
 
 # ---------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def test_the_license_follows_data_and_ancestors(changes, license, tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(run):
-    return export.save(models.load(run), run / "model")
+    return export.save_model(models.load(run), run / "model")
 
 
 def read(folder) -> dict:
@@ -128,7 +130,7 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
     model = models.load(folder)
     values = read(folder)
     assert values["origin"] == dataclasses.asdict(
-        dataclasses.replace(export.of_model(run), source=run.name)
+        dataclasses.replace(export.provenance_of_model(run), source=run.name)
     )
     c, shown = model.config, values["model"]
     assert (shown["height"], shown["width"], shown["channels"]) == (8, 8, 3)
@@ -152,7 +154,7 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
         "| fid5k | builtin-v1 | 6 | 40 |",
     ):
         assert words in text
-    assert provenance.OF_DATA in text and "Apache License 2.0" in text
+    assert provenance.DATA_LICENSE in text and "Apache License 2.0" in text
     assert "    train.py --data=faces" in text and str(run) not in text
 
 
@@ -168,7 +170,7 @@ def test_the_end_of_a_run_leaves_a_card(run, folder):
 )
 def test_a_card_says_how_far_a_model_has_grown(growth, resolution, words, tmp_path):
     model = Generator(tiny.config({"resolution": 16}).generator, growth)
-    card.write(tmp_path, model, export.Origin("x"), [], resolution)
+    card.write_card(tmp_path, model, export.Provenance("x"), [], resolution)
     text = (tmp_path / export.CARD).read_text()
     assert f"| {resolution} x {resolution}, 3 channels{words} |" in text
     assert read(tmp_path)["model"]["alpha"] == (growth[1] if resolution > 4 else 1)
@@ -177,9 +179,9 @@ def test_a_card_says_how_far_a_model_has_grown(growth, resolution, words, tmp_pa
 def test_a_card_travels_with_its_model(folder, tmp_path):
     for name in (models.KERAS_FILE, export.CARD_JSON):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    assert export.of_model(tmp_path) == export.of_model(folder)
+    assert export.provenance_of_model(tmp_path) == export.provenance_of_model(folder)
     (tmp_path / export.CARD_JSON).write_text("[")
-    assert export.of_model(tmp_path) == export.Origin(models.KERAS_FILE)
+    assert export.provenance_of_model(tmp_path) == export.Provenance(models.KERAS_FILE)
 
 
 def test_files_of_earlier_exports_stay_on_the_card(tmp_path):
@@ -188,8 +190,8 @@ def test_files_of_earlier_exports_stay_on_the_card(tmp_path):
         (tmp_path / name).touch()
 
     def write(name: str, size: int) -> dict:
-        files = [card.File(name, "onnx", size)]
-        card.write(tmp_path, model, export.Origin("x"), files, 8)
+        files = [card.ExportedFile(name, "onnx", size)]
+        card.write_card(tmp_path, model, export.Provenance("x"), files, 8)
         return {f["name"]: f["bytes"] for f in read(tmp_path)["files"]}
 
     assert write("a.onnx", 1) == {"a.onnx": 1}

@@ -71,8 +71,8 @@ for folder in sys.argv[1:]:
 """
 
 
-def request(formats: str, **options) -> export.Request:
-    return export.Request(formats.split(), **options)
+def request(formats: str, **options) -> export.ExportRequest:
+    return export.ExportRequest(formats.split(), **options)
 
 
 def generator(changes, **options) -> Generator:
@@ -235,7 +235,7 @@ def test_a_file_that_draws_something_else_is_not_kept(elsewhere, tmp_path, monke
     def save(program, path, *_):  # the file of almost the same weights
         shutil.copy(elsewhere[0] / "wide" / "generator.tflite", path)
 
-    monkeypatch.setattr(litert, "save", save)
+    monkeypatch.setattr(litert, "save_litert", save)
     with pytest.raises(UserError, match="generator.tflite draws other pictures.*not k"):
         export.export(tmp_path / "a.keras", out, request("litert"))
     assert [p.name for p in out.iterdir()] == ["generator.tflite"]
@@ -245,21 +245,21 @@ def test_a_file_that_draws_something_else_is_not_kept(elsewhere, tmp_path, monke
 @pytest.mark.parametrize(
     ("errors", "precision", "good"),
     [
-        (export.Errors(9e-4, 1e-5, 1, 9e-4), "float32", True),
-        (export.Errors(2e-3, 1e-5, 0, 0.0), "float32", False),
-        (export.Errors(1e-6, 1e-6, 2, 0.0), "float32", False),
-        (export.Errors(None, None, 0, 2e-3), "float32", False),
-        (export.Errors(0.5, 0.05, 60, 0.1), "int8", True),
-        (export.Errors(0.5, 0.2, 60, 0.1), "int8", False),
-        (export.Errors(np.inf, np.inf, 255, 0.0), "float16", False),
+        (export.ExportErrors(9e-4, 1e-5, 1, 9e-4), "float32", True),
+        (export.ExportErrors(2e-3, 1e-5, 0, 0.0), "float32", False),
+        (export.ExportErrors(1e-6, 1e-6, 2, 0.0), "float32", False),
+        (export.ExportErrors(None, None, 0, 2e-3), "float32", False),
+        (export.ExportErrors(0.5, 0.05, 60, 0.1), "int8", True),
+        (export.ExportErrors(0.5, 0.2, 60, 0.1), "int8", False),
+        (export.ExportErrors(np.inf, np.inf, 255, 0.0), "float16", False),
     ],
 )
 def test_how_files_are_judged(errors, precision, good):
     if good:
-        export.judge("x", errors, precision)
+        export.require_close("x", errors, precision)
         return
     with pytest.raises(UserError, match="x draws other pictures"):
-        export.judge("x", errors, precision)
+        export.require_close("x", errors, precision)
 
 
 def test_large_pictures_are_timed_one_by_one():
@@ -268,10 +268,10 @@ def test_large_pictures_are_timed_one_by_one():
 
 
 def test_nothing_but_numbers_counts_as_endlessly_far():
-    off = verify._off(np.float32([1, np.nan, np.inf]), np.float32([1, 1, 1]))
+    off = verify._differences(np.float32([1, np.nan, np.inf]), np.float32([1, 1, 1]))
     np.testing.assert_array_equal(off, [0, np.inf, np.inf])
     with pytest.raises(UserError, match=r"float32 \(2,\), Keras float32 \(3,\)"):
-        verify._off(np.zeros(2, np.float32), np.zeros(3, np.float32))
+        verify._differences(np.zeros(2, np.float32), np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_nothing_but_numbers_counts_as_endlessly_far():
 )
 def test_settings_that_cannot_be_are_refused_before_anything(options, words, tmp_path):
     with pytest.raises(UserError, match=words):
-        export.export("nowhere", tmp_path / "out", export.Request(**options))
+        export.export("nowhere", tmp_path / "out", export.ExportRequest(**options))
     assert not (tmp_path / "out").exists()
 
 
@@ -304,7 +304,7 @@ def test_a_missing_library_says_how_to_get_it(module, kind, tmp_path, monkeypatc
     with pytest.raises(UserError, match=rf'pip install "stylegan_tf\[{kind}\]"'):
         export.export("nowhere", tmp_path / "out", request(kind))
     program = export.Program(generator({}))
-    save = {"onnx": onnx_files.save, "litert": litert.save}[kind]
+    save = {"onnx": onnx_files.save_onnx, "litert": litert.save_litert}[kind]
     first = ("generate",) if kind == "onnx" else ()
     with pytest.raises(UserError, match="pip install"):
         save(program, *first, tmp_path / "x")
@@ -313,15 +313,15 @@ def test_a_missing_library_says_how_to_get_it(module, kind, tmp_path, monkeypatc
 def test_formats_without_random_numbers_refuse_them(tmp_path):
     program = export.Program(generator({}), noise="random")
     with pytest.raises(UserError, match="ONNX files have no random noise"):
-        onnx_files.save(program, "generate", tmp_path / "a.onnx")
+        onnx_files.save_onnx(program, "generate", tmp_path / "a.onnx")
     with pytest.raises(UserError, match="LiteRT files have no random noise"):
-        litert.save(program, tmp_path / "a.tflite")
+        litert.save_litert(program, tmp_path / "a.tflite")
 
 
 def test_a_level_that_the_model_lacks_is_refused():
     model = generator({})
     model.growth = Growth(4)
-    assert export.Program(model).picture_shape == (4, 4, 3)
+    assert export.Program(model).image_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):
         export.Program(model, 8)
     with pytest.raises(UserError, match="noise is 'loud'; choose const"):
@@ -344,4 +344,4 @@ def test_the_keras_model_itself_is_timed_and_measured():
     np.testing.assert_allclose(
         reference.draw(**inputs).astype(int), whole.astype(int), atol=1
     )
-    assert bundle.size(Path(__file__)) == Path(__file__).stat().st_size
+    assert bundle.total_bytes(Path(__file__)) == Path(__file__).stat().st_size

@@ -34,7 +34,7 @@ def served(tmp_path_factory):
     home = tmp_path_factory.mktemp("served")
     model = generator(CLASSES)
     model.save(home / "generator.keras")
-    files = export.export(home, home / "out", export.Request())
+    files = export.export(home, home / "out", export.ExportRequest())
     assert [f.name for f in files] == [models.SAVED_MODEL]
     assert files[0].max_error < 1e-4 and files[0].ms > 0
     return model, home / "out" / models.SAVED_MODEL
@@ -184,14 +184,14 @@ def test_pictures_have_a_gradient(served):
 
 
 def saved(model, path, **options):
-    savedmodel.save(export.Program(model, **options), path)
+    savedmodel.save_savedmodel(export.Program(model, **options), path)
     return tf.saved_model.load(path)
 
 
 def test_random_noise_is_new_each_time_but_a_seed_keeps_its_own(tmp_path):
     model = generator(V2)
     model.save(tmp_path / "a.keras")
-    request = export.Request(noise="random")
+    request = export.ExportRequest(noise="random")
     (file,) = export.export(tmp_path / "a.keras", tmp_path / "out", request)
     assert file.max_error is None and file.noise == "random"
     loaded = tf.saved_model.load(tmp_path / "out" / models.SAVED_MODEL)
@@ -236,11 +236,11 @@ def test_a_pickle_that_has_not_grown_yet_is_exported_as_it_draws(tmp_path):
     model = generator()
     official.save(tmp_path / "a.pkl", gs=model, growth=Growth(4))
     program = export.Program(models.load(tmp_path / "a.pkl"))
-    assert program.picture_shape == (4, 4, 3)
+    assert program.image_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):
-        request = export.Request(resolution=8)
+        request = export.ExportRequest(resolution=8)
         export.export(tmp_path / "a.pkl", tmp_path / "more", request)
     assert not (tmp_path / "more").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file; name a folder"):
-        export.export(tmp_path / "a.pkl", tmp_path / "file", export.Request())
+        export.export(tmp_path / "a.pkl", tmp_path / "file", export.ExportRequest())

@@ -233,7 +233,7 @@ def test_one_style_for_all_and_unknown_layers_are_refused(styled):
 
 
 def test_the_shipped_network_confuses_little_of_what_is_plain_to_see():
-    found = layer_control.confusion(builtin_own.load(), 32, 25)
+    found = layer_control.confusion(builtin_own.load_builtin(), 32, 25)
     assert set(found) == set(layer_control.SHAPE + layer_control.COLOR)
     for name in ("class", "tilt", "skin", "hair", "background"):
         assert found[name] < 0.2
@@ -241,7 +241,9 @@ def test_the_shipped_network_confuses_little_of_what_is_plain_to_see():
 
 
 def test_measure_is_the_scores_of_the_codes_of_seeds(styled):
-    found = disentanglement.measure(styled, Seen(), 40, ("z", "w", "w_pca"), seed=5)
+    found = disentanglement.measure_disentanglement(
+        styled, Seen(), 40, ("z", "w", "w_pca"), seed=5
+    )
     codes, seen = disentanglement.latents_and_factors(styled, Seen(), range(5, 45))
     np.testing.assert_array_equal(codes["z"], latents.z_of(range(5, 45), 8))
     np.testing.assert_allclose(codes["w"], styled.mapping(codes["z"]), atol=1e-5)
@@ -253,6 +255,6 @@ def test_measure_is_the_scores_of_the_codes_of_seeds(styled):
     assert found["sap_w_pca"] == disentanglement.sap(codes["w_pca"], seen)
     assert found["factors"] == 2 and len(found) == 3 * 5 + 1
     with pytest.raises(UserError, match="space 'x'"):
-        disentanglement.measure(styled, Seen(), 40, ("x",))
+        disentanglement.measure_disentanglement(styled, Seen(), 40, ("x",))
     with pytest.raises(UserError, match="at least 10"):
-        disentanglement.measure(styled, Seen(), 5)
+        disentanglement.measure_disentanglement(styled, Seen(), 5)

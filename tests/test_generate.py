@@ -298,7 +298,7 @@ def test_directions_of_the_factor_network(model, tmp_path, monkeypatch):
             return {"light": images.mean(axis=(1, 2, 3)), "half": odds}
 
     fake = types.ModuleType("stylegan_tf.metrics.features.builtin_own")
-    fake.load = Network
+    fake.load_builtin = Network
     from stylegan_tf.metrics import features
 
     monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.features.builtin_own", fake)

@@ -48,7 +48,8 @@ EXPORT = {
     "litert": "program",
     "verify": "program",
     "provenance": "",
-    "card": "provenance",
+    "examples": "",
+    "card": "examples provenance",
     "bundle": "card litert onnx provenance program savedmodel verify",
 }
 # Inside `training`: the engine knows no reports.

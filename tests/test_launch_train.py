@@ -204,7 +204,7 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
     assert said == f"{out}: G, D, Gs\n"
     check_same(official.load_generator(out), models.load(run.path))
     assert official.stored_growth(out) == (4, 1.0)
-    model = export.save(g, tmp_path / "model")
+    model = export.save_model(g, tmp_path / "model")
     code, said, _ = call("convert", f"--model={model}", f"--out={out}")
     assert code == 0 and said == f"{out}: Gs\n"
     check_same(official.load_generator(out), g)

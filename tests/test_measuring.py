@@ -17,7 +17,7 @@ from stylegan_tf.config import RESUMABLE
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import savedmodel
 from stylegan_tf.metrics import results, subject, suite
-from stylegan_tf.metrics.evaluation import Evaluation, Stopped
+from stylegan_tf.metrics.evaluation import Evaluation, StoppedError
 from stylegan_tf.metrics.features import open_network
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.runs import measuring, rundir, session
@@ -62,18 +62,18 @@ def numbers(monkeypatch):
         )
         value = given.pop(0)
         if value is None:
-            raise Stopped
+            raise StoppedError
         rows = [
             {"nimg": self.nimg, "metric": r.name + s, "network": self.network.name}
             | {"value": value, "seconds": 1.0, "num": r.num}
             for r in requests
             for s in r.metric.values
         ]
-        results.append(self.out, rows)
+        results.append_results(self.out, rows)
         return rows
 
     monkeypatch.setattr(Evaluation, "run", run)
-    monkeypatch.setattr(export, "save", fake_save)
+    monkeypatch.setattr(export, "save_model", fake_save)
     return SimpleNamespace(given=given, asked=asked)
 
 
@@ -136,7 +136,7 @@ def test_a_resumed_run_knows_the_best_so_far(trainer, numbers):
     ticks(measure(trainer), trainer, 20, 40, 60)
     trainer.state.nimg = 44
     report = measure(trainer)
-    rows = results.read(trainer.run_dir)
+    rows = results.read_results(trainer.run_dir)
     assert {row["nimg"] for row in rows} == {20, 40}
     assert (report.best, report.last) == (2, 40)
     numbers.given += [2.5, 1]
@@ -153,7 +153,7 @@ def test_a_resumed_run_knows_the_best_so_far(trainer, numbers):
 
 def test_numbers_in_another_network_are_no_rivals(trainer, numbers):
     row = {"nimg": 0, "metric": "fid30", "network": "other-v1", "value": 0.1}
-    results.append(trainer.run_dir, [row])
+    results.append_results(trainer.run_dir, [row])
     assert measure(trainer).best is None
 
 
@@ -161,7 +161,7 @@ def test_a_signal_ends_a_measurement_and_it_is_made_up_for(trainer, numbers):
     numbers.given += [None, 3]
     report = measure(trainer)
     ticks(report, trainer, 24)
-    assert report.best is None and results.read(trainer.run_dir) == []
+    assert report.best is None and results.read_results(trainer.run_dir) == []
     ticks(report, trainer, 32, 39)
     assert [nimg for nimg, *_ in numbers.asked] == [24, 32]
     trainer.stopping = "SIGTERM"
@@ -229,11 +229,11 @@ def run(pictures, tmp_path_factory):
     tf.config.run_functions_eagerly(True)  # sooner than making graphs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_compiled_step", blank)
-        patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
+        patch.setattr(savedmodel, "save_savedmodel", lambda _, path: path.mkdir())
         patch.setattr(trainer, "step", step)
         first = trainer.train(), trainer.stopping, trainer.state.nimg
         left = (
-            results.read(folder),
+            results.read_results(folder),
             list(said),
             sorted(p.name for p in folder.iterdir()),
         )
@@ -241,7 +241,7 @@ def run(pictures, tmp_path_factory):
     shutil.copytree(folder / measuring.BEST, best)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_compiled_step", blank)
-        patch.setattr(savedmodel, "save", lambda _, path: path.mkdir())
+        patch.setattr(savedmodel, "save_savedmodel", lambda _, path: path.mkdir())
         trainer.stopping = None
         assert trainer.restore() and trainer.train() == "finished"
     tf.config.run_functions_eagerly(False)
@@ -267,13 +267,13 @@ def test_the_number_is_that_of_the_exported_model(run, pictures, tmp_path):
     assert opened.nimg == 24
     how = open_network("random"), strategy, tmp_path
     e = Evaluation(opened.model, opened.data, *how, cache=tmp_path)
-    (again,) = e.run(suite.parse("fid30"))
+    (again,) = e.run(suite.parse_metrics("fid30"))
     assert again["value"] == pytest.approx(row["value"], rel=1e-6)
     assert again["model"] == row["model"]
 
 
 def test_it_goes_on_and_finishes(run):
-    found = {row["nimg"]: row["value"] for row in results.read(run.folder)}
+    found = {row["nimg"]: row["value"] for row in results.read_results(run.folder)}
     assert list(found) == [24, 48] and found[24] != found[48]
     assert run.report.best == min(found.values())
     assert not (run.folder / measuring.WORK).exists()
@@ -292,7 +292,7 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
     monkeypatch.setattr(Trainer, "_compiled_step", blank)
     assert trainer.train() == "finished"
     session.export_model(trainer)
-    (row,) = results.read(tmp_path)
+    (row,) = results.read_results(tmp_path)
     average = trainer.networks.average
     ws = average.broadcast(average.mapping(latents.z_of([3, 4], 8)))
     below, new = (
@@ -309,7 +309,7 @@ def test_a_run_that_ends_in_a_fade_is_one_model_wherever_it_is(
         opened = subject.open_subject(tmp_path / path, strategy, str(pictures))
         how = open_network("random"), strategy, tmp_path / "again"
         e = Evaluation(opened.model, pictures, *how, cache=tmp_path / "cache")
-        (again,) = e.run(suite.parse("fid30"))
+        (again,) = e.run(suite.parse_metrics("fid30"))
         assert again["value"] == pytest.approx(row["value"], rel=1e-6)
     assert "50% faded in" in (tmp_path / "model" / export.CARD).read_text()
 
@@ -328,5 +328,5 @@ def test_a_run_measures_if_it_is_told_to():
     assert Measure not in kinds
     reports = session.make_reports(tiny.config(MEASURES), request.cache)
     assert [type(r) for r in reports] == [*kinds, Measure]
-    assert reports[-1].requests == suite.parse("fid30,pr303")
+    assert reports[-1].requests == suite.parse_metrics("fid30,pr303")
     assert reports[-1].say == reports[0].say

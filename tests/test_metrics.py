@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from stylegan_tf.metrics.features.base import RandomFeatures
 from stylegan_tf.metrics.scores import distribution, manifold
-from stylegan_tf.metrics.scores.distribution import Moments, frechet
+from stylegan_tf.metrics.scores.distribution import Moments, frechet_distance
 
 
 def moments(*parts) -> Moments:
@@ -44,8 +44,8 @@ def test_frechet_of_gaussians_that_commute():
     a = exact(np.array([1.0, 2.0, 3.0]), np.diag([1.0, 4.0, 9.0]))
     b = exact(np.array([0.0, 2.0, 5.0]), np.diag([4.0, 4.0, 1.0]))
     # |mu|^2 = 1 + 4; (1 - 2)^2 + 0 + (3 - 1)^2
-    assert frechet(a, b) == pytest.approx(5 + 1 + 4)
-    assert frechet(b, a) == pytest.approx(frechet(a, b))
+    assert frechet_distance(a, b) == pytest.approx(5 + 1 + 4)
+    assert frechet_distance(b, a) == pytest.approx(frechet_distance(a, b))
 
 
 def test_frechet_of_gaussians_that_do_not_commute():
@@ -55,13 +55,13 @@ def test_frechet_of_gaussians_that_do_not_commute():
     root = np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
     expected = np.trace(a) + np.trace(b) - 2 * root
     zero = np.zeros(2)
-    assert frechet(exact(zero, a), exact(zero, b)) == pytest.approx(expected)
+    assert frechet_distance(exact(zero, a), exact(zero, b)) == pytest.approx(expected)
 
 
 def test_fewer_vectors_than_dimensions_still_give_a_number(vectors):
     few, more = moments(vectors[:4]), moments(vectors[4:8])
-    assert 0 < frechet(few, more) < np.inf
-    assert frechet(few, few) == pytest.approx(0, abs=1e-6)
+    assert 0 < frechet_distance(few, more) < np.inf
+    assert frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
 
 
 def test_frechet_is_what_the_root_of_the_product_says(vectors):
@@ -71,24 +71,26 @@ def test_frechet_is_what_the_root_of_the_product_says(vectors):
     root = scipy.linalg.sqrtm(ca @ cb)
     gap = a.mean(axis=0) - b.mean(axis=0)
     expected = gap @ gap + np.trace(ca + cb - 2 * root.real)
-    assert frechet(moments(a), moments(b)) == pytest.approx(expected, rel=1e-7)
+    assert frechet_distance(moments(a), moments(b)) == pytest.approx(expected, rel=1e-7)
 
 
 def test_frechet_of_flat_gaussians_is_the_limit_of_thick_ones():
     """A line along x and one along y: no product of deviations is left."""
     line = np.array([[-3.0, 0.0], [0.0, 0.0], [3.0, 0.0]])
     other = line[:, ::-1] / 3
-    assert frechet(moments(line), moments(other)) == pytest.approx(9 + 1)
-    assert frechet(moments(line), moments(line / 3)) == pytest.approx((3 - 1) ** 2)
+    assert frechet_distance(moments(line), moments(other)) == pytest.approx(9 + 1)
+    assert frechet_distance(moments(line), moments(line / 3)) == pytest.approx(
+        (3 - 1) ** 2
+    )
 
 
 def test_degenerate_covariances_are_flagged(vectors):
-    assert distribution.singular(moments(vectors)) is None
-    few = distribution.singular(moments(vectors[:6]))
+    assert distribution.singular_reason(moments(vectors)) is None
+    few = distribution.singular_reason(moments(vectors[:6]))
     assert few == "6 vectors for 6 dimensions"
     flat = vectors.copy()
     flat[:, 5] = flat[:, 0] - 2 * flat[:, 1]
-    assert distribution.singular(moments(flat)) == "covariance of rank 5 of 6"
+    assert distribution.singular_reason(moments(flat)) == "covariance of rank 5 of 6"
 
 
 def test_moments_of_repeated_vectors_and_from_a_file(vectors):
@@ -106,7 +108,7 @@ def test_moments_of_repeated_vectors_and_from_a_file(vectors):
 
 def test_nothing_is_measured_of_what_is_not_there(vectors):
     with pytest.raises(ValueError, match="two a side"):
-        frechet(moments(vectors), moments(vectors[:1]))
+        frechet_distance(moments(vectors), moments(vectors[:1]))
     vectors[7, 3] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         moments(vectors)
@@ -201,35 +203,41 @@ def test_cover_is_what_scikit_learns_neighbors_say():
         "density": inside.sum() / (3 * 200),
         "coverage": inside.any(axis=1).mean(),
     }
-    np.testing.assert_allclose(manifold.radii(real) ** 0.5, radius(real), rtol=1e-9)
+    np.testing.assert_allclose(
+        manifold.neighbor_radii(real) ** 0.5, radius(real), rtol=1e-9
+    )
     for block in (2000, 37):
-        assert manifold.cover(real, fake, block=block) == pytest.approx(expected)
+        assert manifold.precision_recall(real, fake, block=block) == pytest.approx(
+            expected
+        )
 
 
 def test_cover_of_what_is_plain():
     rng = np.random.default_rng(5)
     real = rng.normal(size=(100, 3))
-    itself = manifold.cover(real, real)
+    itself = manifold.precision_recall(real, real)
     assert itself["precision"] == itself["recall"] == itself["coverage"] == 1
-    far = manifold.cover(real, real + 1000)
+    far = manifold.precision_recall(real, real + 1000)
     assert far == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
     # All pictures the same real one: precise, of no variety.
-    one = manifold.cover(real, np.repeat(real[:1], 50, axis=0))
+    one = manifold.precision_recall(real, np.repeat(real[:1], 50, axis=0))
     assert one["precision"] == 1 and one["recall"] == 0.01
 
 
 def test_equal_vectors_are_at_no_distance_whatever_the_rounding():
     x = np.random.default_rng(0).normal(1e4, 1, size=(20, 700))
-    assert np.all(np.diag(manifold.squared(x, x.copy())) == 0)
-    assert manifold.squared(x, x)[0, 1] == pytest.approx(np.sum((x[0] - x[1]) ** 2))
+    assert np.all(np.diag(manifold.squared_distances(x, x.copy())) == 0)
+    assert manifold.squared_distances(x, x)[0, 1] == pytest.approx(
+        np.sum((x[0] - x[1]) ** 2)
+    )
 
 
 def test_no_neighbors_no_number():
     few = np.eye(3)
     with pytest.raises(ValueError, match="3 vectors have no 3. neighbor"):
-        manifold.cover(few, np.ones((9, 3)))
+        manifold.precision_recall(few, np.ones((9, 3)))
     with pytest.raises(ValueError, match="not finite"):
-        manifold.cover(np.full((9, 3), np.nan), np.ones((9, 3)))
+        manifold.precision_recall(np.full((9, 3), np.nan), np.ones((9, 3)))
 
 
 # ---------------------------------------------------------------------------
@@ -243,7 +251,7 @@ def pictures():
 
 
 def distance(network, a, b) -> float:
-    return frechet(moments(network(a)), moments(network(b)))
+    return frechet_distance(moments(network(a)), moments(network(b)))
 
 
 def test_random_features_are_the_same_everywhere(pictures):

@@ -1,6 +1,5 @@
 """official/networks.py: NVIDIA's pickles as our networks, and ours as pickles."""
 
-import dataclasses
 import re
 import tracemalloc
 
@@ -210,41 +209,13 @@ def test_what_has_no_counterpart_is_not_written(reason, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---------------------------------------------------------------------------
-# Progressive GAN: version 2, one network without parts, fused at every size
-
-
-def progan_of(state: NetworkState) -> NetworkState:
-    """The same generator as the progressive GAN's code writes it."""
-    arrays = {}
-    for name, array in state.collect().items():
-        name = name.removeprefix("G_synthesis/")
-        if name.endswith("Conv0_up/weight"):
-            array = array[::-1, ::-1].swapaxes(2, 3)  # fused: [k, k, out, in]
-        if name != "dlatent_avg":
-            arrays[name] = array
-    keys = ("num_channels", "resolution", "label_size", "fmap_base", "fmap_max")
-    given = {k: state.static_kwargs[k] for k in (*keys, "latent_size")}
-    return NetworkState(2, "Gs", given, "G_paper", arrays)
-
-
-def test_a_progressive_gan_draws_as_under_stylegans_names(tmp_path):
-    g = generator(**PROGAN)
-    style = to_state("Gs", g)
-    writing.write(tmp_path / "style.pkl", {"Gs": style})
-    writing.write(tmp_path / "paper.pkl", {"Gs": progan_of(style)})
-    paper = networks.load(tmp_path / "paper.pkl")
-    old = networks.load_generator(tmp_path / "style.pkl")
-    np.testing.assert_array_equal(draw(paper.generator), draw(old))
-    (report,) = paper.reports
-    assert report.kind == "G_paper" and not report.left
-    assert report.absent == ["dlatent_avg"]
-    ours = dataclasses.replace(paper.generator.config, w_avg_beta=g.config.w_avg_beta)
-    assert ours == dataclasses.replace(g.config, mapping_width=ours.mapping_width)
-    with pytest.raises(UserError, match="progressive GAN with labels; not read"):
-        labeled = progan_of(style)
-        labeled.static_kwargs["label_size"] = 2
-        from_state("Gs", labeled)
+@pytest.mark.parametrize(("name", "function"), [("Gs", "G_paper"), ("D", "D_paper")])
+def test_a_progressive_gan_is_refused(name, function):
+    state = NetworkState(3, name, {}, function, {})
+    with pytest.raises(
+        UserError, match=f"{function}', a progressive GAN, which is not"
+    ):
+        from_state(name, state)
 
 
 # ---------------------------------------------------------------------------

@@ -67,6 +67,6 @@ def test_runs_go_on(older):
 
 
 def test_cards_keep_the_license(older):
-    origin = provenance.of_model(older / "run" / "model" / "generator.keras")
+    origin = provenance.provenance_of_model(older / "run" / "model" / "generator.keras")
     assert origin.preset == "demo" and origin.images_seen == 400
-    assert origin.license != provenance.UNKNOWN
+    assert origin.license != provenance.UNKNOWN_LICENSE

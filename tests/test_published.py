@@ -17,7 +17,6 @@ import torch_files as writer
 from numpy.lib.stride_tricks import sliding_window_view
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics import features
 from stylegan_tf.metrics.features import files, inception, lpips
 
 GRAPH = "classify_image_graph_def.pb"
@@ -56,7 +55,7 @@ def narrow(tmp_path_factory):
 @pytest.fixture(scope="module")
 def networks(narrow):
     """The network of the graph and that of the port's file."""
-    return {name: features.load_inception(narrow[1] / name) for name in (GRAPH, PORT)}
+    return {name: inception.load_inception(narrow[1] / name) for name in (GRAPH, PORT)}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ def test_resizing_is_that_of_tensorflow_1():
     images = pictures(1, 400, 13)
     want = reference.prepared(images)
     seen = []
-    prepared = inception._prepared(lambda x: seen.append(x) or x)
+    prepared = inception._preprocessed(lambda x: seen.append(x) or x)
     found = prepared(tf.constant(images, tf.float32))
     np.testing.assert_allclose(found, want, atol=1e-4)
     today = tf.image.resize(images, [299, 299]).numpy()
@@ -136,7 +135,7 @@ def test_the_graph_is_followed_not_assumed(narrow):
     images = pictures(1)
     prepared = reference.prepared(images) * 2
     want = reference.walk(reference.Numbers(bare), prepared)
-    found = features.load_inception(path)(images)
+    found = inception.load_inception(path)(images)
     np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-4)
 
 
@@ -193,15 +192,15 @@ def test_other_graphs_are_refused(narrow, tmp_path, change, words):
     path = tmp_path / "g.pb"
     path.write_bytes(broken_graph(narrow, change))
     with pytest.raises(UserError, match=words) as caught:
-        features.load_inception(path)
+        inception.load_inception(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
 def test_files_that_hold_no_inception(narrow, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        features.load_inception(tmp_path / "no.pb")
+        inception.load_inception(tmp_path / "no.pb")
     with pytest.raises(UserError, match="neither classify_image"):
-        features.load_inception(tmp_path)
+        inception.load_inception(tmp_path)
     for data, words in (
         (b"", "without nodes"),
         (b"\xff" * 100, "no frozen TensorFlow graph"),
@@ -211,7 +210,7 @@ def test_files_that_hold_no_inception(narrow, tmp_path):
         path = tmp_path / "file"
         path.write_bytes(data)
         with pytest.raises(UserError, match=words):
-            features.load_inception(path)
+            inception.load_inception(path)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +229,7 @@ def test_other_weights_are_refused(narrow, tmp_path, name, change, words):
     if change:
         weights[name] = change(value).copy()
     with pytest.raises(UserError, match=words):
-        features.load_inception(writer.save(tmp_path / "w.pth", weights))
+        inception.load_inception(writer.save(tmp_path / "w.pth", weights))
 
 
 # ---------------------------------------------------------------------------
@@ -320,7 +319,7 @@ def two(tmp_path_factory):
 
 
 def test_lpips_is_the_reference(two):
-    network = features.load_lpips(two)
+    network = lpips.load_lpips(two)
     a, b = pictures(4, 33, 50).astype(np.float32), pictures(4, 33, 50)[::-1] + 0.5
     want = lpips_reference(vgg_weights(), linear_weights(), a, b)
     found = network.distance(tf.constant(a), tf.constant(b, tf.float32)).numpy()
@@ -335,7 +334,7 @@ def test_lpips_is_the_reference(two):
 
 
 def test_lpips_has_the_slope_of_its_values(two):
-    network = features.load_lpips(two)
+    network = lpips.load_lpips(two)
     a, b = (tf.constant(x, tf.float32) for x in pictures(2, 16, 17)[:, None])
     step = tf.constant(np.random.default_rng(0).normal(size=a.shape), tf.float32)
     with tf.GradientTape() as tape:
@@ -357,14 +356,14 @@ def test_where_nothing_is_active_the_slope_is_a_number():
     def slope(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            value = tf.reduce_sum(lpips.unit(x))
+            value = tf.reduce_sum(lpips.unit_length(x))
         return tape.gradient(value, x)
 
     assert np.isfinite(slope(tf.zeros([1, 2, 2, 3]))).all()
 
 
 def test_lpips_of_gray_and_of_small_pictures(two):
-    network = features.load_lpips(two)
+    network = lpips.load_lpips(two)
     a, b = pictures(2, 16, 16, 1).astype(np.float32)[:, None]
     want = network.distance(a.repeat(3, -1), b.repeat(3, -1))
     np.testing.assert_array_equal(network.distance(a, b), want)
@@ -375,7 +374,7 @@ def test_lpips_of_gray_and_of_small_pictures(two):
 
 
 def test_lpips_inside_a_function_of_free_sizes(two):
-    network = features.load_lpips(two)
+    network = lpips.load_lpips(two)
     free = tf.TensorSpec([None, None, None, 3])
     inside = tf.function(network.distance, input_signature=[free, free])
     a, b = pictures(4, 20, 24).astype(np.float32).reshape(2, 2, 20, 24, 3)
@@ -383,7 +382,7 @@ def test_lpips_inside_a_function_of_free_sizes(two):
 
 
 def test_features_of_the_hidden_layers(two):
-    network = features.load_lpips(two)
+    network = lpips.load_lpips(two)
     images = pictures(3, 64, 64)  # the size that two pixels a side come from
     weights = vgg_weights()
     last = activations(weights, as_torch(images))[-1]
@@ -399,7 +398,7 @@ def test_features_of_the_hidden_layers(two):
 
 
 def test_features_without_hidden_layers_are_called_so(two):
-    network = features.load_lpips(f"{two / 'vgg.pth'},{two / 'bare.pth'}")
+    network = lpips.load_lpips(f"{two / 'vgg.pth'},{two / 'bare.pth'}")
     assert network.name.startswith("vgg16-lpips-0.1-pooled-like-")
     images = pictures(3, 40, 24)
     want = activations(vgg_weights(), as_torch(images))[-1].mean((2, 3))
@@ -410,10 +409,10 @@ def test_features_without_hidden_layers_are_called_so(two):
 def test_the_published_weights_have_the_published_name(two, monkeypatch):
     row = b"".join(w.tobytes() for w in linear_weights().values())
     monkeypatch.setattr(lpips, "PUBLISHED", CHANNELS)
-    assert "like" in features.load_lpips(two).name  # other layers of LPIPS' own
+    assert "like" in lpips.load_lpips(two).name  # other layers of LPIPS' own
     monkeypatch.setattr(lpips, "LINEAR", hashlib.sha256(row).hexdigest())
-    assert features.load_lpips(two).name == "vgg16-lpips-0.1"
-    bare = features.load_lpips(f"{two / 'bare.pth'},{two / 'vgg.pth'}")
+    assert lpips.load_lpips(two).name == "vgg16-lpips-0.1"
+    bare = lpips.load_lpips(f"{two / 'bare.pth'},{two / 'vgg.pth'}")
     assert bare.name == "vgg16-lpips-0.1-pooled"
 
 
@@ -439,7 +438,7 @@ def test_pairs_that_are_no_lpips(two, tmp_path):
         (f"{tmp_path / 'odd.pth'},{linear}", "whose classifier takes 25"),
     ):
         with pytest.raises(UserError, match=words):
-            features.load_lpips(place)
+            lpips.load_lpips(place)
 
 
 # ---------------------------------------------------------------------------
@@ -485,19 +484,19 @@ class Terminal(io.StringIO):
 def test_a_url_is_fetched_once(server, networks, tmp_path, monkeypatch):
     url, asked = f"{server[0]}/{ARCHIVE}", server[1]
     monkeypatch.setattr(sys, "stderr", Terminal())
-    network = features.load_inception(url, tmp_path)
+    network = inception.load_inception(url, tmp_path)
     assert ARCHIVE in sys.stderr.getvalue() and "100%" in sys.stderr.getvalue()
     images = pictures(1)
     np.testing.assert_array_equal(network(images), networks[GRAPH](images))
-    path = files.fetch(url, tmp_path)
+    path = files.fetch_file(url, tmp_path)
     assert len(asked) == 1 and path.parent == tmp_path / "networks"
     notes = json.loads((path.parent / f"{path.name}.json").read_text())
     size = path.stat().st_size
     assert notes == {"url": url, "bytes": size, "sha256": network.checksum}
     path.write_bytes(b"damaged since")
-    assert files.checksum(files.fetch(url, tmp_path)) == network.checksum
+    assert files.checksum(files.fetch_file(url, tmp_path)) == network.checksum
     assert len(asked) == 2
-    other = files.fetch(f"{url}?v=2", tmp_path)  # another address, another file
+    other = files.fetch_file(f"{url}?v=2", tmp_path)  # another address, another file
     assert other != path and len(asked) == 3
 
 
@@ -511,16 +510,16 @@ def test_a_url_is_fetched_once(server, networks, tmp_path, monkeypatch):
 )
 def test_failed_downloads_leave_nothing(server, tmp_path, place, words):
     with pytest.raises(UserError, match=words):
-        files.fetch(server[0] + place, tmp_path)
+        files.fetch_file(server[0] + place, tmp_path)
     assert not list((tmp_path / "networks").iterdir())
 
 
 def test_no_network_is_said_plainly(tmp_path):
     with pytest.raises(UserError, match="give the file's path instead of its URL"):
-        features.load_inception("http://127.0.0.1:9/g.pb", tmp_path)
+        inception.load_inception("http://127.0.0.1:9/g.pb", tmp_path)
 
 
 def test_downloads_lie_where_the_cache_is(server, tmp_path, monkeypatch):
     monkeypatch.setenv("STYLEGAN_TF_CACHE", str(tmp_path / "mine"))
-    path = files.fetch(f"{server[0]}/{ARCHIVE}")
+    path = files.fetch_file(f"{server[0]}/{ARCHIVE}")
     assert path.is_relative_to(tmp_path / "mine" / "networks")

@@ -235,7 +235,7 @@ def measured(quality, clock, monkeypatch):
 
     from stylegan_tf.metrics.features import builtin_own
 
-    monkeypatch.setattr(builtin_own, "load", Mean)
+    monkeypatch.setattr(builtin_own, "load_builtin", Mean)
     monkeypatch.setattr(quality, "dataset", lambda data: Path("stored"))
     monkeypatch.setattr(quality, "reals", lambda stored: [real[:30], real[30:]])
     monkeypatch.setitem(quality.DRAW, "peer", draw)

@@ -5,7 +5,10 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from stylegan_tf.metrics.scores import separability
-from stylegan_tf.metrics.scores.separability import conditional_entropy, logits_of
+from stylegan_tf.metrics.scores.separability import (
+    attribute_logits,
+    conditional_entropy,
+)
 
 
 def test_bits_are_scikit_learns():
@@ -56,7 +59,7 @@ def test_an_attribute_that_all_have_leaves_nothing_open():
 def test_factors_become_attributes():
     p = np.array([[0.2, 0.8], [0.9, 0.1], [0.5, 0.5]])
     three = np.array([[0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.3, 0.4, 0.3]])
-    found = logits_of({"on": p, "size": np.array([1.0, 5.0, 3.0]), "hat": three})
+    found = attribute_logits({"on": p, "size": np.array([1.0, 5.0, 3.0]), "hat": three})
     assert list(found) == ["on", "size", "hat=0", "hat=1", "hat=2"]
     np.testing.assert_allclose(found["on"], np.log([4, 1 / 9, 1]), atol=1e-12)
     np.testing.assert_allclose(found["size"], [-2, 2, 0])
@@ -72,6 +75,6 @@ def test_what_is_no_number_gives_none():
     with pytest.raises(ValueError, match="latent is not finite"):
         separability.separability(x + np.inf, {"a": np.ones(4)})
     with pytest.raises(ValueError, match="classifier of a says"):
-        logits_of({"a": np.array([np.inf])})
+        attribute_logits({"a": np.array([np.inf])})
     with pytest.raises(ValueError, match="classifier of a gives shape"):
-        logits_of({"a": np.ones((4, 1))})
+        attribute_logits({"a": np.ones((4, 1))})

@@ -1,4 +1,4 @@
-"""official/torch_files.py: PyTorch's files are read exactly, and nothing is run."""
+"""formats/torch_files.py: PyTorch's files are read exactly, and nothing is run."""
 
 import io
 import os
@@ -46,7 +46,7 @@ def file(tmp_path):
 def refused(path, words=""):
     """The file is refused in one line that names it."""
     with pytest.raises(UserError) as caught:
-        torch_files.read(path)
+        torch_files.read_state_dict(path)
     text = str(caught.value)
     assert text.startswith(str(path)) and "\n" not in text and len(text) < 400
     assert words in text, text
@@ -55,7 +55,7 @@ def refused(path, words=""):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_arrays_are_read_exactly(file, layout):
     path = file(LAYOUTS[layout](writer.tensors(ARRAYS)))
-    found = torch_files.read(path)
+    found = torch_files.read_state_dict(path)
     assert list(found) == list(ARRAYS)
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype and found[name].shape == array.shape
@@ -75,7 +75,7 @@ def test_tensors_that_share_numbers_and_parameters(file, layout):
             writer.Tensor(shared, (2,), strides=(12,)), "torch.nn.parameter.Parameter"
         ),
     )
-    found = torch_files.read(file(LAYOUTS[layout](content)))
+    found = torch_files.read_state_dict(file(LAYOUTS[layout](content)))
     np.testing.assert_array_equal(found["turned"], numbers.reshape(6, 4).T)
     np.testing.assert_array_equal(found["later"], [[18, 19, 20], [21, 22, 23]])
     np.testing.assert_array_equal(found["parameter"], numbers)
@@ -89,7 +89,7 @@ def test_the_old_layout_has_parts_of_storages(file):
     content = writer.StateDict(
         whole=writer.Tensor(whole, (10,)), part=writer.Tensor(part, (3,))
     )
-    found = torch_files.read(file(writer.legacy(content)))
+    found = torch_files.read_state_dict(file(writer.legacy(content)))
     np.testing.assert_array_equal(found["whole"], numbers)
     np.testing.assert_array_equal(found["part"], [4, 5, 6])
     content["part"].shape = (4,)
@@ -307,7 +307,7 @@ def test_reading_takes_about_what_the_file_does(file, layout):
     path = file(LAYOUTS[layout](writer.tensors({"a": np.ones((1000, 1000), "f4")})))
     tracemalloc.start()
     try:
-        found = torch_files.read(path)
+        found = torch_files.read_state_dict(path)
         assert tracemalloc.get_traced_memory()[1] < 2.2 * path.stat().st_size
     finally:
         tracemalloc.stop()
@@ -331,6 +331,6 @@ def test_changed_anywhere(file, layout):
         bad[luck.randrange(len(bad))] = luck.randrange(256)
         path = file(bytes(bad))
         try:
-            torch_files.read(path)
+            torch_files.read_state_dict(path)
         except UserError as e:
             assert str(e).startswith(str(path)) and "\n" not in str(e)

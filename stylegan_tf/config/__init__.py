@@ -26,9 +26,9 @@ from stylegan_tf.config.run import (
 )
 from stylegan_tf.config.sizes import (
     MAX_RESOLUTION,
+    image_shape,
     levels,
     parse_resolution,
-    picture_shape,
     split_shape,
 )
 
@@ -47,7 +47,7 @@ __all__ = [
     "from_dict",
     "levels",
     "parse_resolution",
-    "picture_shape",
+    "image_shape",
     "read_config",
     "split_shape",
     "to_dict",

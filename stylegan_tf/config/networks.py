@@ -6,8 +6,8 @@ from stylegan_tf.config.sizes import (
     check_choice,
     check_power,
     check_range,
+    image_shape,
     levels,
-    picture_shape,
 )
 from stylegan_tf.errors import UserError
 
@@ -144,7 +144,7 @@ class GeneratorConfig:
 
     def shape(self, resolution: int) -> tuple[int, int]:
         """Returns height and width of the images at `resolution`."""
-        return picture_shape(self.start_shape, resolution)
+        return image_shape(self.start_shape, resolution)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class DiscriminatorConfig:
 
     def shape(self, resolution: int) -> tuple[int, int]:
         """Returns height and width of the images at `resolution`."""
-        return picture_shape(self.start_shape, resolution)
+        return image_shape(self.start_shape, resolution)
 
 
 Network = GeneratorConfig | DiscriminatorConfig

@@ -17,7 +17,7 @@ def levels(resolution: int, first: int = 4) -> list[int]:
     return [1 << k for k in range(first.bit_length() - 1, resolution.bit_length())]
 
 
-def picture_shape(start_shape: tuple[int, int], resolution: int) -> tuple[int, int]:
+def image_shape(start_shape: tuple[int, int], resolution: int) -> tuple[int, int]:
     """Returns height and width at `resolution` of a model with that start block."""
     return start_shape[0] * resolution // 4, start_shape[1] * resolution // 4
 

@@ -83,7 +83,7 @@ class Layout:
 
     def shape(self, level: int | None = None) -> tuple[int, int]:
         """Height and width of the pictures at a level."""
-        return config.picture_shape(self.start_shape, level or self.resolution)
+        return config.image_shape(self.start_shape, level or self.resolution)
 
     @property
     def raw_bytes(self) -> int:
@@ -239,7 +239,7 @@ def _size(resolution: str, crop: str, headers: list[Header]) -> tuple[int, tuple
             (4, 4),
         )
     if level > config.MAX_RESOLUTION:
-        height, width = config.picture_shape(start_shape, level)
+        height, width = config.image_shape(start_shape, level)
         raise UserError(
             f"pictures of {height}x{width} are larger than the networks go; "
             f"give --resolution, at most {config.MAX_RESOLUTION}."

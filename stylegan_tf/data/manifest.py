@@ -136,7 +136,7 @@ class Manifest:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the pictures at the highest level."""
-        return config.picture_shape(self.start_shape, self.resolution)
+        return config.image_shape(self.start_shape, self.resolution)
 
     @property
     def bytes(self) -> int:

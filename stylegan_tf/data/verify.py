@@ -52,7 +52,7 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
     if list(manifest.levels) != config.levels(manifest.resolution):
         yield f"manifest.json lacks levels below {manifest.resolution}"
     for n, level in manifest.levels.items():
-        if (level.height, level.width) != config.picture_shape(manifest.start_shape, n):
+        if (level.height, level.width) != config.image_shape(manifest.start_shape, n):
             yield f"level {n} is not {manifest.start_shape} doubled"
         if {len(level.files), len(level.sizes), len(level.crc32)} != {
             len(manifest.shard_counts)

@@ -1,34 +1,41 @@
-"""A trained generator as files that go elsewhere.
+"""Exports a trained generator: SavedModel, ONNX, LiteRT, Keras, and a model card.
 
-program      what an exported file computes
+program      the computation of every exported file
 savedmodel, onnx, litert
              the formats
-verify       is a file the model? how fast?
-provenance, card
-             what the model card says
-bundle       a folder of all that: at the end of a run, or by `launch/export.py`
+verify       compares a file with the Keras model, and times both
+provenance, examples, card
+             the model card
+bundle       a folder of files with their card: at the end of a run, or by
+             `launch/export.py`
 """
 
-from stylegan_tf.export.bundle import FORMATS, Request, export, save
-from stylegan_tf.export.card import CARD, File
+from stylegan_tf.export.bundle import FORMATS, ExportRequest, export, save_model
+from stylegan_tf.export.card import CARD, ExportedFile, files_table
 from stylegan_tf.export.program import Program, plain_copy
-from stylegan_tf.export.provenance import CARD_JSON, Origin, of_model
-from stylegan_tf.export.verify import Errors, Reference, compare, judge
+from stylegan_tf.export.provenance import CARD_JSON, Provenance, provenance_of_model
+from stylegan_tf.export.verify import (
+    ExportErrors,
+    Reference,
+    compare_with_keras,
+    require_close,
+)
 
 __all__ = [
     "CARD",
     "CARD_JSON",
     "FORMATS",
-    "Errors",
-    "File",
-    "Origin",
+    "ExportErrors",
+    "ExportRequest",
+    "ExportedFile",
     "Program",
+    "Provenance",
     "Reference",
-    "Request",
-    "compare",
+    "compare_with_keras",
     "export",
-    "judge",
-    "of_model",
+    "files_table",
     "plain_copy",
-    "save",
+    "provenance_of_model",
+    "require_close",
+    "save_model",
 ]

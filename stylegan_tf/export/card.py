@@ -1,22 +1,22 @@
-"""The model card that goes with every export: `MODEL_CARD.md` and `model_card.json`.
+"""Writes the model card of an export: `MODEL_CARD.md` and `model_card.json`.
 
-What the model is, what it was trained on and for how long, what was measured of it,
-how its files are called, how far each is from the Keras model, and under which terms
-(Mitchell et al. 2019, "Model Cards for Model Reporting", kept to what can be known).
+The card states architecture, data, training, metrics, how to call each file, its error
+against the Keras model, and the license (Mitchell et al. 2019, "Model Cards for Model
+Reporting").
 """
 
 import dataclasses
 import hashlib
 import json
 import math
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from stylegan_tf.export.provenance import CARD_JSON, Origin
+from stylegan_tf.export.examples import EXAMPLES
+from stylegan_tf.export.provenance import CARD_JSON, Provenance
 from stylegan_tf.files import atomic_write
 from stylegan_tf.networks.generator import Generator
 
@@ -28,21 +28,23 @@ CODE_LICENSE = (
 
 
 @dataclass(frozen=True)
-class File:
-    """One exported file, and what was measured of it.
+class ExportedFile:
+    """An exported file with its errors and times.
 
     Attributes:
         name: in the folder of the card.
         format: "keras", "savedmodel", "onnx" or "litert".
-        bytes: size, of a folder all of it.
+        bytes: size of the file, or of all files of a folder.
         precision: of the weights.
-        batch: pictures a call; None = any number.
+        batch: images per call; None = any number.
         noise: "const", "none" or "random".
-        part: what it computes, if not everything.
-        max_error, mean_error: of pixels against Keras, in [-1, 1] units; None = not
+        part: "generate", "map" or "synthesize"; None = all of them.
+        max_error: largest difference of pixels in [-1, 1] from Keras; None = not
             measured.
-        ms, keras_ms: milliseconds a picture, of the file and of the compiled Keras
-            model beside it.
+        mean_error: mean difference of pixels in [-1, 1] from Keras; None = not
+            measured.
+        ms: milliseconds per image.
+        keras_ms: milliseconds per image of the compiled Keras model, timed in turn.
     """
 
     name: str
@@ -58,33 +60,33 @@ class File:
     keras_ms: float | None = None
 
 
-def write(
+def write_card(
     folder: Path | str,
     generator: Generator,
-    origin: Origin,
-    files: list[File],
+    origin: Provenance,
+    files: list[ExportedFile],
     resolution: int,
     command: str | None = None,
 ) -> Path:
     """Writes both cards.
 
-    What an earlier export of the same weights left in the folder stays on the card.
+    Files of an earlier export of the same weights stay on the card.
 
     Args:
-        folder: where the files are.
+        folder: of the files.
         generator: the model.
-        origin: where it comes from.
-        files: what was written.
-        resolution: level that the files draw at.
+        origin: its provenance.
+        files: the files just written.
+        resolution: of their images.
         command: the command line that wrote them.
 
     Returns:
-        The path of the readable card.
+        The path of `MODEL_CARD.md`.
     """
     folder = Path(folder)
     values = {
         "card": "stylegan_tf model card 1",
-        "model": describe(generator, resolution),
+        "model": describe_model(generator, resolution),
         "origin": dataclasses.asdict(origin),
         "files": [dataclasses.asdict(f) for f in files],
         "command": command,
@@ -93,11 +95,11 @@ def write(
     }
     values["files"] = [*_earlier(folder, values), *values["files"]]
     _replace(folder / CARD_JSON, json.dumps(values, indent=2) + "\n")
-    return _replace(folder / CARD, text(values))
+    return _replace(folder / CARD, card_text(values))
 
 
-def describe(generator: Generator, resolution: int) -> dict:
-    """What a program has to know about a model, and a checksum of its weights."""
+def describe_model(generator: Generator, resolution: int) -> dict:
+    """Returns the facts about a model for `model_card.json`."""
     c = generator.config
     height, width = c.shape(resolution)
     return {
@@ -113,12 +115,12 @@ def describe(generator: Generator, resolution: int) -> dict:
         "num_styles": c.num_styles,
         "classes": c.classes,
         "parameters": sum(math.prod(v.shape) for v in generator.trainable_variables),
-        "weights_sha256": checksum(generator),
+        "weights_sha256": weights_checksum(generator),
     }
 
 
-def checksum(generator: Generator) -> str:
-    """SHA-256 of all weights, in their order, as float32."""
+def weights_checksum(generator: Generator) -> str:
+    """Returns the SHA-256 of all weights, in their order, as float32."""
     digest = hashlib.sha256()
     for v in generator.weights:
         digest.update(v.numpy().astype("<f4").tobytes())
@@ -126,19 +128,16 @@ def checksum(generator: Generator) -> str:
 
 
 def _earlier(folder: Path, values: dict) -> list[dict]:
-    """Files of an earlier card: of this model, still there, and not written now."""
+    """Returns the files of an earlier card of this model that are still there."""
     try:
         old = json.loads((folder / CARD_JSON).read_text())
         same = old["model"]["weights_sha256"] == values["model"]["weights_sha256"]
         files = old["files"] if same else []
         new = {f["name"] for f in values["files"]}
-        return [f for f in files if f["name"] not in new and _there(folder, f["name"])]
+        files = [f for f in files if f["name"] not in new]
+        return [f for f in files if (folder / f["name"]).exists()]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-
-
-def _there(folder: Path, name: str) -> bool:
-    return (folder / name).exists()
 
 
 def _replace(path: Path, text: str) -> Path:
@@ -148,12 +147,13 @@ def _replace(path: Path, text: str) -> Path:
 
 
 # ---------------------------------------------------------------------------
-# In words
+# Markdown
 
 
-def text(values: dict) -> str:
-    """The readable card."""
+def card_text(values: dict) -> str:
+    """Returns the text of `MODEL_CARD.md` for the values of `model_card.json`."""
     model, origin = values["model"], values["origin"]
+    formats = {file["format"] for file in values["files"]}
     parts = [
         f"# Model card: {origin['source']}",
         "A generator of pictures (StyleGAN, Karras et al. 2019 and 2020): random "
@@ -164,7 +164,7 @@ def text(values: dict) -> str:
         "## Files",
         _files(values["files"]),
         "## How to call them",
-        *(EXAMPLES[f](model) for f in EXAMPLES if _has(values, f)),
+        *(EXAMPLES[f](model) for f in EXAMPLES if f in formats),
         "## License",
         values["license"]["model"],
         CODE_LICENSE,
@@ -200,7 +200,7 @@ def _facts(model: dict, origin: dict) -> list[list[str]]:
 
 
 def _grown(model: dict) -> str:
-    """How far the model has, in brackets; nothing if it has fully."""
+    """Returns the growth of a model in brackets; "" if it has fully grown."""
     level, final, alpha = model["level"], model["final_level"], model["alpha"]
     if level == final and alpha == 1:
         return ""
@@ -215,7 +215,7 @@ def _count(number: int | None) -> str | None:
 def _metrics(rows: list[dict]) -> str:
     if not rows:
         return "No metric was computed for this model."
-    cells = [
+    file_cells = [
         [
             str(r["metric"]),
             str(r.get("network") or ""),
@@ -224,15 +224,15 @@ def _metrics(rows: list[dict]) -> str:
         ]
         for r in rows
     ]
-    return _table(["metric", "feature network", "value", "at image"], cells)
+    return _table(["metric", "feature network", "value", "at image"], file_cells)
 
 
 HEADINGS = ["file", "weights", "batch", "size", "largest error", "mean error"]
 HEADINGS += ["ms a picture", "Keras ms"]
 
 
-def cells(file: dict) -> list[str]:
-    """One row of the table of files."""
+def file_cells(file: dict) -> list[str]:
+    """Returns a file's row of the table of files."""
     name = f"{file['name']} ({file['part']})" if file["part"] else file["name"]
     return [
         name,
@@ -246,9 +246,9 @@ def cells(file: dict) -> list[str]:
     ]
 
 
-def table(files: list[File]) -> str:
-    """What was written, in columns, for a terminal."""
-    rows = [HEADINGS, *(cells(dataclasses.asdict(f)) for f in files)]
+def files_table(files: list[ExportedFile]) -> str:
+    """Returns a table of files for a terminal."""
+    rows = [HEADINGS, *(file_cells(dataclasses.asdict(f)) for f in files)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
@@ -260,7 +260,7 @@ def _files(files: list[dict]) -> str:
     noise = sorted({f["noise"] for f in files})
     return "\n\n".join(
         [
-            _table(HEADINGS, [cells(f) for f in files]),
+            _table(HEADINGS, [file_cells(f) for f in files]),
             "Errors are of pixels against the Keras model, in units of pictures that "
             f"go from -1 to 1. Noise: {', '.join(noise)}.",
         ]
@@ -284,119 +284,8 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _has(values: dict, kind: str) -> bool:
-    return any(f["format"] == kind for f in values["files"])
-
-
 def _made(values: dict) -> str:
     commands = [values["origin"]["training"], values["command"]]
     lines = [f"    {c}" for c in commands if c]
     made = ", ".join(f"{k} {v}" for k, v in values["made_with"].items())
     return "\n".join([*lines, "", f"With {made}."]).strip("\n")
-
-
-def keras_example(model: dict) -> str:
-    """With this package."""
-    label = f", {_labels(model)}" if model["classes"] else ""
-    return _python(
-        "`generator.keras`, with this package:",
-        f"""
-        import keras
-        import tensorflow as tf
-        import stylegan_tf
-
-        generator = keras.models.load_model("generator.keras")
-        pictures = [p for _, p in stylegan_tf.draw(generator, seeds=range(4), psi=0.7)]
-        z = tf.random.normal([4, {model["z_dim"]}])
-        floats = generator(z{label}, psi=0.7, noise="const")
-        """,
-    )
-
-
-def savedmodel_example(model: dict) -> str:
-    """With TensorFlow alone, and by a request to TensorFlow Serving."""
-    label = f", {_labels(model)}" if model["classes"] else ""
-    row = ', "labels": [1, 0, ...]' if model["classes"] else ""
-    code = _python(
-        "`saved_model`, with TensorFlow alone (`saved_model_cli show --dir saved_model "
-        "--all` lists its signatures: `generate`, which is also `serving_default`, "
-        "`generate_seeds`, `map`, `synthesize`, `synthesize_floats`):",
-        f"""
-        import tensorflow as tf
-
-        model = tf.saved_model.load("saved_model")
-        z = tf.random.normal([4, {model["z_dim"]}])
-        images = model.generate(z{label})["images"]  # uint8; psi is 0.7
-        images = model.generate(z{label}, psi=1.0)["images"]
-        images = model.generate_seeds([0, 1, 2, 3]{label}, psi=0.5)["images"]
-        """,
-    )
-    return "\n\n".join(
-        [
-            code,
-            "TensorFlow Serving answers `POST /v1/models/NAME:predict` with the "
-            "pictures of these rows:",
-            f'    {{"instances": [{{"z": [0.1, ...], "psi": 0.7{row}}}, ...]}}',
-            "Seeds of `generate_seeds` are TensorFlow's: not those of `generate.py`, "
-            "whose z are `numpy.random.RandomState(seed).randn(z_dim)`.",
-        ]
-    )
-
-
-def onnx_example(model: dict) -> str:
-    """With onnxruntime."""
-    label = f', "labels": {_rows(model)}' if model["classes"] else ""
-    return _python(
-        "`generator.onnx`, with onnxruntime (`mapping.onnx` takes `z` to `w`, "
-        "`synthesis.onnx` takes `ws` to pictures):",
-        f"""
-        import numpy as np
-        import onnxruntime
-
-        model = onnxruntime.InferenceSession("generator.onnx")
-        n = model.get_inputs()[0].shape[0]
-        n = n if isinstance(n, int) else 4
-        z = np.random.randn(n, {model["z_dim"]}).astype("float32")
-        inputs = {{"z": z{label}, "psi": np.array(0.7, "float32")}}
-        images, floats = model.run(["images", "floats"], inputs)
-        """,
-    )
-
-
-def litert_example(model: dict) -> str:
-    """With LiteRT's interpreter."""
-    label = f', "labels": {_rows(model)}' if model["classes"] else ""
-    return _python(
-        "`generator.tflite`, with LiteRT (signatures `generate`, `map`, `synthesize`):",
-        f"""
-        import numpy as np
-        from ai_edge_litert.interpreter import Interpreter
-
-        generate = Interpreter("generator.tflite").get_signature_runner("generate")
-        n = generate.get_input_details()["z"]["shape_signature"][0]
-        z = np.random.randn(n if n > 0 else 4, {model["z_dim"]}).astype("float32")
-        inputs = {{"z": z{label}, "psi": np.array(0.7, "float32")}}
-        images = generate(**inputs)["images"]
-        """,
-    )
-
-
-EXAMPLES = {
-    "keras": keras_example,
-    "savedmodel": savedmodel_example,
-    "onnx": onnx_example,
-    "litert": litert_example,
-}
-
-
-def _labels(model: dict) -> str:
-    return f"tf.one_hot([0] * 4, {model['classes']})"
-
-
-def _rows(model: dict) -> str:
-    return f'np.eye({model["classes"]}, dtype="float32")[[0] * len(z)]'
-
-
-def _python(title: str, code: str) -> str:
-    code = textwrap.dedent(code).strip()
-    return "\n".join([title, "", "```python", code, "```"])

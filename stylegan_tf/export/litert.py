@@ -1,4 +1,4 @@
-"""A LiteRT file (once TensorFlow Lite): for phones and other small machines.
+"""LiteRT files (TensorFlow Lite's successor), for phones and other small machines.
 
 One file with the signatures
 
@@ -6,10 +6,9 @@ One file with the signatures
     map           z, labels                                  ->  w [N, w_dim]
     synthesize    ws [N, num_styles, w_dim]                  ->  images, floats
 
-as `export.onnx` has them in three. Weights are float32, float16, or int8 with a scale
-a channel ("dynamic range": activations stay float). Converters have been seen to write
-files that draw NaN, or have lost their weights, without a word: nothing is kept here
-that `measure` has not run and compared.
+Weights are float32, float16, or int8 with a scale per channel ("dynamic range":
+activations stay float). The converter can write files that return NaN or have lost
+their weights without an error, so `verify` compares every file with the model.
 """
 
 import tempfile
@@ -23,43 +22,46 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.export.program import Program, variables_of
 
 PRECISIONS = ("float32", "float16", "int8")
-MENDED = 'pip install "stylegan_tf[litert]"'
+INSTALL = 'pip install "stylegan_tf[litert]"'
 
 
-def file_name(precision: str) -> str:
-    """`generator.tflite`, `generator_int8.tflite`."""
+def litert_file_name(precision: str) -> str:
+    """Returns `generator.tflite`, or `generator_int8.tflite` and so on."""
     tail = "" if precision == "float32" else f"_{precision}"
     return f"generator{tail}.tflite"
 
 
-def require() -> None:
-    """Raises:
-    UserError: the interpreter that checks LiteRT files is not installed.
-    """
+def require_litert() -> None:
+    """Raises UserError unless the interpreter that checks LiteRT files is installed."""
     try:
         import ai_edge_litert.interpreter  # noqa: F401
     except ImportError as error:
-        raise UserError(f"LiteRT needs ai-edge-litert ({error}): {MENDED}") from error
+        raise UserError(f"LiteRT needs ai-edge-litert ({error}): {INSTALL}") from error
 
 
-def save(program: Program, path: Path | str, batch=None, precision="float32") -> None:
+def save_litert(
+    program: Program,
+    path: Path | str,
+    batch: int | None = None,
+    precision: str = "float32",
+) -> None:
     """Writes a LiteRT file.
 
     Args:
         program: without random noise.
-        path: the file.
-        batch: pictures a call; None = any number.
+        path: of the file.
+        batch: images per call; None = any number.
         precision: of the weights, one of PRECISIONS.
 
     Raises:
         UserError: a library is missing, or the noise is random.
     """
-    require()
+    require_litert()
     if program.noise == "random":
         raise UserError(
             "LiteRT files have no random noise; use --noise=const or --noise=none."
         )
-    # From a folder: made from functions in memory, files lose their weights.
+    # Converted from a folder: files converted from functions lose their weights.
     with tempfile.TemporaryDirectory() as folder:
         keys = _save_parts(program, folder, batch)
         converter = tf.lite.TFLiteConverter.from_saved_model(
@@ -73,7 +75,7 @@ def save(program: Program, path: Path | str, batch=None, precision="float32") ->
 
 
 def _save_parts(program: Program, folder: str, batch: int | None) -> list[str]:
-    """The parts as a SavedModel for the converter; their names."""
+    """Saves the parts as a SavedModel for the converter; returns their names."""
     module, concrete = tf.Module(), {}
     for name, part in program.parts(batch).items():
         setattr(module, name, part)
@@ -83,16 +85,16 @@ def _save_parts(program: Program, folder: str, batch: int | None) -> list[str]:
     return list(concrete)
 
 
-def runner(path: Path | str) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
-    """The signatures of a file as functions of arrays, by LiteRT's interpreter."""
-    require()
+def litert_runner(path: Path | str) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
+    """Returns the signatures of a file as functions of arrays."""
+    require_litert()
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path))
-    made = {}
+    runners = {}
 
     def call(name: str, **inputs) -> dict[str, np.ndarray]:
-        run = made.setdefault(name, interpreter.get_signature_runner(name))
+        run = runners.setdefault(name, interpreter.get_signature_runner(name))
         return run(**{k: np.asarray(v, np.float32) for k, v in inputs.items()})
 
     names = interpreter.get_signature_list()

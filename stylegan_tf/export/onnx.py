@@ -1,11 +1,12 @@
-"""ONNX files: for onnxruntime and whatever else reads the format.
+"""ONNX files, for onnxruntime and other runtimes.
 
     generator.onnx    z [N, z_dim], labels [N, classes], psi []  ->  images, floats
     mapping.onnx      z, labels                                  ->  w [N, w_dim]
     synthesis.onnx    ws [N, num_styles, w_dim]                  ->  images, floats
 
-`images` are uint8 [N, H, W, C], `floats` the same in [-1, 1]; a runtime computes the
-one that it is asked for. Weights are float32. N is free, or fixed when exported.
+`images` are uint8 [N, H, W, C], `floats` the same images in [-1, 1]; a runtime computes
+only the outputs that it is asked for. Weights are float32. N is free, or fixed when
+exported.
 """
 
 from collections.abc import Callable
@@ -22,35 +23,35 @@ FILES = {
     "synthesize": "synthesis.onnx",
 }
 OPSET = 17  # read by onnxruntime 1.12, of 2022, and everything newer
-MENDED = 'pip install "stylegan_tf[onnx]"'
+INSTALL = 'pip install "stylegan_tf[onnx]"'
 
 
-def require() -> None:
-    """Raises:
-    UserError: what writes or checks ONNX files is not installed.
-    """
+def require_onnx() -> None:
+    """Raises UserError unless tf2onnx and onnxruntime are installed."""
     try:
         import onnxruntime  # noqa: F401
         import tf2onnx  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"ONNX needs tf2onnx and onnxruntime ({error}): {MENDED}"
+            f"ONNX needs tf2onnx and onnxruntime ({error}): {INSTALL}"
         ) from error
 
 
-def save(program: Program, part: str, path: Path | str, batch=None) -> None:
+def save_onnx(
+    program: Program, part: str, path: Path | str, batch: int | None = None
+) -> None:
     """Writes one part of a generator.
 
     Args:
         program: without random noise.
         part: key of FILES.
-        path: the file.
-        batch: pictures a call; None = any number.
+        path: of the file.
+        batch: images per call; None = any number.
 
     Raises:
         UserError: a library is missing, or the noise is random.
     """
-    require()
+    require_onnx()
     import onnx
     import tf2onnx
 
@@ -77,11 +78,14 @@ def _name_batch(proto) -> None:
 
 
 def _positive_pads(proto) -> None:
-    """Says in ONNX's words that a transposed convolution ends in zeros.
+    """Replaces negative padding of transposed convolutions by output padding.
 
-    A 1 x 1 kernel in steps of two reaches one pixel less than twice the size. The
-    converter writes that as a negative padding, which runtimes refuse.
+    The output of a 1 x 1 kernel with stride two is one pixel short of twice the input.
+    The converter writes the missing row and column as negative padding, which runtimes
+    refuse.
     """
+    from onnx import helper
+
     for node in proto.graph.node:
         settings = {a.name: a for a in node.attribute}
         pads = settings["pads"].ints if "pads" in settings else []
@@ -93,19 +97,13 @@ def _positive_pads(proto) -> None:
         extra = [a - min(p, 0) for a, p in zip(more, pads[half:], strict=True)]
         if "output_padding" in settings:
             node.attribute.remove(settings["output_padding"])
-        node.attribute.append(_ints("output_padding", extra))
+        node.attribute.append(helper.make_attribute("output_padding", extra))
         settings["pads"].ints[half:] = [max(p, 0) for p in pads[half:]]
 
 
-def _ints(name: str, values: list[int]):
-    from onnx import helper
-
-    return helper.make_attribute(name, values)
-
-
-def runner(path: Path | str) -> Callable[..., dict[str, np.ndarray]]:
-    """A file as a function of arrays, by onnxruntime on the CPU."""
-    require()
+def onnx_runner(path: Path | str) -> Callable[..., dict[str, np.ndarray]]:
+    """Returns a file as a function of arrays, by onnxruntime on the CPU."""
+    require_onnx()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(

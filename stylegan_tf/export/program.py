@@ -1,14 +1,13 @@
-"""What an exported file computes: the parts of a generator as plain functions.
+"""The parts of a generator as plain functions, from which every format is exported.
 
-    z --map--> w --styles--> ws --synthesize--> pictures
+    z --map--> w --styles--> ws --synthesize--> images
 
-Every format is made from these, so that all of them draw the same. Truncation of a
-conditional model pulls a picture towards the mean w of its own class, as `sampling`
+Truncation of a conditional model pulls w towards the mean of its class, as `sampling`
 does; the means are computed once and become constants of the file.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction, PolymorphicFunction
@@ -19,15 +18,15 @@ from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 
 NOISES = ("const", "none", "random")
-PSI = 0.7  # where a caller may leave it out
+PSI = 0.7  # the default of exported functions
 
 
 def plain_copy(generator: Generator, **changes) -> Generator:
-    """The same weights in a float32 generator outside any distribution strategy.
+    """Returns a float32 copy of a generator outside any distribution strategy.
 
     Args:
-        generator: any.
-        changes: settings of the copy that do not change its weights.
+        generator: the generator.
+        **changes: settings of the copy that do not change its weights.
     """
     config = dataclasses.replace(generator.config, **changes)
     copy = Generator(config, generator.growth, dtype="float32")
@@ -37,16 +36,16 @@ def plain_copy(generator: Generator, **changes) -> Generator:
 
 
 class Program:
-    """A generator with everything settled but its inputs.
+    """A generator at one resolution with one kind of noise.
 
-    StyleGAN2's modulated convolution scales feature maps here, whatever the model was
-    trained with: the same numbers, in operations that every runtime has.
+    StyleGAN2's modulated convolution scales feature maps instead of kernels here: equal
+    numbers, in operations that every runtime has.
 
     Args:
-        generator: any; a float32 copy is used where need be.
-        resolution: level to draw at; None = the highest that the model has learned.
-        noise: "const" (the stored maps), "none", or "random": fresh for every picture,
-            or drawn from its seed where it has one.
+        generator: any; a float32 copy is used where needed.
+        resolution: of the images; None = the highest that the model has learned.
+        noise: "const" (the stored noise maps), "none", or "random": new for every
+            image, or from its seed in `generate_seeds`.
 
     Raises:
         UserError: a resolution or noise that the model does not have.
@@ -65,22 +64,22 @@ class Program:
         elif generator.dtype_policy.name != "float32":
             generator = plain_copy(generator)
         self.generator, self.config = generator, generator.config
-        self.resolution = level_of(generator, resolution)
+        self.resolution = resolution_of(generator, resolution)
         self.noise = noise
         self.shapes = self.config.noise_shapes(self.resolution)
-        self.center = center_of(generator)
+        self.center = truncation_center(generator)
         self._parts: dict = {}  # by batch size
-        # Functions of their own: traced once, however many signatures call them.
+        # Compiled here, so that several signatures share one trace.
         self.styles = tf.function(self._styles, autograph=False)
         self.synthesize = tf.function(self._synthesize, autograph=False)
 
     @property
-    def picture_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of what is drawn."""
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
         return (*self.config.shape(self.resolution), self.config.channels)
 
     def specs(self, batch: int | None = None) -> dict[str, tf.TensorSpec]:
-        """Inputs by name; `labels` only of a conditional model."""
+        """Returns name -> input; `labels` only for a conditional model."""
         c = self.config
         shapes = {"z": (c.z_dim,), "labels": (c.classes,)}
         shapes["ws"] = (c.num_styles, c.w_dim)
@@ -92,12 +91,12 @@ class Program:
         }
 
     def parts(self, batch: int | None = None) -> dict[str, PolymorphicFunction]:
-        """`generate`, `map` and `synthesize`, as runtimes other than TensorFlow's get.
+        """Returns `generate`, `map` and `synthesize` for ONNX and LiteRT.
 
-        Pictures leave twice: `images` are uint8, `floats` nominally in [-1, 1].
+        Images are returned twice: `images` as uint8, `floats` nominally in [-1, 1].
 
         Args:
-            batch: pictures a call; None = any number.
+            batch: images per call; None = any number.
         """
         if batch not in self._parts:
             self._parts[batch] = self._traced(self.specs(batch))
@@ -119,48 +118,65 @@ class Program:
         def mapping(z, *label):
             return {"w": self.map(z, *label)}
 
-        made = {
+        parts = {
             "generate": (generate, [*first, psi]),
             "map": (mapping, first),
             "synthesize": (synthesize, [specs["ws"]]),
         }
         return {
             name: tf.function(part, input_signature=inputs, autograph=False)
-            for name, (part, inputs) in made.items()
+            for name, (part, inputs) in parts.items()
         }
 
-    def map(self, z, labels=None) -> tf.Tensor:
-        """w [N, w_dim]."""
+    def map(self, z: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns w [N, w_dim]."""
         return self.generator.mapping(z, labels)
 
     def _styles(self, z, labels, psi) -> tf.Tensor:
-        """Truncated styles [N, num_styles, w_dim]; psi is one number, or one each."""
+        """Returns truncated styles [N, num_styles, w_dim]; psi is [] or [N]."""
         g = self.generator
         ws = g.broadcast(g.mapping(z, labels))
         return g.truncate(ws, tf.reshape(psi, [-1, 1, 1]), center=self.center(labels))
 
     def _synthesize(self, ws, maps=None) -> tf.Tensor:
-        """Pictures [N, H, W, C], nominally in [-1, 1]."""
+        """Returns images [N, H, W, C], nominally in [-1, 1]."""
         noise = maps or self.noise
         return self.generator.synthesis(ws, noise=noise, resolution=self.resolution)
 
-    def generate(self, z, labels, psi, maps=None) -> tf.Tensor:
-        """Pictures [N, H, W, C], nominally in [-1, 1]."""
+    def generate(
+        self,
+        z: tf.Tensor,
+        labels: tf.Tensor | None,
+        psi: tf.Tensor,
+        maps: list[tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """Returns images [N, H, W, C], nominally in [-1, 1].
+
+        Args:
+            z: [N, z_dim].
+            labels: one-hot [N, classes]; None for an unconditional model.
+            psi: truncation, [] or [N].
+            maps: noise maps [N, H, W, 1] per layer; None = the program's noise.
+        """
         return self.synthesize(self.styles(z, labels, psi), maps)
 
-    def maps_of(self, seeds: tf.Tensor) -> list[tf.Tensor] | None:
-        """The noise maps of seeds, [N, H, W, 1] a layer; None but for random noise."""
+    def noise_of(self, seeds: tf.Tensor) -> list[tf.Tensor] | None:
+        """Returns noise maps [N, H, W, 1] per layer; None unless noise is random."""
         if self.noise != "random" or not self.shapes:
             return None
-        return [normal(seeds, i + 1, (*s, 1)) for i, s in enumerate(self.shapes)]
+        return [
+            stateless_normal(seeds, i + 1, (*s, 1)) for i, s in enumerate(self.shapes)
+        ]
 
 
-def normal(seeds: tf.Tensor, stream: int, shape: tuple[int, ...]) -> tf.Tensor:
-    """Standard normal numbers of each seed, by TensorFlow's stateless generator.
+def stateless_normal(
+    seeds: tf.Tensor, stream: int, shape: tuple[int, ...]
+) -> tf.Tensor:
+    """Returns standard normal numbers per seed, by TensorFlow's stateless generator.
 
     Args:
         seeds: int64 [N].
-        stream: int, which of a seed's sequences: 0 is z, then the layers' noise.
+        stream: sequence of the seed: 0 for z, then one per layer's noise.
         shape: of one example.
 
     Returns:
@@ -174,7 +190,7 @@ def normal(seeds: tf.Tensor, stream: int, shape: tuple[int, ...]) -> tf.Tensor:
 
 
 def variables_of(functions: Iterable[ConcreteFunction]) -> list[tf.Variable]:
-    """What traced functions read: no layers that have not been trained."""
+    """Returns the variables that traced functions read, without untrained layers."""
     used = {id(v): v for f in functions for v in f.graph.variables}
     return list(used.values())
 
@@ -183,11 +199,11 @@ def _twice(images: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"images": ops.to_uint8(images), "floats": images}
 
 
-def level_of(generator: Generator, resolution: int | None) -> int:
-    """The level to draw at.
+def resolution_of(generator: Generator, resolution: int | None) -> int:
+    """Returns the resolution of the images.
 
     Raises:
-        UserError: the model does not draw there.
+        UserError: the model has not learned this resolution.
     """
     c = generator.config
     learned = generator.growth.resolution
@@ -201,15 +217,18 @@ def level_of(generator: Generator, resolution: int | None) -> int:
     return resolution
 
 
-def center_of(generator: Generator):
-    """What truncation pulls pictures of some labels towards, [N, 1, w_dim].
+def truncation_center(
+    generator: Generator,
+) -> Callable[[tf.Tensor | None], tf.Tensor | None]:
+    """Returns a function from labels to the center of truncation, [N, 1, w_dim].
 
-    The mean of the class, where labels name one; that of all classes elsewhere.
+    It is the mean w of the class for one-hot labels, and of all classes otherwise; None
+    for an unconditional model.
     """
     classes = generator.config.classes
     if not classes:
         return lambda labels: None
-    # As many latents as `sampling.draw` takes, but for very many classes.
+    # As many latents as in `sampling.draw`, fewer for very many classes.
     count = min(sampling.CENTER_LATENTS, max(1_000_000 // classes, 1000))
     centers = sampling.class_centers(generator, count=count)
 

@@ -1,8 +1,7 @@
-"""Where a model comes from: its data, preset, images seen, metrics and license.
+"""Reads a model's provenance: its data, preset, images seen, metrics and license.
 
-Read from what stands beside the model: a run's own files, the card of an earlier
-export, or the name of an official pickle. What cannot be found out is None, and the
-card says so.
+The sources are a run's own files, the card of an earlier export, or the name of an
+official pickle. Facts that none of them holds are None, and the card says so.
 """
 
 import dataclasses
@@ -18,35 +17,39 @@ from stylegan_tf.errors import UserError
 CARD_JSON = "model_card.json"
 METRICS = "metrics.jsonl"
 
-OF_DATA = (
+DATA_LICENSE = (
     "No license is granted here. The weights were learned from the pictures named "
     "above, and whether they may be used, sold or passed on is for those who hold the "
     "rights in these pictures to say."
 )
-OF_DEMO = (
+DEMO_LICENSE = (
     "The pictures it was trained on are drawn by stylegan_tf itself, under the Apache "
     "License 2.0; no rights of others are known to bear on the weights."
 )
-OF_PICKLES = (
+PICKLE_LICENSE = (
     "An official file. NVIDIA publishes its StyleGAN networks under Creative Commons "
     "BY-NC 4.0 and its StyleGAN2 networks under the NVIDIA Source Code License-NC: not "
     "for commercial use. Other publishers' files are under the terms they came with."
 )
-UNKNOWN = "Not known: nothing beside the model says what it was trained on."
+UNKNOWN_LICENSE = "Not known: nothing beside the model says what it was trained on."
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a model comes from.
+class Provenance:
+    """The provenance of a model.
 
     Attributes:
-        source: what was opened, by name.
-        data, fingerprint, pictures, class_names: the data set: its name, a checksum of
-            its pictures, how many they are, and what its classes are called.
-        preset, images_seen, precision, training: how it was trained; `training` is the
-            command line.
-        started_from: the model that its weights started from.
-        metrics: rows of a run's `metrics.jsonl`, the newest of each.
+        source: name of the model's file or run.
+        data: name of the data set.
+        fingerprint: checksum of its images.
+        pictures: number of its images.
+        class_names: names of its classes.
+        preset: of the training run.
+        images_seen: in training.
+        precision: of the training run.
+        training: command line of the training run.
+        started_from: the model whose weights training started from.
+        metrics: the newest row of each metric in the run's `metrics.jsonl`.
         license: of the weights.
     """
 
@@ -61,50 +64,60 @@ class Origin:
     training: str | None = None
     started_from: str | None = None
     metrics: list[dict] = field(default_factory=list)
-    license: str = UNKNOWN
+    license: str = UNKNOWN_LICENSE
 
 
-def of_model(path: Path | str) -> Origin:
-    """The origin of what `models.load` opens at `path`.
+def provenance_of_model(path: Path | str) -> Provenance:
+    """Returns the provenance of the model that `models.load` opens at `path`.
 
     Raises:
         UserError: there is no model at `path`.
     """
     found = models.find_model(path)
     if found.kind == "pickle":
-        return Origin(found.path.name, license=OF_PICKLES)
+        return Provenance(found.path.name, license=PICKLE_LICENSE)
     if found.kind == "checkpoint":
         nimg = found.path.name.split("-")[-1]
         seen = int(nimg) if nimg.isdecimal() else None
-        return of_run(found.run, seen, f"{found.run.name}/{found.path.name}")
-    return of_folder(found.path.parent) or Origin(found.path.name)
+        return provenance_from_run(
+            found.run, seen, f"{found.run.name}/{found.path.name}"
+        )
+    return provenance_from_folder(found.path.parent) or Provenance(found.path.name)
 
 
-def of_new_folder(folder: Path) -> Origin:
-    """The origin of a model that is written into a folder: the run around it."""
+def provenance_of_run(folder: Path) -> Provenance:
+    """Returns the provenance of a model in `folder`: the run around it, if any."""
     run = folder.resolve().parent
-    return of_run(run) if (run / "config.json").is_file() else Origin(folder.name)
+    return (
+        provenance_from_run(run)
+        if (run / "config.json").is_file()
+        else Provenance(folder.name)
+    )
 
 
-def of_folder(folder: Path) -> Origin | None:
-    """The origin of a model in a folder: by its card, or by the run around it."""
+def provenance_from_folder(folder: Path) -> Provenance | None:
+    """Returns the provenance of a model in a folder, by its card or its run."""
     card = _json(folder / CARD_JSON).get("origin")
     if isinstance(card, dict):
         if "licence" in card:  # the key's spelling before version 0.2
             card = card | {"license": card["licence"]}
-        names = {f.name for f in dataclasses.fields(Origin)}
-        return Origin(**{"source": folder.name} | {k: card[k] for k in names & {*card}})
+        names = {f.name for f in dataclasses.fields(Provenance)}
+        return Provenance(
+            **{"source": folder.name} | {k: card[k] for k in names & {*card}}
+        )
     run = folder.resolve().parent
-    return of_run(run) if (run / "config.json").is_file() else None
+    return provenance_from_run(run) if (run / "config.json").is_file() else None
 
 
-def of_run(run: Path, seen: int | None = None, source: str | None = None) -> Origin:
-    """The origin of a run's model.
+def provenance_from_run(
+    run: Path, seen: int | None = None, source: str | None = None
+) -> Provenance:
+    """Returns the provenance of a run's model.
 
     Args:
-        run: its directory.
-        seen: images seen; None = what the run's progress says.
-        source: what was opened; None = the run.
+        run: the run directory.
+        seen: images seen; None = by the run's progress.
+        source: name of the model; None = the run's.
     """
     try:
         config = configs.read_config(run / "config.json")
@@ -114,7 +127,7 @@ def of_run(run: Path, seen: int | None = None, source: str | None = None) -> Ori
         seen = _json(run / "progress.json").get("nimg")
     fingerprint, _, folder = _text(run / "data.txt").partition(" ")
     data = _manifest(folder)
-    return Origin(
+    return Provenance(
         source=source or run.name,
         data=_name(config.data),
         fingerprint=fingerprint or None,
@@ -125,13 +138,13 @@ def of_run(run: Path, seen: int | None = None, source: str | None = None) -> Ori
         precision=config.precision,
         training=_text(run / "command.txt") or None,
         started_from=Path(config.init).name if config.init else None,
-        metrics=newest(_rows(run / METRICS), seen),
+        metrics=newest_rows(_rows(run / METRICS), seen),
         license=_license(config),
     )
 
 
 def _name(data: str) -> str:
-    """A data set without the folders above it, which are nobody else's business."""
+    """Returns a data set's name without its parent folders, which are private."""
     if data.startswith("tfds:") or data.partition(":")[0] == "demo":
         return data
     return Path(data).name or data
@@ -139,22 +152,22 @@ def _name(data: str) -> str:
 
 def _license(config: configs.TrainConfig) -> str:
     if config.init.endswith(".pkl"):
-        return f"Started from {Path(config.init).name}. {OF_PICKLES} {OF_DATA}"
+        return f"Started from {Path(config.init).name}. {PICKLE_LICENSE} {DATA_LICENSE}"
     demo = config.data.partition(":")[0] == "demo" and not config.init
-    return OF_DEMO if demo else OF_DATA
+    return DEMO_LICENSE if demo else DATA_LICENSE
 
 
-def newest(rows: list[dict], seen: int | None = None) -> list[dict]:
-    """The last row of each metric and network, of those up to `seen` images."""
-    found: dict[tuple, dict] = {}
+def newest_rows(rows: list[dict], seen: int | None = None) -> list[dict]:
+    """Returns the last row of each metric and network, up to `seen` images."""
+    newest: dict[tuple, dict] = {}
     for row in rows:
         if seen is None or (row.get("nimg") or 0) <= seen:
-            found[row["metric"], row.get("network")] = row
-    return list(found.values())
+            newest[row["metric"], row.get("network")] = row
+    return list(newest.values())
 
 
 def _rows(path: Path) -> list[dict]:
-    """The rows of a metrics file that hold a number; one cut short is skipped."""
+    """Reads the complete rows of a metrics file; skips a line cut short."""
     rows = []
     for line in _text(path).splitlines():
         try:

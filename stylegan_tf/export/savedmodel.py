@@ -1,4 +1,4 @@
-"""A SavedModel: for any TensorFlow program, TensorFlow Serving and `saved_model_cli`.
+"""SavedModels, for TensorFlow programs, TensorFlow Serving and `saved_model_cli`.
 
     generate           z [N, z_dim], labels [N, classes], psi   ->  images uint8
     generate_seeds     seeds int64 [N], labels, psi             ->  images uint8
@@ -7,14 +7,14 @@
     synthesize_floats  ws                                       ->  images float32
     serving_default    is generate
 
-Images are [N, H, W, C], N is free. `labels` are one-hot, and an input of conditional
-models only. psi is one number, or one a picture: the rows of a request to TensorFlow
-Serving each bring their own. A signature wants all of its inputs; the functions of the
-same names on the loaded object let psi out, which is then 0.7.
+Images are [N, H, W, C], N is free. `labels` are one-hot; only conditional models have
+them. psi is one number, or one per image: each row of a request to TensorFlow Serving
+has its own. A signature needs all of its inputs; the functions of the same names on the
+loaded object have the default psi=0.7.
 
-A seed of `generate_seeds` is the same picture in every process, but not the picture of
-that number in `generate.py`: its latents come from TensorFlow's stateless generator,
-those of `generate.py` from NumPy's `RandomState`.
+A seed of `generate_seeds` gives the same image in every process, but not the image of
+`generate.py`: its latents come from TensorFlow's stateless random numbers, the latents
+of `generate.py` from NumPy's `RandomState`.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf.export.program import PSI, Program, normal, variables_of
+from stylegan_tf.export.program import PSI, Program, stateless_normal, variables_of
 from stylegan_tf.networks import ops
 
-SERVING = "generate"  # what `serving_default` is
+SERVING = "generate"  # the function behind `serving_default`
 
 
-def save(program: Program, path: Path | str) -> None:
+def save_savedmodel(program: Program, path: Path | str) -> None:
     """Writes a SavedModel with the signatures of the module's docstring."""
     module, concrete = tf.Module(name="stylegan_tf"), {}
     for name, (function, inputs) in _endpoints(program).items():
@@ -42,7 +42,7 @@ def save(program: Program, path: Path | str) -> None:
 
 
 def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
-    """Functions and their inputs, by name."""
+    """Returns name -> (function, its inputs)."""
     specs, labeled = program.specs(), bool(program.config.classes)
     labels = [specs["labels"]] if labeled else []
     seeds = tf.TensorSpec([None], tf.int64, "seeds")
@@ -52,11 +52,11 @@ def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec
         return {"images": ops.to_uint8(program.generate(z, labels, psi))}
 
     def generate_seeds(seeds, labels, psi):
-        z = normal(seeds, 0, (program.config.z_dim,))
-        images = program.generate(z, labels, psi, program.maps_of(seeds))
+        z = stateless_normal(seeds, 0, (program.config.z_dim,))
+        images = program.generate(z, labels, psi, program.noise_of(seeds))
         return {"images": ops.to_uint8(images)}
 
-    # psi may be left out, so arguments have to be named; labels may not be there.
+    # psi has a default, so its argument needs a name in either form.
     if labeled:
         by_z = lambda z, labels, psi=PSI: generate(z, labels, psi)  # noqa: E731
         by_seed = lambda seeds, labels, psi=PSI: generate_seeds(seeds, labels, psi)  # noqa: E731, E501
@@ -78,14 +78,16 @@ def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec
     }
 
 
-def runner(path: Path | str) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
-    """The signatures of a file as functions of arrays, as `measure` compares them."""
+def savedmodel_runner(
+    path: Path | str,
+) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
+    """Returns the signatures of a SavedModel as functions of arrays."""
     loaded = tf.saved_model.load(str(path))
 
     def call(name: str, **inputs) -> dict[str, np.ndarray]:
         tensors = {k: tf.constant(v) for k, v in inputs.items()}
-        found = loaded.signatures[name](**tensors)
-        return {k: v.numpy() for k, v in found.items()}
+        outputs = loaded.signatures[name](**tensors)
+        return {k: v.numpy() for k, v in outputs.items()}
 
     def synthesize(**inputs) -> dict[str, np.ndarray]:
         floats = call("synthesize_floats", **inputs)["images"]

@@ -1,8 +1,7 @@
-"""Does a file draw what the Keras model draws, and how fast?
+"""Compares an exported file with the Keras model, and times both.
 
-`Reference` computes pictures with the Keras model itself, by `sampling`'s rules and not
-by the functions that files are made of; `judge` holds a file to them. Errors are in the
-units of the pictures, which go from -1 to 1.
+`Reference` generates images with the Keras model through `sampling`, not through the
+functions that files are exported from. Errors are differences of pixels in [-1, 1].
 """
 
 import time
@@ -18,24 +17,25 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 
-TOLERANCE = 1e-3  # most that a pixel of a float32 file may be off
-ROUGH = 0.1  # most that the pixels of a quantised file may be off on average
-PSIS = (0.7, 1.0)  # two, so that a file cannot ignore its psi
-BATCHES = (1, 4)  # that a file of free batch size is tried with
-PICTURES = 4  # at least, that any other is
-TIMED_BATCH, TIMED_PIXELS = 8, 1 << 20  # and timed with: at most so many of either
-SECONDS, ROUNDS = 0.5, (3, 30)  # timing takes this long, but so many rounds
+TOLERANCE = 1e-3  # largest error of a pixel of a float32 file
+ROUGH = 0.1  # largest mean error of a quantized file
+PSIS = (0.7, 1.0)  # two values, so that a file that ignores psi is found
+BATCHES = (1, 4)  # batch sizes tried on a file of free batch size
+IMAGES = 4  # fewest images tried on a file of fixed batch size
+TIMED_BATCH, TIMED_PIXELS = 8, 1 << 20  # largest batch in timing, in images and pixels
+SECONDS, ROUNDS = 0.5, (3, 30)  # of timing; fewest and most rounds
 
 Run = Callable[..., dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Errors:
-    """How far a file is from Keras.
+class ExportErrors:
+    """Differences of a file from Keras.
 
     Attributes:
-        largest, mean: absolute difference of pixels in [-1, 1] units; None where
-            pictures are random.
+        largest: largest absolute difference of pixels in [-1, 1]; None for random
+            images.
+        mean: mean absolute difference of pixels in [-1, 1]; None for random images.
         steps: largest difference of uint8 pixels.
         w: largest difference of w.
     """
@@ -130,48 +130,48 @@ def _normal(seeds: Sequence[int], stream: int, shape: tuple[int, ...]) -> np.nda
 
 
 @exact_float32()
-def compare(
+def compare_with_keras(
     reference: Reference, run: Mapping[str, Run], batch: int | None = None
-) -> Errors:
-    """Runs the parts of a file, those that it has, on fixed latents.
+) -> ExportErrors:
+    """Runs the parts of a file on fixed latents and compares them with Keras.
 
     Args:
         reference: the Keras model.
-        run: functions of arrays by part: `generate`, `map`, `synthesize`,
-            `generate_seeds`.
-        batch: the file's; None = free.
+        run: part -> function of arrays; the parts are `generate`, `map`, `synthesize`,
+            `generate_seeds`, or some of them.
+        batch: the file's batch size; None = free.
     """
     pairs: dict[str, list] = {"w": [], "floats": [], "images": []}
     calls = [(n, 0) for n in BATCHES]
     if batch:
-        calls = [(batch, first) for first in range(0, PICTURES, batch)]
+        calls = [(batch, first) for first in range(0, IMAGES, batch)]
     for call in calls:
-        for found, expected in _answers(reference, run, *call):
-            for name, array in found.items():
+        for outputs, expected in _outputs(reference, run, *call):
+            for name, array in outputs.items():
                 pairs[name].append((array, expected[name]))
-    off = {k: [_off(a, b) for a, b in pair] for k, pair in pairs.items()}
-    floats = off["floats"]
-    return Errors(
+    errors = {k: [_differences(a, b) for a, b in pair] for k, pair in pairs.items()}
+    floats = errors["floats"]
+    return ExportErrors(
         largest=max((float(e.max()) for e in floats), default=None),
         mean=float(np.mean([e.mean() for e in floats])) if floats else None,
-        steps=int(max((e.max() for e in off["images"]), default=0)),
-        w=float(max((e.max() for e in off["w"]), default=0.0)),
+        steps=int(max((e.max() for e in errors["images"]), default=0)),
+        w=float(max((e.max() for e in errors["w"]), default=0.0)),
     )
 
 
-def _off(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Absolute differences; infinite where something else than numbers came out."""
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+def _differences(output: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Returns absolute differences; infinite for values that are not finite."""
+    if output.shape != expected.shape or output.dtype != expected.dtype:
         raise UserError(
-            f"the file gives {found.dtype} {found.shape}, Keras {expected.dtype} "
+            f"the file gives {output.dtype} {output.shape}, Keras {expected.dtype} "
             f"{expected.shape}."
         )
-    off = np.abs(found.astype(np.float64) - expected)
-    return np.where(np.isfinite(off), off, np.inf)
+    difference = np.abs(output.astype(np.float64) - expected)
+    return np.where(np.isfinite(difference), difference, np.inf)
 
 
-def _answers(reference: Reference, run: Mapping[str, Run], n: int, first: int):
-    """What the file says and what Keras says, part by part."""
+def _outputs(reference: Reference, run: Mapping[str, Run], n: int, first: int):
+    """Yields (the file's output, Keras' output) of each part."""
     inputs = reference.inputs(n, first)
     labels = inputs.get("labels")
     fixed = reference.noise != "random"
@@ -179,7 +179,7 @@ def _answers(reference: Reference, run: Mapping[str, Run], n: int, first: int):
         yield run["map"](**inputs), {"w": reference.w(n, first)}
     for psi in PSIS:
         ws, floats = reference.answer(n, first, psi)
-        expected = _both(floats)
+        expected = _both_types(floats)
         if "generate" in run and fixed:
             yield run["generate"](**inputs, psi=np.float32(psi)), expected
         if "synthesize" in run and fixed:
@@ -187,17 +187,21 @@ def _answers(reference: Reference, run: Mapping[str, Run], n: int, first: int):
     if "generate_seeds" in run:
         seeds = np.arange(n, dtype=np.int64) * 2**33 + 5
         more = {} if labels is None else {"labels": labels}
-        found = run["generate_seeds"](seeds=seeds, psi=np.float32(PSIS[0]), **more)
-        yield found, _both(reference.of_seeds(seeds.tolist(), PSIS[0]))
+        output = run["generate_seeds"](seeds=seeds, psi=np.float32(PSIS[0]), **more)
+        yield output, _both_types(reference.of_seeds(seeds.tolist(), PSIS[0]))
 
 
-def _both(floats: np.ndarray) -> dict[str, np.ndarray]:
+def _both_types(floats: np.ndarray) -> dict[str, np.ndarray]:
     return {"floats": floats, "images": figures.to_uint8(floats)}
 
 
-def judge(name: str, errors: Errors, precision: str = "float32") -> None:
-    """Raises:
-    UserError: the file does not draw what the model draws.
+def require_close(name: str, errors: ExportErrors, precision: str = "float32") -> None:
+    """Raises UserError unless a file agrees with the model within tolerance.
+
+    Args:
+        name: of the file, for the message.
+        errors: see `compare_with_keras`.
+        precision: of the file's weights.
     """
     if precision == "float32":
         largest = max(errors.largest or 0.0, errors.w)
@@ -216,12 +220,18 @@ def judge(name: str, errors: Errors, precision: str = "float32") -> None:
 
 
 def timed_batch(pixels: int) -> int:
-    """How many pictures of so many pixels a file of free batch size is timed with."""
+    """Returns the batch size for timing a file of free batch size.
+
+    Args:
+        pixels: per image.
+    """
     return max(min(TIMED_BATCH, TIMED_PIXELS // pixels), 1)
 
 
-def paired(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple:
-    """Median seconds of two functions, run in turn so that both see the same load."""
+def paired_seconds(
+    ours: Callable[[], object], theirs: Callable[[], object]
+) -> tuple[float, float]:
+    """Returns the median seconds of two functions, run in turn under the same load."""
     ours(), theirs()
     times: list[tuple[float, float]] = []
     start = time.perf_counter()

@@ -1,10 +1,10 @@
-"""A stack machine that reads pickles of plain data, and does nothing else.
+"""Reads pickles of plain data without running anything that is in them.
 
-A pickle is a program, and Python's own machine lets it call whatever it names. This one
-knows only the operations that data needs. A name in the file gives an inert `Symbol`,
-if it is one of the few that networks need; what calling it means stands in a table of
-our own functions. Arrays are views of the bytes that are in the file, so that no number
-in it decides how much memory is taken.
+A pickle is a program for a stack machine, and Python's own machine lets it call
+whatever it names. The machine of this module knows only the operations that data needs.
+A global name in the file becomes an inert `Symbol`, if networks need that name. A call
+of it runs a function of this module, taken from a table. Arrays are views of the bytes
+in the file, so no number in the file decides how much memory is taken.
 """
 
 import math
@@ -15,24 +15,25 @@ from typing import BinaryIO
 
 import numpy as np
 
-MAX_STEPS = 100_000  # operations in a file, and values in it; real ones: 20,000
+MAX_STEPS = 100_000  # operations and values per file; published files have 20,000
 DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 PLAIN = (type(None), bool, int, float, str, bytes)
 ONLY = "only TensorFlow pickles of StyleGAN and StyleGAN2 are read."
 AGAIN = "download or copy it again."
 
 
-class Refused(Exception):
-    """Why a file is not read; its message goes on from the file's name."""
+class RefusedError(Exception):
+    """A file that is not read; the message continues a sentence: "FILE <message>"."""
 
 
-def need(condition, reason: str) -> None:
+def need(condition: object, reason: str) -> None:
+    """Raises `RefusedError(reason)` unless `condition` holds."""
     if not condition:
-        raise Refused(reason)
+        raise RefusedError(reason)
 
 
-def shown(value) -> str:
-    """A value of the file, short and on one line."""
+def shown(value: object) -> str:
+    """Returns a value of the file as one short line for a message."""
     if not isinstance(value, (str, int, float, Symbol)):
         return type(value).__name__
     text = str(value)
@@ -40,23 +41,24 @@ def shown(value) -> str:
 
 
 # ---------------------------------------------------------------------------
-# The machine, and what stands in for the objects of a pickle
+# The machine, and the nodes that stand for a pickle's objects
 
 
 class Allowance:
-    """An amount that bounds how much a file may unfold to."""
+    """A limit on the bytes or values that a file unfolds to."""
 
     def __init__(self, amount: int):
         self.left = amount
 
     def spend(self, amount: int = 1) -> None:
+        """Takes `amount` away; raises `RefusedError` when nothing is left."""
         self.left -= amount
         need(self.left >= 0, "unfolds to far more than networks need; it is not read.")
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """The name of a class or function, and nothing more."""
+    """The name of a class or function; it holds no object."""
 
     name: str
 
@@ -65,27 +67,29 @@ class Symbol:
 
 
 class NetworkNode:
-    """A network whose state comes later."""
+    """A network, empty until BUILD gives it its state."""
 
     state: dict | None = None
 
-    def build(self, machine: "Machine", state) -> None:
+    def build(self, machine: "Machine", state: object) -> None:
+        """Stores the network's state, once."""
         fits = self.state is None and type(state) is dict
         need(fits, "gives a network something else than its state.")
         self.state = state
 
 
 class DTypeNode:
-    """A type of numbers whose byte order comes later."""
+    """A NumPy dtype, without byte order until BUILD gives it."""
 
     order: str | None = None
 
-    def __init__(self, code):
+    def __init__(self, code: object):
         fits = type(code) is str and code in DTYPES
         need(fits, f"holds an array of type {shown(code)}; only numbers are read.")
         self.code = code
 
-    def build(self, machine: "Machine", state) -> None:
+    def build(self, machine: "Machine", state: object) -> None:
+        """Takes the byte order from the state of a `numpy.dtype`."""
         fits = self.order is None and type(state) is tuple and len(state) in (8, 9)
         fits = fits and state[1] in ("<", ">", "|") and state[2:5] == (None,) * 3
         need(fits, "describes a type of array that networks do not have.")
@@ -93,11 +97,12 @@ class DTypeNode:
 
 
 class ArrayNode:
-    """An array whose shape and values come later."""
+    """A NumPy array, without shape and values until BUILD gives them."""
 
     value: np.ndarray | None = None
 
-    def build(self, machine: "Machine", state) -> None:
+    def build(self, machine: "Machine", state: object) -> None:
+        """Takes shape, dtype and bytes from the state of a `numpy.ndarray`."""
         fits = self.value is None and type(state) is tuple and len(state) == 5
         fits = fits and type(state[3]) in (bool, int)
         need(fits, "describes an array in a way that NumPy does not.")
@@ -106,34 +111,34 @@ class ArrayNode:
 
 
 def _operations(data: bytes | BinaryIO) -> Iterator[tuple[str, object]]:
-    """(name, argument) of every operation of a pickle."""
-    found = pickletools.genops(data)
+    """Yields (name, argument) of each operation of a pickle."""
+    operations = pickletools.genops(data)
     for _ in range(MAX_STEPS):
         try:
-            operation, argument, _ = next(found)
-        except Exception as e:  # whatever a broken argument leads to
-            raise Refused(f"is cut short, damaged or no pickle; {AGAIN}") from e
+            operation, argument, _ = next(operations)
+        except Exception as e:  # a damaged argument raises anything
+            raise RefusedError(f"is cut short, damaged or no pickle; {AGAIN}") from e
         yield operation.name, argument
-    raise Refused(f"has more than {MAX_STEPS} operations; networks need fewer.")
+    raise RefusedError(f"has more than {MAX_STEPS} operations; networks need fewer.")
 
 
 class Machine:
     """Runs the operations of one pickle on plain data.
 
     Args:
-        size: of the file, in bytes. What is made of them (bytes out of strings, numbers
-            turned to our byte order) may take twice as much and no more.
+        size: size of the file in bytes. Copies made of its content (bytes from strings,
+            numbers converted to the native byte order) take at most twice as much.
     """
 
     def __init__(self, size: int):
         self.bytes, self.values = Allowance(2 * size), Allowance(MAX_STEPS)
         self.stack: list = []
-        self.below: list[list] = []  # the stacks under each mark
+        self.below: list[list] = []  # one stack per open mark
         self.memo: dict[int, object] = {}
         self.calls, self.makes = _CALLS, _MAKES
 
-    def run(self, data: bytes | BinaryIO):
-        """The value that the pickle ends with; a stream is left just behind it."""
+    def run(self, data: bytes | BinaryIO) -> object:
+        """Returns the value of a pickle; a stream is left just behind the pickle."""
         for name, argument in _operations(data):
             if name == "STOP":
                 return self.stack.pop()
@@ -141,29 +146,31 @@ class Machine:
             _STEPS[name](self, argument)
         raise AssertionError("unreachable: the operations end in STOP or a refusal")
 
-    def push(self, value) -> None:
+    def push(self, value: object) -> None:
+        """Puts a value on the stack."""
         huge = isinstance(value, int) and value.bit_length() > 64
         need(not huge, "holds a number of more than 64 bits.")
         self.stack.append(value)
 
     def pop(self, count: int) -> list:
-        """Takes the topmost values, the last one last."""
+        """Takes `count` values off the stack, in the order they were pushed."""
         need(count <= len(self.stack), "is damaged: it takes what is not there.")
         values = self.stack[-count:]
         del self.stack[-count:]
         return values
 
     def mark(self) -> None:
+        """Begins an empty stack above the present one."""
         self.below.append(self.stack)
         self.stack = []
 
     def marked(self) -> list:
-        """Takes the values since the last mark."""
+        """Takes all values since the last mark, and the mark."""
         values, self.stack = self.stack, self.below.pop()
         return values
 
     def fill(self, kind: type, values: list) -> None:
-        """Puts values into the list, dict or set that is topmost."""
+        """Adds values to the list, dict or set on top of the stack."""
         target = self.stack[-1]
         fits = type(target) is kind
         need(fits, f"is damaged: it fills something that is no {kind.__name__}.")
@@ -172,8 +179,8 @@ class Machine:
         else:
             target.update(_pairs(values) if kind is dict else hashable(values))
 
-    def symbol(self, module, name) -> None:
-        """Puts a name on the stack, if it is one of those that networks need."""
+    def symbol(self, module: object, name: object) -> None:
+        """Puts the `Symbol` of a global name on the stack, if networks need it."""
         texts = type(module) is str and type(name) is str
         need(texts, "asks for something by what is no name.")
         asked = f"{module}.{name}"
@@ -182,17 +189,22 @@ class Machine:
         self.push(Symbol(asked))
 
     def knows(self, asked: str) -> bool:
-        """Whether a name is one of those that networks need."""
+        """Returns True for a global name that networks need."""
         torch = asked.split(".", 1)[0] in ("torch", "torch_utils")
         need(not torch, f"is a PyTorch pickle (it has {shown(asked)}); {ONLY}")
+        progan = asked == "tfutil.Network"
+        need(not progan, f"is a progressive GAN (2018), not supported; {ONLY}")
         return asked in self.calls or asked in self.makes or asked == "numpy.ndarray"
 
     def persistent(self) -> None:
-        """Replaces the name of something that is kept outside the pickle by it."""
-        raise Refused(f"is a PyTorch pickle; {ONLY}")
+        """Replaces the id on top of the stack by the object that it names.
+
+        TensorFlow's pickles have none, so the file is refused.
+        """
+        raise RefusedError(f"is a PyTorch pickle; {ONLY}")
 
     def call(self, table: dict[str, Callable]) -> None:
-        """Replaces a name and its arguments by what our table makes of them."""
+        """Replaces a symbol and its arguments by the result of the table's function."""
         symbol, arguments = self.pop(2)
         fits = type(symbol) is Symbol and symbol.name in table
         need(fits, f"calls {shown(symbol)}, which no network needs; not run.")
@@ -200,19 +212,20 @@ class Machine:
         self.push(table[symbol.name](self, *arguments))
 
     def build(self) -> None:
-        """Gives an object its state; a dict, once an EasyDict, has none but its items.
+        """Gives the node on top of the stack its state.
 
-        Names have no state: nothing in a file reaches a class or function.
+        A dict that was an EasyDict has an empty state. A `Symbol` has none, so nothing
+        in a file reaches a class or function.
         """
-        (state,), thing = self.pop(1), self.stack[-1]
-        if type(thing) in (NetworkNode, DTypeNode, ArrayNode):
-            thing.build(self, state)
+        (state,), node = self.pop(1), self.stack[-1]
+        if type(node) in (NetworkNode, DTypeNode, ArrayNode):
+            node.build(self, state)
         else:
-            empty = type(thing) is dict and type(state) is dict and not state
-            need(empty, f"sets the state of {shown(thing)}; it is not read.")
+            empty = type(node) is dict and type(state) is dict and not state
+            need(empty, f"sets the state of {shown(node)}; it is not read.")
 
-    def raw(self, data) -> bytes | bytearray:
-        """Bytes, which Python 2 wrote as a string."""
+    def raw(self, data: object) -> bytes | bytearray:
+        """Returns bytes, which Python 2 wrote as a string."""
         if type(data) is str:
             self.bytes.spend(len(data))
             return data.encode("latin-1")
@@ -220,31 +233,36 @@ class Machine:
         need(fits, f"has an array made of {shown(data)}; only numbers are read.")
         return data
 
-    def array(self, data, dtype, shape, order: str) -> np.ndarray:
-        """The array [*shape] that these bytes are: a view, if they are in our order."""
+    def array(
+        self, data: object, dtype: object, shape: object, order: str
+    ) -> np.ndarray:
+        """Returns a read-only array [*shape]: a view of `data` in native byte order."""
         fits = type(dtype) is DTypeNode and type(shape) is tuple and len(shape) <= 32
         fits = fits and all(type(n) is int and n >= 0 for n in shape)
         need(fits, "has an array of a type or shape that cannot be.")
         data, kind = self.raw(data), np.dtype((dtype.order or "=") + dtype.code)
         full = math.prod(shape) * kind.itemsize == len(data)
         need(full, "is damaged: the bytes of an array do not fill its shape.")
-        found = np.ndarray(shape, kind, data, order=order)
+        array = np.ndarray(shape, kind, data, order=order)
         if not kind.isnative:
             self.bytes.spend(len(data))
-            found = found.astype(kind.newbyteorder("="))
-        found.flags.writeable = False
-        return found
+            array = array.astype(kind.newbyteorder("="))
+        array.flags.writeable = False
+        return array
 
 
-def hashable(values: list, kinds: tuple = PLAIN) -> list:
-    """Members of a set or keys of a dict; nested ones could take for ever to hash."""
+def hashable(values: list, kinds: tuple[type, ...] = PLAIN) -> list:
+    """Returns members of a set or keys of a dict, all of plain types.
+
+    Nested tuples are refused: hashing them can take exponential time.
+    """
     fits = all(type(value) in kinds for value in values)
     need(fits, "has a key that is neither a name nor a number.")
     return values
 
 
 def _pairs(items: list) -> dict:
-    """[key, value, key, value, ...] as a dict."""
+    """Returns [key, value, key, value, ...] as a dict."""
     return dict(zip(hashable(items[::2], (str, int)), items[1::2], strict=True))
 
 
@@ -293,11 +311,11 @@ for _size in ("", "BIN", "LONG_BIN"):
 
 
 # ---------------------------------------------------------------------------
-# What the names in a pickle stand for; "numpy.ndarray" is only ever an argument
+# Functions that a pickle's global names stand for; "numpy.ndarray" is never called
 
 
-def ordered_dict(machine: Machine, pairs=()) -> dict:
-    """An OrderedDict or EasyDict, as a dict."""
+def ordered_dict(machine: Machine, pairs: tuple | list = ()) -> dict:
+    """Returns an OrderedDict or EasyDict as a dict."""
     machine.values.spend(len(pairs))
     fits = type(pairs) in (tuple, list)
     fits = fits and all(type(p) in (tuple, list) and len(p) == 2 for p in pairs)
@@ -340,7 +358,6 @@ for _core in ("numpy.core", "numpy._core"):
     _CALLS[f"{_core}.numeric._frombuffer"] = _frombuffer
 _MAKES: dict[str, Callable] = {
     "dnnlib.tflib.network.Network": lambda machine: NetworkNode(),
-    "tfutil.Network": lambda machine: NetworkNode(),
     "dnnlib.util.EasyDict": ordered_dict,
     "collections.OrderedDict": ordered_dict,
 }

@@ -1,9 +1,9 @@
-"""PyTorch's files of weights, read without PyTorch and without running what is in them.
+"""Reads PyTorch's state dicts without PyTorch, and without running what is in them.
 
-A state dict is a pickle of names and tensors; the numbers lie beside it. Two layouts:
-a zip archive (PyTorch 1.6 and later) and, before, pickles and numbers one after the
-other. The pickle goes through our own `safe_pickle`, which here knows how a tensor is
-put together and nothing else.
+A state dict is a pickle of names and tensors, and the tensors' numbers beside it. Two
+layouts are read: a zip archive (PyTorch 1.6 and later), and the older sequence of
+pickles and numbers. The machine of `safe_pickle` reads the pickle; the only calls that
+it knows here build a tensor, a parameter or an OrderedDict.
 """
 
 import io
@@ -21,18 +21,18 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
     Machine,
-    Refused,
+    RefusedError,
     Symbol,
     need,
     ordered_dict,
     shown,
 )
 
-MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the old layout begins with it
+MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # start of the old layout
 ZIP = b"PK\x03\x04"
 VERSION = 1001  # of the old layout
-DIMENSIONS = 16
-KINDS = {
+MAX_DIMENSIONS = 16
+STORAGE_DTYPES = {
     "torch.DoubleStorage": "<f8",
     "torch.FloatStorage": "<f4",
     "torch.HalfStorage": "<f2",
@@ -44,41 +44,42 @@ KINDS = {
     "torch.BoolStorage": "|b1",
 }
 ONLY = "give a file of weights alone (a state dict), as published."
+BIG_ENDIAN = "was written by a machine whose numbers begin at the other end."
 
 
 def is_torch(head: bytes) -> bool:
-    """Whether a file that begins so is one of PyTorch's."""
+    """Returns True for the first bytes of a PyTorch file."""
     return head.startswith((MAGIC, ZIP))
 
 
-def read(path: Path | str) -> dict[str, np.ndarray]:
-    """The tensors of a state dict, by name.
+def read_state_dict(path: Path | str) -> dict[str, np.ndarray]:
+    """Reads the tensors of a state dict.
 
     Args:
         path: a `.pth` file of either layout.
 
     Returns:
-        Read-only arrays. Of the old layout they are views of the file on disk.
+        Name -> read-only array. Arrays of the old layout are views of the mapped file.
 
     Raises:
-        UserError: the file is not there, damaged, or holds anything but tensors.
+        UserError: the file is missing, damaged, or holds anything but tensors.
     """
     path = Path(path)
     try:
         need(path.exists(), "does not exist.")
         need(path.is_file(), "is no file; give the .pth file itself.")
         return _tensors(_content(path))
-    except Refused as e:
+    except RefusedError as e:
         raise UserError(f"{path} {e}") from e
     except OSError as e:
         raise UserError(f"{path} cannot be read: {e.strerror or e}.") from e
-    except Exception as e:  # of a file made to confuse: TypeError, BadZipFile, ...
-        what = type(e).__name__
-        raise UserError(f"{path} is damaged, or no PyTorch file ({what}).") from e
+    except Exception as e:  # a damaged file raises TypeError, BadZipFile, ...
+        kind = type(e).__name__
+        raise UserError(f"{path} is damaged, or no PyTorch file ({kind}).") from e
 
 
-def _content(path: Path):
-    """What the pickle in a file ends with; its storages have their numbers."""
+def _content(path: Path) -> object:
+    """Returns the value of the file's pickle, its storages filled with numbers."""
     with open(path, "rb") as f:
         head = f.read(len(MAGIC))
         need(head, f"is empty; {AGAIN}")
@@ -90,18 +91,19 @@ def _content(path: Path):
 
 
 # ---------------------------------------------------------------------------
-# What a state dict is made of
+# Storages and tensors
 
 
 @dataclass(eq=False)
 class Storage:
-    """Numbers in a row, which come later."""
+    """A flat array of `count` numbers, empty until `fill`."""
 
     dtype: np.dtype
     count: int
     values: np.ndarray | None = None
 
-    def fill(self, data, offset: int = 0) -> None:
+    def fill(self, data: bytes | mmap.mmap, offset: int = 0) -> None:
+        """Takes the numbers that begin `offset` bytes into `data`, as a view."""
         size = self.count * self.dtype.itemsize
         need(self.values is None, "is damaged: it has some numbers twice.")
         need(len(data) - offset >= size, f"is cut short; {AGAIN}")
@@ -109,8 +111,8 @@ class Storage:
 
 
 @dataclass(eq=False)
-class Part:
-    """Some of the numbers of a storage, which a tensor of the old layout may have."""
+class StorageView:
+    """A range of a storage's numbers (old layout only)."""
 
     storage: Storage
     start: int
@@ -118,18 +120,22 @@ class Part:
 
 
 @dataclass(eq=False)
-class Tensor:
-    """Where in a storage the numbers of an array stand; strides in numbers."""
+class TensorNode:
+    """A tensor: a shape over a storage; offset and strides count numbers."""
 
-    storage: Storage | Part
+    storage: Storage | StorageView
     offset: int
-    shape: tuple
-    strides: tuple
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
     def array(self) -> np.ndarray:
-        """[*shape]: a view."""
+        """Returns [*shape], a read-only view of the storage.
+
+        Raises:
+            RefusedError: the tensor reaches beyond its storage.
+        """
         whole, start = self.storage, 0
-        if type(whole) is Part:
+        if type(whole) is StorageView:
             whole, start = whole.storage, whole.start
         need(whole.values is not None, f"lacks the numbers of a tensor; {AGAIN}")
         count = math.prod(self.shape)
@@ -146,21 +152,22 @@ class Tensor:
         return view(numbers, self.shape, steps, writeable=False)
 
 
-def _sizes(values) -> bool:
-    """Whether these are sizes, counts or steps."""
-    fits = type(values) is tuple and len(values) <= DIMENSIONS
+def _sizes(values: object) -> bool:
+    """Returns True for a tuple of sizes, counts or strides."""
+    fits = type(values) is tuple and len(values) <= MAX_DIMENSIONS
     return fits and all(type(n) is int and 0 <= n < 2**48 for n in values)
 
 
-def _rebuild_tensor(machine, storage, offset, shape, strides, *rest) -> Tensor:
-    fits = type(storage) in (Storage, Part) and _sizes((offset,)) and len(rest) <= 3
-    fits = fits and _sizes(shape) and _sizes(strides) and len(shape) == len(strides)
+def _rebuild_tensor(machine, storage, offset, shape, strides, *rest) -> TensorNode:
+    fits = type(storage) in (Storage, StorageView) and len(rest) <= 3
+    fits = fits and _sizes((offset,)) and _sizes(shape) and _sizes(strides)
+    fits = fits and len(shape) == len(strides)
     need(fits, "puts a tensor together in a way that PyTorch does not.")
-    return Tensor(storage, offset, shape, strides)
+    return TensorNode(storage, offset, shape, strides)
 
 
-def _parameter(machine, tensor, *rest) -> Tensor:
-    fits = type(tensor) is Tensor and len(rest) <= 2
+def _parameter(machine, tensor, *rest) -> TensorNode:
+    fits = type(tensor) is TensorNode and len(rest) <= 2
     need(fits, f"has a parameter made of {shown(tensor)}; only tensors are read.")
     return tensor
 
@@ -178,8 +185,8 @@ class TorchMachine(Machine):
     """Runs the operations of a state dict.
 
     Args:
-        size: of the file, in bytes.
-        storages: filled by key with the storages that are asked for.
+        size: size of the file in bytes.
+        storages: dict that receives each storage the pickle refers to, by its key.
     """
 
     def __init__(self, size: int, storages: dict[str, Storage] | None = None):
@@ -188,52 +195,56 @@ class TorchMachine(Machine):
         self.storages = {} if storages is None else storages
 
     def knows(self, asked: str) -> bool:
-        """Whether a name is one of those that state dicts need."""
+        """Returns True for a global name that state dicts need."""
         model = asked.startswith("torch.nn.") and asked not in self.calls
         need(not model, f"holds a model ({shown(asked)}), which is code; {ONLY}")
-        return asked in self.calls or asked in KINDS
+        return asked in self.calls or asked in STORAGE_DTYPES
 
     def build(self) -> None:
-        """Drops the attributes of a dict: a state dict's tell versions of layers."""
-        (state,), thing = self.pop(1), self.stack[-1]
-        fits = type(thing) is dict and type(state) is dict
-        need(fits, f"sets the state of {shown(thing)}; it is not read.")
+        """Drops the attributes of a state dict, which hold versions of layers."""
+        (state,), node = self.pop(1), self.stack[-1]
+        fits = type(node) is dict and type(state) is dict
+        need(fits, f"sets the state of {shown(node)}; it is not read.")
 
     def persistent(self) -> None:
-        """Replaces ("storage", kind, key, place, count[, part]) by that storage."""
+        """Replaces ("storage", kind, key, device, count[, view]) by that storage."""
         (asked,) = self.pop(1)
         fits = type(asked) is tuple and len(asked) in (5, 6) and asked[0] == "storage"
-        fits = fits and type(asked[1]) is Symbol and asked[1].name in KINDS
+        fits = fits and type(asked[1]) is Symbol and asked[1].name in STORAGE_DTYPES
         fits = fits and type(asked[2]) is str and _sizes(asked[4:5])
         need(fits, "has numbers of a kind or place that weights do not have.")
         _, kind, key, _, count = asked[:5]
-        fresh = Storage(np.dtype(KINDS[kind.name]), count)
+        fresh = Storage(np.dtype(STORAGE_DTYPES[kind.name]), count)
         storage = self.storages.setdefault(key, fresh)
         same = (storage.dtype, storage.count) == (fresh.dtype, fresh.count)
         need(same, "is damaged: it describes some numbers in two ways.")
-        part = asked[5] if len(asked) == 6 else None
-        self.push(storage if part is None else _part(storage, part))
+        view = asked[5] if len(asked) == 6 else None
+        self.push(storage if view is None else _storage_view(storage, view))
 
 
-def _part(storage: Storage, part) -> Part:
-    fits = type(part) is tuple and len(part) == 3 and _sizes(part[1:])
+def _storage_view(storage: Storage, view: object) -> StorageView:
+    fits = type(view) is tuple and len(view) == 3 and _sizes(view[1:])
     need(fits, "has numbers of a kind or place that weights do not have.")
-    return Part(storage, *part[1:])
+    return StorageView(storage, *view[1:])
 
 
 # ---------------------------------------------------------------------------
-# The two layouts, and what comes out of them
+# The two layouts
 
 
-def _sequence(data: mmap.mmap):
-    """Of pickles: number, version, machine, dict, keys; then the numbers."""
+def _sequence(data: mmap.mmap) -> object:
+    """Reads the old layout.
+
+    It is a sequence of pickles (magic number, version, facts about the machine, the
+    state dict, the keys of its storages), then the numbers of each storage.
+    """
     storages: dict[str, Storage] = {}
     data.seek(len(MAGIC))
     version = TorchMachine(len(data)).run(data)
     need(version == VERSION, f"has layout {shown(version)}; {VERSION} is read.")
     about = TorchMachine(len(data)).run(data)
     little = type(about) is dict and about.get("little_endian") is True
-    need(little, "was written by a machine whose numbers begin at the other end.")
+    need(little, BIG_ENDIAN)
     content = TorchMachine(len(data), storages).run(data)
     keys = TorchMachine(len(data)).run(data)
     fits = type(keys) is list and set(keys) <= set(storages)
@@ -246,8 +257,8 @@ def _sequence(data: mmap.mmap):
     return content
 
 
-def _archive(file: BinaryIO, size: int):
-    """Of a zip file: NAME/data.pkl, and the numbers in NAME/data/KEY."""
+def _archive(file: BinaryIO, size: int) -> object:
+    """Reads the zip layout: NAME/data.pkl, and the numbers in NAME/data/KEY."""
     storages: dict[str, Storage] = {}
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -265,23 +276,19 @@ def _archive(file: BinaryIO, size: int):
             return archive.read(name)
 
         if f"{top}byteorder" in entries:
-            little = stored(f"{top}byteorder") == b"little"
-            need(
-                little, "was written by a machine whose numbers begin at the other end."
-            )
+            need(stored(f"{top}byteorder") == b"little", BIG_ENDIAN)
         content = machine.run(stored(mains[0]))
         for key, storage in storages.items():
             storage.fill(stored(f"{top}data/{key}"))
     return content
 
 
-def _tensors(content) -> dict[str, np.ndarray]:
-    """Name -> array of a state dict."""
+def _tensors(content: object) -> dict[str, np.ndarray]:
     need(type(content) is dict, f"holds a {shown(content)} and no state dict; {ONLY}")
-    found = {}
+    arrays = {}
     for name, tensor in content.items():
-        fits = type(name) is str and type(tensor) is Tensor
+        fits = type(name) is str and type(tensor) is TensorNode
         need(fits, f"has {shown(name)}, which is no tensor; {ONLY}")
-        found[name] = tensor.array()
-    need(found, f"holds no tensors; {ONLY}")
-    return found
+        arrays[name] = tensor.array()
+    need(arrays, f"holds no tensors; {ONLY}")
+    return arrays

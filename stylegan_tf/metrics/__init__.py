@@ -1,1 +1,1 @@
-"""Numbers about a generator: what its pictures are like beside the real ones."""
+"""Scores of a generator against real images."""

@@ -1,13 +1,13 @@
-"""One model, one data set, one feature network: what all metrics are computed from.
+"""Evaluates a generator against a data set in one feature network.
 
     evaluation = Evaluation(model, data, network, strategy, out="runs/00000-demo-demo")
-    rows = evaluation.run(suite.parse("fid5k,pr5k3"))
+    rows = evaluation.run(parse_metrics("fid5k,pr5k3"))
 
-Pictures are drawn once for all metrics that need them, and only what the metrics need
-of each is kept, as rows in files: memory is bounded, and an evaluation that was killed
-goes on where it was. Rows of drawn pictures lie under `out` until all is computed; rows
-of real pictures stay in the cache, under a key of the data, the settings and the
-network, and serve every later model.
+Images are generated once for all metrics. Only the columns that metrics read (features,
+probabilities, latents) are stored, as rows in files, so memory is bounded and a killed
+evaluation continues where it was. Rows of generated images lie under `out` until all
+metrics are done. Rows of real images stay in the cache, under a key of data, settings
+and network, and serve every later model.
 """
 
 import datetime
@@ -27,37 +27,44 @@ from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import save_arrays
 from stylegan_tf.metrics import results
-from stylegan_tf.metrics.features import lacks
-from stylegan_tf.metrics.pictures import Fakes, Labels, Reals, Steps, batch_for
+from stylegan_tf.metrics.features import missing_ability
+from stylegan_tf.metrics.features.base import FeatureNetwork
+from stylegan_tf.metrics.pictures import (
+    Fakes,
+    LabelSampler,
+    PathSteps,
+    Reals,
+    default_batch,
+)
 from stylegan_tf.metrics.scores.distribution import Moments
-from stylegan_tf.metrics.suite import Request
+from stylegan_tf.metrics.suite import MetricRequest
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
 
-DEFINITION = 1  # rises when a definition changes, so that no old number is reused
-QUICK = 5000  # pictures of a first look
-WORK = "evaluation"  # folder of what is not finished yet
+DEFINITION = 1  # raise it when a definition changes: no old score is used again
+QUICK = 5000  # images of a quick look
+WORK = "evaluation"  # folder of unfinished work
 
 
-class Stopped(Exception):
-    """The evaluation was told to stop; what it has drawn is kept."""
+class StoppedError(Exception):
+    """The evaluation was asked to stop; its rows are kept."""
 
 
 class Evaluation:
-    """What metrics ask for, made when they ask.
+    """The columns that metrics read, computed on demand.
 
     Args:
         model: the generator, made in the strategy's scope.
-        data: folder of the data set that it is compared with.
-        network: a `features.FeatureNetwork`.
-        strategy: replicas of this process that draw.
+        data: folder of the data set to compare with.
+        network: the feature network.
+        strategy: its replicas generate the images.
         out: folder for `metrics.jsonl` and unfinished work.
-        mirror: whether the model was trained on mirrored pictures too.
-        nimg: images that it has seen, for the record.
-        batch: pictures at a time over all replicas; None = as their size suits.
+        mirror: True if the model was trained on mirrored images too.
+        nimg: training images the model has seen, for the record.
+        batch: images per batch over all replicas; None = by their size.
         cache: folder of cached statistics; None = the default one.
         progress: show bars.
-        stop: asked after every batch; True raises `Stopped`.
+        stop: called after every batch; True raises `StoppedError`.
         work: folder for unfinished work; None = one in `out`.
 
     Raises:
@@ -68,7 +75,7 @@ class Evaluation:
         self,
         model: Generator,
         data: Path | str,
-        network,
+        network: FeatureNetwork,
         strategy: tf.distribute.Strategy,
         out: Path | str,
         mirror: bool = False,
@@ -80,31 +87,29 @@ class Evaluation:
         work: Path | str | None = None,
     ):
         self.model, self.data, self.network = model, Path(data), network
-        self.strategy, self.out, self.mirror, self.nimg = (
-            strategy,
-            Path(out),
-            mirror,
-            nimg,
-        )
+        self.strategy, self.out = strategy, Path(out)
+        self.mirror, self.nimg = mirror, nimg
         self.manifest = Manifest.load(data)
         _check_fits(model, self.manifest)
         replicas = strategy.num_replicas_in_sync
         size = model.config.shape(model.config.resolution)
-        self.batch = -(-(batch or batch_for(*size, replicas)) // replicas) * replicas
+        self.batch = (
+            -(-(batch or default_batch(*size, replicas)) // replicas) * replicas
+        )
         self._cache = records.cache_folder(cache) / "metrics"
         self._progress, self._stop = progress, stop
         self._root = Path(work or self.out / WORK)
-        self._limits: dict[str, int] = {}
-        self._crops: dict[tuple[str, str, str], int] = {}
-        self._ways: dict[tuple[str, str], Steps] = {}
+        self._limits: dict[str, int] = {}  # rows that the planned metrics read
+        self._step_limits: dict[tuple[str, str, str], int] = {}
+        self._path_steps: dict[tuple[str, str], PathSteps] = {}
         self._notes: list[str] = []
 
     # -----------------------------------------------------------------------
-    # Who is measured by what: names of files and of numbers
+    # Digests of model, data and network, which name files and scores
 
     @functools.cached_property
     def resolution(self) -> int:
-        """Level of the real pictures."""
+        """Resolution of the real images."""
         return self.model.config.resolution
 
     @functools.cached_property
@@ -120,46 +125,47 @@ class Evaluation:
 
     @functools.cached_property
     def data_key(self) -> str:
-        """Short digest of the real pictures."""
+        """Short digest of the real images."""
         return self.manifest.level(self.resolution).fingerprint
 
     @functools.cached_property
     def network_key(self) -> str:
-        """The network's name, and what it says of fixed pictures.
+        """The network's name and its output for fixed images.
 
-        So a network with other weights has another key, though its name be the same.
+        Networks of one name with different weights have different keys.
         """
         level = self.manifest.level(self.resolution)
         shape = (4, level.height, level.width, self.manifest.channels)
         probe = np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
         if callable(self.network):
-            said = np.asarray(self.network(probe), np.float64)
+            values = np.asarray(self.network(probe), np.float64)
         else:
-            shown = tf.constant(probe, tf.float32)
-            said = self.network.distance(shown[:2], shown[2:]).numpy()
-        return f"{self.network.name},{said.mean():.3g},{said.std():.3g}"
+            images = tf.constant(probe, tf.float32)
+            values = self.network.distance(images[:2], images[2:]).numpy()
+        return f"{self.network.name},{values.mean():.3g},{values.std():.3g}"
 
     def _folder(self, root: Path, *parts) -> Path:
         text = json.dumps([DEFINITION, self.data_key, self.resolution, *parts])
         return root / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def reals_folder(self, mirror: bool) -> Path:
-        """Where rows of real pictures are cached."""
+        """Returns the cache folder for rows of real images."""
         return self._folder(self._cache, self.network_key, mirror)
 
     @functools.cached_property
     def work(self) -> Path:
-        """Where rows of drawn pictures lie until all is computed."""
+        """Folder of the rows of generated images, until all metrics are done."""
         return self._folder(self._root, self.network_key, self.model_key)
 
     # -----------------------------------------------------------------------
-    # What metrics ask for
+    # Columns that metrics read
 
     def fakes(self, column: str, count: int) -> np.ndarray:
-        """Rows of drawn pictures 0 to count - 1: float32 [count, width].
+        """Returns a column of generated images 0 to count - 1, float32 [count, width].
 
         Args:
             column: "features", "manifold", "probabilities", "factors", "z" or "w".
+            count: number of rows.
         """
         planned = self._limits | {column: count}
         limits = {c: min(n, count) for c, n in planned.items()}
@@ -168,12 +174,12 @@ class Evaluation:
         return table.read(column, count)
 
     def column(self, name: str) -> str:
-        """The column that holds what `name` says: some networks have one for two."""
-        shared = name == "manifold" and lacks(self.network, ["manifold"])
+        """Returns the column of a name: "manifold" is "features" for most networks."""
+        shared = name == "manifold" and missing_ability(self.network, ["manifold"])
         return "features" if shared else name
 
     def factors(self, count: int) -> dict[str, np.ndarray]:
-        """What the network's classifiers say of drawn pictures.
+        """Returns the factors of generated images 0 to count - 1.
 
         Returns:
             Name -> float32 [count] of a continuous factor, or [count, values].
@@ -186,67 +192,79 @@ class Evaluation:
         return out
 
     def reals(self, column: str, count: int, mirror: bool) -> np.ndarray:
-        """Rows of real pictures 0 to count - 1, "features" or "manifold"."""
+        """Returns a column of real images 0 to count - 1, float32 [count, width].
+
+        Args:
+            column: "features" or "manifold".
+            count: number of rows.
+            mirror: mirror about half of the images, as training does.
+        """
         table = Table(self.reals_folder(mirror))
         source = Reals(self.data, self.resolution, mirror)
 
-        def compute(images, wanted):
-            return {name: self._look(name, images) for name in wanted}
+        def compute(images, columns):
+            return {name: self._apply_network(name, images) for name in columns}
 
         self._fill(table, {column: count}, source.inputs, compute, "real pictures")
         return table.read(column, count)
 
     def real_moments(self, count: int, mirror: bool) -> Moments:
-        """Moments of the features of real pictures 0 to count - 1, cached."""
+        """Returns the moments of the features of real images 0 to count - 1, cached."""
         file = self.reals_folder(mirror) / f"moments-{count}.npz"
         if file.exists():
             with np.load(file) as saved:
                 return Moments.restored(dict(saved))
-        found = Moments(self.network.size)
+        moments = Moments(self.network.size)
         once = count if mirror else min(count, self.manifest.count)
         rows = self.reals("features", once, mirror)
-        found.add(rows, count // once)
+        moments.add(rows, count // once)
         if count % once:
-            found.add(rows[: count % once])
-        self.counted("real pictures", found.count, count)
-        save_arrays(file, found.state())
-        return found
+            moments.add(rows[: count % once])
+        self.require_count("real pictures", moments.count, count)
+        save_arrays(file, moments.state())
+        return moments
 
     def steps(self, space: str, sampling: str, crop: str, count: int) -> np.ndarray:
-        """Distances / epsilon^2 of steps 0 to count - 1: float32 [count].
+        """Returns distance / epsilon^2 of path steps 0 to count - 1, float32 [count].
 
         Args:
-            space, sampling: as in `latent`.
+            space: "z" or "w".
+            sampling: "full" or "end", see `scores.path_length`.
             crop: "face" or "whole".
+            count: number of steps.
         """
-        limits = {
-            c: n for (*way, c), n in self._crops.items() if way == [space, sampling]
-        }
-        limits = {c: min(n, count) for c, n in (limits | {crop: count}).items()}
+        path, limits = (space, sampling), {crop: count}
+        for (*planned, other), n in self._step_limits.items():
+            if tuple(planned) == path:
+                limits[other] = min(n, count)
+        limits[crop] = count
         table = Table(self.work / f"steps-{space}-{sampling}")
-        source = self._source(space, sampling)
-        compute = lambda given, wanted: source.measure(given, frozenset(wanted))  # noqa: E731
+        if path not in self._path_steps:
+            parts = self.model, self.strategy, self._labels, self.network.distance
+            self._path_steps[path] = PathSteps(*parts, *path)
+        source = self._path_steps[path]
+
+        def compute(inputs, crops):
+            return source.measure(inputs, frozenset(crops))
+
         name = f"steps in {space}, {sampling}"
         self._fill(table, limits, source.inputs, compute, name)
         return table.read(crop, count)[:, 0]
 
-    def note(self, text: str | None) -> None:
-        """Remarks on the metric that is being computed."""
-        if text:
-            self._notes.append(text)
+    def note(self, text: str) -> None:
+        """Adds a remark to the score that is being computed."""
+        self._notes.append(text)
 
     @staticmethod
-    def counted(what: str, found: int, asked: int) -> None:
-        """Refuses a part for the whole.
-
-        Raises:
-            RuntimeError: not as many as were asked for.
-        """
-        if found != asked:
-            raise RuntimeError(f"{found} {what} were measured, and {asked} asked for.")
+    def require_count(rows: str, count: int, expected: int) -> None:
+        """Raises RuntimeError unless all rows were measured."""
+        if count != expected:
+            raise RuntimeError(
+                f"{count} {rows} were measured, and {expected} asked for."
+            )
 
     def bar(self, total: int, name: str, unit: str = "picture") -> tqdm:
-        """A progress bar, where they are shown."""
+        """Returns a progress bar, hidden without `progress`."""
         return tqdm(
             total=total, desc=name, unit=unit, disable=None if self._progress else True
         )
@@ -254,52 +272,38 @@ class Evaluation:
     # -----------------------------------------------------------------------
 
     @functools.cached_property
-    def _labels(self) -> Labels:
-        return Labels(self.model, self.data)
+    def _labels(self) -> LabelSampler:
+        return LabelSampler(self.model, self.data)
 
     @functools.cached_property
     def _fakes(self) -> Fakes:
         return Fakes(self.model, self.strategy, self._labels)
 
-    def _source(self, space: str, sampling: str) -> Steps:
-        way = (space, sampling)
-        if way not in self._ways:
-            how = self.model, self.strategy, self._labels, self.network.distance
-            self._ways[way] = Steps(*how, *way)
-        return self._ways[way]
-
-    def _columns(self, inputs, wanted: set[str]) -> dict[str, np.ndarray]:
+    def _columns(self, inputs, columns: set[str]) -> dict[str, np.ndarray]:
         drawn = self._fakes.draw(inputs)
-        own = ("z", "w")
         return {
-            n: drawn[n] if n in own else self._look(n, drawn["images"]) for n in wanted
+            name: drawn[name]
+            if name in ("z", "w")
+            else self._apply_network(name, drawn["images"])
+            for name in columns
         }
 
-    def _look(self, column: str, images: np.ndarray) -> np.ndarray:
-        """What the network says of pictures: [N, width]."""
+    def _apply_network(self, column: str, images: np.ndarray) -> np.ndarray:
+        """Returns a column of images, [N, width]."""
         if column == "features":
             return self.network(images)
-        if column == "manifold":
-            return self.network.manifold(images)
-        if column == "probabilities":
-            return self.network.probabilities(images)
-        return self._flat_factors(images)
-
-    def _flat_factors(self, images: np.ndarray) -> np.ndarray:
-        said = {
-            k: np.asarray(v, np.float32)
-            for k, v in self.network.factors(images).items()
-        }
-        return np.concatenate(
-            [v.reshape(len(images), -1) for v in said.values()], axis=1
-        )
+        if column != "factors":
+            return getattr(self.network, column)(images)
+        factors = self.network.factors(images).values()
+        rows = [np.asarray(v, np.float32).reshape(len(images), -1) for v in factors]
+        return np.concatenate(rows, axis=1)
 
     @functools.cached_property
     def _factor_widths(self) -> dict[str, int]:
-        """Factor -> its values, 0 of a continuous one."""
+        """Factor -> number of values, 0 for a continuous factor."""
         probe = self._fakes.draw(self._fakes.inputs(range(self.batch)))["images"]
-        said = self.network.factors(probe)
-        return {k: np.shape(v)[1] if np.ndim(v) == 2 else 0 for k, v in said.items()}
+        factors = self.network.factors(probe)
+        return {k: np.shape(v)[1] if np.ndim(v) == 2 else 0 for k, v in factors.items()}
 
     def _fill(self, table: Table, limits, inputs, compute, name: str) -> None:
         rows = table.rows()
@@ -313,91 +317,83 @@ class Evaluation:
             def tick(n):
                 bar.update(n)
                 if self._stop():
-                    raise Stopped
+                    raise StoppedError
 
-            batch = self.batch
-            numbered = lambda start: inputs(range(start, start + batch))  # noqa: E731
-            table.fill(missing, numbered, compute, batch, tick)
+            def inputs_from(start: int):
+                return inputs(range(start, start + self.batch))
+
+            table.fill(missing, inputs_from, compute, self.batch, tick)
 
     # -----------------------------------------------------------------------
     # Running
 
-    def refusal(self, request: Request) -> str | None:
-        """Why a metric cannot be computed here, or None if it can."""
-        return lacks(self.network, request.metric.needs)
+    def refusal(self, request: MetricRequest) -> str | None:
+        """Returns why a metric cannot be computed, or None if it can."""
+        return missing_ability(self.network, request.metric.needs)
 
-    def run(self, requests: Sequence[Request]) -> list[dict]:
-        """Computes metrics, and records each in `metrics.jsonl` as it is done.
+    def run(self, requests: Sequence[MetricRequest]) -> list[dict]:
+        """Computes metrics and records each in `metrics.jsonl` as it is done.
 
-        What is recorded there already for the same model, data, network and count is
-        not computed again.
+        A metric recorded before for the same model, data, network and number of images
+        is not computed again.
 
         Args:
-            requests: from `suite.parse`; those that cannot be computed raise.
+            requests: see `suite.parse_metrics`.
 
         Returns:
-            The rows, as `results` describes them, in the order of `requests`.
+            The rows of `metrics.jsonl`, in the order of `requests`; see `results`.
 
         Raises:
             UserError: a metric cannot be computed, or failed.
-            Stopped: `stop` said so.
+            StoppedError: `stop` returned True.
         """
         for request in requests:
             if reason := self.refusal(request):
                 raise UserError(f"{request.name} cannot be computed: {reason}.")
-        found = {r: self._recorded(r) for r in requests}
-        open_ = [r for r in requests if not found[r]]
-        self._plan(open_)
-        for request in open_:
-            found[request] = self._measured(request)
-            results.append(self.out, found[request])
+        rows = {r: self._recorded(r) for r in requests}
+        missing = [r for r in requests if not rows[r]]
+        for r in missing:  # the largest numbers, so that images are generated once
+            for column in map(self.column, r.metric.fakes):
+                self._limits[column] = max(r.num, self._limits.get(column, 0))
+            if step := r.metric.step:
+                self._step_limits[step] = max(r.num, self._step_limits.get(step, 0))
+        for request in missing:
+            rows[request] = self._compute(request)
+            results.append_results(self.out, rows[request])
         Table(self.work).remove()
         if self._root.is_dir() and not any(self._root.iterdir()):
             self._root.rmdir()
-        return [row for request in requests for row in found[request]]
+        return [row for request in requests for row in rows[request]]
 
-    def _plan(self, requests: Sequence[Request]) -> None:
-        """What will be asked for, so that one drawing serves all."""
-        for r in requests:
-            for column in map(self.column, r.metric.fakes):
-                self._limits[column] = max(r.num, self._limits.get(column, 0))
+    def announce(self, requests: Sequence[MetricRequest]) -> None:
+        """Prints the metrics recorded before, and an estimate of the time to come."""
+        recorded = [r.name for r in requests if self._recorded(r)]
+        missing = [r for r in requests if r.name not in recorded]
+        if recorded:
+            print(f"recorded before, not computed again: {', '.join(recorded)}")
+        paths: dict[tuple[str, str], int] = {}
+        for r in missing:
             if r.metric.step:
-                step = r.metric.step
-                self._crops[step] = max(r.num, self._crops.get(step, 0))
-
-    def announce(self, requests: Sequence[Request]) -> None:
-        """Says what is already there, and about how long the rest will take."""
-        kept = [r.name for r in requests if self._recorded(r)]
-        count = self.drawings([r for r in requests if r.name not in kept])
-        if kept:
-            print(f"recorded before, not computed again: {', '.join(kept)}")
-        if count:
-            pace = self.seconds_a_picture()
+                path = r.metric.step[:2]
+                paths[path] = max(r.num, paths.get(path, 0))
+        fakes = max((r.num for r in missing if r.metric.fakes), default=0)
+        if count := fakes + 2 * sum(paths.values()):
+            seconds = self._seconds_per_image()
             quick = any(r.num > QUICK for r in requests)
             hint = f"; --num={QUICK} is a quicker look" if quick else ""
             print(
-                f"{count:,} pictures to draw, at {1 / pace:,.0f} a second about "
-                f"{max(round(count * pace / 60), 1)} min{hint}"
+                f"{count:,} pictures to draw, at {1 / seconds:,.0f} a second about "
+                f"{max(round(count * seconds / 60), 1)} min{hint}"
             )
 
-    def drawings(self, requests: Sequence[Request]) -> int:
-        """How many pictures these metrics have to draw."""
-        fakes = [r.num for r in requests if r.metric.fakes]
-        ways: dict[tuple, int] = {}
-        for r in requests:
-            if r.metric.step:
-                way = r.metric.step[:2]
-                ways[way] = max(r.num, ways.get(way, 0))
-        return max(fakes, default=0) + 2 * sum(ways.values())
-
-    def seconds_a_picture(self) -> float:
-        """Time to draw one picture here and look at it, of a warm batch."""
-        for _ in range(2):
+    def _seconds_per_image(self) -> float:
+        """Returns the time to generate an image and compute its features."""
+        for _ in range(2):  # the first batch compiles
             began = time.perf_counter()
             self._columns(self._fakes.inputs(range(self.batch)), {"features"})
         return (time.perf_counter() - began) / self.batch
 
-    def _identity(self, request: Request) -> dict:
+    def _identity(self, request: MetricRequest) -> dict:
         return {
             "network": self.network.name,
             "num": request.num,
@@ -406,11 +402,11 @@ class Evaluation:
             "key": self._folder(Path(), self.network_key, self.mirror).name,
         }
 
-    def _recorded(self, request: Request) -> list[dict]:
+    def _recorded(self, request: MetricRequest) -> list[dict]:
         names = [request.name + suffix for suffix in request.metric.values]
-        return results.find(self.out, names, self._identity(request))
+        return results.find_results(self.out, names, self._identity(request))
 
-    def _measured(self, request: Request) -> list[dict]:
+    def _compute(self, request: MetricRequest) -> list[dict]:
         self._notes, began = [], time.perf_counter()
         try:
             values = request.metric.compute(self, request.num)
@@ -418,8 +414,8 @@ class Evaluation:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{request.name} failed: {error}") from error
-        seconds = round(time.perf_counter() - began, 2)
-        about = {"seconds": seconds, "date": _now()}
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        about = {"seconds": round(time.perf_counter() - began, 2), "date": now}
         about |= {"note": "; ".join(self._notes)} if self._notes else {}
         expected = set(request.metric.values)
         if set(values) != expected or not np.isfinite(list(values.values())).all():
@@ -433,18 +429,15 @@ class Evaluation:
         ]
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
 def _check_fits(model: Generator, manifest: Manifest) -> None:
     c = model.config
     shape = c.shape(c.resolution)
     level = manifest.level(c.resolution)
-    have = level.height, level.width, manifest.channels
-    if have != (*shape, c.channels):
-        wanted, found = ("x".join(map(str, s)) for s in ((*shape, c.channels), have))
+    model_shape = *shape, c.channels
+    data_shape = level.height, level.width, manifest.channels
+    if data_shape != model_shape:
+        ours, theirs = ("x".join(map(str, s)) for s in (model_shape, data_shape))
         raise UserError(
-            f"the model draws {wanted}, but {manifest.name} holds {found}; name the "
+            f"the model draws {ours}, but {manifest.name} holds {theirs}; name the "
             f"data that it was trained on with --data=..."
         )

@@ -1,12 +1,12 @@
-"""Pictures by number: drawn ones, real ones, and small steps on the way between two.
+"""Images by number: generated ones, real ones, and small steps along latent paths.
 
-Picture number i is a function of i alone, whatever the batch, the number of devices,
-or where an evaluation was taken up. Drawn picture i is seed i of `sampling.draw`, not
-truncated, with noise maps of its own, rounded to uint8. Of a conditional model it has
-the label of a real picture that i draws.
+Image i is a function of i alone, for any batch size, number of devices or resumed
+evaluation. Generated image i is seed i of `sampling.draw` without truncation, with its
+own noise maps, rounded to uint8. A conditional model gets the label of a real image
+that i samples.
 
-Drawing is shared among the replicas of a `tf.distribute` strategy. Every batch that is
-computed has the same size, because convolutions may round differently for another one.
+The replicas of a `tf.distribute` strategy share a batch. All batches have one size,
+because convolutions may round differently for another one.
 """
 
 from collections.abc import Callable
@@ -24,20 +24,21 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import Renderer
 
 _T, _LABEL = 2, 3  # streams of random numbers; a seed's noise is stream 1
-PIXELS = 1 << 18  # pixels of a batch on one replica, as far as `MOST` goes
+PIXELS = 1 << 18  # pixels per batch and replica, within `LEAST` and `MOST` images
 LEAST, MOST = 4, 64
 
 
-def batch_for(height: int, width: int, replicas: int = 1) -> int:
-    """Pictures a batch that suit their size, over all replicas."""
+def default_batch(height: int, width: int, replicas: int = 1) -> int:
+    """Returns the images per batch for a size, over all replicas."""
     return replicas * int(np.clip(PIXELS // (height * width), LEAST, MOST))
 
 
 class Spread:
-    """A function of rows, shared among the replicas of a strategy.
+    """A function of rows whose batch is split over the replicas of a strategy.
 
     Args:
-        function: a dict of tensors, or lists of them, of n rows each -> such a dict.
+        function: maps a dict of tensors (or lists of them) of n rows each to a dict of
+            tensors of n rows.
         strategy: from `tf.distribute`.
     """
 
@@ -51,7 +52,7 @@ class Spread:
         self._run = run
 
     def __call__(self, rows: dict) -> dict[str, np.ndarray]:
-        """Arrays of as many rows as divide evenly among the replicas, and the same."""
+        """Maps arrays of n rows, n a multiple of the number of replicas."""
         pieces = self.strategy.num_replicas_in_sync
 
         def of_replica(context):
@@ -65,12 +66,12 @@ class Spread:
         return {k: np.concatenate([p.numpy() for p in v]) for k, v in parts.items()}
 
 
-class Labels:
-    """Labels that pictures of a conditional model are drawn with: the data's own.
+class LabelSampler:
+    """Samples the labels of generated images from the data set.
 
     Args:
         model: the generator.
-        data: folder of the real pictures.
+        data: folder of the real images.
 
     Raises:
         UserError: the data has no such labels.
@@ -89,7 +90,7 @@ class Labels:
             )
 
     def __call__(self, numbers: range) -> dict[str, np.ndarray]:
-        """{"labels": float32 [N, classes]} of pictures by number, if there are any."""
+        """Returns {"labels": float32 [N, classes]}; {} for an unconditional model."""
         if self.table is None:
             return {}
         rows = [_draw(i, _LABEL).integers(len(self.table)) for i in numbers]
@@ -101,24 +102,24 @@ def _draw(i: int, stream: int) -> np.random.Generator:
 
 
 class Drawing:
-    """What all that is drawn has in common: model, strategy, labels, level, noise.
+    """A generator with its strategy, labels and noise maps.
+
+    A model that has not fully grown generates at its present resolution; its images are
+    enlarged to the final one.
 
     Args:
         model: the generator, made in the strategy's scope.
-        strategy: what it is computed by.
-        labels: of the pictures.
-
-    A model that has not grown up is drawn at the level that it has learned, and
-    enlarged to its final size.
+        strategy: its replicas generate the images.
+        labels: of the images.
     """
 
-    def __init__(self, model: Generator, strategy, labels: Labels):
+    def __init__(self, model: Generator, strategy, labels: LabelSampler):
         self.model, self.strategy, self.labels = model, strategy, labels
         self.render = Renderer(model, "none", fixed_weights=False)
         self.factor = model.config.resolution // self.render.resolution
 
     def grown(self, images: tf.Tensor) -> tf.Tensor:
-        """Every pixel as often as it takes to the final size."""
+        """Repeats pixels up to the final resolution."""
         if self.factor == 1:
             return images
         return tf.repeat(tf.repeat(images, self.factor, axis=1), self.factor, axis=2)
@@ -136,7 +137,7 @@ class Fakes(Drawing):
         model, strategy, labels: as of `Drawing`.
     """
 
-    def __init__(self, model: Generator, strategy, labels: Labels):
+    def __init__(self, model: Generator, strategy, labels: LabelSampler):
         super().__init__(model, strategy, labels)
         self._spread = Spread(self._pictures, strategy)
 
@@ -166,17 +167,20 @@ class Fakes(Drawing):
         return drawn | {"z": inputs["z"]}
 
 
-class Steps(Drawing):
-    """Perceptual differences of small steps between latents, by number.
+class PathSteps(Drawing):
+    """Perceptual distances of small steps along latent paths, by number.
 
-    Step i goes from seed 2 i towards seed 2 i + 1, with the noise and the label of
-    picture i. (The released code draws noise anew for every batch; on average over
-    steps that is the same, and it would depend on the batch.)
+    Step i lies on the path from seed 2 i to seed 2 i + 1, with the noise and the label
+    of image i. (The released code draws new noise for every batch, which has the same
+    mean but depends on the batch.)
 
     Args:
-        model, strategy, labels: as of `Drawing`.
-        distance: of a feature network.
-        space, sampling: as in `latent`.
+        model: the generator, made in the strategy's scope.
+        strategy: its replicas generate the images.
+        labels: of the images.
+        distance: the distance of a feature network.
+        space: "z" or "w".
+        sampling: "full" or "end", see `scores.path_length`.
     """
 
     def __init__(self, model, strategy, labels, distance, space: str, sampling: str):
@@ -185,7 +189,7 @@ class Steps(Drawing):
         self._spreads: dict[tuple, Spread] = {}
 
     def inputs(self, numbers: range) -> dict:
-        """What `measure` makes the steps of these numbers from."""
+        """Returns the inputs of `measure` for these steps."""
         seeds = [2 * i + k for i in numbers for k in (0, 1)]
         z = latents.z_of(seeds, self.model.config.z_dim)
         full = self.sampling == "full"
@@ -194,9 +198,14 @@ class Steps(Drawing):
         return rows | self.labels(numbers) | self.maps(numbers)
 
     def measure(self, inputs: dict, crops: frozenset[str]) -> dict[str, np.ndarray]:
-        """{"face" or "whole": float32 [N]}: distances, cropped to the face or not.
+        """Returns distance / epsilon^2 of N steps.
 
-        They are divided by epsilon^2.
+        Args:
+            inputs: see `inputs`.
+            crops: some of "face" and "whole", the region that is compared.
+
+        Returns:
+            Crop -> float32 [N].
         """
         key = tuple(sorted(crops))
         if key not in self._spreads:
@@ -208,7 +217,7 @@ class Steps(Drawing):
         twice = lambda x: tf.concat([x, x], axis=0)  # noqa: E731
         z = tf.reshape(rows["z"], [-1, rows["z"].shape[-1]])
         labels = rows.get("labels")
-        images = path_length.path_pictures(
+        images = path_length.path_images(
             self.model,
             z,
             rows["t"],
@@ -220,18 +229,18 @@ class Steps(Drawing):
         images = self.grown(images)
         scale = path_length.EPSILON**-2
         return {
-            c: path_length.compare(images, self.distance, c == "face") * scale
+            c: path_length.pair_distances(images, self.distance, c == "face") * scale
             for c in crops
         }
 
 
 class Reals:
-    """Real pictures by number, in stored order, from the first one again at the end.
+    """Real images by number, in the order of the records, repeated at the end.
 
     Args:
         data: folder of the data set.
-        resolution: level to read.
-        mirror: flip about half of them, as training does.
+        resolution: of the images.
+        mirror: mirror about half of them, as training does.
     """
 
     def __init__(self, data: Path | str, resolution: int, mirror: bool):
@@ -239,7 +248,7 @@ class Reals:
         self._iterator, self._next, self._batch = None, -1, 0
 
     def inputs(self, numbers: range) -> np.ndarray:
-        """uint8 [len(numbers), H, W, C]; fast where batch follows batch."""
+        """Returns uint8 [len(numbers), H, W, C]; fast for consecutive batches."""
         if (numbers.start, len(numbers)) != (self._next, self._batch):
             self._batch = len(numbers)
             stream = pipeline.dataset(

@@ -1,15 +1,15 @@
-"""Numbers in files and on the screen.
+"""Scores in `metrics.jsonl`, on the screen and in TensorBoard.
 
-`metrics.jsonl` has one row a number:
+`metrics.jsonl` has one row per score:
 
-    nimg      images that the model had seen; null if it is not of a run
+    nimg      training images the model has seen; null for a model of no run
     metric    such as "fid50k", "pr5k3_recall"
-    network   what it was measured in; no number is told without it: fid50k[builtin-v1]
-    value, num (pictures), seconds, date, note (if there is something to know)
-    model, data, key    digests of what was measured; the same ones, the same number
+    network   name of the feature network; a score is written fid50k[builtin-v1]
+    value, num (generated images), seconds, date, note (optional)
+    model, data, key    digests of the model, the data and the settings
 
-`seconds` is the time until the number was there, after the one before it. Pictures that
-several metrics share are counted in the first of them.
+`seconds` is the time since the score before it; the first of several metrics that share
+generated images bears their cost.
 """
 
 import json
@@ -22,13 +22,13 @@ from stylegan_tf.files import atomic_write
 FILE = "metrics.jsonl"
 
 
-def label(row: dict) -> str:
-    """What a number is called: `fid50k[builtin-v1]`."""
+def metric_label(row: dict) -> str:
+    """Returns a score's full name, such as `fid50k[builtin-v1]`."""
     return f"{row['metric']}[{row['network']}]"
 
 
-def read(folder: Path | str) -> list[dict]:
-    """The rows of a folder's `metrics.jsonl`, but for lines cut short by a kill."""
+def read_results(folder: Path | str) -> list[dict]:
+    """Reads the rows of a folder's `metrics.jsonl`; skips lines cut short by a kill."""
     path = Path(folder) / FILE
     rows = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
@@ -41,17 +41,28 @@ def read(folder: Path | str) -> list[dict]:
     return rows
 
 
-def find(folder: Path | str, names: Sequence[str], identity: dict) -> list[dict]:
-    """The rows of these metrics, of exactly this; [] unless all of them are there."""
+def find_results(
+    folder: Path | str, names: Sequence[str], identity: dict
+) -> list[dict]:
+    """Finds the rows of metrics measured before.
+
+    Args:
+        folder: of `metrics.jsonl`.
+        names: of the metrics.
+        identity: keys and values that every row must have.
+
+    Returns:
+        One row per name, or [] unless all of them are there.
+    """
     rows = {}
-    for row in read(folder):
+    for row in read_results(folder):
         if all(row.get(k) == v for k, v in identity.items()):
             rows[row["metric"]] = row
     return [rows[n] for n in names] if all(n in rows for n in names) else []
 
 
-def append(folder: Path | str, rows: Sequence[dict]) -> None:
-    """Adds rows, on lines of their own whatever a kill has left at the end."""
+def append_results(folder: Path | str, rows: Sequence[dict]) -> None:
+    """Appends rows on new lines, also after a line cut short by a kill."""
     path = Path(folder) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -62,36 +73,43 @@ def append(folder: Path | str, rows: Sequence[dict]) -> None:
         f.write(text.encode())
 
 
-def forget(folder: Path | str, nimg: int) -> None:
-    """Drops what was measured after the checkpoint that a run continues from."""
-    path, rows = Path(folder) / FILE, read(folder)
-    kept = [r for r in rows if r["nimg"] is None or r["nimg"] <= nimg]
+def forget_results(folder: Path | str, nimg: int) -> None:
+    """Drops rows with more images than the checkpoint that a run continues from."""
+    path, rows = Path(folder) / FILE, read_results(folder)
+    rows = [r for r in rows if r["nimg"] is None or r["nimg"] <= nimg]
     if path.exists():
         with atomic_write(path) as draft:
-            draft.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8")
+            draft.write_text("".join(json.dumps(r) + "\n" for r in rows), "utf-8")
 
 
-def show(folder: Path | str, rows: Sequence[dict]) -> None:
-    """Writes numbers where TensorBoard finds them, beside those of training."""
+def write_summaries(folder: Path | str, rows: Sequence[dict]) -> None:
+    """Writes scores as TensorBoard summaries, beside the summaries of training."""
     import tensorflow as tf
 
     writer = tf.summary.create_file_writer(str(folder), filename_suffix=".metrics")
     with writer.as_default():
         for row in rows:
-            tf.summary.scalar(f"metrics/{label(row)}", row["value"], row["nimg"] or 0)
+            tf.summary.scalar(
+                f"metrics/{metric_label(row)}", row["value"], row["nimg"] or 0
+            )
     writer.close()
 
 
-def table(rows: Sequence[dict], refused: dict[str, str] | None = None) -> str:
-    """Numbers in Markdown, with the time taken; then what there is none of, and why."""
+def results_table(rows: Sequence[dict], refused: dict[str, str] | None = None) -> str:
+    """Returns scores as a Markdown table, then a line per refused metric.
+
+    Args:
+        rows: of `metrics.jsonl`.
+        refused: metric -> the reason why it was not computed.
+    """
     cells = [["metric", "value", "pictures", "seconds", "note"], ["---"] * 5]
-    shown = None
+    before = None
     for row in rows:
-        once = (row["date"], row["num"], row["seconds"])  # of all its values together
-        seconds = "" if once == shown else f"{row['seconds']:.1f}"
-        shown = once
+        metric = (row["date"], row["num"], row["seconds"])  # shared by its scores
+        seconds = "" if metric == before else f"{row['seconds']:.1f}"
+        before = metric
         value, note = f"{row['value']:.5g}", row.get("note", "")
-        cells.append([label(row), value, f"{row['num']:,}", seconds, note])
+        cells.append([metric_label(row), value, f"{row['num']:,}", seconds, note])
     widths = [max(len(line[i]) for line in cells) for i in range(5)]
     cells[1] = ["-" * w for w in widths]
     lines = ["| " + " | ".join(map(str.ljust, c, widths)) + " |" for c in cells]

@@ -1,4 +1,4 @@
-"""A model to measure, and what it is measured against."""
+"""Opens a model to evaluate, and the data set to compare it with."""
 
 import json
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from stylegan_tf.data import manifest, records
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 
-BEST = "best.json"  # beside a model that was the best: its row of `metrics.jsonl`
+BEST = "best.json"  # beside the best model of a run: its row of `metrics.jsonl`
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, and what is known about it.
+    """A model to evaluate.
 
     Attributes:
         model: float32, in the strategy's scope.
-        data: folder of real pictures of its size.
-        mirror: whether it was trained on mirrored pictures too.
-        nimg: images that it has seen; None if that is not known.
-        run: the run that it is of; None of a file from elsewhere.
+        data: folder of real images of its size.
+        mirror: True if it was trained on mirrored images too.
+        nimg: training images it has seen; None if unknown.
+        run: its run directory; None for a model of no run.
     """
 
     model: Generator
@@ -40,14 +40,14 @@ def open_subject(
     data: str | None = None,
     cache: Path | str | None = None,
 ) -> Subject:
-    """Opens a model for measuring.
+    """Opens a model and the data set to compare it with.
 
     Args:
-        path: as `models.load` takes it.
-        strategy: whose replicas will draw.
-        data: what to compare with, as `train.py --data` takes it; None = what the
-            model's run was trained on.
-        cache: folder of converted pictures.
+        path: see `models.load`.
+        strategy: its replicas generate the images.
+        data: data set as `train.py --data` takes it; None = the training data of the
+            model's run.
+        cache: folder of converted data sets.
 
     Raises:
         UserError: no model there, or no data to compare it with.
@@ -55,33 +55,30 @@ def open_subject(
     found = models.find_model(path)
     run = found.run or _run_around(found.path)
     config = configs.read_config(run / "config.json") if run else None
-    model = replicated(models.load(path), strategy)
+    model = replicate_generator(models.load(path), strategy)
     folder = _data(model, run, config, data, cache)
     mirror = bool(config and config.mirror)
     return Subject(model, folder, mirror, _nimg(found, run), run)
 
 
-def replicated(generator: Generator, strategy: tf.distribute.Strategy) -> Generator:
-    """A float32 copy in the strategy's scope.
-
-    Args:
-        generator: any.
-        strategy: the one that will draw.
-    """
+def replicate_generator(
+    generator: Generator, strategy: tf.distribute.Strategy
+) -> Generator:
+    """Returns a float32 copy of a generator in the strategy's scope."""
     with strategy.scope():
         copy = Generator(generator.config, generator.growth, dtype="float32")
-        assign(copy, generator)
+        copy_weights(copy, generator)
     return copy
 
 
-def assign(copy: Generator, generator: Generator) -> None:
-    """Takes over the weights of a generator with the same settings."""
-    for mine, theirs in zip(copy.weights, generator.weights, strict=True):
-        mine.assign(theirs.numpy())
+def copy_weights(copy: Generator, generator: Generator) -> None:
+    """Copies the weights of a generator to another one of the same settings."""
+    for weight, source in zip(copy.weights, generator.weights, strict=True):
+        weight.assign(source.numpy())
 
 
 def _run_around(path: Path) -> Path | None:
-    """The run whose `model/` or `model/best/` holds a file."""
+    """Returns the run directory whose `model/` or `model/best/` holds a file."""
     near = [p for p in path.absolute().parents[1:3] if (p / "config.json").is_file()]
     return near[0] if near else None
 
@@ -101,9 +98,9 @@ def _data(model: Generator, run, config, spec: str | None, cache) -> Path:
         raise UserError("name the real pictures with --data=..., as for train.py.")
     if spec is None:
         text = (run / "data.txt").read_text() if (run / "data.txt").exists() else ""
-        kept = Path(text.split(maxsplit=1)[1].strip()) if " " in text else None
-        if kept and (kept / manifest.FILE).exists():
-            return kept
+        folder = Path(text.split(maxsplit=1)[1].strip()) if " " in text else None
+        if folder and (folder / manifest.FILE).exists():
+            return folder
     c = model.config
     labels = config.labels if config else ("auto" if c.classes else "none")
     size = "x".join(map(str, c.shape(c.resolution)))

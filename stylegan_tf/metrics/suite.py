@@ -1,14 +1,14 @@
-"""The metrics by name, and what each one is exactly.
+"""The metrics by name, and their exact definitions.
 
-A name says how many pictures are drawn: `fid50k` draws 50,000, `fid5k` is the same with
-5,000, a quick look that is biased upwards and comparable only with its like. Path
-lengths and separability say it when it is not the standard number: `ppl_wend`,
-`ppl5k_wend`, `ppl2_5k_wend`, `ls5k`.
+A name holds the number of generated images: `fid50k` uses 50,000, `fid5k` 5,000. A
+score from fewer images is biased and compares only with its like. Path lengths,
+separability and disentanglement name the number only if it is not the standard one:
+`ppl_wend`, `ppl5k_wend`, `ppl2_5k_wend`, `ls5k`.
 
-The definitions are data that a manual can print, so nothing large is loaded before a
-metric is computed. What is the same for all: the moving average of the generator, no
-truncation, random noise, uint8 pictures, labels drawn from the data. A metric is a row
-of `METRICS`; its function asks an `evaluation.Evaluation` for rows and gives numbers.
+A metric is a row of `METRICS`: its definition, and a function that asks an
+`evaluation.Evaluation` for features and returns scores. `--help` prints the rows, so
+this module loads no TensorFlow. All metrics use the moving average of the generator
+without truncation, random noise, uint8 images, and labels drawn from the data.
 """
 
 import re
@@ -20,31 +20,33 @@ from stylegan_tf.errors import UserError
 
 LOWER, HIGHER = "lower", "higher"
 NEIGHBOR = 3  # of improved precision and recall
-MOST_KID, MOST_PR = 1_000_000, 200_000  # real pictures of the full variants
+MOST_KID, MOST_PR = 1_000_000, 200_000  # real images of the full variants
+Compute = Callable[..., dict[str, float]]  # of (evaluation, num)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A definition.
+    """The definition of a metric.
 
     Attributes:
-        head, tail: of the name, before and after the number of pictures.
-        num: the standard number.
-        what: the definition in a line, and who gives it.
-        compute: (evaluation, num) -> suffix of the name -> value.
-        values: suffix -> what is better, LOWER or HIGHER; the first one picks the best
+        head: of the name, before the number of images.
+        tail: of the name, after the number of images.
+        num: the standard number of images.
+        definition: one line for the manual, with its source.
+        compute: maps (evaluation, num) to scores, {suffix of the name: value}.
+        values: suffix -> LOWER or HIGHER, which is better; the first one picks the best
             model.
-        fakes: columns of drawn pictures that it asks for.
-        step: space, sampling, crop of the steps that it asks for.
-        needs: abilities of the feature network, see `features.FeatureNetwork`.
-        bare: the name with the standard number, if that does not say it.
+        fakes: columns of generated images that it reads, see `Evaluation.fakes`.
+        step: (space, sampling, crop) of the path steps that it reads.
+        needs: methods of the feature network, see `features.base.FeatureNetwork`.
+        bare: the name with the standard number, if that name omits it.
     """
 
     head: str
     tail: str
     num: int
-    what: str
-    compute: Callable
+    definition: str
+    compute: Compute
     values: dict[str, str] = field(default_factory=lambda: {"": LOWER}, hash=False)
     fakes: tuple[str, ...] = ()
     step: tuple[str, str, str] | None = None
@@ -52,14 +54,15 @@ class Metric:
     bare: str | None = None
 
     def name(self, num: int | None = None) -> str:
-        """The metric's name with so many pictures; None = the standard number."""
+        """Returns the name with `num` images; None = the standard number."""
         num = num or self.num
         if self.bare and num == self.num:
             return self.bare
-        return f"{self.head}{_short(num)}{self.tail}"
+        count = f"{num // 1000}k" if num % 1000 == 0 else str(num)
+        return f"{self.head}{count}{self.tail}"
 
     def number(self, name: str) -> int | None:
-        """The number of pictures in a name of this metric; None if it is not one."""
+        """Returns the number of images in a name, or None for another metric's name."""
         if name == self.bare:
             return self.num
         pattern = rf"{re.escape(self.head)}([1-9]\d*)(k?){re.escape(self.tail)}"
@@ -68,53 +71,51 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Request:
-    """A metric and how many pictures it is to be computed with."""
+class MetricRequest:
+    """A metric to compute with `num` generated images."""
 
     metric: Metric
     num: int
 
     @property
     def name(self) -> str:
-        """Such as "fid5k"."""
+        """Name such as "fid5k"."""
         return self.metric.name(self.num)
 
 
-def _short(num: int) -> str:
-    return f"{num // 1000}k" if num % 1000 == 0 else str(num)
-
-
-def parse(names: str | Iterable[str], num: int | None = None) -> list[Request]:
-    """What was asked for, each once.
+def parse_metrics(
+    names: str | Iterable[str], num: int | None = None
+) -> list[MetricRequest]:
+    """Parses names of metrics, each returned once.
 
     Args:
-        names: "fid5k,ppl_wend" or a list of such; "all" is every metric there is.
-        num: pictures, whatever the names say; None = what they say.
+        names: "fid5k,ppl_wend", or a list of names; "all" is every metric.
+        num: number of images that replaces the numbers of the names.
 
     Raises:
-        UserError: a name that no metric has, or too few pictures.
+        UserError: an unknown name, or too few images.
     """
     if num is not None and num < 1:
         raise UserError(f"--num={num} is no number of pictures; give 1000 or more.")
     names = names.split(",") if isinstance(names, str) else list(names)
-    found: list[Request] = []
+    requests: list[MetricRequest] = []
     for name in (n.strip() for n in names):
         if name == "all":
-            found += [Request(m, num or m.num) for m in METRICS]
+            requests += [MetricRequest(m, num or m.num) for m in METRICS]
             continue
         exact = [m for m in METRICS if m.bare == name]  # ppl2_wend is no ppl_wend of 2
         counts = [(m, m.number(name)) for m in exact or METRICS]
-        known = [Request(m, num or count) for m, count in counts if count]
+        known = [MetricRequest(m, num or count) for m, count in counts if count]
         if not known:
             raise UserError(
                 f"there is no metric {name!r}; choose all, or of "
                 f"{', '.join(m.name() for m in METRICS)}, or such a name with another "
                 f"number of pictures, as fid5k."
             )
-        found += known
-    if not found:
+        requests += known
+    if not requests:
         raise UserError("no metric is named; try --metrics=fid50k.")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(requests))
 
 
 # ---------------------------------------------------------------------------
@@ -128,16 +129,16 @@ def _fid(e, num: int, full: bool) -> dict[str, float]:
     real = e.real_moments(count, mirror=e.mirror and not full)
     fake = distribution.Moments(e.network.size)
     fake.add(e.fakes("features", num))
-    e.counted("drawn pictures", fake.count, num)
-    distance = distribution.frechet(real, fake)
+    e.require_count("drawn pictures", fake.count, num)
+    distance = distribution.frechet_distance(real, fake)
     for name, moments in (("real", real), ("drawn", fake)):
-        if degenerate := distribution.singular(moments):
+        if degenerate := distribution.singular_reason(moments):
             e.note(f"singular ({name}: {degenerate})")
     return {"": distance}
 
 
 def _real_rows(e, column: str, num: int, full: bool, most: int):
-    """Each real picture at most once: twice the same one would be its own neighbor."""
+    """Returns rows of real images, each at most once: a copy would be a neighbor."""
     count = min(e.manifest.count, most if full else num)
     if count < num and not full:
         e.note(f"{count} real pictures")
@@ -163,42 +164,41 @@ def _inception(e, num: int) -> dict[str, float]:
 def _precision(e, num: int, full: bool) -> dict[str, float]:
     from stylegan_tf.metrics.scores import manifold
 
-    own = e.column("manifold")
-    real, fake = _real_rows(e, own, num, full, MOST_PR), e.fakes(own, num)
+    column = e.column("manifold")
+    real, fake = _real_rows(e, column, num, full, MOST_PR), e.fakes(column, num)
     with e.bar(2 * len(real) + len(fake), "neighbors", "row") as bar:
-        found = manifold.cover(real, fake, NEIGHBOR, tick=bar.update)
-    return {f"_{name}": value for name, value in found.items()}
+        scores = manifold.precision_recall(real, fake, NEIGHBOR, tick=bar.update)
+    return {f"_{name}": value for name, value in scores.items()}
 
 
-def _path_length(space: str, sampling: str, crop: str) -> Callable:
+def _path_length(space: str, sampling: str, crop: str) -> Compute:
     def compute(e, num: int) -> dict[str, float]:
         from stylegan_tf.metrics.scores import distribution
 
         distances = e.steps(space, sampling, crop, num)
-        e.counted("steps", len(distances), num)
-        return {"": distribution.mean_within(distances)}
+        e.require_count("steps", len(distances), num)
+        return {"": distribution.trimmed_mean(distances)}
 
     return compute
 
 
 def _separability(e, num: int) -> dict[str, float]:
-    from stylegan_tf.metrics.scores.separability import logits_of, separability
+    from stylegan_tf.metrics.scores.separability import attribute_logits, separability
 
     e.fakes("w", num)
-    logits = logits_of(e.factors(num))
+    logits = attribute_logits(e.factors(num))
     out = {}
     for space in ("w", "z"):
-        found = separability(e.fakes(space, num), logits)
-        out[f"_{space}"] = found.score
-        if found.unsettled:
-            e.note(
-                f"{len(found.unsettled)} of {len(logits)} planes in {space} unsettled"
-            )
+        result = separability(e.fakes(space, num), logits)
+        out[f"_{space}"] = result.score
+        if result.unsettled:
+            count = len(result.unsettled)
+            e.note(f"{count} of {len(logits)} planes in {space} unsettled")
     return out
 
 
 def _disentangled(e, num: int) -> tuple[dict, dict]:
-    """What so many drawn pictures show, by factor; and their codes, by space."""
+    """Returns the factors of `num` generated images, and their codes by space."""
     e.fakes("w", num)
     factors = e.factors(num)
     return factors, {space: e.fakes(space, num) for space in ("w", "z")}
@@ -208,12 +208,12 @@ def _dci(e, num: int) -> dict[str, float]:
     from stylegan_tf.metrics.scores.disentanglement import dci
 
     factors, codes = _disentangled(e, num)
-    found = {space: dci(rows, factors) for space, rows in codes.items()}
-    return {f"_{s}_{k}": v for s, values in found.items() for k, v in values.items()}
+    scores = {space: dci(rows, factors) for space, rows in codes.items()}
+    return {f"_{s}_{k}": v for s, values in scores.items() for k, v in values.items()}
 
 
-def _gap(name: str) -> Callable:
-    """Of the two scores that are one number for each space."""
+def _gap(name: str) -> Compute:
+    """Returns the function of "mig" or "sap", which have one score per space."""
 
     def compute(e, num: int) -> dict[str, float]:
         from stylegan_tf.metrics.scores import disentanglement as scores
@@ -224,23 +224,28 @@ def _gap(name: str) -> Callable:
     return compute
 
 
-def _path_row(name: str, num: int, way: tuple[str, str, str]) -> Metric:
-    space, sampling, crop = way
+def _path_row(name: str, num: int, step: tuple[str, str, str]) -> Metric:
+    space, sampling, crop = step
     where = "any point of" if sampling == "full" else "the start of"
-    arc = "an arc in z" if space == "z" else "a line in w"
-    seen = "the face" if crop == "face" else "the whole picture"
-    what = f"perceptual path length at {where} {arc}, of {seen}"
+    path = "an arc in z" if space == "z" else "a line in w"
+    region = "the face" if crop == "face" else "the whole picture"
+    definition = f"perceptual path length at {where} {path}, of {region}"
     head, _, tail = name.partition("_")
     head, tail = (f"{head}_" if head == "ppl2" else head), f"_{tail}"
-    compute = _path_length(*way)
     return Metric(
-        head, tail, num, what, compute, step=way, needs=("distance",), bare=name
+        head,
+        tail,
+        num,
+        definition,
+        _path_length(*step),
+        step=step,
+        needs=("distance",),
+        bare=name,
     )
 
 
-ONCE = ("features",)
-MANY = {"_precision": HIGHER, "_recall": HIGHER}
-MANY |= {"_density": HIGHER, "_coverage": HIGHER}
+PR_VALUES = {"_precision": HIGHER, "_recall": HIGHER}
+PR_VALUES |= {"_density": HIGHER, "_coverage": HIGHER}
 METRICS = (
     Metric(
         "fid",
@@ -249,7 +254,7 @@ METRICS = (
         "Frechet distance to the first 50,000 real pictures in stored order, mirrored "
         "as in training; a smaller set begins again (Heusel et al. 2017)",
         lambda e, num: _fid(e, num, False),
-        fakes=ONCE,
+        fakes=("features",),
         needs=("__call__",),
     ),
     Metric(
@@ -258,7 +263,7 @@ METRICS = (
         50_000,
         "Frechet distance to all real pictures, not mirrored (Karras et al. 2020, ADA)",
         lambda e, num: _fid(e, num, True),
-        fakes=ONCE,
+        fakes=("features",),
         needs=("__call__",),
     ),
     Metric(
@@ -268,7 +273,7 @@ METRICS = (
         "kernel distance, 100 subsets of 1000 (Binkowski et al. 2018); each real "
         "picture at most once",
         lambda e, num: _kid(e, num, False),
-        fakes=ONCE,
+        fakes=("features",),
         needs=("__call__",),
     ),
     Metric(
@@ -277,7 +282,7 @@ METRICS = (
         50_000,
         "kernel distance to all real pictures, up to 1,000,000, not mirrored",
         lambda e, num: _kid(e, num, True),
-        fakes=ONCE,
+        fakes=("features",),
         needs=("__call__",),
     ),
     Metric(
@@ -297,7 +302,7 @@ METRICS = (
         "improved precision and recall, third neighbor (Kynkaanniemi et al. 2019), "
         "density and coverage (Naeem et al. 2020); each real picture at most once",
         lambda e, num: _precision(e, num, False),
-        values=MANY,
+        values=PR_VALUES,
         fakes=("manifold",),
         needs=("__call__",),
     ),
@@ -307,12 +312,11 @@ METRICS = (
         50_000,
         "the same against all real pictures, up to 200,000, not mirrored",
         lambda e, num: _precision(e, num, True),
-        values=MANY,
+        values=PR_VALUES,
         fakes=("manifold",),
         needs=("__call__",),
     ),
-    # 100,000 steps as StyleGAN's numbers, 50,000 as StyleGAN2's (also of the first
-    # four: ppl50k_wend).
+    # StyleGAN reports 100,000 steps, StyleGAN2 50,000 (ppl50k_wend and so on).
     _path_row("ppl_zfull", 100_000, ("z", "full", "face")),
     _path_row("ppl_wfull", 100_000, ("w", "full", "face")),
     _path_row("ppl_zend", 100_000, ("z", "end", "face")),
@@ -367,10 +371,10 @@ METRICS = (
 )
 
 
-def table() -> str:
-    """Names and definitions, for a manual."""
+def metrics_table() -> str:
+    """Returns names and definitions as lines for a manual."""
     lines = []
     for m in METRICS:
-        text = textwrap.wrap(m.what, 68)
+        text = textwrap.wrap(m.definition, 68)
         lines += [f"    {m.name():<14}{text[0]}"] + [" " * 18 + t for t in text[1:]]
     return "\n".join(lines)

@@ -1,13 +1,13 @@
-"""Rows of numbers that grow in files: what a long computation has done so far.
+"""Columns of numbers in files, which a long computation fills row by row.
 
     table = Table(folder)
     table.fill({"features": 50000, "w": 20000}, inputs, compute, batch=64)
     table.read("features", 50000)             float32 [50000, size], read from disk
 
-Row i is a function of i alone, so that a table that was cut short is taken up where it
-ends, and one that is asked for more rows grows. A column is a file of float32; beside
-it, `rows.json` says how many of its rows count, and is written after them: what a kill
-leaves half-written is cut off. Only one batch is in memory at a time.
+Row i is a function of i alone, so an interrupted table continues where it ends, and a
+table can grow later. A column is a file of float32. `rows.json` holds the number of
+valid rows and is written after them, so rows half-written by a kill are cut off. Only
+one batch is in memory at a time.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import numpy as np
 from stylegan_tf.files import atomic_write, lock_folder
 
 ROWS = "rows.json"
-BETWEEN = 16  # batches between two records of how far it is
+BETWEEN = 16  # batches between two writes of `rows.json`
 
 
 class Table:
@@ -37,14 +37,14 @@ class Table:
         self.folder = Path(folder)
 
     def rows(self) -> dict[str, int]:
-        """Column -> rows that are there."""
+        """Returns column -> number of valid rows."""
         return {name: rows for name, (rows, _) in self._state().items()}
 
     def _state(self) -> dict[str, tuple[int, int]]:
-        """Column -> rows, width."""
+        """Returns column -> (rows, width)."""
         try:
-            found = json.loads((self.folder / ROWS).read_text())
-            state = {name: (int(n), int(w)) for name, (n, w) in found.items()}
+            saved = json.loads((self.folder / ROWS).read_text())
+            state = {name: (int(n), int(w)) for name, (n, w) in saved.items()}
         except (OSError, ValueError, TypeError):
             return {}
         sizes = {
@@ -57,10 +57,10 @@ class Table:
         return self.folder / f"{name}.f32"
 
     def read(self, name: str, count: int) -> np.ndarray:
-        """The first rows of a column, a file in memory: float32 [count, width].
+        """Returns the first rows of a column, memory-mapped float32 [count, width].
 
         Raises:
-            RuntimeError: there are fewer; nothing may be computed from a part.
+            RuntimeError: the column has fewer rows.
         """
         rows, width = self._state().get(name, (0, 0))
         if rows < count:
@@ -76,15 +76,15 @@ class Table:
         batch: int,
         tick: Callable[[int], None] = lambda n: None,
     ) -> None:
-        """Grows the columns to these numbers of rows; those that are there are kept.
+        """Grows columns to these numbers of rows; existing rows stay.
 
         Args:
             limits: column -> rows.
-            inputs: first row of a batch -> what `compute` needs of it. Called one
-                batch ahead, in another thread.
-            compute: that, and the columns wanted -> [batch, ...] of each of them.
-            batch: rows at a time.
-            tick: told after every batch how many rows went by.
+            inputs: maps the first row of a batch to the input of `compute`. It is
+                called one batch ahead, in another thread.
+            compute: maps an input and a set of columns to {column: [batch, ...]}.
+            batch: rows per batch.
+            tick: called after every batch with its number of rows.
 
         Raises:
             ValueError: a value is not finite, or a column has too few rows.
@@ -102,16 +102,15 @@ class Table:
             first = min(done[n] for n in short)
             starts = range(first, max(limits[n] for n in short), batch)
             stack.callback(lambda: self._record(files, done, widths))
-            for i, (start, given) in enumerate(_ahead(inputs, starts)):
-                open_ = {
+            for i, (start, batch_inputs) in enumerate(_prefetched(inputs, starts)):
+                columns = {
                     n for n in short if start < limits[n] and done[n] < start + batch
                 }
-                found = compute(given, open_)
-                for name in open_:
+                values = compute(batch_inputs, columns)
+                for name in columns:
                     end = min(start + batch, limits[name])
-                    rows = _checked(name, found[name], batch)[
-                        done[name] - start : end - start
-                    ]
+                    rows = _checked(name, values[name], batch)
+                    rows = rows[done[name] - start : end - start]
                     files[name].write(rows.tobytes())
                     done[name], widths[name] = end, rows.shape[1]
                 tick(min(batch, max(limits[n] for n in short) - start))
@@ -149,12 +148,12 @@ def _checked(name: str, values: np.ndarray, batch: int) -> np.ndarray:
     return rows.reshape(batch, -1)
 
 
-def _ahead(make: Callable[[int], object], starts: range) -> Iterator[tuple]:
-    """(start, make(start)), the next one made while this one is used."""
+def _prefetched(inputs: Callable[[int], object], starts: range) -> Iterator[tuple]:
+    """Yields (start, inputs(start)); a thread prepares the next one meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(make, starts[0])
+        future = pool.submit(inputs, starts[0])
         for i, start in enumerate(starts):
-            given = coming.result()
+            batch_inputs = future.result()
             if i + 1 < len(starts):
-                coming = pool.submit(make, starts[i + 1])
-            yield start, given
+                future = pool.submit(inputs, starts[i + 1])
+            yield start, batch_inputs

@@ -6,7 +6,8 @@ what was not given has the function's default. The functions differ by release:
     G_style, D_basic                      StyleGAN (Karras et al. 2019)
     G_main, D_stylegan2                   StyleGAN2, skip / resnet / orig
     G_main with G_synthesis_stylegan_revised, D_stylegan      StyleGAN2's growing ones
-    G_paper, D_paper                      progressive GAN (Karras et al. 2018)
+
+The 2018 pickles of progressive GAN (G_paper, D_paper) are refused by name.
 """
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
@@ -46,17 +47,6 @@ DISCRIMINATOR = {
 } | {"mbstd_group_size": "mbstd_group", "mbstd_num_features": "mbstd_features"}
 
 ARCHITECTURES = {"skip": "skip", "resnet": "residual", "orig": "original"}
-# Those of progressive GAN: ladder B without the blur, from z straight to pictures.
-PROGAN = {
-    "use_styles": False,
-    "const_input": False,
-    "use_noise": False,
-    "use_pixel_norm": True,
-    "use_instance_norm": False,
-    "mapping_layers": 0,
-    "style_mixing_prob": 0.0,
-    "blur_filter": (),
-}
 # Arguments that must have one value, because we have no other.
 FIXED = {"use_wscale": True, "fmap_min": 1, "use_pixelnorm": True}
 FIXED |= {"mapping_nonlinearity": "lrelu", "mapping_use_wscale": True}
@@ -73,13 +63,6 @@ def generator_config(state: NetworkState) -> GeneratorConfig:
     """
     kind = _generator_kind(state)
     fields = _fields(state, GENERATOR)
-    if kind == "progan":
-        if fields.get("classes"):
-            raise UserError(f"{state.name} is a progressive GAN with labels; not read.")
-        fields = PROGAN | fields
-        width = min(fields.get("fmap_base", 8192), fields.get("fmap_max", 512))
-        fields.setdefault("z_dim", width)
-        return from_dict(GeneratorConfig, fields | {"w_dim": fields["z_dim"]})
     if kind != "stylegan":
         fields = {"fmap_base": 16384} | fields | {"use_styles": True}
     return from_dict(GeneratorConfig, fields | {"architecture": kind})
@@ -93,10 +76,6 @@ def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
     """
     fields, given = _fields(state, DISCRIMINATOR), state.static_kwargs
     name = state.build_func_name
-    if name == "D_paper":
-        if fields.get("classes"):
-            raise UserError(f"{state.name} is a progressive GAN with labels; not read.")
-        return from_dict(DiscriminatorConfig, fields | {"blur_filter": ()})
     if name == "D_basic":
         return from_dict(DiscriminatorConfig, fields)
     if name == "D_stylegan":
@@ -104,23 +83,30 @@ def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
     elif name == "D_stylegan2":
         kind = _architecture(given.get("architecture", "resnet"))
     else:
-        raise UserError(f"{state.name} is built by {name!r}; {_KNOWN}")
+        raise _unknown_builder(state)
     fields = {"fmap_base": 16384} | fields | {"architecture": kind}
     return from_dict(DiscriminatorConfig, fields)
 
 
 _KNOWN = (
     "known are G_style and D_basic (StyleGAN), G_main, D_stylegan and D_stylegan2 "
-    "(StyleGAN2), G_paper and D_paper (progressive GAN)."
+    "(StyleGAN2)."
 )
+
+
+def _unknown_builder(state: NetworkState) -> UserError:
+    name = state.build_func_name
+    progan = ", a progressive GAN, which is not supported"
+    kind = progan if name in ("G_paper", "D_paper") else ""
+    return UserError(f"{state.name} is built by {name!r}{kind}; {_KNOWN}")
 
 
 def _generator_kind(state: NetworkState) -> str:
     name = state.build_func_name
-    if name in ("G_style", "G_paper"):
-        return {"G_style": "stylegan", "G_paper": "progan"}[name]
+    if name == "G_style":
+        return "stylegan"
     if name != "G_main":
-        raise UserError(f"{state.name} is built by {name!r}; {_KNOWN}")
+        raise _unknown_builder(state)
     synthesis = state.components.get("synthesis")
     built = synthesis.build_func_name if synthesis else ""
     if built == "G_synthesis_stylegan_revised":

@@ -171,12 +171,12 @@ def _errors_of(path) -> Iterator[None]:
 def describe(
     name: str, state: NetworkState
 ) -> tuple[GeneratorConfig | DiscriminatorConfig, dict[str, np.ndarray]]:
-    """The settings of an official network, and its variables by StyleGAN's names.
+    """The settings of an official network, and its variables by their official names.
 
     A file may claim any size: what it claims agrees with the arrays that are in it, so
     that a network of these settings is about as large as the file.
     """
-    arrays = _old_names(state)
+    arrays = state.collect()
     c = discriminator_config(state) if name == "D" else generator_config(state)
     wanted = _discriminator_shapes(c) if name == "D" else _generator_shapes(c)
     for variable, shape in wanted.items():
@@ -214,8 +214,7 @@ def from_state(
 
 
 def _fused_scale(state: NetworkState) -> str | bool:
-    default = True if state.build_func_name.endswith("_paper") else "auto"
-    given = state.static_kwargs.get("fused_scale", default)
+    given = state.static_kwargs.get("fused_scale", "auto")
     if given is not True and given is not False and given != "auto":
         raise UserError(f"fused_scale is {given!r}; known are True, False and 'auto'.")
     return given
@@ -226,19 +225,6 @@ def _lod(c: GeneratorConfig | DiscriminatorConfig, arrays: dict) -> float:
     if c.architecture not in GROWING or "lod" not in arrays:
         return 0.0
     return min(max(float(arrays["lod"]), 0.0), math.log2(c.resolution) - 2)
-
-
-def _old_names(state: NetworkState) -> dict[str, np.ndarray]:
-    """All variables, those of a progressive GAN under StyleGAN's names."""
-    arrays = state.collect()
-    if state.build_func_name != "G_paper":
-        return arrays
-    renamed = {}
-    for name, array in arrays.items():
-        if name.endswith("/Conv0_up/weight") and state.version == 2:
-            array = np.swapaxes(array, 2, 3)  # written [kh, kw, out, in]
-        renamed[name if name == "lod" else f"G_synthesis/{name}"] = array
-    return renamed
 
 
 def _assign(name: str, slot: Slot, array: np.ndarray) -> None:

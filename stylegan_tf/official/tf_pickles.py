@@ -1,8 +1,8 @@
-"""NVIDIA's official network pickles, read without running anything inside them.
+"""Reads NVIDIA's TensorFlow pickles of networks without running what is in them.
 
-`formats.safe_pickle` reads the file; here its content becomes the states of networks,
-each part of them checked. Versions of a network's state: 2 is progressive GAN, 3
-StyleGAN (2018), 4 StyleGAN2. The source text that comes with every network is dropped.
+`formats.safe_pickle` reads the file. This module checks every part of its content and
+returns the states of the networks. A state has version 3 (StyleGAN) or 4 (StyleGAN2).
+The source text that comes with every network is dropped.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from stylegan_tf.formats.safe_pickle import (
     ArrayNode,
     Machine,
     NetworkNode,
-    Refused,
+    RefusedError,
     hashable,
     need,
     shown,
@@ -28,8 +28,8 @@ from stylegan_tf.formats.safe_pickle import (
 
 KEYS = ("G", "D", "Gs")
 
-_NETWORK = "dnnlib.tflib.network.Network"
-CLASSES = {2: "tfutil.Network", 3: _NETWORK, 4: _NETWORK}
+NETWORK_CLASS = "dnnlib.tflib.network.Network"
+VERSIONS = (3, 4)
 STATE = ("version", "name", "static_kwargs", "components", "build_module_src")
 STATE += ("build_func_name", "variables")
 
@@ -39,7 +39,7 @@ class NetworkState:
     """One official network, as its file describes it.
 
     Attributes:
-        version: of the state: 2, 3 or 4.
+        version: of the state: 3 (StyleGAN) or 4 (StyleGAN2).
         name: such as "Gs" or "G_synthesis".
         static_kwargs: the arguments it was built with, as far as they were given.
         build_func_name: of the official function, such as "G_style".
@@ -81,7 +81,7 @@ def read(path: Path | str) -> dict[str, NetworkState | None]:
     try:
         data = _load(path)
         return _placed(Machine(len(data)).run(data))
-    except Refused as e:
+    except RefusedError as e:
         raise UserError(f"{path} {e}") from e
     except OSError as e:
         raise UserError(f"{path} cannot be read: {e.strerror}.") from e
@@ -143,7 +143,7 @@ def _place(state: NetworkState) -> str:
     for hint in (state.build_func_name, state.name):
         if hint[0] in "DG":
             return "D" if hint[0] == "D" else "Gs"
-    raise Refused(
+    raise RefusedError(
         f"holds the network {shown(state.name)} ({shown(state.build_func_name)}), "
         f"which is neither a generator nor a discriminator."
     )
@@ -156,13 +156,13 @@ def _network(node, left: Allowance, depth: int = 0) -> NetworkState:
     left.spend(1000)  # so that no file has more than a hundred
     state = node.state
     version = state.get("version")
-    known = type(version) is int and version in CLASSES
-    need(known, f"has a network of version {shown(version)}; 2, 3 and 4 are read.")
-    wrong = set(state) ^ set(STATE) - ({"components"} if version == 2 else set())
+    known = type(version) is int and version in VERSIONS
+    need(known, f"has a network of version {shown(version)}; 3 and 4 are read.")
+    wrong = set(state) ^ set(STATE)
     names = ", ".join(sorted(shown(key) for key in wrong)[:3])
     need(not wrong, f"has a network whose state differs in {names} from any known.")
     _typed(state["build_module_src"], str, "source")
-    parts = _typed(state.get("components", {}), dict, "components")
+    parts = _typed(state["components"], dict, "components")
     return NetworkState(
         version,
         checked_name(state["name"]),
@@ -235,4 +235,4 @@ def _plain(value, left: Allowance, depth: int = 0):
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
             return kind(_plain(v, left, depth + 1) for v in value)
-    raise Refused(f"has a setting that is no plain value but {shown(value)}.")
+    raise RefusedError(f"has a setting that is no plain value but {shown(value)}.")

@@ -17,15 +17,16 @@ from stylegan_tf.formats.safe_pickle import (
     DTYPES,
     MAX_STEPS,
     Allowance,
-    Refused,
+    RefusedError,
     Symbol,
     need,
     shown,
 )
 from stylegan_tf.official.tf_pickles import (
-    CLASSES,
     KEYS,
+    NETWORK_CLASS,
     STATE,
+    VERSIONS,
     NetworkState,
     checked_components,
     checked_name,
@@ -59,7 +60,7 @@ def write(path: Path | str, networks: dict[str, NetworkState | None]) -> None:
             _emit(f.write, states if len(given) > 1 else given[0])
             f.write(b".")
         os.replace(draft, path)
-    except Refused as e:
+    except RefusedError as e:
         raise UserError(f"{path} is not written: it {e}") from e
     except OSError as e:
         raise UserError(f"{path} cannot be written: {e.strerror}.") from e
@@ -120,7 +121,7 @@ _BRACKETS = {tuple: (b"(", b"t"), list: (b"](", b"e"), dict: (b"}(", b"u")}
 def _call(value) -> _Call:
     """How a reader makes what is no plain value: a network, bytes or an array."""
     if isinstance(value, NetworkState):
-        return _Call(CLASSES.get(value.version, ""), (), _state(value), b"\x81")
+        return _Call(NETWORK_CLASS, (), _state(value), b"\x81")
     if isinstance(value, bytes):
         return _Call("_codecs.encode", (value.decode("latin-1"), "latin1"))
     fits = isinstance(value, np.ndarray) and value.dtype.str[1:] in DTYPES
@@ -138,8 +139,8 @@ def _call(value) -> _Call:
 def _state(network: NetworkState) -> dict:
     """The state of a network, in the official order."""
     version, left = network.version, Allowance(MAX_STEPS)
-    known = version in CLASSES and (version > 2 or not network.components)
-    need(known, f"has a network of version {version} that cannot be, or its parts.")
+    known = version in VERSIONS
+    need(known, f"has a network of version {version}; 3 and 4 are written.")
     values = (
         version,
         checked_name(network.name),
@@ -152,5 +153,4 @@ def _state(network: NetworkState) -> dict:
             for key, value in network.variables.items()
         ],
     )
-    state = dict(zip(STATE, values, strict=True))
-    return {k: v for k, v in state.items() if version > 2 or k != "components"}
+    return dict(zip(STATE, values, strict=True))

@@ -15,7 +15,7 @@ from stylegan_tf import devices, export
 from stylegan_tf.config.schedule import growth_at
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject, suite
-from stylegan_tf.metrics.evaluation import Evaluation, Stopped
+from stylegan_tf.metrics.evaluation import Evaluation, StoppedError
 from stylegan_tf.metrics.features import open_network
 from stylegan_tf.runs.reports import Report, clock
 from stylegan_tf.training.trainer import Trainer
@@ -42,7 +42,7 @@ class Measure(Report):
         say: Callable[[str], None] = print,
         cache: str | None = None,
     ):
-        self.requests = suite.parse(names)
+        self.requests = suite.parse_metrics(names)
         self.say, self.cache = say, cache
         first = self.requests[0]
         suffix, self.better = next(iter(first.metric.values.items()))
@@ -55,17 +55,19 @@ class Measure(Report):
             UserError: a metric cannot be computed on this run.
         """
         c, run = trainer.config, trainer.run_dir
-        results.forget(run, trainer.state.nimg)
+        results.forget_results(run, trainer.state.nimg)
         self.network = open_network(
             c.features, trainer.data, c.generator.channels, self.cache
         )
         alone = devices.num_workers(trainer.strategy) == 1
         self.strategy = trainer.strategy if alone else devices.make_strategy("one")
-        self.copy = subject.replicated(trainer.networks.average, self.strategy)
+        self.copy = subject.replicate_generator(trainer.networks.average, self.strategy)
         for request in self.requests:
             if reason := self._evaluation(trainer).refusal(request):
                 raise UserError(f"--metrics={request.name} cannot be had: {reason}.")
-        rows = [r for r in results.read(run) if r["network"] == self.network.name]
+        rows = [
+            r for r in results.read_results(run) if r["network"] == self.network.name
+        ]
         names = [r.name + s for r in self.requests for s in r.metric.values]
         ours = [r["nimg"] for r in rows if r["metric"] in names and r["nimg"]]
         self.last = max(ours, default=0)
@@ -102,19 +104,19 @@ class Measure(Report):
     def _measure(self, trainer: Trainer) -> None:
         """Measures the average; a signal ends it, and nothing is recorded then."""
         self.copy.growth = growth_at(trainer.config, trainer.state.nimg)
-        subject.assign(self.copy, trainer.networks.average)
+        subject.copy_weights(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):
             if other.name != evaluation.work.name:  # stopped at an earlier moment
                 shutil.rmtree(other)
         try:
             rows = evaluation.run(self.requests)
-        except Stopped:
+        except StoppedError:
             return
-        results.show(trainer.run_dir, rows)
+        results.write_summaries(trainer.run_dir, rows)
         self.last = trainer.state.nimg
         best = self._export_if_best(trainer, rows)
-        numbers = "  ".join(f"{results.label(r)} {r['value']:.4g}" for r in rows)
+        numbers = "  ".join(f"{results.metric_label(r)} {r['value']:.4g}" for r in rows)
         seconds = sum({r["metric"].split("_")[0]: r["seconds"] for r in rows}.values())
         self.say(
             f"kimg {trainer.state.nimg / 1000:<8.1f} {numbers}  {clock(seconds)}"
@@ -130,7 +132,7 @@ class Measure(Report):
         self.best, folder = value, trainer.run_dir / BEST
         draft = folder.with_name(f".{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
-        export.save(self.copy, draft)
+        export.save_model(self.copy, draft)
         (draft / subject.BEST).write_text(json.dumps(row) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)

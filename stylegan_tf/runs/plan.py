@@ -118,7 +118,7 @@ def _stored_size(
         natural = convert.choose(source, "auto", request.crop)
         level = min(natural.resolution, preset.max_auto)
         start_shape = natural.start_shape
-    return "x".join(map(str, configs.picture_shape(start_shape, level)))
+    return "x".join(map(str, configs.image_shape(start_shape, level)))
 
 
 def for_this_machine(config: TrainConfig, replicas: int) -> TrainConfig:

@@ -138,7 +138,7 @@ def export_model(trainer: Trainer) -> None:
     """Exports the average, and draws a last sheet with it as `generate` would."""
     average, run = trainer.networks.average, trainer.run_dir
     average.growth = schedule.growth_at(trainer.config, trainer.state.nimg)
-    folder = export.save(average, run / "model")
+    folder = export.save_model(average, run / "model")
     model = models.load(folder)
     size = model.config.shape(model.growth.resolution)
     columns, rows, factor = figures.sheet_layout(*size)

@@ -81,7 +81,7 @@ def settings(
     config = configs.update(base, networks | images | dict(changes))
     check_devices(config, replicas)
     if config.metrics:
-        suite.parse(config.metrics)
+        suite.parse_metrics(config.metrics)
     return config
 
 
@@ -97,7 +97,7 @@ def _resolution(
     else:
         level = min(have, presets.find_preset(preset).max_auto)
     if level > have or start_shape != manifest.start_shape:
-        wanted = "x".join(map(str, configs.picture_shape(start_shape, level)))
+        wanted = "x".join(map(str, configs.image_shape(start_shape, level)))
         height, width = manifest.shape
         raise UserError(
             f"--resolution={wanted} was asked for, but {manifest.name} holds pictures "

@@ -1,14 +1,15 @@
-"""Opens a feature network by what the command line calls it.
+"""Feature networks, opened by the names that the command line gives them.
 
     builtin               small, trained on the data set's own factors; no download
     random                random convolutions; no training, no download
     keras:NAME            a network of keras.applications with ImageNet weights
-    inception:FILE        the Inception network of 2015, the one of published numbers
+    inception:FILE        the Inception network of 2015, used by published numbers
     vgg16-lpips:FILE      VGG16 with the weights of LPIPS, for published path lengths
 
-FILE is a path or an address. What a network must have, and may, says
-`features.FeatureNetwork`.
+FILE is a path or a URL. See `base.FeatureNetwork` for what a network can do.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,11 @@ from typing import TYPE_CHECKING
 from stylegan_tf.errors import UserError
 
 if TYPE_CHECKING:
-    from stylegan_tf.metrics.features.inception import Inception
-    from stylegan_tf.metrics.features.lpips import LPIPS
+    from stylegan_tf.metrics.features.base import FeatureNetwork
 
 SPECS = ("builtin", "random", "keras:NAME", "inception:FILE", "vgg16-lpips:FILE")
-# What only some networks can do -> which ones can, in words.
-ABLE = {
+# Method of a feature network -> its name in messages, and the networks that have it.
+ABILITIES = {
     "__call__": ("features", "--features=builtin, random or inception:FILE"),
     "probabilities": (
         "probabilities of classes",
@@ -41,62 +41,48 @@ def open_network(
     data: Path | str | None = None,
     channels: int = 3,
     cache: Path | str | None = None,
-):
-    """The feature network that `spec` names, ready for use.
+) -> FeatureNetwork:
+    """Opens a feature network.
 
     Args:
         spec: one of the forms in the module's docstring.
         data: folder of the data set that is measured against; `builtin` learns from it.
-        channels: of the pictures.
-        cache: folder for what is made or fetched once; None = the default one.
-
-    Returns:
-        A `features.FeatureNetwork`.
+        channels: of the images.
+        cache: folder for downloads and trained networks; None = the default one.
 
     Raises:
         UserError: no such network, or it cannot be opened.
     """
-    kind, colon, rest = spec.partition(":")
+    kind, colon, name = spec.partition(":")
     if kind == "random" and not colon:
         from stylegan_tf.metrics.features.base import RandomFeatures
 
         return RandomFeatures(channels)
     if kind == "builtin" and not colon:
-        from stylegan_tf.metrics.features import builtin_own
+        from stylegan_tf.metrics.features.builtin_own import load_builtin
 
-        return builtin_own.load(data=data, cache=cache)
-    if kind == "keras" and rest:
+        return load_builtin(data=data, cache=cache)
+    if kind == "keras" and name:
         from stylegan_tf.metrics.features import keras_applications
 
-        return keras_applications.load(rest)
-    if kind in ("inception", "vgg16-lpips") and rest:
-        from stylegan_tf.metrics import features
+        return keras_applications.load_keras_application(name)
+    if kind == "inception" and name:
+        from stylegan_tf.metrics.features.inception import load_inception
 
-        loaders = {"inception": "load_inception", "vgg16-lpips": "load_lpips"}
-        return getattr(features, loaders[kind])(rest, cache)
+        return load_inception(name, cache)
+    if kind == "vgg16-lpips" and name:
+        from stylegan_tf.metrics.features.lpips import load_lpips
+
+        return load_lpips(name, cache)
     raise UserError(
         f"there is no feature network {spec!r}; choose one of {', '.join(SPECS)}."
     )
 
 
-def lacks(network, needs: Sequence[str]) -> str | None:
-    """Why a network cannot compute what needs these abilities, or None if it can."""
-    for ability in needs:
-        if not callable(getattr(network, ability, None)):
-            what, who = ABLE.get(ability, (ability, "another one"))
-            return f"{network.name} has no {what}; {who} has"
+def missing_ability(network: FeatureNetwork, needs: Sequence[str]) -> str | None:
+    """Returns why a network lacks one of the methods `needs`, or None if it has all."""
+    for method in needs:
+        if not callable(getattr(network, method, None)):
+            ability, owner = ABILITIES.get(method, (method, "another one"))
+            return f"{network.name} has no {ability}; {owner} has"
     return None
-
-
-def load_inception(path: str | Path, cache: str | Path | None = None) -> "Inception":
-    """The network of the published FIDs; see `inception.load`."""
-    from stylegan_tf.metrics.features import inception  # which loads TensorFlow
-
-    return inception.load(path, cache)
-
-
-def load_lpips(path: str | Path, cache: str | Path | None = None) -> "LPIPS":
-    """The perceptual distance of the published PPLs; see `lpips.load`."""
-    from stylegan_tf.metrics.features import lpips  # which loads TensorFlow
-
-    return lpips.load(path, cache)

@@ -1,8 +1,8 @@
-"""Feature networks: pictures to the vectors that distances are measured between.
+"""The protocol of feature networks, random features, and the preparation of images.
 
-A distance means something only together with the network it is measured in, so every
-network has a name that goes with every number: `fid50k[random-v1]`. What a network is,
-to the metrics, is said by `FeatureNetwork`; `networks.open_network` opens one by name.
+A feature network maps images to the vectors whose distributions a metric compares. A
+score means nothing without its network, so each score carries the network's name:
+`fid50k[random-v1]`. `features.open_network` opens a network by name.
 """
 
 from collections.abc import Callable
@@ -15,42 +15,44 @@ BATCH = 250
 
 
 class FeatureNetwork(Protocol):
-    """What every feature network has, and what some can do beside it.
+    """A feature network.
 
     Attributes:
-        name: goes with every number, such as "builtin-v1"; another network, or the same
-            one with other weights, has another name.
+        name: stands with every score, such as "builtin-v1". The same network with other
+            weights has another name.
         size: length of a feature vector.
 
-    Some also have
+    Images are uint8 [N, H, W, C], any N; the network resizes them as it needs. A
+    network may have further methods:
 
-        probabilities(images) -> float32 [N, classes]        for the inception score
-        manifold(images) -> float32 [N, any]                 for precision and recall,
-            where they are measured in other features than the Frechet distance
-        factors(images) -> {name: float [N], or [N, values]} what a picture shows: a
-            number, or the probability of each value; for separability, disentanglement
-        distance(a, b) -> float32 [N]                        for path lengths: of float
-            tensors [N, H, W, C] in [0, 255], differentiable, any H and W from 4
-
-    Images are uint8 [N, H, W, C], any N; the network resizes them as it needs.
+        probabilities(images) -> float32 [N, classes]
+            Class probabilities, for the inception score.
+        manifold(images) -> float32 [N, any]
+            Features for precision and recall, if not those of the Frechet distance.
+        factors(images) -> {name: float [N] or [N, values]}
+            A number per image, or the probability of each value, for separability and
+            disentanglement.
+        distance(a, b) -> float32 [N]
+            A differentiable distance of float images [N, H, W, C] in [0, 255] with
+            sides of at least 4, for path lengths.
     """
 
     name: str
     size: int
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, C] to float32 [N, size]."""
+        """Maps uint8 [N, H, W, C] to features, float32 [N, size]."""
+        ...
 
 
 class RandomFeatures:
-    """Two layers of random convolutions, pooled to 4 x 4: no training, no download.
+    """Two random convolution layers pooled to 4 x 4: no training, no download.
 
-    The same for every data set and machine. It sees colors, edges and where they are,
-    not what a picture shows: good for comparing models of one data set at one size,
-    not comparable with distances in Inception's features.
+    The weights are the same on every machine. The features hold colors, edges and
+    their places, but no semantics: they compare models of one data set at one size.
 
     Args:
-        channels: of the pictures.
+        channels: of the images.
     """
 
     name = "random-v1"
@@ -72,21 +74,22 @@ class RandomFeatures:
         return x, tf.nn.relu(tf.nn.conv2d(halved, self._conv1, 1, "SAME"))
 
     def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """How different pictures look, as LPIPS measures it, in these two layers.
+        """Returns the LPIPS distance (Zhang et al. 2018, equation 1) of two batches.
 
-        The squared difference of activations of unit length at every place, averaged
-        over places and added up over layers (Zhang et al. 2018, with weights of one).
+        Activations are scaled to length 1 over the channels; their squared differences
+        are averaged over pixels and added up over layers, all channel weights 1.
 
         Args:
-            a, b: float [N, H, W, channels] in [0, 255], sides of at least 2.
+            a: float [N, H, W, channels] in [0, 255], sides of at least 2.
+            b: the same shape.
 
         Returns:
             float32 [N].
         """
         total = 0.0
         for x, y in zip(self._layers(a), self._layers(b), strict=True):
-            gap = tf.reduce_sum(tf.square(_unit(x) - _unit(y)), axis=-1)
-            total += tf.reduce_mean(gap, axis=[1, 2])
+            squares = tf.reduce_sum(tf.square(_unit(x) - _unit(y)), axis=-1)
+            total += tf.reduce_mean(squares, axis=[1, 2])
         return total
 
     def _features(self, images: tf.Tensor) -> tf.Tensor:
@@ -97,7 +100,7 @@ class RandomFeatures:
         return tf.matmul(tf.reshape(x, [-1, 4 * 4 * 96]), self._last)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, channels], sides of at least 8, to float32 [N, 256]."""
+        """Maps uint8 [N, H, W, channels], sides of at least 8, to float32 [N, 256]."""
         parts = [
             self._compiled(tf.constant(images[i : i + BATCH])).numpy()
             for i in range(0, len(images), BATCH)
@@ -106,15 +109,15 @@ class RandomFeatures:
 
 
 def _unit(x: tf.Tensor) -> tf.Tensor:
-    """Activations [N, H, W, C] of length 1 over C."""
+    """Scales activations [N, H, W, C] to length 1 over C."""
     return x * tf.math.rsqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True) + 1e-10)
 
 
-def in_color(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 1 or 3] as [N, H, W, 3].
+def uint8_rgb(images: np.ndarray) -> np.ndarray:
+    """Returns uint8 [N, H, W, 1 or 3] as [N, H, W, 3].
 
     Raises:
-        ValueError: the pictures are of another type or shape.
+        ValueError: the images are of another type or shape.
     """
     images = np.asarray(images)
     fits = images.dtype == np.uint8 and images.ndim == 4
@@ -125,24 +128,37 @@ def in_color(images: np.ndarray) -> np.ndarray:
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def colored(images: tf.Tensor) -> tf.Tensor:
-    """Float [N, H, W, 1 or 3] as [N, H, W, 3]; gradients pass."""
+def float_rgb(images: tf.Tensor) -> tf.Tensor:
+    """Returns float [N, H, W, 1 or 3] as [N, H, W, 3]; gradients pass.
+
+    Raises:
+        ValueError: the images have another number of channels.
+    """
     images = tf.convert_to_tensor(images)
     if images.shape[-1] not in (1, 3):
         raise ValueError(f"pictures have 1 or 3 channels, not {images.shape[-1]}.")
     return tf.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def in_parts(
-    function: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray, most: int, size: int
+def in_batches(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    images: np.ndarray,
+    batch: int,
+    size: int,
 ) -> np.ndarray:
-    """A function of uint8 pictures [n, H, W, 3], called for at most `most` at a time.
+    """Maps images with a TensorFlow function, `batch` of them at a time.
+
+    Args:
+        function: maps uint8 [n, H, W, 3], n <= batch, to [n, size].
+        images: uint8 [N, H, W, 1 or 3].
+        batch: most images per call.
+        size: length of a row of the result.
 
     Returns:
         float32 [N, size].
     """
-    images = in_color(images)
-    found = np.empty((len(images), size), np.float32)
-    for i in range(0, len(images), most):
-        found[i : i + most] = function(tf.constant(images[i : i + most])).numpy()
-    return found
+    images = uint8_rgb(images)
+    rows = np.empty((len(images), size), np.float32)
+    for i in range(0, len(images), batch):
+        rows[i : i + batch] = function(tf.constant(images[i : i + batch])).numpy()
+    return rows

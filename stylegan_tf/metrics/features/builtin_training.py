@@ -1,9 +1,9 @@
-"""Trains `builtin`: one network and one loop, for labels and for none.
+"""Trains the feature network `builtin`.
 
-The shipped weights come from `on_demo`: pictures drawn for the purpose, other ones than
-any data set holds, with the factors they were drawn from. While it trains, every layer
-is followed by batch normalization (Ioffe & Szegedy 2015), which `folded` then makes
-part of its weights.
+`train_on_demo` makes the shipped weights. It learns the factors of the demo's faces
+from images that no data set holds. In training every layer is followed by batch
+normalization (Ioffe & Szegedy 2015), which `fold_normalization` merges into the
+weights.
 """
 
 import random
@@ -16,11 +16,18 @@ from keras import layers
 from tqdm import tqdm
 
 from stylegan_tf.data import demo
-from stylegan_tf.metrics.features.builtin import CONVOLUTIONS, SIDE, SIZE, Head, resized
+from stylegan_tf.metrics.features.builtin import (
+    CONVOLUTIONS,
+    SIDE,
+    SIZE,
+    BuiltinFeatures,
+    Head,
+    resize_inputs,
+)
 
-# Data sets made of the demo use seed 0; these pictures belong to none of them.
+# Data sets of the demo use seed 0, so none of them holds these images.
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
-SIZES = {64: 0.5, 32: 0.3, 16: 0.2}  # share of the pictures drawn at each
+SIZES = {64: 0.5, 32: 0.3, 16: 0.2}  # pixels per side -> share of the images
 COUNT, EPOCHS, BATCH, RATE = 24_000, 10, 64, 2e-3
 MOMENTUM, EPSILON = 0.95, 1e-3  # of batch normalization
 
@@ -30,16 +37,17 @@ DEMO_HEADS = tuple(
 )
 
 
-def trainable(channels: int, outputs: int, seed: int = 0) -> keras.Model:
-    """The network as it is trained.
+def trainable_network(channels: int, outputs: int, seed: int = 0) -> keras.Model:
+    """Returns the network in the form that is trained.
 
     Args:
-        channels: of its pictures.
-        outputs: columns of its heads.
+        channels: of the images.
+        outputs: columns of the heads.
         seed: of the weights.
 
     Returns:
-        float [N, 64, 64, channels] in 0..255 -> features [N, 128], heads [N, outputs].
+        A model from float [N, 64, 64, channels] in [0, 255] to features [N, 128] and
+        heads [N, outputs].
     """
     kernels = initializers(seed)
     images = keras.Input((SIDE, SIDE, channels))
@@ -65,7 +73,7 @@ def trainable(channels: int, outputs: int, seed: int = 0) -> keras.Model:
 
 
 def initializers(seed: int) -> Iterator[keras.initializers.Initializer]:
-    """Of one kernel after the other, whatever the process has drawn before."""
+    """Yields seeded initializers, independent of Keras' global seed."""
     stream = random.Random(seed)
     while True:
         yield keras.initializers.GlorotUniform(stream.randint(1, 10**9))
@@ -78,48 +86,50 @@ def _normalized(x, name: str):
     return norm(x)
 
 
-def folded(model: keras.Model) -> dict[str, np.ndarray]:
-    """Its weights, with the normalization in them: what `Builtin` takes.
+def fold_normalization(model: keras.Model) -> dict[str, np.ndarray]:
+    """Merges batch normalization into the kernels; returns `BuiltinFeatures`' weights.
 
     gamma (k * x - mean) / deviation + beta = (k gamma / deviation) * x + bias.
     """
-    found = {}
+    weights = {}
     for name in [*(f"conv{i}" for i in range(len(CONVOLUTIONS))), "dense"]:
         kernel = model.get_layer(name).kernel.numpy()
         norm = model.get_layer(f"{name}_norm")
         scale = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy() + EPSILON)
-        found[f"{name}/kernel"] = kernel * scale
-        found[f"{name}/bias"] = norm.beta.numpy() - norm.moving_mean.numpy() * scale
-    found["heads/kernel"], found["heads/bias"] = model.get_layer("heads").get_weights()
-    return found
+        weights[f"{name}/kernel"] = kernel * scale
+        weights[f"{name}/bias"] = norm.beta.numpy() - norm.moving_mean.numpy() * scale
+    weights["heads/kernel"], weights["heads/bias"] = model.get_layer(
+        "heads"
+    ).get_weights()
+    return weights
 
 
 # ---------------------------------------------------------------------------
-# The loop
+# The training loop
 
 
-def fit(
+def fit_network(
     variables: Sequence[keras.Variable],
     loss: Callable[[Batch], tf.Tensor],
     batches: Iterator[Batch],
     steps: int,
     rate: float = RATE,
     progress: bool = False,
-    what: str = "training",
+    title: str = "training",
 ) -> list[float]:
-    """Adam on a rate that falls to zero along half a cosine.
+    """Minimizes a loss by Adam with a cosine learning-rate schedule.
 
     Args:
-        variables: what is trained.
-        loss: a batch to a scalar; it calls models with training=True.
-        batches: as many as steps, all of one shape.
+        variables: the trained variables.
+        loss: maps a batch to a scalar; it calls models with training=True.
+        batches: at least `steps` batches, all of one shape.
         steps: of training.
         rate: the highest learning rate.
         progress: show a bar.
-        what: its title.
+        title: of the bar.
 
     Returns:
-        The loss of every step.
+        The loss of each step.
     """
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=rate, warmup_steps=min(100, steps // 10)
@@ -135,7 +145,7 @@ def fit(
         optimizer.apply(gradients, variables)
         return value
 
-    bar = tqdm(total=steps, desc=what, unit="step", disable=None if progress else True)
+    bar = tqdm(total=steps, desc=title, unit="step", disable=None if progress else True)
     history = []
     with bar:
         for _, batch in zip(range(steps), batches, strict=False):
@@ -144,94 +154,93 @@ def fit(
     return history
 
 
-def head_loss(heads: Sequence[Head], columns: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
-    """How wrong the heads are, each against knowing nothing, which costs 1.
+def head_loss(heads: Sequence[Head], outputs: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+    """Returns the mean loss of the heads, each scaled so that chance costs 1.
 
     Args:
-        heads: of the columns.
-        columns: float [N, outputs].
+        heads: in the order of the outputs.
+        outputs: float [N, outputs].
         truth: float [N, len(heads)], a value's index, or a number in [-1, 1].
 
     Returns:
-        A scalar: the mean over heads of cross-entropy / log(values), and of squared
-        error / variance, which is 1/3 in [-1, 1].
+        A scalar: the mean over heads of cross-entropy / log(values), or of squared
+        error / variance, where the variance of uniform numbers in [-1, 1] is 1/3.
     """
-    parts, at = [], 0
+    losses, start = [], 0
     for i, head in enumerate(heads):
-        own, wanted = columns[:, at : at + head.width], truth[:, i]
+        columns, targets = outputs[:, start : start + head.width], truth[:, i]
         if head.values:
-            cost = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                tf.cast(wanted, tf.int32), own
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                tf.cast(targets, tf.int32), columns
             )
-            parts.append(tf.reduce_mean(cost) / np.log(max(head.values, 2)))
+            losses.append(tf.reduce_mean(entropy) / np.log(max(head.values, 2)))
         else:
-            parts.append(3 * tf.reduce_mean(tf.square(own[:, 0] - wanted)))
-        at += head.width
-    return tf.add_n(parts) / len(parts)
+            losses.append(3 * tf.reduce_mean(tf.square(columns[:, 0] - targets)))
+        start += head.width
+    return tf.add_n(losses) / len(losses)
 
 
 # ---------------------------------------------------------------------------
 # The shipped network
 
 
-def on_demo(
+def train_on_demo(
     count: int = COUNT, epochs: int = EPOCHS, seed: int = 0, progress: bool = False
 ) -> dict[str, np.ndarray]:
-    """Trains on faces drawn for the purpose; returns the weights.
+    """Trains on the demo's faces; returns the weights.
 
-    The same arguments give the same weights to the last bit on the same machine, where
-    TensorFlow's operations are told to be deterministic; elsewhere sums are rounded in
-    another order.
+    With TensorFlow's deterministic operations the same arguments give the same weights
+    to the last bit on the same machine. Other machines round sums in another order.
 
     Args:
-        count: pictures; they are drawn at 64, 32 and 16 pixels.
-        epochs: how often each is seen, slightly changed each time.
-        seed: of weights, order and changes.
+        count: number of images, drawn at 64, 32 and 16 pixels.
+        epochs: passes over the images, slightly transformed each time.
+        seed: of weights, order and transforms.
         progress: show bars.
     """
     images, truth = mixed_faces(count, TRAIN_SEED, progress)
-    model = trainable(3, sum(head.width for head in DEMO_HEADS), seed)
+    model = trainable_network(3, sum(head.width for head in DEMO_HEADS), seed)
 
     def loss(batch):
-        pictures, wanted, changes, noise = batch
-        seen = apply_views(pictures, changes, noise)
-        return head_loss(DEMO_HEADS, model(seen, training=True)[1], wanted)
+        pixels, targets, parameters, noise = batch
+        inputs = apply_transforms(pixels, parameters, noise)
+        return head_loss(DEMO_HEADS, model(inputs, training=True)[1], targets)
 
     def batches():
         rng = np.random.default_rng(seed)
         for _ in range(epochs):
             for rows in np.split(rng.permutation(count), range(BATCH, count, BATCH)):
                 if len(rows) == BATCH:
-                    changes = draw_views(rng, BATCH, SLIGHT)
+                    parameters = sample_transforms(rng, BATCH, SLIGHT)
                     noise = tf.constant(rng.integers(2**31, size=2), tf.int32)
-                    yield tf.constant(images[rows]), truth[rows], changes, noise
+                    yield tf.constant(images[rows]), truth[rows], parameters, noise
 
     steps = epochs * (count // BATCH)
-    fit(model.trainable_variables, loss, batches(), steps, progress=progress)
-    return folded(model)
+    fit_network(model.trainable_variables, loss, batches(), steps, progress=progress)
+    return fold_normalization(model)
 
 
 def mixed_faces(
     count: int, seed: int, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Faces of all `SIZES`, as the network sees them, and their factors.
+    """Draws faces of all `SIZES`, resized to the network's input, and their factors.
 
     Returns:
         uint8 [count, 64, 64, 3], float32 [count, factors].
     """
     edges = np.round(np.cumsum([0, *SIZES.values()]) * count).astype(int)
     parts = [
-        faces(range(a, b), size, seed, progress)
+        demo_faces(range(a, b), size, seed, progress)
         for size, a, b in zip(SIZES, edges, edges[1:], strict=False)
     ]
-    seen = [np.round(_resized(images)).astype(np.uint8) for images, _ in parts]
-    return np.concatenate(seen), np.concatenate([truth for _, truth in parts])
+    inputs = [np.round(_resized(images)).astype(np.uint8) for images, _ in parts]
+    return np.concatenate(inputs), np.concatenate([truth for _, truth in parts])
 
 
-def faces(
+def demo_faces(
     indices: Sequence[int], size: int, seed: int, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Faces of the demo at one size, and their factors as `head_loss` takes them.
+    """Draws faces of the demo at one size, and their factors for `head_loss`.
 
     Returns:
         uint8 [N, size, size, 3], float32 [N, factors].
@@ -239,13 +248,13 @@ def faces(
     off = None if progress else True
     bar = tqdm(indices, f"drawing at {size}", unit="picture", disable=off)
     images = [demo.draw(i, size, seed=seed) for i in bar]
-    truth = [targets(demo.factors(i, seed)) for i in indices]
+    truth = [factor_targets(demo.factors(i, seed)) for i in indices]
     shape = (0, size, size, 3)
     return np.array(images or np.zeros(shape), np.uint8), np.array(truth, np.float32)
 
 
-def targets(values: Mapping[str, int | float]) -> list[float]:
-    """A picture's factors: an index as it is, a number from its range to [-1, 1]."""
+def factor_targets(values: Mapping[str, int | float]) -> list[float]:
+    """Returns a face's factors: value indices, and numbers scaled to [-1, 1]."""
     return [
         values[h.name]
         if h.values
@@ -255,75 +264,85 @@ def targets(values: Mapping[str, int | float]) -> list[float]:
 
 
 def _resized(images: np.ndarray) -> np.ndarray:
-    parts = [resized(images[i : i + 500]).numpy() for i in range(0, len(images), 500)]
+    parts = [
+        resize_inputs(images[i : i + 500]).numpy() for i in range(0, len(images), 500)
+    ]
     return np.concatenate(parts or [np.zeros((0, SIDE, SIDE, 3), np.float32)])
 
 
-def scores(network, images: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """How well a network names what it has not seen.
+def factor_scores(
+    network: BuiltinFeatures, images: np.ndarray, truth: np.ndarray
+) -> dict[str, float]:
+    """Measures how well a network reads the factors of held-out faces.
 
     Args:
-        network: a `Builtin` with the demo's heads.
-        images, truth: as `faces` returns them.
+        network: one with the demo's heads.
+        images: see `demo_faces`.
+        truth: see `demo_faces`.
 
     Returns:
-        By factor: accuracy in [0, 1], or R2, 1 - squared error / variance.
+        Factor -> accuracy in [0, 1], or R2 = 1 - squared error / variance.
     """
-    found, out = network.factors(images), {}
+    factors, scores = network.factors(images), {}
     for i, head in enumerate(DEMO_HEADS):
-        said = found[head.name]
+        found = factors[head.name]
         if head.values:
-            out[head.name] = float(np.mean(said.argmax(axis=1) == truth[:, i]))
+            scores[head.name] = float(np.mean(found.argmax(axis=1) == truth[:, i]))
             continue
         real = head.low + (truth[:, i] + 1) / 2 * (head.high - head.low)
-        out[head.name] = float(1 - np.mean((said - real) ** 2) / np.var(real))
-    return out
+        scores[head.name] = float(1 - np.mean((found - real) ** 2) / np.var(real))
+    return scores
 
 
-NAMES = ("right", "down", "zoom", "turn", "light", "contrast", "blur", "noise")
-ONE_SIDED = ("blur", "noise")  # from 0 up; the others go both ways
-# The largest change: pixels of 64, pixels, log of the factor, radians, steps of 0..255,
-# log of the factor, share of the blurred picture, standard deviation in 0..255.
+# ---------------------------------------------------------------------------
+# Random transforms
+
+TRANSFORMS = ("right", "down", "zoom", "turn", "light", "contrast", "blur", "noise")
+ONE_SIDED = ("blur", "noise")  # in [0, largest]; the others in [-largest, largest]
+# Largest parameters: pixels of 64, pixels, log of the factor, radians, gray levels,
+# log of the factor, share of the blurred image, standard deviation in gray levels.
 SLIGHT = (1.0, 1.0, 0.02, 0.0, 6.0, 0.06, 0.5, 6.0)
 STRONG = (8.0, 8.0, 0.2, 0.25, 30.0, 0.3, 1.0, 24.0)
 
 
-def draw_views(
+def sample_transforms(
     rng: np.random.Generator, n: int, largest: Sequence[float]
 ) -> np.ndarray:
-    """Changes of n pictures, each uniform: float32 [n, 8]."""
-    low = [0.0 if name in ONE_SIDED else -1.0 for name in NAMES]
-    return (rng.uniform(low, 1.0, (n, len(NAMES))) * largest).astype(np.float32)
+    """Samples uniform transform parameters of n images, float32 [n, 8]."""
+    low = [0.0 if name in ONE_SIDED else -1.0 for name in TRANSFORMS]
+    return (rng.uniform(low, 1.0, (n, len(TRANSFORMS))) * largest).astype(np.float32)
 
 
-def apply_views(images: tf.Tensor, changes: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Changes pictures.
+def apply_transforms(
+    images: tf.Tensor, parameters: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """Transforms images, each by its own parameters.
 
     Args:
-        images: [N, H, W, C] in 0..255.
-        changes: float [N, 8], as of `NAMES`.
+        images: [N, H, W, C] in [0, 255].
+        parameters: float [N, 8], in the order of `TRANSFORMS`.
         seed: int [2], of the noise.
 
     Returns:
         float32 [N, H, W, C] in [0, 255].
     """
     x = tf.cast(images, tf.float32)
-    changes = tf.cast(changes, tf.float32)
+    parameters = tf.cast(parameters, tf.float32)
     *_, light, contrast, blur, noise = (
-        c[:, None, None, None] for c in tf.unstack(changes, axis=1)
+        c[:, None, None, None] for c in tf.unstack(parameters, axis=1)
     )
-    x = _moved(x, changes)
+    x = _moved(x, parameters)
     x += blur * (_blurred(x) - x)
     x = (x - 127.5) * tf.exp(contrast) + 127.5 + light
     x += noise * tf.random.stateless_normal(tf.shape(x), seed)
     return tf.clip_by_value(x, 0.0, 255.0)
 
 
-def _moved(x: tf.Tensor, changes: tf.Tensor) -> tf.Tensor:
-    """Turned and zoomed about the center, then shifted; mirrored beyond the edge."""
-    right, down, zoom, turn = tf.unstack(changes[:, :4], axis=1)
+def _moved(x: tf.Tensor, parameters: tf.Tensor) -> tf.Tensor:
+    """Rotates and scales about the center, then shifts; mirrors at the border."""
+    right, down, zoom, turn = tf.unstack(parameters[:, :4], axis=1)
     middle_x, middle_y = ((s - 1) / 2 for s in (x.shape[2], x.shape[1]))
-    # Rows of the inverse map, from a place in the result to one in the picture.
+    # Rows of the inverse map, from output to input coordinates.
     cos, sin = (f(turn) * tf.exp(-zoom) for f in (tf.cos, tf.sin))
     from_x, from_y = middle_x + right, middle_y + down
     zero = tf.zeros_like(cos)
@@ -340,7 +359,7 @@ def _moved(x: tf.Tensor, changes: tf.Tensor) -> tf.Tensor:
 
 
 def _blurred(x: tf.Tensor) -> tf.Tensor:
-    """Two means over 3 x 3, of which the edge pixels are averages of what is there."""
+    """Applies a 3 x 3 mean twice; padding does not count at the border."""
     for _ in range(2):
         x = tf.nn.avg_pool2d(x, 3, 1, "SAME")
     return x

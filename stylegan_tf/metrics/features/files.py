@@ -1,4 +1,4 @@
-"""Files of published networks: found on disk, or downloaded once and checked."""
+"""Finds files of published networks on disk, or downloads them once, checked."""
 
 import hashlib
 import http.client
@@ -18,23 +18,25 @@ FOLDER = "networks"  # within the cache
 TIMEOUT = 60  # seconds without an answer
 CHUNK = 1 << 20
 URL = re.compile(r"https?://", re.IGNORECASE)
-# As PyTorch's hub names its files: the SHA-256 begins with these digits.
+# PyTorch's hub puts the first digits of a file's SHA-256 into its name.
 PROMISED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Returns the SHA-256 of a file in hexadecimal digits."""
     with open(path, "rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def fetch(place: str | Path, cache=None, progress: bool = True) -> Path:
-    """The file or folder that the user named, downloaded if it is a URL.
+def fetch_file(
+    place: str | Path, cache: str | Path | None = None, progress: bool = True
+) -> Path:
+    """Returns the path of a file or folder; a URL is downloaded once.
 
     Args:
-        place: a path, or an address that begins with http:// or https://.
+        place: a path, or a URL that begins with http:// or https://.
         cache: folder of downloads; by default $STYLEGAN_TF_CACHE or
-            ~/.cache/stylegan_tf. One that is there and undamaged is used again.
+            ~/.cache/stylegan_tf. An undamaged download is used again.
         progress: show a bar.
 
     Returns:
@@ -50,7 +52,7 @@ def fetch(place: str | Path, cache=None, progress: bool = True) -> Path:
             raise UserError(f"{path} does not exist; give the file's path or its URL.")
         return path
     path = cache_folder(cache) / FOLDER / _name(place)
-    if not _kept(path):
+    if not _downloaded(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _download(place, path, progress)
@@ -66,7 +68,7 @@ def fetch(place: str | Path, cache=None, progress: bool = True) -> Path:
 
 
 def _name(url: str) -> str:
-    """The name of a download: the file's own, and what tells two addresses apart."""
+    """Returns the name of a download: a hash of the URL, then the file's own name."""
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
     name = re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "file"
     return f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name[-100:]}"
@@ -76,8 +78,8 @@ def _notes(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _kept(path: Path) -> bool:
-    """Whether an earlier download is there and has not changed since."""
+def _downloaded(path: Path) -> bool:
+    """Returns True if an earlier download is there, unchanged."""
     try:
         notes = json.loads(_notes(path).read_text(encoding="utf-8"))
         return notes["sha256"] == checksum(path)
@@ -86,7 +88,7 @@ def _kept(path: Path) -> bool:
 
 
 def _download(url: str, path: Path, progress: bool) -> None:
-    """Puts a file and its notes there, or nothing."""
+    """Downloads a file and writes its notes; a failed download leaves nothing."""
     handle, part = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
         with (
@@ -94,17 +96,23 @@ def _download(url: str, path: Path, progress: bool) -> None:
             urllib.request.urlopen(url, timeout=TIMEOUT) as answer,
         ):
             _copy(answer, f, path.name, progress)
-        found = checksum(Path(part))
-        _check(url, found)
+        sha256 = checksum(Path(part))
+        promised = PROMISED.search(urllib.parse.urlsplit(url).path)
+        if promised and not sha256.startswith(promised[1]):
+            raise UserError(
+                f"{url} is not the file that its name promises: its SHA-256 begins "
+                f"with {sha256[:8]}, not {promised[1]}. Download it again, or "
+                f"elsewhere."
+            )
         os.replace(part, path)
     finally:
         Path(part).unlink(missing_ok=True)
-    notes = {"url": url, "bytes": path.stat().st_size, "sha256": found}
+    notes = {"url": url, "bytes": path.stat().st_size, "sha256": sha256}
     _notes(path).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
 
 
 def _copy(answer, file, name: str, progress: bool) -> None:
-    """All bytes of an answer, under a bar."""
+    """Copies an HTTP answer into a file, under a progress bar."""
     length = answer.headers.get("Content-Length")
     total, done = int(length) if length else None, 0
     hidden = None if progress else True
@@ -115,13 +123,3 @@ def _copy(answer, file, name: str, progress: bool) -> None:
             bar.update(len(data))
     if total is not None and done != total:
         raise OSError(f"the connection ended after {done} of {total} bytes")
-
-
-def _check(url: str, found: str) -> None:
-    """Holds a download against the digits that its name promises."""
-    promised = PROMISED.search(urllib.parse.urlsplit(url).path)
-    if promised and not found.startswith(promised[1]):
-        raise UserError(
-            f"{url} is not the file that its name promises: its SHA-256 begins with "
-            f"{found[:8]}, not {promised[1]}. Download it again, or elsewhere."
-        )

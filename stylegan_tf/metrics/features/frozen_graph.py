@@ -1,8 +1,8 @@
-"""A frozen graph of TensorFlow 1, made a function of TensorFlow 2.
+"""Turns a frozen graph of TensorFlow 1 into a function of TensorFlow 2.
 
-Only what leads from one tensor to another is taken, for any number of pictures, and
-only operations that calculate: a graph is a program, and could write files. The old
-batch normalization, which TensorFlow 2 refuses, becomes the fused one.
+Only the nodes between two tensors are imported, for any batch size, and only operations
+that calculate: a graph is a program and could write files. The old batch normalization,
+which TensorFlow 2 refuses, becomes the fused one.
 """
 
 from collections.abc import Callable
@@ -21,24 +21,33 @@ ALLOWED |= {"FusedBatchNorm", "FusedBatchNormV3", "Add", "AddV2", "Sub", "Mul"}
 WHOLE = "give the file as published."
 
 
-def parse(data: bytes, path: Path) -> GraphDef:
-    """The graph in the bytes of a `.pb` file.
+def parse_graph(data: bytes, path: Path) -> GraphDef:
+    """Parses the bytes of a `.pb` file.
+
+    Args:
+        data: the bytes.
+        path: of the file, for messages.
 
     Raises:
-        UserError: they are none.
+        UserError: the bytes are no graph.
     """
     graph = GraphDef()
     try:
         graph.ParseFromString(data)
-    except Exception as e:  # DecodeError, of whichever protobuf is installed
+    except Exception as e:  # protobuf's DecodeError has no stable import path
         raise UserError(f"{path} is no frozen TensorFlow graph, or damaged.") from e
     if not graph.node:
         raise UserError(f"{path} is a TensorFlow graph without nodes; download again.")
     return graph
 
 
-def constant(graph: GraphDef, name: str, path: Path) -> np.ndarray:
-    """The value of a node.
+def graph_constant(graph: GraphDef, name: str, path: Path) -> np.ndarray:
+    """Returns the value of a constant.
+
+    Args:
+        graph: a parsed graph.
+        name: of the node.
+        path: of the file, for messages.
 
     Raises:
         UserError: there is no such node, or it is no constant.
@@ -50,36 +59,36 @@ def constant(graph: GraphDef, name: str, path: Path) -> np.ndarray:
 
 
 def _value(node, path: Path) -> np.ndarray:
-    """A constant as an array."""
-    _sized(node, path)
+    """Returns a constant as an array."""
+    _check_size(node, path)
     try:
         return tf.make_ndarray(node.attr["value"].tensor)
-    except Exception as e:  # ValueError, TypeError: what does not fit
+    except Exception as e:  # ValueError or TypeError
         raise UserError(f"{path} has a damaged constant {node.name!r}.") from e
 
 
-def _sized(node, path: Path) -> None:
-    """A few bytes may stand for a constant of any size; here they may not."""
+def _check_size(node, path: Path) -> None:
+    """Refuses a constant whose few bytes unfold to a large array."""
     tensor = node.attr["value"].tensor
     count = np.prod([float(d.size) for d in tensor.tensor_shape.dim])
     if not 0 <= count <= max(len(tensor.tensor_content), 1 << 20):
         raise UserError(f"{path} has a damaged constant {node.name!r}.")
 
 
-def function(
+def graph_function(
     graph: GraphDef, feed: str, fetch: str, path: Path
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """What a graph makes of float pictures.
+    """Returns a function of float images from a part of a graph.
 
     Args:
-        graph: with its weights in it.
-        feed: node in whose place [N, H, W, 3] goes, N, H and W free.
-        fetch: node whose output comes out.
+        graph: a graph with its weights as constants.
+        feed: node that is replaced by the input, [N, H, W, 3] of any N, H and W.
+        fetch: node whose output is returned.
         path: of the file, for messages.
 
     Raises:
-        UserError: no way leads from one to the other, or it has operations that a
-            network of pictures does not need.
+        UserError: `fetch` does not depend on `feed`, or a node between them has an
+            operation that image networks do not need.
     """
     cut = _cut(graph, feed, fetch, path)
     try:
@@ -94,7 +103,7 @@ def function(
 
 
 def _cut(graph: GraphDef, feed: str, fetch: str, path: Path) -> GraphDef:
-    """The part of a graph between two nodes, in today's operations."""
+    """Returns the nodes between `feed` and `fetch`, in operations of TensorFlow 2."""
     nodes = {node.name: node for node in graph.node}
     cut = GraphDef()
     cut.versions.producer = tf.version.GRAPH_DEF_VERSION
@@ -107,19 +116,19 @@ def _cut(graph: GraphDef, feed: str, fetch: str, path: Path) -> GraphDef:
         raise UserError(f"{path}: nothing leads from {feed!r} to {fetch!r}; {WHOLE}")
     for name in sorted(reached - {feed}):
         if nodes[name].op == "Const":
-            _sized(nodes[name], path)
+            _check_size(nodes[name], path)
         cut.node.extend(_modern(nodes[name]))
     return cut
 
 
 def _reached(nodes: dict, feed: str, fetch: str, path: Path) -> set[str]:
-    """The names of all nodes that `fetch` needs, back to `feed`."""
-    found, open_ends = set(), [fetch]
-    while open_ends:
-        name = open_ends.pop()
-        if name in found:
+    """Returns the names of all nodes that `fetch` depends on, back to `feed`."""
+    reached, pending = set(), [fetch]
+    while pending:
+        name = pending.pop()
+        if name in reached:
             continue
-        found.add(name)
+        reached.add(name)
         if name == feed and feed in nodes:
             continue
         if name not in nodes:
@@ -131,17 +140,13 @@ def _reached(nodes: dict, feed: str, fetch: str, path: Path) -> set[str]:
                 f"{path} needs the operation {nodes[name].op!r} (node {name!r}), which "
                 f"no network of pictures needs; it is not run."
             )
-        open_ends += [_source(i) for i in nodes[name].input if not i.startswith("^")]
-    return found
-
-
-def _source(name: str) -> str:
-    """The node that an input comes from."""
-    return name.split(":", 1)[0]
+        inputs = [i for i in nodes[name].input if not i.startswith("^")]
+        pending += [i.split(":", 1)[0] for i in inputs]  # NODE:OUTPUT -> NODE
+    return reached
 
 
 def _modern(node) -> list:
-    """A node as TensorFlow 2 takes it, without what only orders the old runtime."""
+    """Returns a node in operations of TensorFlow 2, without control inputs."""
     new = tf.compat.v1.NodeDef()
     new.CopyFrom(node)
     inputs = [i for i in node.input if not i.startswith("^")]

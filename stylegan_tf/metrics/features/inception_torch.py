@@ -1,9 +1,9 @@
-"""Inception (2015) out of the PyTorch file that the ports of FID share.
+"""The Inception network of 2015 from the PyTorch file that ports of FID share.
 
 `pt_inception-2015-12-05-6726825d.pth` has the weights of the frozen graph under the
-names of torchvision's `inception_v3`. Here the network they belong to (Szegedy et al.
-2016, figures 4 to 7, as the graph of 2015 has it): average pools do not count the
-border, and the last block has a maximum where the paper has a mean.
+names of torchvision's `inception_v3`. This module is their network (Szegedy et al.
+2016, figures 4 to 7) with the two differences of the graph of 2015: average pools do
+not count padding, and the last block has a maximum where the paper has a mean.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ import tensorflow as tf
 from stylegan_tf.errors import UserError
 
 EPSILON = 1e-3  # of the batch normalization
-# Branches of layers, their outputs side by side; the branch without layers is the
-# maximum pool of a block that halves the size.
+# The branches of each block, as layer names; a block concatenates their outputs. A
+# tuple within a branch is two layers side by side.
 _A = (
     ("branch1x1",),
     ("branch5x5_1", "branch5x5_2"),
@@ -52,18 +52,18 @@ BLOCKS = {
 }
 
 
-def network(
+def inception_from_torch(
     weights: dict[str, np.ndarray], path: Path
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor], np.ndarray]:
-    """The network of a state dict.
+    """Builds the network of a state dict.
 
     Args:
         weights: name -> array.
         path: of the file, for messages.
 
     Returns:
-        A function of float [N, 299, 299, 3] in [-1, 1] to [N, features], and the last
-        layer [features, classes].
+        A function of float [N, 299, 299, 3] in [-1, 1] to [N, features], and the kernel
+        of the last layer, [features, classes].
 
     Raises:
         UserError: a tensor is missing or does not fit.
@@ -71,36 +71,34 @@ def network(
     net = _Network(weights, path)
     classes = net.take("fc.weight", 2).T
     try:
-        found = net(tf.zeros([1, 75, 75, 3])).shape[-1]
+        features = net(tf.zeros([1, 75, 75, 3])).shape[-1]
     except (ValueError, tf.errors.InvalidArgumentError) as e:
         reason = str(e).strip().splitlines()[0]
         raise UserError(f"{path} has weights that do not fit: {reason}") from e
-    if found != len(classes):
-        raise UserError(f"{path}: fc.weight takes {len(classes)} numbers, not {found}.")
+    if features != len(classes):
+        raise UserError(
+            f"{path}: fc.weight takes {len(classes)} numbers, not {features}."
+        )
     return net, classes
 
 
 class _Network:
-    """[N, 299, 299, 3] in [-1, 1] to the means of the last maps, [N, features]."""
+    """Maps [N, 299, 299, 3] in [-1, 1] to mean activations, [N, features]."""
 
     def __init__(self, weights: dict[str, np.ndarray], path: Path):
         self._weights, self._path = weights, path
         self._layers: dict[str, tuple] = {}
 
     def take(self, name: str, rank: int) -> np.ndarray:
-        """A tensor of the file.
-
-        Raises:
-            UserError: it is not there, or has another number of sides.
-        """
-        found = self._weights.get(name)
-        if found is None or found.ndim != rank:
-            what = "is missing" if found is None else f"has shape {found.shape}"
-            raise UserError(f"{self._path} has no Inception of 2015: {name} {what}.")
-        return found
+        """Returns a tensor of the file, of `rank` dimensions, or raises UserError."""
+        array = self._weights.get(name)
+        if array is None or array.ndim != rank:
+            problem = "is missing" if array is None else f"has shape {array.shape}"
+            raise UserError(f"{self._path} has no Inception of 2015: {name} {problem}.")
+        return array
 
     def _layer(self, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Kernel HWIO and bias of a layer, its normalization folded in."""
+        """Returns a layer's kernel (HWIO) and bias, batch normalization folded in."""
         if name not in self._layers:
             kernel = self.take(f"{name}.conv.weight", 4).astype(np.float64)
             norm = ("weight", "bias", "running_mean", "running_var")
@@ -109,11 +107,10 @@ class _Network:
             )
             scale = gamma / np.sqrt(variance + EPSILON)
             folded = kernel.transpose(2, 3, 1, 0) * scale
-            with tf.init_scope():  # constants that outlive the function being traced
-                kept = [
-                    tf.constant(a, tf.float32) for a in (folded, beta - mean * scale)
-                ]
-            self._layers[name] = tuple(kept)
+            bias = beta - mean * scale
+            with tf.init_scope():  # the constants outlive the traced function
+                layer = [tf.constant(a, tf.float32) for a in (folded, bias)]
+            self._layers[name] = tuple(layer)
         return self._layers[name]
 
     def _conv(self, x: tf.Tensor, name: str, stride: int = 1, padding="SAME"):
@@ -133,15 +130,15 @@ class _Network:
     def _block(self, x: tf.Tensor, block: str) -> tf.Tensor:
         branches, pool = BLOCKS[block]
         half = pool == "half"
-        found = [
-            self._branch(x, [_under(block, name) for name in branch], half)
+        outputs = [
+            self._branch(x, [_full_name(block, name) for name in branch], half)
             for branch in branches
         ]
         if half:
-            return tf.concat([*found, tf.nn.max_pool2d(x, 3, 2, "VALID")], axis=-1)
+            return tf.concat([*outputs, tf.nn.max_pool2d(x, 3, 2, "VALID")], axis=-1)
         pooling = tf.nn.avg_pool2d if pool == "mean" else tf.nn.max_pool2d
         last = self._conv(pooling(x, 3, 1, "SAME"), f"{block}.branch_pool")
-        return tf.concat([*found, last], axis=-1)
+        return tf.concat([*outputs, last], axis=-1)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         x = self._conv(x, "Conv2d_1a_3x3", 2, "VALID")
@@ -156,8 +153,8 @@ class _Network:
         return tf.reduce_mean(x, axis=[1, 2])
 
 
-def _under(block: str, name):
-    """The full name of a layer of a block, or the names of two."""
+def _full_name(block: str, name: str | tuple) -> str | tuple:
+    """Returns the full name of a layer, or of each of two layers side by side."""
     if isinstance(name, tuple):
-        return tuple(_under(block, part) for part in name)
+        return tuple(_full_name(block, part) for part in name)
     return f"{block}.{name}"

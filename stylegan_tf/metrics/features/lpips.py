@@ -1,12 +1,12 @@
-"""LPIPS with VGG16 (Zhang et al. 2018, section 3 and figure 3), in which PPL is stated.
+"""LPIPS with VGG16 (Zhang et al. 2018, section 3), the distance of published PPLs.
 
-Two pictures go through the convolutions of VGG16. At five depths every pixel's vector
-of activations is brought to length 1; the squared difference is weighted per channel
-(weights that were fitted to human judgment), averaged over the picture and summed:
+Two images go through the convolutions of VGG16. At five depths the activations of every
+pixel are scaled to length 1. Their squared difference is weighted per channel (weights
+fitted to human judgment), averaged over pixels and summed over depths:
 
     d(a, b) = sum_l mean_xy sum_c w_lc (a^_lcxy - b^_lcxy)^2
 
-The same VGG16 gives vectors for precision and recall (Kynkaanniemi et al. 2019,
+The same VGG16 gives the features of precision and recall (Kynkaanniemi et al. 2019,
 section 3): the second fully connected layer, after its ReLU.
 """
 
@@ -20,36 +20,41 @@ import tensorflow as tf
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import torch_files
 from stylegan_tf.metrics.features import files
-from stylegan_tf.metrics.features.base import colored, in_parts
+from stylegan_tf.metrics.features.base import float_rgb, in_batches
 
 NAME = "vgg16-lpips-0.1"
-# Layers of torchvision's `features`, by block; a pool stands between two blocks.
+# Layer numbers in torchvision's `features`, per block; a pool separates two blocks.
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 PUBLISHED = (64, 128, 256, 512, 512)  # channels of the blocks
-# SHA-256 of the weights of version 0.1 in a row; those of 0.0 have the same shapes.
+# SHA-256 of version 0.1's weights; version 0.0 has weights of the same shapes.
 LINEAR = "9153a2043dccf3b525d4f13db916e93ef040548ea923b6f2100de5ebac141a78"
-# Of pictures in [-1, 1]: ImageNet's mean and deviation, as LPIPS rounds them.
+# ImageNet's mean and deviation for images in [-1, 1], as LPIPS rounds them.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 EPSILON = 1e-10
-REDUCTION = 32  # five pools
-SMALLEST = 16  # pixels, of which the last block has one
+REDUCTION = 32  # by five pools
+SMALLEST = 16  # pixels per side, one in the last block
 BATCH = 32
 
 
-def unit(x: tf.Tensor) -> tf.Tensor:
-    """Every pixel's vector [..., C] divided by its length + 1e-10; gradients finite."""
+def unit_length(x: tf.Tensor) -> tf.Tensor:
+    """Divides vectors [..., C] by their length + 1e-10; all gradients are finite."""
     square = tf.reduce_sum(tf.square(x), axis=-1, keepdims=True)
-    dark = square == 0  # where the root has no slope, and the vector no direction
-    length = tf.sqrt(tf.where(dark, tf.ones_like(square), square))
-    return x / (tf.where(dark, tf.zeros_like(length), length) + EPSILON)
+    zero = square == 0  # where the root has no gradient
+    length = tf.sqrt(tf.where(zero, tf.ones_like(square), square))
+    return x / (tf.where(zero, tf.zeros_like(length), length) + EPSILON)
 
 
 class VGG16:
-    """The convolutions of VGG16, and its two hidden layers if the file has them.
+    """The convolutions of VGG16, and its two fully connected layers if given.
 
     Args:
         weights: torchvision's state dict.
         path: of the file, for messages.
+
+    Attributes:
+        channels: of each block.
+        hidden: (kernel, bias) of the fully connected layers; may be empty.
+        side: pixels per side of the last pool that the first of them takes.
     """
 
     def __init__(self, weights: dict[str, np.ndarray], path: Path):
@@ -59,19 +64,21 @@ class VGG16:
         self.hidden, self.side = self._classifier()
 
     def _take(self, name: str, rank: int) -> np.ndarray:
-        found = self._weights.get(name)
-        if found is None or found.ndim != rank:
-            what = "is missing" if found is None else f"has shape {found.shape}"
-            raise UserError(f"{self._path} has no VGG16 of torchvision: {name} {what}.")
-        return found.astype(np.float32)
+        array = self._weights.get(name)
+        if array is None or array.ndim != rank:
+            problem = "is missing" if array is None else f"has shape {array.shape}"
+            raise UserError(
+                f"{self._path} has no VGG16 of torchvision: {name} {problem}."
+            )
+        return array.astype(np.float32)
 
     def _layer(self, index: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Kernel [3, 3, in, out] and bias."""
+        """Returns kernel [3, 3, in, out] and bias of a convolution."""
         kernel = self._take(f"features.{index}.weight", 4).transpose(2, 3, 1, 0)
         return tf.constant(kernel), tf.constant(self._take(f"features.{index}.bias", 1))
 
     def _classifier(self) -> tuple[list[tuple], int]:
-        """The hidden layers, and how many pixels a side they want of the last pool."""
+        """Returns the attributes `hidden` and `side`."""
         if not any(name.startswith("classifier.") for name in self._weights):
             return [], 1
         first, second = (self._take(f"classifier.{i}.weight", 2) for i in (0, 3))
@@ -82,15 +89,15 @@ class VGG16:
                 f"{self._path} has a VGG16 whose classifier takes {first.shape[1]} and "
                 f"{second.shape[1]} numbers, which its other layers do not give."
             )
-        # PyTorch counts channels, rows, columns; we count rows, columns, channels.
+        # From PyTorch's order (channels, rows, columns) to (rows, columns, channels).
         first = first.reshape(-1, c, side, side).transpose(2, 3, 1, 0)
         first = first.reshape(side * side * c, -1)
         biases = (self._take(f"classifier.{i}.bias", 1) for i in (0, 3))
-        made = zip((first, second.T), biases, strict=True)
-        return [(tf.constant(w), tf.constant(b)) for w, b in made], side
+        pairs = zip((first, second.T), biases, strict=True)
+        return [(tf.constant(w), tf.constant(b)) for w, b in pairs], side
 
     def activations(self, x: tf.Tensor) -> Iterator[tf.Tensor]:
-        """[N, H, W, 3] in [-1, 1] to the last activations of each block."""
+        """Yields the last activations of each block for [N, H, W, 3] in [-1, 1]."""
         x = (x - SHIFT) / SCALE
         for i, block in enumerate(self._convolutions):
             if i:
@@ -101,24 +108,29 @@ class VGG16:
 
 
 class LPIPS:
-    """The distance of pictures, and vectors of features.
+    """The LPIPS distance, and VGG16's fc7 features.
+
+    Args:
+        vgg: the network.
+        weights: LPIPS' channel weights of the five depths.
+        checksum: SHA-256 of the two files, VGG16's first, with a "+" between them.
 
     Attributes:
-        name: "vgg16-lpips-0.1". "-pooled" is added where the file lacks the layers of
-            fc7, and features are the means of the last maps; "-like-" and the beginning
-            of the checksum where the network has other sizes, or LPIPS' own layers
-            other weights, than the published ones.
-        size: of a vector of features.
-        checksum: SHA-256 of the two files, VGG16's first, with a "+" between them.
-        side: pictures are resized to this many pixels for the features of fc7.
+        name: "vgg16-lpips-0.1". "-pooled" is added if the file lacks fc7; features are
+            then mean activations of the last block. "-like-" and the first digits of
+            the checksum are added for weights other than the published ones.
+        size: length of a feature vector.
+        checksum: SHA-256 of the two files.
+        side: pixels per side that images are resized to for fc7, or None.
     """
 
     def __init__(self, vgg: VGG16, weights: list[np.ndarray], checksum: str):
         self.checksum = checksum
-        row = b"".join(w.astype("<f4").tobytes() for w in weights)
-        known = vgg.channels == PUBLISHED and hashlib.sha256(row).hexdigest() == LINEAR
+        data = b"".join(w.astype("<f4").tobytes() for w in weights)
+        known = vgg.channels == PUBLISHED and hashlib.sha256(data).hexdigest() == LINEAR
         kind = "" if vgg.hidden else "-pooled"
-        self.name = NAME + kind + ("" if known else f"-like-{_short(checksum)}")
+        short = "".join(part[:4] for part in checksum.split("+"))
+        self.name = NAME + kind + ("" if known else f"-like-{short}")
         self._vgg, self._weights = vgg, [tf.constant(w, tf.float32) for w in weights]
         layers = vgg.hidden
         self.size = layers[-1][1].shape[0] if layers else vgg.channels[-1]
@@ -129,18 +141,19 @@ class LPIPS:
         )
 
     def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """How different pictures look, differentiable.
+        """Returns the LPIPS distance of two batches, differentiable.
 
         Args:
-            a, b: float [N, H, W, 1 or 3] in [0, 255], sides of at least 16.
+            a: float [N, H, W, 1 or 3] in [0, 255], sides of at least 16.
+            b: the same shape.
 
         Returns:
-            [N].
+            float32 [N].
 
         Raises:
             ValueError: the shapes differ or are too small.
         """
-        a, b = colored(a), colored(b)
+        a, b = float_rgb(a), float_rgb(b)
         sides = [side for side in a.shape[1:3] if side is not None]
         if not a.shape.is_compatible_with(b.shape) or min(sides, default=16) < SMALLEST:
             raise ValueError(
@@ -150,10 +163,9 @@ class LPIPS:
         both = tf.concat([a, b], axis=0) / 127.5 - 1
         total = 0.0
         for x, weight in zip(self._vgg.activations(both), self._weights, strict=True):
-            one, other = tf.split(unit(x), 2)
-            total += tf.reduce_mean(
-                tf.reduce_sum(weight * tf.square(one - other), axis=-1), axis=[1, 2]
-            )
+            x_a, x_b = tf.split(unit_length(x), 2)
+            squares = tf.reduce_sum(weight * tf.square(x_a - x_b), axis=-1)
+            total += tf.reduce_mean(squares, axis=[1, 2])
         return total
 
     def _features(self, images: tf.Tensor) -> tf.Tensor:
@@ -170,47 +182,42 @@ class LPIPS:
         return x
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, 1 or 3] to float32 [N, size]."""
-        return in_parts(self._compiled, images, BATCH, self.size)
+        """Maps uint8 [N, H, W, 1 or 3] to features, float32 [N, size]."""
+        return in_batches(self._compiled, images, BATCH, self.size)
 
 
-def _short(checksum: str) -> str:
-    """The beginnings of the checksums of two files."""
-    return "".join(part[:4] for part in checksum.split("+"))
-
-
-def load(place: str | Path, cache=None) -> LPIPS:
-    """LPIPS of the two published files.
+def load_lpips(place: str | Path, cache: str | Path | None = None) -> LPIPS:
+    """Opens LPIPS from its two published files.
 
     Args:
         place: a folder that has torchvision's `vgg16-397923af.pth` and LPIPS' `vgg.pth`
             (version 0.1), or "A,B": the paths or URLs of the two, in either order.
-        cache: folder of downloads, see `files.fetch`.
+        cache: folder of downloads, see `fetch_file`.
 
     Raises:
         UserError: a file is not there, damaged, or of another network.
     """
-    paths = _two(str(place), cache)
-    found = {path: torch_files.read(path) for path in paths}
-    linear = [path for path in paths if any("lin0." in n for n in found[path])]
+    paths = _two_files(str(place), cache)
+    states = {path: torch_files.read_state_dict(path) for path in paths}
+    linear = [path for path in paths if any("lin0." in n for n in states[path])]
     if len(linear) != 1:
-        what = "none" if not linear else "both"
+        number = "none" if not linear else "both"
         raise UserError(
-            f"of {paths[0]} and {paths[1]}, {what} has LPIPS' own layers (lin0 to "
+            f"of {paths[0]} and {paths[1]}, {number} has LPIPS' own layers (lin0 to "
             f"lin4); give vgg16-397923af.pth and vgg.pth, one of each."
         )
     other = next(path for path in paths if path not in linear)
-    vgg = VGG16(found[other], other)
-    weights = _linear(found[linear[0]], vgg.channels, linear[0])
+    vgg = VGG16(states[other], other)
+    weights = _linear(states[linear[0]], vgg.channels, linear[0])
     sums = [files.checksum(path) for path in (other, linear[0])]
     return LPIPS(vgg, weights, "+".join(sums))
 
 
-def _two(place: str, cache) -> list[Path]:
-    """The two files that the user means."""
+def _two_files(place: str, cache: str | Path | None) -> list[Path]:
+    """Returns the two files that `place` names."""
     parts = [part for part in place.split(",") if part.strip()]
     if len(parts) == 1:
-        folder = files.fetch(parts[0], cache)
+        folder = files.fetch_file(parts[0], cache)
         found = [folder] if folder.is_file() else sorted(folder.glob("*.pth"))
         found = [p for p in found if p.name == "vgg.pth" or p.name.startswith("vgg16")]
         if len(found) != 2:
@@ -221,21 +228,21 @@ def _two(place: str, cache) -> list[Path]:
         return found
     if len(parts) != 2:
         raise UserError(f"{place!r} names {len(parts)} files; LPIPS has two: A,B.")
-    return [files.fetch(part, cache) for part in parts]
+    return [files.fetch_file(part, cache) for part in parts]
 
 
 def _linear(
     weights: dict[str, np.ndarray], channels: tuple[int, ...], path: Path
 ) -> list[np.ndarray]:
-    """The weights of the five depths, [channels] each, checked."""
-    found = []
+    """Returns LPIPS' weights of the five depths, [channels] each, checked."""
+    arrays = []
     for i, count in enumerate(channels):
         name = f"lin{i}.model.1.weight"
         value = weights.get(name)
         if value is None or value.shape != (1, count, 1, 1):
-            what = "is missing" if value is None else f"has shape {value.shape}"
+            problem = "is missing" if value is None else f"has shape {value.shape}"
             raise UserError(
-                f"{path}: {name} {what}; for this VGG16 it is (1, {count}, 1, 1)."
+                f"{path}: {name} {problem}; for this VGG16 it is (1, {count}, 1, 1)."
             )
-        found.append(value.reshape(count))
-    return found
+        arrays.append(value.reshape(count))
+    return arrays

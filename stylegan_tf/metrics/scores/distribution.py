@@ -1,26 +1,25 @@
-"""How far two sets of feature vectors are apart. No TensorFlow.
+"""Distances between two sets of feature vectors, in NumPy.
 
     real, fake = Moments(256), Moments(256)
     for images in reals: real.add(network(images))
     for images in fakes: fake.add(network(images))
     print(frechet(real, fake))
 
-The Frechet distance (Heusel et al. 2017), the kernel distance (Binkowski et al. 2018)
-and the inception score (Salimans et al. 2016). All of it is computed in float64, and
-what is drawn at random is drawn from a fixed seed. A value that is not finite raises;
-it never yields a number.
+Frechet distance (Heusel et al. 2017), kernel distance (Binkowski et al. 2018) and
+inception score (Salimans et al. 2016). Everything is computed in float64, random
+subsets come from a fixed seed, and a value that is not finite raises ValueError.
 """
 
 import numpy as np
 
-BLOCK = 4096  # vectors taken into float64 at a time
+BLOCK = 4096  # vectors converted to float64 at a time
 
 
 class Moments:
-    """Mean and covariance of vectors that come in parts, in float64.
+    """Mean and covariance of vectors, accumulated in float64.
 
     Args:
-        size: of a vector.
+        size: length of a vector.
     """
 
     def __init__(self, size: int):
@@ -30,16 +29,16 @@ class Moments:
         self._shift: np.ndarray | None = None
 
     def add(self, features: np.ndarray, times: int = 1) -> None:
-        """Takes in float [N, size], each vector so many times.
+        """Adds float [N, size], each vector `times` times.
 
         Raises:
             ValueError: a vector is not finite.
         """
         for i in range(0, len(features), BLOCK):
-            self._add(finite(features[i : i + BLOCK]), times)
+            self._add(as_finite(features[i : i + BLOCK]), times)
 
     def _add(self, x: np.ndarray, times: int) -> None:
-        if self._shift is None:  # near the mean, so that nothing cancels
+        if self._shift is None:  # near the mean, against cancellation
             self._shift = x.mean(axis=0)
         x = x - self._shift
         self.count += len(x) * times
@@ -48,17 +47,17 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
-        """[size]."""
+        """Mean, [size]."""
         return self._shift + self._sum / self.count
 
     @property
     def covariance(self) -> np.ndarray:
-        """Unbiased, [size, size]."""
+        """Unbiased covariance, [size, size]."""
         outer = np.outer(self._sum, self._sum) / self.count
         return (self._products - outer) / (self.count - 1)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything, for a file; `Moments.restored` takes it back."""
+        """Returns all arrays for a file; see `Moments.restored`."""
         return {
             "count": np.array(self.count),
             "sum": self._sum,
@@ -68,15 +67,16 @@ class Moments:
 
     @classmethod
     def restored(cls, state: dict[str, np.ndarray]) -> "Moments":
-        """What `state` told of."""
-        made = cls(len(state["sum"]))
-        made.count, made._shift = int(state["count"]), np.array(state["shift"])
-        made._sum, made._products = np.array(state["sum"]), np.array(state["products"])
-        return made
+        """Returns the moments whose `state` was saved."""
+        moments = cls(len(state["sum"]))
+        moments.count, moments._shift = int(state["count"]), np.array(state["shift"])
+        moments._sum = np.array(state["sum"])
+        moments._products = np.array(state["products"])
+        return moments
 
 
-def finite(features: np.ndarray) -> np.ndarray:
-    """As float64.
+def as_finite(features: np.ndarray) -> np.ndarray:
+    """Returns vectors as float64.
 
     Raises:
         ValueError: a value is not finite.
@@ -87,13 +87,14 @@ def finite(features: np.ndarray) -> np.ndarray:
     return x
 
 
-def frechet(a: Moments, b: Moments) -> float:
-    """|mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), never below 0.
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """Returns the Frechet distance (Heusel et al. 2017, equation 6), at least 0.
 
-    The trace of the root is that of the symmetric (A C_b A)^(1/2), A the root of C_a,
-    whose eigenvalues are real and not negative even where the covariances are singular:
-    the limit of the distance as the smallest variances go to 0. `singular` says where
-    that is so.
+        |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))
+
+    The trace of the root is computed as tr (A C_b A)^(1/2) with A = C_a^(1/2). This
+    matrix is symmetric, so its eigenvalues are real and not negative even for singular
+    covariances. See `singular_reason`.
 
     Raises:
         ValueError: fewer than two vectors on a side.
@@ -104,16 +105,16 @@ def frechet(a: Moments, b: Moments) -> float:
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     inner = np.linalg.eigvalsh(root @ b.covariance @ root)
     cross = np.sqrt(np.maximum(inner, 0)).sum()
-    gap = np.sum(np.square(a.mean - b.mean))
-    total = gap + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
+    means = np.sum(np.square(a.mean - b.mean))
+    total = means + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
     return float(max(total, 0.0))
 
 
-def singular(moments: Moments) -> str | None:
-    """What is degenerate about a covariance, in words; None if nothing is.
+def singular_reason(moments: Moments) -> str | None:
+    """Returns why a covariance is singular, in words; None if it has full rank.
 
-    A set with fewer vectors than dimensions, or whose vectors lie in a subspace, has
-    a Frechet distance, but one that says less: it depends strongly on the count.
+    With fewer vectors than dimensions, or vectors in a subspace, the Frechet distance
+    exists but depends strongly on the number of vectors.
     """
     covariance = moments.covariance
     size = len(covariance)
@@ -127,8 +128,8 @@ def singular(moments: Moments) -> str | None:
 # ---------------------------------------------------------------------------
 
 
-def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The cubic polynomial kernel (x . y / d + 1)^3 of [N, d] and [M, d]: [N, M]."""
+def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns the kernel (x . y / d + 1)^3 of [N, d] and [M, d] as [N, M]."""
     base = x @ y.T / x.shape[1] + 1
     return base * base * base  # a power is far slower
 
@@ -140,18 +141,20 @@ def kernel_distance(
     size: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """KID: the unbiased squared maximum mean discrepancy, averaged over subsets.
+    """Returns KID, the unbiased squared maximum mean discrepancy over subsets.
 
-    Being unbiased, it can fall a little below 0 where the sets agree.
+    The estimate is unbiased (Binkowski et al. 2018, section 4), so it can fall a little
+    below 0 for equal distributions.
 
     Args:
-        real, fake: float [N, d] and [M, d]; may be files in memory.
-        subsets: how many are drawn, without replacement within each.
-        size: vectors in a subset; all of the smaller set, if it has fewer.
+        real: float [N, d]; may be a memory-mapped file.
+        fake: float [M, d]; may be a memory-mapped file.
+        subsets: number of subsets, each sampled without replacement.
+        size: vectors per subset, at most as many as the smaller set has.
         seed: of the subsets.
 
     Returns:
-        The mean over the subsets, and their standard deviation.
+        Mean and standard deviation over the subsets.
 
     Raises:
         ValueError: fewer than two vectors on a side, or a value that is not finite.
@@ -160,48 +163,48 @@ def kernel_distance(
     if size < 2:
         raise ValueError(f"{len(real)} and {len(fake)} vectors; two a side are needed.")
     rng = np.random.default_rng(seed)
-    found = []
+    estimates = []
     for _ in range(subsets):
-        x, y = (finite(_some(rows, size, rng)) for rows in (real, fake))
-        found.append(_discrepancy(x, y))
-    return float(np.mean(found)), float(np.std(found))
-
-
-def _some(rows: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    return rows[np.sort(rng.choice(len(rows), size, replace=False))]
+        x, y = (
+            as_finite(rows[np.sort(rng.choice(len(rows), size, replace=False))])
+            for rows in (real, fake)
+        )
+        estimates.append(_discrepancy(x, y))
+    return float(np.mean(estimates)), float(np.std(estimates))
 
 
 def _discrepancy(x: np.ndarray, y: np.ndarray) -> float:
-    """E k(x, x') + E k(y, y') - 2 E k(x, y), of different x and x', y and y'."""
+    """Returns E k(x, x') + E k(y, y') - 2 E k(x, y), without the diagonals."""
     n = len(x)
     within = [
-        (k.sum() - np.trace(k)) / (n * (n - 1)) for k in map(kernel, (x, y), (x, y))
+        (k.sum() - np.trace(k)) / (n * (n - 1))
+        for k in map(polynomial_kernel, (x, y), (x, y))
     ]
-    return float(sum(within) - 2 * kernel(x, y).mean())
+    return float(sum(within) - 2 * polynomial_kernel(x, y).mean())
 
 
 # ---------------------------------------------------------------------------
 
 
 def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float, float]:
-    """exp(E KL(p(class | picture), p(class))), over splits of the pictures.
+    """Returns the inception score exp(E KL(p(class | image), p(class))).
 
     Args:
         probabilities: float [N, classes], rows that sum to 1.
-        splits: parts, in order, each with a mean p(class) of its own.
+        splits: number of consecutive parts, each with its own mean p(class).
 
     Returns:
-        Mean and standard deviation of the splits' scores.
+        Mean and standard deviation over the splits.
 
     Raises:
-        ValueError: fewer pictures than splits, or rows that are no probabilities.
+        ValueError: fewer images than splits, or rows that are no probabilities.
     """
     n = len(probabilities)
     if n < splits:
         raise ValueError(f"{n} pictures cannot be split into {splits} parts.")
     scores = []
     for i in range(splits):
-        p = finite(probabilities[i * n // splits : (i + 1) * n // splits])
+        p = as_finite(probabilities[i * n // splits : (i + 1) * n // splits])
         if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
             raise ValueError("rows of probabilities must be from 0 up and sum to 1.")
         scores.append(np.exp(_divergence(p, p.mean(axis=0)).mean()))
@@ -209,7 +212,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """KL(p, q) of the rows of p, in nats; 0 log 0 is 0."""
+    """Returns KL(p, q) of each row of p, in nats; 0 log 0 is 0."""
     ratio = np.divide(p, q, out=np.ones_like(p), where=p > 0)
     return np.sum(p * np.log(ratio), axis=1)
 
@@ -217,15 +220,15 @@ def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------
 
 
-def mean_within(distances: np.ndarray, low: float = 1, high: float = 99) -> float:
-    """The mean without the values below the 1st and above the 99th percentile.
+def trimmed_mean(distances: np.ndarray, low: float = 1, high: float = 99) -> float:
+    """Returns the mean of the values between the 1st and the 99th percentile.
 
-    What perceptual path lengths are averaged by (Karras et al. 2019, released code).
+    Perceptual path lengths are averaged so (Karras et al. 2019, released code).
 
     Raises:
         ValueError: a distance is not finite.
     """
-    distances = finite(distances)
+    distances = as_finite(distances)
     least = np.percentile(distances, low, method="lower")
     most = np.percentile(distances, high, method="higher")
     kept = distances[(least <= distances) & (distances <= most)]

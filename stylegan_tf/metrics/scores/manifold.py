@@ -1,40 +1,41 @@
-"""How much of one set of pictures another one covers. No TensorFlow.
+"""Precision, recall, density and coverage of two sets of feature vectors, in NumPy.
 
-Improved precision and recall (Kynkaanniemi et al. 2019): the manifold of a set is the
-union of balls round its feature vectors, each as wide as the distance to its k-th
-nearest neighbor. Precision is the share of drawn pictures inside the manifold of the
-real ones, recall the share of real pictures inside that of the drawn ones. Density and
-coverage (Naeem et al. 2020) count the balls of real pictures instead, so that a single
-outlier with its huge ball counts for little.
+Improved precision and recall (Kynkaanniemi et al. 2019, section 2): the manifold of a
+set is the union of balls around its feature vectors; the radius of a ball is the
+distance to its vector's k-th nearest neighbor. Precision is the share of generated
+images inside the manifold of the real ones, recall the share of real images inside the
+manifold of the generated ones. Density and coverage (Naeem et al. 2020) count the balls
+of real images instead, so that the huge ball of an outlier counts for little.
 
-Distances are made block by block, in float64 (the released code takes float16): memory
-does not grow with the square of the number of pictures.
+Distances are computed in blocks, in float64 (the released code uses float16), so memory
+does not grow with the square of the number of images.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from stylegan_tf.metrics.scores.distribution import finite
+from stylegan_tf.metrics.scores.distribution import as_finite
 
-BLOCK = 2000  # vectors on each side of a block of distances
-SAME = 1e-13  # squared distances below this share of the lengths are rounding
+BLOCK = 2000  # vectors per side of a block of distances
+ROUNDING = 1e-13  # squared distances below this share of the lengths count as 0
 
 
-def cover(
+def precision_recall(
     real: np.ndarray,
     fake: np.ndarray,
     k: int = 3,
     block: int = BLOCK,
     tick: Callable[[int], None] = lambda n: None,
 ) -> dict[str, float]:
-    """Precision, recall, density and coverage of drawn pictures.
+    """Returns precision, recall, density and coverage of generated images.
 
     Args:
-        real, fake: float [N, d] and [M, d], features; may be files in memory.
-        k: which neighbor ends a ball, not counting the vector itself.
-        block: see above.
-        tick: told of every block of rows: how many there were.
+        real: features, float [N, d]; may be a memory-mapped file.
+        fake: features, float [M, d]; may be a memory-mapped file.
+        k: number of the neighbor on a ball's surface, the vector itself not counted.
+        block: vectors per side of a block of distances.
+        tick: called after each block with its number of rows.
 
     Returns:
         {"precision", "recall", "density", "coverage"}; all but density in [0, 1].
@@ -42,12 +43,12 @@ def cover(
     Raises:
         ValueError: fewer than k + 1 vectors on a side, or a value that is not finite.
     """
-    real_radii, fake_radii = (radii(x, k, block, tick) for x in (real, fake))
-    inside = np.zeros(len(fake), np.int64)  # balls of real pictures it is in
+    real_radii, fake_radii = (neighbor_radii(x, k, block, tick) for x in (real, fake))
+    inside = np.zeros(len(fake), np.int64)  # balls of real images around each fake
     recalled, covered = np.zeros((2, len(real)), bool)
     for rows, x in _blocks(real, block):
         for columns, y in _blocks(fake, block):
-            d = squared(x, y)
+            d = squared_distances(x, y)
             within = d <= real_radii[rows, None]
             inside[columns] += within.sum(axis=0)
             covered[rows] |= within.any(axis=1)
@@ -61,13 +62,19 @@ def cover(
     }
 
 
-def radii(
+def neighbor_radii(
     vectors: np.ndarray,
     k: int = 3,
     block: int = BLOCK,
     tick: Callable[[int], None] = lambda n: None,
 ) -> np.ndarray:
-    """Squared distance of each vector to its k-th nearest other one: float64 [N].
+    """Returns the squared distance of each vector to its k-th neighbor, float64 [N].
+
+    Args:
+        vectors: float [N, d].
+        k: number of the neighbor, the vector itself not counted.
+        block: vectors per side of a block of distances.
+        tick: called after each block with its number of rows.
 
     Raises:
         ValueError: fewer than k + 1 vectors, or a value that is not finite.
@@ -76,22 +83,22 @@ def radii(
         raise ValueError(f"{len(vectors)} vectors have no {k}. neighbor.")
     out = np.zeros(len(vectors))
     for rows, x in _blocks(vectors, block):
-        nearest = np.full((len(x), k + 1), np.inf)  # itself is one of them
+        nearest = np.full((len(x), k + 1), np.inf)  # includes the vector itself
         for _, y in _blocks(vectors, block):
-            both = np.concatenate([nearest, squared(x, y)], axis=1)
+            both = np.concatenate([nearest, squared_distances(x, y)], axis=1)
             nearest = np.partition(both, k, axis=1)[:, : k + 1]
         out[rows] = nearest.max(axis=1)
         tick(len(x))
     return out
 
 
-def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Squared distances of float64 [N, d] and [M, d]: [N, M]; 0 of equal vectors."""
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns squared distances [N, M] of float64 [N, d] and [M, d]."""
     lengths = np.sum(x * x, axis=1)[:, None] + np.sum(y * y, axis=1)
     d = lengths - 2 * (x @ y.T)
-    return np.where(d > SAME * lengths, d, 0.0)
+    return np.where(d > ROUNDING * lengths, d, 0.0)
 
 
 def _blocks(vectors: np.ndarray, block: int):
     for i in range(0, len(vectors), block):
-        yield slice(i, i + block), finite(vectors[i : i + block])
+        yield slice(i, i + block), as_finite(vectors[i : i + block])

@@ -1,13 +1,12 @@
-"""Perceptual path length (Karras et al. 2019, section 4.1): how evenly latents move.
+"""Perceptual path length (Karras et al. 2019, section 4.1).
 
-Two pictures a small step apart on the way between two latents, and how different they
-look: the mean over many ways of distance / step^2. In Z the way is an arc, in W a line;
-"full" looks anywhere on it, "end" at its beginning. What "look" means is a function
-that is handed in; the paper's is LPIPS with VGG16, and a number made with another one
-must carry that one's name.
+The perceptual distance of two images whose latents are a small step apart on the path
+between two random latents, over the step's square, averaged over many paths. A path in
+z is an arc, in w a line; "full" samples anywhere on it, "end" at its start. The paper's
+distance is LPIPS with VGG16; a score made with another one carries its name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,43 +16,44 @@ from stylegan_tf.networks.generator import Generator
 
 EPSILON = 1e-4
 SPACES, SAMPLINGS = ("z", "w"), ("full", "end")
-LARGEST = 256  # pictures are shrunk to this before they are compared
+LARGEST = 256  # pixels; taller images are shrunk before they are compared
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Noise = str | Sequence[tf.Tensor]
 
 
-def normalize(v: tf.Tensor) -> tf.Tensor:
-    """Vectors of length 1: [..., D]."""
+def unit_vectors(v: tf.Tensor) -> tf.Tensor:
+    """Scales vectors [..., D] to length 1."""
     return v / tf.sqrt(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True))
 
 
-def slerp(a: tf.Tensor, b: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-    """The way along the arc from a to b, as directions: [N, D], t [N, 1]."""
-    a, b = normalize(a), normalize(b)
+def slerp_directions(a: tf.Tensor, b: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+    """Returns unit vectors [N, D] at t [N, 1] on the arcs from a to b, both [N, D]."""
+    a, b = unit_vectors(a), unit_vectors(b)
     cosine = tf.reduce_sum(a * b, axis=-1, keepdims=True)
     angle = t * tf.acos(cosine)
-    across = normalize(b - cosine * a)
-    return normalize(a * tf.cos(angle) + across * tf.sin(angle))
+    across = unit_vectors(b - cosine * a)
+    return unit_vectors(a * tf.cos(angle) + across * tf.sin(angle))
 
 
-def path_pictures(
+def path_images(
     generator: Generator,
     z: tf.Tensor,
     t: tf.Tensor,
     space: str = "w",
     labels: tf.Tensor | None = None,
-    noise="const",
+    noise: Noise = "const",
     resolution: int | None = None,
 ) -> tf.Tensor:
-    """The pictures at both ends of N small steps.
+    """Generates the images at both ends of N small steps, without truncation.
 
     Args:
-        generator: of [-1, 1] pictures; it is not truncated.
-        z: float [2 N, z_dim], the ends of each way one after the other.
-        t: float [N] in [0, 1], where on the way; zeros for "end".
+        generator: the generator.
+        z: float [2 N, z_dim], the two ends of each path one after the other.
+        t: float [N] in [0, 1], the place on the path; zeros for "end".
         space: "z" or "w".
-        labels: one-hot float [2 N, classes], of a conditional generator.
-        noise: "const", "none", or maps [1 or 2 N, H, W, 1], the same at both ends.
-        resolution: level to draw at; None = the generator's.
+        labels: one-hot float [2 N, classes], for a conditional generator.
+        noise: "const", "none", or noise maps [1 or 2 N, H, W, 1] for both ends.
+        resolution: of the images; None = the generator's.
 
     Returns:
         float [2 N, H, W, C] in [-1, 1], at t first, then at t + epsilon.
@@ -65,22 +65,29 @@ def path_pictures(
         ends = [ops.lerp(w[0::2], w[1::2], s) for s in steps]
     else:
         label = None if labels is None else labels[0::2]
-        between = [slerp(z[0::2], z[1::2], s) for s in steps]
+        between = [slerp_directions(z[0::2], z[1::2], s) for s in steps]
         ends = [generator.mapping(point, label) for point in between]
     styles = generator.broadcast(tf.concat(ends, axis=0))
     return generator.synthesis(styles, noise=noise, resolution=resolution)
 
 
-def compare(images: tf.Tensor, distance: Distance, crop: bool = True) -> tf.Tensor:
-    """Distances of the first half of the pictures to the second: float [N].
+def pair_distances(
+    images: tf.Tensor, distance: Distance, crop: bool = True
+) -> tf.Tensor:
+    """Returns the distances of the first half of the images to the second, [N].
 
     Args:
-        images: as `path_pictures` gives them.
-        distance: two float [N, H, W, C] in [0, 255] to [N].
+        images: float [2 N, H, W, C] in [-1, 1], see `path_images`.
+        distance: maps two float [N, H, W, C] in [0, 255] to [N].
         crop: compare only where faces are, rows 3/8 to 7/8 and columns 2/8 to 6/8.
     """
-    shown = _shown(images, crop)
-    a, b = tf.split(shown, 2)
+    if crop:
+        c, d = images.shape[1] // 8, images.shape[2] // 8
+        images = images[:, 3 * c : 7 * c, 2 * d : 6 * d]
+    factor = images.shape[1] // LARGEST
+    if factor > 1:
+        images = tf.nn.avg_pool2d(images, factor, factor, "VALID")
+    a, b = tf.split((images + 1) * 127.5, 2)
     return distance(a, b)
 
 
@@ -92,28 +99,20 @@ def path_distances(
     space: str = "w",
     crop: bool = True,
     labels: tf.Tensor | None = None,
-    noise="const",
+    noise: Noise = "const",
 ) -> np.ndarray:
-    """Distance / epsilon^2 of N pairs of pictures.
+    """Returns distance / epsilon^2 of N pairs of images, float64 [N].
 
     Args:
-        generator, z, t, space, labels, noise: as of `path_pictures`.
-        distance, crop: as of `compare`.
-
-    Returns:
-        float64 [N].
+        generator: the generator.
+        z: see `path_images`.
+        t: see `path_images`.
+        distance: see `pair_distances`.
+        space: "z" or "w".
+        crop: see `pair_distances`.
+        labels: see `path_images`.
+        noise: see `path_images`.
     """
-    images = path_pictures(generator, z, t, space, labels, noise)
-    found = compare(images, distance, crop)
-    return np.asarray(found, np.float64) / EPSILON**2
-
-
-def _shown(images: tf.Tensor, crop: bool) -> tf.Tensor:
-    """[0, 255], cut out, at most 256 high."""
-    if crop:
-        c, d = images.shape[1] // 8, images.shape[2] // 8
-        images = images[:, 3 * c : 7 * c, 2 * d : 6 * d]
-    factor = images.shape[1] // LARGEST
-    if factor > 1:
-        images = tf.nn.avg_pool2d(images, factor, factor, "VALID")
-    return (images + 1) * 127.5
+    images = path_images(generator, z, t, space, labels, noise)
+    distances = pair_distances(images, distance, crop)
+    return np.asarray(distances, np.float64) / EPSILON**2

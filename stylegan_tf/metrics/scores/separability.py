@@ -1,14 +1,12 @@
-"""Linear separability (Karras et al. 2019, section 4.2): are factors straight in w?
+"""Linear separability of attributes in latent space (Karras et al. 2019, section 4.2).
 
-Of every attribute of the pictures, a hyperplane is sought in latent space that tells
-the latents with it from those without. What the side of the plane leaves open about
-the attribute is the conditional entropy H(attribute | side), in bits; the score is
-2 to the power of the sum over the attributes, 1 at best. (The paper writes exp of the
-sum in nats, which is the same number.)
+For each attribute of the images a linear SVM fits a hyperplane in latent space. The
+conditional entropy H(attribute | side of the plane), in bits, is the information that
+the plane leaves open. The score is 2 to the power of the sum over attributes, 1 at
+best. (The paper writes exp of the sum in nats, the same number.)
 
-What a picture shows is said by classifiers that are handed in; the paper's are 40
-networks for the attributes of CelebA. Only numbers made with the same classifiers can
-be compared.
+Classifiers tell the attributes of an image; the paper uses 40 networks for the
+attributes of CelebA. Only scores made with the same classifiers can be compared.
 """
 
 import warnings
@@ -19,12 +17,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Separability:
-    """The score and what it is made of.
+    """The separability score and its parts.
 
     Attributes:
         score: 2^(sum of the entropies); 1 or more.
-        entropies: attribute -> bits, from 0 to 1.
-        unsettled: attributes whose plane was still moving when the solver stopped.
+        entropies: attribute -> bits in [0, 1].
+        unsettled: attributes whose SVM did not converge.
     """
 
     score: float
@@ -32,17 +30,17 @@ class Separability:
     unsettled: tuple[str, ...]
 
 
-def logits_of(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What factor classifiers said of N pictures, as attributes that are there or not.
+def attribute_logits(factors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turns the factors of N images into binary attributes.
 
     Args:
-        factors: name -> probabilities [N, values] of a factor with so many values, or
-            float [N] of a continuous one.
+        factors: name -> probabilities [N, values] of a categorical factor, or float [N]
+            of a continuous one.
 
     Returns:
-        Name -> logit [N], above 0 where the attribute is there: of two values the
-        second against the first, of more each against the rest ("class=2"), of
-        a continuous factor the upper half against the lower.
+        Name -> logits [N], above 0 for images with the attribute. A factor of two
+        values gives the second against the first; one of more values each against the
+        rest ("class=2"); a continuous one the upper half against the lower.
 
     Raises:
         ValueError: a value is not finite, or an array of another shape.
@@ -71,15 +69,15 @@ def _logit(p: np.ndarray) -> np.ndarray:
 def separability(
     latents: np.ndarray, logits: dict[str, np.ndarray], keep: float = 0.5
 ) -> Separability:
-    """How well planes in latent space tell attributes apart.
+    """Measures how well hyperplanes in latent space separate attributes.
 
     Args:
-        latents: float [N, D], z or w of the pictures.
-        logits: attribute -> float [N], above 0 where it is there.
-        keep: share of the pictures, the most confidently judged, that are used.
+        latents: float [N, D], z or w of the images.
+        logits: attribute -> float [N], above 0 for images with the attribute.
+        keep: share of the images to use, the most confidently classified ones.
 
     Raises:
-        ValueError: nothing to judge by, or a value that is not finite.
+        ValueError: no attributes, or a value that is not finite.
     """
     if not logits:
         raise ValueError("no classifiers: there is nothing to separate.")
@@ -91,29 +89,29 @@ def separability(
             raise ValueError(f"the logits of {name} are not {len(latents)} numbers.")
         order = np.argsort(-np.abs(logit), kind="stable")
         chosen = np.sort(order[: int(len(logit) * keep)])
-        there = logit[chosen] > 0
-        sides, settled = _sides(np.asarray(latents[chosen], np.float64), there)
-        entropies[name] = conditional_entropy(there, sides)
+        label = logit[chosen] > 0
+        sides, settled = _sides(np.asarray(latents[chosen], np.float64), label)
+        entropies[name] = conditional_entropy(label, sides)
         unsettled += [] if settled else [name]
     score = float(2 ** sum(entropies.values()))
     return Separability(score, entropies, tuple(unsettled))
 
 
-def _sides(x: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The side of the plane that each row of x is on; whether the solver finished."""
+def _sides(x: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Returns the side of the SVM's plane of each row, and True if it converged."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    if there.all() or not there.any():
-        return there, True  # no plane: the attribute leaves nothing open
-    with warnings.catch_warnings(record=True) as said:
+    if label.all() or not label.any():
+        return label, True  # a constant attribute has no entropy
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        sides = LinearSVC(random_state=0).fit(x, there).predict(x)
-    return sides, not any(issubclass(w.category, ConvergenceWarning) for w in said)
+        sides = LinearSVC(random_state=0).fit(x, label).predict(x)
+    return sides, not any(issubclass(w.category, ConvergenceWarning) for w in caught)
 
 
 def conditional_entropy(label: np.ndarray, side: np.ndarray) -> float:
-    """H(label | side) in bits, of two bool [N]; never below 0."""
+    """Returns H(label | side) in bits of two bool [N], at least 0."""
     table = np.array(
         [[np.mean((label == a) & (side == b)) for b in (0, 1)] for a in (0, 1)]
     )
