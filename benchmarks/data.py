@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convert import Folder, paint
-from pairing import Timed, table, timed, write_json
 from replicas import stepper
 from stylegan_tf_launch import cli
+from workers.pairing import Timed, table, timed, write_json
 
 FLAGS, define = cli.flag_set()
 define.boolean("large", False, "Pictures of 1024x1024.")

@@ -19,7 +19,6 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))  # they import one another
 
 
 def script(name: str):
