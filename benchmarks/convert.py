@@ -156,7 +156,7 @@ def textured(i: int, size: tuple[int, int]):
 
     filter_ = Image.Resampling.BICUBIC
     side = min(max(size), demo.SIZES[1])
-    face = Image.fromarray(demo.draw(i, side)).resize(size, filter_)
+    face = Image.fromarray(demo.draw_face(i, side)).resize(size, filter_)
     shape = (-(-size[1] // 2), -(-size[0] // 2), 3)
     noise = np.random.RandomState(i).randint(0, 256, shape).astype(np.uint8)
     return Image.blend(face, Image.fromarray(noise).resize(size, filter_), 0.12)

@@ -56,7 +56,7 @@ def _data(scratch: str) -> Path:
         return records.prepare("demo", labels="none", resolution="64x64")
     paint(Folder("", ".png", FLAGS.pictures, (1024, 1024), 1024), Path(scratch) / "in")
     source = sources.open_source(str(Path(scratch) / "in"))
-    return records.write(source, Path(scratch) / "out").folder
+    return records.write_dataset(source, Path(scratch) / "out").folder
 
 
 # ---------------------------------------------------------------------------

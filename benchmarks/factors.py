@@ -6,7 +6,7 @@
 
 For models of the built-in faces. The figure has a panel for each model with styles by
 layer: the share of every factor that one layer's style brings along when it is taken
-from another picture (`benchmarks/layer_control.py` says what exactly), gray
+from another picture (`workers/layer_control.py` says what exactly), gray
 where it is no more than the feature network's own confusion. The factors of pose and
 shape are above the line, colors below.
 

@@ -44,5 +44,5 @@ def pictures(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("records") / "faces"
     source = sources.open_source("demo:24")
-    records.write(source, folder, resolution=16, workers=1)
+    records.write_dataset(source, folder, resolution=16, workers=1)
     return folder

@@ -51,7 +51,7 @@ def test_help_of_classes():
 def test_reals_are_the_demo_and_its_classes(classes):
     images, labels = classes.reals(16, first=3, count=4)
     for i in range(4):
-        np.testing.assert_array_equal(images[i], demo.draw(3 + i, 16))
+        np.testing.assert_array_equal(images[i], demo.draw_face(3 + i, 16))
         assert labels[i] == demo.factors(3 + i)["class"]
 
 

@@ -1,4 +1,4 @@
-"""benchmarks/pairing.py: the protocol of workers, turns, medians and tables."""
+"""benchmarks/workers/pairing.py: the protocol of workers, turns, medians and tables."""
 
 import json
 import signal

@@ -32,7 +32,7 @@ def trainer(
     config = configs.update(configs.TrainConfig(), wanted)
     data = Path(folder) / "faces"
     source = sources.open_source(f"demo:{matched.PICTURES}")
-    records.write(source, data, resolution=max(resolution, 8), workers=1)
+    records.write_dataset(source, data, resolution=max(resolution, 8), workers=1)
     return Trainer(config, data, Path(folder) / "run")
 
 

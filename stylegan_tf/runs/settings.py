@@ -149,7 +149,7 @@ def _resolution(request: Request, saved, spec: str, labels: str) -> str:
         natural = Manifest.load(Path(spec).expanduser())
     else:
         source = sources.open_source(spec, labels, request.download)
-        natural = convert.choose(source, "auto", request.crop)
+        natural = convert.choose_layout(source, "auto", request.crop)
     level = min(natural.resolution, preset.max_auto)
     return _text(configs.picture_shape(natural.start_shape, level))
 

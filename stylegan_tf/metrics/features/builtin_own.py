@@ -147,7 +147,7 @@ def examples(
         np.round(resized(batch["image"]).numpy()).astype(np.uint8)
         for batch in data.take(-(-count // 250)).as_numpy_iterator()
     ]
-    images, labels = np.concatenate(parts)[:count], pipeline.labels(known)[:count]
+    images, labels = np.concatenate(parts)[:count], pipeline.read_labels(known)[:count]
     if known.class_names:
         truth = labels.argmax(axis=1)[:, None].astype(np.float32)
         return images, truth, (Head("class", known.label_size),)
@@ -226,7 +226,7 @@ def is_demo(known: Manifest) -> bool:
     if known.name != "demo" or not (square and fits):
         return False
     found, index = _first(known)
-    return np.array_equal(found, demo.draw(index, known.shape[0]))
+    return np.array_equal(found, demo.draw_face(index, known.shape[0]))
 
 
 def _first(known: Manifest) -> tuple[np.ndarray, int]:
@@ -236,7 +236,7 @@ def _first(known: Manifest) -> tuple[np.ndarray, int]:
     record = next(iter(tf.data.TFRecordDataset(path)))
     spec = {"index": tf.io.FixedLenFeature([], tf.int64)}
     index = int(tf.io.parse_single_example(record, spec)["index"])
-    return pipeline.decode(record[None], level, known)["image"][0].numpy(), index
+    return pipeline.decode_records(record[None], level, known)["image"][0].numpy(), index
 
 
 def fingerprint(known: Manifest) -> str:
