@@ -61,7 +61,7 @@ def faces(first: int, count: int, size: int):
     from stylegan_tf.data import demo
 
     indices = range(first, first + count)
-    images = np.stack([demo.draw(i, size, seed=SEED) for i in indices])
+    images = np.stack([demo.draw_face(i, size, seed=SEED) for i in indices])
     return images, np.array([demo.factors(i, SEED)["class"] for i in indices])
 
 

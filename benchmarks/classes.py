@@ -107,7 +107,7 @@ def reals(size: int, first: int, count: int):
 
     indices = range(first, first + count)
     bar = tqdm(indices, "real pictures", disable=None)
-    images = np.stack([demo.draw(i, size) for i in bar])
+    images = np.stack([demo.draw_face(i, size) for i in bar])
     return images, np.array([demo.factors(i)["class"] for i in indices])
 
 

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pairing import Timed, in_turns, table, write_json
 from stylegan_tf_launch import cli
+from workers.pairing import Results, Timed, in_turns
 
 FLAGS, define = cli.flag_set()
 define.string("source", None, "A folder of pictures.")
@@ -72,24 +72,27 @@ DRAFT = "JPEGs of 12 megapixels"  # converted with --draft too
 
 def main(argv: Sequence[str]) -> int:
     """Converts, times and prints the table."""
-    rows = []
+    columns = ["folder", "pictures", "to", "loop, a second", "ours, a second", "ratio"]
+    results = Results(columns, FLAGS.json)
+
+    def compare(*what) -> None:
+        row = _compare(*what)
+        results.add(list(row.values())[:6], row)
+
     with tempfile.TemporaryDirectory() as scratch:
         if FLAGS.source:
             source = Path(FLAGS.source)
             count = sum(1 for _ in source.iterdir())
-            rows.append(_compare(source.name, source, count, FLAGS.resolution, scratch))
+            compare(source.name, source, count, FLAGS.resolution, scratch)
         for folder in () if FLAGS.source else FOLDERS:
             count = max(int(folder.count * FLAGS.scale), 2)
             source = Path(scratch) / f"{folder.name} in"
             paint(folder._replace(count=count), source)
             what = source, count, folder.resolution, scratch
-            rows.append(_compare(folder.name, *what))
+            compare(folder.name, *what)
             if folder.name == DRAFT:
-                rows.append(_compare(f"{DRAFT}, --draft", *what, "--draft"))
+                compare(f"{DRAFT}, --draft", *what, "--draft")
             shutil.rmtree(source)
-    columns = ["folder", "pictures", "to", "loop, a second", "ours, a second", "ratio"]
-    print(table(columns, [list(row.values())[:6] for row in rows]))
-    write_json(FLAGS.json, rows)
     return 0
 
 
@@ -153,7 +156,7 @@ def textured(i: int, size: tuple[int, int]):
 
     filter_ = Image.Resampling.BICUBIC
     side = min(max(size), demo.SIZES[1])
-    face = Image.fromarray(demo.draw(i, side)).resize(size, filter_)
+    face = Image.fromarray(demo.draw_face(i, side)).resize(size, filter_)
     shape = (-(-size[1] // 2), -(-size[0] // 2), 3)
     noise = np.random.RandomState(i).randint(0, 256, shape).astype(np.uint8)
     return Image.blend(face, Image.fromarray(noise).resize(size, filter_), 0.12)

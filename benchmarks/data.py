@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convert import Folder, paint
-from pairing import Timed, table, timed, write_json
 from replicas import stepper
 from stylegan_tf_launch import cli
+from workers.pairing import Timed, table, timed, write_json
 
 FLAGS, define = cli.flag_set()
 define.boolean("large", False, "Pictures of 1024x1024.")
@@ -56,7 +56,7 @@ def _data(scratch: str) -> Path:
         return records.prepare("demo", labels="none", resolution="64x64")
     paint(Folder("", ".png", FLAGS.pictures, (1024, 1024), 1024), Path(scratch) / "in")
     source = sources.open_source(str(Path(scratch) / "in"))
-    return records.write(source, Path(scratch) / "out").folder
+    return records.write_dataset(source, Path(scratch) / "out").folder
 
 
 # ---------------------------------------------------------------------------

@@ -13,9 +13,9 @@ what `peers.py` compares. `--precision=defaults` and `--same_work` as there.
 
 from collections.abc import Sequence
 
-import pairing
 import peers
 from stylegan_tf_launch import cli
+from workers import pairing
 
 FLAGS, define = cli.flag_set()
 define.list("resolutions", ["4", "8", "16"], "Sizes.")
@@ -32,16 +32,14 @@ COLUMNS = ("size", "maps", "fit, images/s", "ours, images/s", "ratio")
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints the table and writes the rows."""
-    rows, lines = [], []
+    results = pairing.Results(COLUMNS, FLAGS.json)
     for size in map(int, FLAGS.resolutions):
         for maps in map(int, FLAGS.maps):
             rates = measure(size, maps)
             ours, fit = rates[peers.OURS], rates[FIT]
-            rows.append(peers.row(FIT, size, FLAGS.precision, ours, fit))
-            rates = fit.images, ours.images, rows[-1]["ratio"]
-            lines.append((f"{size}x{size}", maps, *rates))
-    print(pairing.table(COLUMNS, lines))
-    pairing.write_json(FLAGS.json, rows)
+            row = peers.row(FIT, size, FLAGS.precision, ours, fit)
+            rates = fit.images, ours.images, row["ratio"]
+            results.add((f"{size}x{size}", maps, *rates), row)
     return 0
 
 

@@ -6,7 +6,7 @@
 
 For models of the built-in faces. The figure has a panel for each model with styles by
 layer: the share of every factor that one layer's style brings along when it is taken
-from another picture (`benchmarks/layer_control.py` says what exactly), gray
+from another picture (`workers/layer_control.py` says what exactly), gray
 where it is no more than the feature network's own confusion. The factors of pose and
 shape are above the line, colors below.
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.models:
         raise UserError("name models of the built-in faces with --models=RUN,RUN2.")
     cli.load_tensorflow()
-    import layer_control
+    from workers import layer_control
 
     from stylegan_tf import models
     from stylegan_tf.metrics.features import builtin_own
@@ -73,7 +73,7 @@ def run_in(folder: str) -> Path:
 
 def ordered(table) -> tuple[list[int], int]:
     """Rows, pose and shape first; and how many those are."""
-    from layer_control import COLOR, SHAPE
+    from workers.layer_control import COLOR, SHAPE
 
     names = list(table.factors)
     shape = [names.index(name) for name in SHAPE if name in names]

@@ -15,15 +15,12 @@ with, one after the other, and memory and processor time are compared.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import matched
-import pairing
 from stylegan_tf_launch import cli
+from workers import matched, pairing
 
 # Network -> preset, final resolution, the sizes trained, images a step, changes.
 NETWORKS = {
@@ -46,18 +43,16 @@ define.string("json", None, "File for the rows.")
 
 def main(argv: Sequence[str]) -> int:
     """Measures and prints the tables."""
-    rows = []
+    results = pairing.Results(COLUMNS, FLAGS.json)
     for network in FLAGS.networks:
         for size in _sizes(network):
             for precision in FLAGS.precisions:
                 for again in (False, True) if FLAGS.recompute else (False,):
-                    rows.append(_measured(network, size, precision, again))
-                    print(" ".join(_cells(rows[-1])), file=sys.stderr, flush=True)
-    print(pairing.table(COLUMNS, [_cells(row) for row in rows]))
+                    row = _measured(network, size, precision, again)
+                    results.add(_cells(row), row)
     if FLAGS.recompute:
         print()
-        print(_compared(rows))
-    pairing.write_json(FLAGS.json, rows)
+        print(_compared(results.rows))
     return 0
 
 
@@ -75,12 +70,12 @@ def _measured(network: str, size: int, precision: str, again: bool) -> dict:
         changes |= matched.networks() | {"loss.d_reg_interval": 1}
     task = {"preset": preset, "final": final, "size": size, "changes": changes}
     task |= {"steps": FLAGS.steps}
-    script = Path(__file__).with_name("memory_worker.py")
+    script = pairing.HERE / "memory_worker.py"
     done = subprocess.run(
         [sys.executable, str(script), json.dumps(task)],
         capture_output=True,
         text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=pairing.modules_here() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:

@@ -26,9 +26,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-import matched
-import pairing
 from stylegan_tf_launch import cli
+from workers import matched, pairing
 
 from stylegan_tf.errors import UserError
 
@@ -208,7 +207,8 @@ def check(names: Sequence[str], precisions: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> int:
     """Measures, prints the table and writes the rows."""
-    names, found = check(FLAGS.peers, FLAGS.precisions), []
+    names = check(FLAGS.peers, FLAGS.precisions)
+    results = pairing.Results(COLUMNS, FLAGS.json)
     for size in map(int, FLAGS.resolutions):
         for precision in FLAGS.precisions:
             changes = own_changes(FLAGS.same_work, FLAGS.set)
@@ -217,9 +217,8 @@ def main(argv: Sequence[str]) -> int:
                 [n for n in names if not PEERS[n].own],
                 [n for n in names if PEERS[n].own],
             ):
-                found += compare(some, size, precision, FLAGS.rounds, changes)
-                pairing.write_json(FLAGS.json, [row for row, _ in found])
-    print(pairing.table(COLUMNS, [line(row, ours) for row, ours in found]))
+                for row, ours in compare(some, size, precision, FLAGS.rounds, changes):
+                    results.add(line(row, ours), row)
     return 0
 
 

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import pairing
 from stylegan_tf_launch import cli
+from workers import pairing
 
 if TYPE_CHECKING:
     from stylegan_tf.config import TrainConfig

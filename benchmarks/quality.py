@@ -28,10 +28,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import quality_clock as clock
-import quality_ours as ours
-from pairing import table
 from stylegan_tf_launch import cli
+from workers import quality_clock as clock
+from workers import quality_ours as ours
+from workers.pairing import HERE, modules_here, table
 
 FLAGS, define = cli.flag_set()
 STEPS, PROGRAMS = ("train", "measure", "plot"), ("ours", "peer")
@@ -107,8 +107,8 @@ def train(data: str, program: str) -> int:
 
 def peer(*arguments) -> subprocess.CompletedProcess:
     """Runs quality_peer.py."""
-    script = Path(__file__).with_name("quality_peer.py")
-    return subprocess.run([sys.executable, str(script), *map(str, arguments)])
+    command = [sys.executable, str(HERE / "quality_peer.py"), *map(str, arguments)]
+    return subprocess.run(command, env=modules_here())
 
 
 def dataset(data: str) -> Path:

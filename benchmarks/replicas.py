@@ -11,9 +11,9 @@ threads: wall time is what the cores do and what they wait for, CPU time the wor
 
 from collections.abc import Sequence
 
-import matched
-from pairing import Worker, in_turns, serve, table, write_json
 from stylegan_tf_launch import cli
+from workers import matched
+from workers.pairing import Results, Worker, in_turns, serve
 
 FLAGS, define = cli.flag_set()
 define.list("sizes", ["32", "64"], "Sides of the pictures.")
@@ -28,10 +28,11 @@ def main(argv: Sequence[str]) -> int:
     """Times both and prints the table."""
     if FLAGS.devices:
         return _work(int(FLAGS.sizes[0]), FLAGS.devices)
-    rows = [_compare(int(size)) for size in FLAGS.sizes]
     columns = ["size", "one device, s", "two replicas, s", "wall", "CPU"]
-    print(table(columns, [list(row.values()) for row in rows]))
-    write_json(FLAGS.json, rows)
+    results = Results(columns, FLAGS.json)
+    for size in FLAGS.sizes:
+        row = _compare(int(size))
+        results.add(row.values(), row)
     return 0
 
 
@@ -39,8 +40,8 @@ def _compare(size: int) -> dict:
     """Seconds a step, and the ratios of two replicas to one device."""
     asked = [f"--sizes={size}", f"--batch={FLAGS.batch}"]
     with (
-        Worker("replicas.py", [*asked, "--devices=1"]) as one,
-        Worker("replicas.py", [*asked, "--devices=2"]) as two,
+        Worker(__file__, [*asked, "--devices=1"]) as one,
+        Worker(__file__, [*asked, "--devices=2"]) as two,
     ):
         turns = {
             1: lambda: one.run(FLAGS.steps),

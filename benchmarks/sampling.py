@@ -16,8 +16,8 @@ and then a single one. PyTorch runs channels last and compiled, Keras compiled b
 import contextlib
 from collections.abc import Sequence
 
-import pairing
 from stylegan_tf_launch import cli
+from workers import pairing
 
 FLAGS, define = cli.flag_set()
 define.list("resolutions", ["64", "256", "1024"], "Sides.")
@@ -39,16 +39,13 @@ PLAIN = {
 
 def main(argv: Sequence[str]) -> int:
     """Times and prints the table."""
-    rows = []
     columns = ["resolution", "drawn at once", "program", "pictures a second"]
-    print(pairing.table([*columns, "seconds a picture", "times"], []), flush=True)
+    columns += ["seconds a picture", "times"]
+    results = pairing.Results(columns, FLAGS.json)
     for resolution in map(int, FLAGS.resolutions):
         for batch in dict.fromkeys((_batch(resolution), 1)):
-            new = measure(resolution, batch)
-            rows += new
-            lines = pairing.table([], [row.values() for row in new]).splitlines()[2:]
-            print("\n".join(lines), flush=True)
-    pairing.write_json(FLAGS.json, rows)
+            for row in measure(resolution, batch):
+                results.add(row.values(), row)
     return 0
 
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pairing
 from stylegan_tf_launch import cli
+from workers import pairing
 
 FLAGS, define = cli.flag_set()
 define.string("model", None, cli.MODEL)

@@ -19,8 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pairing import table, write_json
 from stylegan_tf_launch import cli
+from workers.pairing import table, write_json
 
 FLAGS, define = cli.flag_set()
 define.string("data", "demo", "What train.py takes.")

@@ -12,9 +12,9 @@ R1 out, as 15 of 16 steps do with d_reg_interval=16.
 
 from collections.abc import Callable, Sequence
 
-import matched
-from pairing import Timed, in_turns, table, timed
 from stylegan_tf_launch import cli
+from workers import matched
+from workers.pairing import Results, Timed, in_turns, timed
 
 FLAGS, define = cli.flag_set()
 define.list("resolutions", ["32", "64"], "Sizes.")
@@ -37,11 +37,11 @@ COLUMNS += ("plain convolutions", "share", "share of CPU time")
 def main(argv: Sequence[str]) -> int:
     """Times and prints the table."""
     cli.load_tensorflow()
-    rows = []
+    results = Results(COLUMNS)
     for resolution in map(int, FLAGS.resolutions):
         for precision in FLAGS.precisions:
-            rows += measure(resolution, precision)
-    print(table(COLUMNS, rows))
+            for row in measure(resolution, precision):
+                results.add(row)
     return 0
 
 

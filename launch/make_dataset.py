@@ -23,8 +23,12 @@ file,label) or the names of sub-folders, whichever is there first.
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stylegan_tf_launch import cli
+
+if TYPE_CHECKING:
+    from stylegan_tf.data.manifest import Manifest
 
 FLAGS, define = cli.flag_set()
 define.string(
@@ -87,7 +91,7 @@ define.boolean(
 )
 define.boolean("download", False, "Let TFDS download what is not there.")
 define.integer(
-    "workers", None, "Processes to use; one a core if not given.", lower_bound=1
+    "workers", None, "Processes to use; one per core if not given.", lower_bound=1
 )
 define.boolean(
     "check",
@@ -99,7 +103,7 @@ _LISTED = 5  # skipped files that are shown
 
 
 def main(argv: Sequence[str]) -> int:
-    """Converts or checks as the flags say; returns the exit code."""
+    """Converts or checks a data set; returns the exit code."""
     from stylegan_tf.errors import UserError
 
     if not FLAGS.dest:
@@ -119,7 +123,7 @@ def _make() -> int:
     for note in source.notes:
         print(note)
     try:
-        made = records.write(
+        made = records.write_dataset(
             source,
             FLAGS.dest,
             resolution=FLAGS.resolution,
@@ -138,7 +142,7 @@ def _make() -> int:
     return 0
 
 
-def _report(made) -> None:
+def _report(made: "Manifest") -> None:
     encodings = [f"{n} {level.encoding}" for n, level in made.levels.items()]
     print(f"Data set in {FLAGS.dest}: {made}")
     print(
@@ -162,18 +166,20 @@ def _check(dest: str) -> int:
     from stylegan_tf.data.manifest import Manifest
     from stylegan_tf.data.sources import official
 
-    official = official.is_official(Path(dest))
-    if not official:
+    in_official_layout = official.is_official(Path(dest))
+    if not in_official_layout:
         Manifest.load(dest)  # says so where there is no data set
     cli.load_tensorflow()
-    problems = records.check(dest)
+    problems = records.check_dataset(dest)
     for problem in problems:
         print(problem)
     if problems:
         print(f"{dest} has {len(problems)} problems; convert it again.")
         return 1
-    good = "whole, in the official layout" if official else "as it was written"
-    print(f"{dest} is {good}: {records.load(dest)}")
+    good = (
+        "whole, in the official layout" if in_official_layout else "as it was written"
+    )
+    print(f"{dest} is {good}: {records.read_manifest(dest)}")
     return 0
 
 

@@ -1,7 +1,10 @@
 """What every test starts from: two logical CPUs, exact float32 and fixed seeds."""
 
 import os
+import sys
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # no package
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the launch scripts set it
 
@@ -41,5 +44,5 @@ def pictures(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("records") / "faces"
     source = sources.open_source("demo:24")
-    records.write(source, folder, resolution=16, workers=1)
+    records.write_dataset(source, folder, resolution=16, workers=1)
     return folder

@@ -212,8 +212,8 @@ def test_head_loss_against_numpy():
 def test_training_faces_are_no_data_set_of_the_demo():
     images, truth = builtin_training.mixed_faces(10, builtin_training.TRAIN_SEED)
     assert images.shape == (10, 64, 64, 3) and truth.shape == (10, 16)
-    np.testing.assert_array_equal(images[2], demo.draw(2, 64, seed=1))
-    assert np.any(images[2] != demo.draw(2, 64))
+    np.testing.assert_array_equal(images[2], demo.draw_face(2, 64, seed=1))
+    assert np.any(images[2] != demo.draw_face(2, 64))
     values = demo.factors(9, 1)  # the last ones are drawn at 16 and enlarged
     assert truth[9, 0] == values["class"]
     np.testing.assert_allclose(truth[9, 5], 2 * values["skin"] - 1, rtol=1e-6)
@@ -286,7 +286,7 @@ def folders(tmp_path_factory):
     out = {}
     for labels in ("auto", "none"):
         source = sources.open_source(str(top / "pictures"), labels)
-        records.write(source, top / labels, resolution=16, workers=1)
+        records.write_dataset(source, top / labels, resolution=16, workers=1)
         out[labels] = top / labels
     return out
 

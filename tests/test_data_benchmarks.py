@@ -18,7 +18,6 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture(scope="module")
 def script():
     """Imports a script, which may import its neighbors."""
-    sys.path.insert(0, str(BENCHMARKS))
 
     def load(name: str):
         spec = importlib.util.spec_from_file_location(
@@ -28,8 +27,7 @@ def script():
         spec.loader.exec_module(module)
         return module
 
-    yield load
-    sys.path.remove(str(BENCHMARKS))
+    return load
 
 
 def test_the_plain_loop_writes_what_it_says(script, tmp_path):

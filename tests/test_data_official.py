@@ -53,7 +53,7 @@ def make_folder(root: Path, count: int = 20, shape=(16, 16, 3)) -> Path:
 
 def write(source: Path, dest: Path, **options) -> Manifest:
     made = sources.open_source(str(source))
-    return records.write(made, dest, layout="official", **options)
+    return records.write_dataset(made, dest, layout="official", **options)
 
 
 def data_of(folder: Path) -> dict[str, bytes]:
@@ -104,7 +104,7 @@ def test_records_are_what_protocol_buffers_read():
     shape = [3, 256, 256]
     data = NUMBERS.bytes(3 << 16)
     features = tf.train.Example.FromString(
-        official_layout.example(data, shape)
+        official_layout.encode_official(data, shape)
     ).features
     assert features.feature["shape"].int64_list.value == shape
     assert features.feature["data"].bytes_list.value == [data]
@@ -123,9 +123,11 @@ def test_what_the_layout_cannot_hold(tmp_path):
         assert "\n" not in str(e.value)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     with pytest.raises(UserError, match="choose one of records, official"):
-        records.write(sources.open_source("demo:2"), tmp_path / "out", layout="other")
+        records.write_dataset(
+            sources.open_source("demo:2"), tmp_path / "out", layout="other"
+        )
     assert write(root, tmp_path / "out").shape == (16, 16)
-    assert records.check(tmp_path / "out") == []
+    assert records.check_dataset(tmp_path / "out") == []
 
 
 # ---------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def test_max_images(tmp_path):
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_without_shuffle_the_first_come_first(tmp_path, shuffle):
     source = sources.open_source(str(make_folder(tmp_path / "in")))
-    records.write(source, tmp_path / "a", shuffle=shuffle, max_images=5)
+    records.write_dataset(source, tmp_path / "a", shuffle=shuffle, max_images=5)
     data = tf.data.TFRecordDataset(Manifest.load(tmp_path / "a").paths(4))
     found = [tf.train.Example.FromString(r.numpy()).features.feature for r in data]
     indices = [f["index"].int64_list.value[0] for f in found]
@@ -183,7 +185,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("tail", [b"", b"half a record"])
 def test_interrupted_conversions_go_on_where_they_were(tmp_path, monkeypatch, tail):
     root = make_folder(tmp_path / "in")
-    monkeypatch.setattr(convert, "CHUNK_PICTURES", 2)
+    monkeypatch.setattr(convert, "CHUNK_IMAGES", 2)
     save, written = shards.save_receipt, []
 
     def save_or_stop(folder, shard, receipt):
@@ -198,7 +200,7 @@ def test_interrupted_conversions_go_on_where_they_were(tmp_path, monkeypatch, ta
         write(root, tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists() and written == [0, 1, 2, 3]
     work = tmp_path / ".out.partial"
-    assert records.check(work) and not sorted(work.glob("*-r*"))
+    assert records.check_dataset(work) and not sorted(work.glob("*-r*"))
     with open(work / "r03.tfrecords", "ab") as f:
         f.write(tail)
     write(root, tmp_path / "out", workers=1)
@@ -216,13 +218,14 @@ def test_interrupted_conversions_go_on_where_they_were(tmp_path, monkeypatch, ta
 def test_files_that_were_cut_are_made_again(tmp_path, monkeypatch):
     root = make_folder(tmp_path / "in")
     write(root, tmp_path / "whole" / "out")
-    finish = official_layout.finish
-    monkeypatch.setattr(official_layout, "finish", lambda *_: 1 / 0)
+    store = official_layout.OfficialStore
+    finish = store.finish
+    monkeypatch.setattr(store, "finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(root, tmp_path / "out", workers=1)
     torn = tmp_path / ".out.partial" / "r04.tfrecords"
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
-    monkeypatch.setattr(official_layout, "finish", finish)
+    monkeypatch.setattr(store, "finish", finish)
     write(root, tmp_path / "out", workers=1)
     assert data_of(tmp_path / "whole" / "out") == data_of(tmp_path / "out")
 
@@ -308,7 +311,7 @@ FAULTS = {
 def test_check_finds_damage(tmp_path, message, capsys):
     folder = golden(tmp_path, "rgb32labels") / "rgb32labels"
     FAULTS[message](folder / "rgb32labels-r03.tfrecords")
-    problems = records.check(folder)
+    problems = records.check_dataset(folder)
     assert len(problems) == 1 and message in problems[0], problems
     assert problems[0].startswith("rgb32labels-r03.tfrecords ")
     assert run(f"--dest={folder}", "--check") == 1
@@ -322,15 +325,17 @@ def test_check_of_labels_and_of_the_highest_level(tmp_path):
     for wrong in (rows[:-1], rows[:, 0], np.concatenate([rows, rows])):
         with open(labels, "wb") as f:
             np.save(f, wrong)
-        (problem,) = records.check(folder)
+        (problem,) = records.check_dataset(folder)
         assert f"labels of shape {list(wrong.shape)} for 24 pictures" in problem
     labels.write_text("text")
-    assert records.check(folder) == [f"{labels.name} is not a NumPy array"]
+    assert records.check_dataset(folder) == [f"{labels.name} is not a NumPy array"]
     labels.unlink()
     highest = folder / "rgb32labels-r05.tfrecords"
     rewrite(highest, lambda r: itertools.islice(r, 0))
-    assert records.check(folder) == [f"{highest.name} has no records"]
+    assert records.check_dataset(folder) == [f"{highest.name} has no records"]
     with pytest.raises(UserError, match="is damaged"):
-        records.load(folder)
+        records.read_manifest(folder)
     shutil.copy(highest, folder / "another-r05.tfrecords")
-    assert "holds several sets (another, rgb32labels)" in records.check(folder)[0]
+    assert (
+        "holds several sets (another, rgb32labels)" in records.check_dataset(folder)[0]
+    )

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stylegan_tf.data import convert, pictures, records, shards, sources
+from stylegan_tf.data import convert, records, shards, sources
+from stylegan_tf.data.images import decode_image, encode_image, fit_image, pyramid
 from stylegan_tf.formats import tfrecords
 
 NUMBERS = np.random.RandomState(7)
@@ -17,7 +18,7 @@ LENGTHS = (0, 1, 5, 8, 9, 255, 256, 257, 3000)
 def test_tensorflow_reads_the_frames_and_their_checksums(tmp_path):
     strings = [NUMBERS.bytes(n) for n in LENGTHS] * 2
     path = tmp_path / "a.tfrecords"
-    data = b"".join(tfrecords.frame(strings))
+    data = b"".join(tfrecords.frame_records(strings))
     path.write_bytes(data)
     read = tf.data.TFRecordDataset(str(path))
     assert list(read.as_numpy_iterator()) == strings
@@ -33,7 +34,7 @@ def test_tensorflow_reads_the_frames_and_their_checksums(tmp_path):
 @pytest.mark.parametrize("label", [0, 300, -1, np.float32([0.25, -3, 1e9])])
 def test_records_are_what_tensorflow_would_have_written(label):
     layout = convert.Layout(8, (4, 6), 3, "center", {4: "raw", 8: "png"})
-    item = convert.Converted(70000, label, [NUMBERS.bytes(72), NUMBERS.bytes(400)])
+    item = convert.EncodedImage(70000, label, [NUMBERS.bytes(72), NUMBERS.bytes(400)])
     vector = isinstance(label, np.ndarray)
     numbers = {"height": 8, "width": 12, "channels": 3, "index": 70000}
     numbers["label"] = -1 if vector else label
@@ -44,7 +45,7 @@ def test_records_are_what_tensorflow_would_have_written(label):
         wanted.features.feature[name].bytes_list.value.append(value)
     if vector:
         wanted.features.feature["label_vector"].float_list.value.extend(label)
-    got = shards._example(item, 1, layout)
+    got = shards._encode_record(item, 1, layout)
     assert got == wanted.SerializeToString(deterministic=True)
 
 
@@ -69,7 +70,7 @@ def some_pictures(channels: int) -> dict[str, np.ndarray]:
 def test_pngs_hold_every_pixel(channels):
     for name, pixels in some_pictures(channels).items():
         pixels = pixels.astype(np.uint8)
-        png = pictures.encode(pixels, "png")
+        png = encode_image(pixels, "png")
         by_pillow = np.array(Image.open(io.BytesIO(png))).reshape(pixels.shape)
         np.testing.assert_array_equal(by_pillow, pixels, name)
         by_tensorflow = tf.io.decode_png(png, channels).numpy()
@@ -78,9 +79,7 @@ def test_pngs_hold_every_pixel(channels):
 
 def test_pngs_are_small_where_there_is_little_to_tell():
     found = some_pictures(3)
-    sizes = {
-        k: len(pictures.encode(v.astype(np.uint8), "png")) for k, v in found.items()
-    }
+    sizes = {k: len(encode_image(v.astype(np.uint8), "png")) for k, v in found.items()}
     assert max(sizes["flat"], sizes["ramp"], sizes["rows"]) < 400  # of 2,880 bytes
     assert sizes["columns"] < 400 and sizes["noise"] < 1.06 * 2880 + 100
 
@@ -88,7 +87,7 @@ def test_pngs_are_small_where_there_is_little_to_tell():
 @pytest.mark.parametrize("shape", [(64, 64, 3), (32, 48, 1), (64, 32, 4)])
 def test_levels_are_exact_means(shape):
     pixels = NUMBERS.randint(0, 256, shape).astype(np.uint8)
-    found = pictures.pyramid(pixels, 4)
+    found = pyramid(pixels, 4)
     h, w, c = shape
     for i, level in enumerate(reversed(found)):
         n = 1 << i
@@ -111,12 +110,12 @@ def jpeg(side: int) -> tuple[bytes, np.ndarray]:
 
 def test_drafts_are_decoded_small_and_look_the_same():
     data, _ = jpeg(512)
-    whole = pictures.fit(pictures.decode(data), (32, 32), 3)
-    draft = pictures.decode(data, 32)
+    whole = fit_image(decode_image(data), (32, 32), 3)
+    draft = decode_image(data, 32)
     assert draft.size == (128, 128)  # four times 32: an eighth would be twice
-    off = np.abs(pictures.fit(draft, (32, 32), 3).astype(float) - whole)
+    off = np.abs(fit_image(draft, (32, 32), 3).astype(float) - whole)
     assert 0 < off.mean() < 1 and off.max() < 8
-    assert pictures.decode(data, 200).size == (512, 512)  # too little to lose any
+    assert decode_image(data, 200).size == (512, 512)  # too little to lose any
 
 
 def test_drafts_are_asked_for_and_are_another_data_set(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stylegan_tf.data import demo
-from stylegan_tf.data.demo import CLASSES, FACTORS, draw, factors
+from stylegan_tf.data.demo import CLASSES, FACTORS, draw_face, factors
 
 CONTINUOUS = [name for name, factor in FACTORS.items() if not factor.names]
 
@@ -39,13 +39,15 @@ def difference(a, b):
 @pytest.mark.parametrize("size", [16, 64, 100])
 def test_same_arguments_draw_the_same_picture(size):
     for index in range(5):
-        np.testing.assert_array_equal(draw(index, size), draw(index, size))
+        np.testing.assert_array_equal(draw_face(index, size), draw_face(index, size))
 
 
 def test_another_process_draws_the_same_pictures():
-    pictures = [draw(i, size, seed=3).tobytes() for i in (0, 9) for size in (32, 64)]
+    pictures = [
+        draw_face(i, size, seed=3).tobytes() for i in (0, 9) for size in (32, 64)
+    ]
     code = (
-        "import hashlib, runpy, sys; draw = runpy.run_path(sys.argv[1])['draw'];"
+        "import hashlib, runpy, sys; draw = runpy.run_path(sys.argv[1])['draw_face'];"
         "p = [draw(i, size, seed=3).tobytes() for i in (0, 9) for size in (32, 64)];"
         "assert 'tensorflow' not in sys.modules;"
         "print(hashlib.sha256(b''.join(p)).hexdigest())"
@@ -60,19 +62,19 @@ def test_another_process_draws_the_same_pictures():
 
 def test_an_index_stands_for_its_factors_and_its_detail():
     for index in (0, 7, np.int64(12345), 2**40):
-        by_values = draw(factors(index, seed=2), detail_seed=index, seed=2)
-        np.testing.assert_array_equal(draw(index, seed=2), by_values)
+        by_values = draw_face(factors(index, seed=2), detail_seed=index, seed=2)
+        np.testing.assert_array_equal(draw_face(index, seed=2), by_values)
 
 
 def test_indexes_and_seeds_give_different_pictures():
-    pictures = {draw(i, 16, seed=s).tobytes() for i in range(60) for s in (0, 1)}
+    pictures = {draw_face(i, 16, seed=s).tobytes() for i in range(60) for s in (0, 1)}
     assert len(pictures) == 120
 
 
 def test_a_name_stands_for_its_index_and_a_missing_factor_for_its_median():
-    named = draw({"class": "cat hood", "hair": "pink"}, 32)
+    named = draw_face({"class": "cat hood", "hair": "pink"}, 32)
     median = {name: factor.pick(0.5) for name, factor in FACTORS.items()}
-    numbered = draw({**median, "class": 4, "hair": 6}, 32)
+    numbered = draw_face({**median, "class": 4, "hair": 6}, 32)
     np.testing.assert_array_equal(named, numbered)
 
 
@@ -118,11 +120,11 @@ def test_factors_are_independent(many):
 
 @pytest.mark.parametrize("kind", range(len(CLASSES)), ids=CLASSES)
 def test_every_factor_shows_more_than_the_detail_does(kind):
-    detail = [draw({"class": kind}, detail_seed=s) for s in range(5)]
+    detail = [draw_face({"class": kind}, detail_seed=s) for s in range(5)]
     noise = max(difference(detail[0], other) for other in detail[1:])
     assert noise > 0
     for name in FACTORS:
-        pictures = [draw({"class": kind, name: value}) for value in extremes(name)]
+        pictures = [draw_face({"class": kind, name: value}) for value in extremes(name)]
         for i, picture in enumerate(pictures):
             for other in pictures[:i]:
                 assert difference(picture, other) > 1.25 * noise, name
@@ -130,7 +132,7 @@ def test_every_factor_shows_more_than_the_detail_does(kind):
 
 def test_detail_touches_little_and_only_finely():
     for index in range(10):
-        a, b = (draw(factors(index), detail_seed=s).astype(float) for s in (1, 2))
+        a, b = (draw_face(factors(index), detail_seed=s).astype(float) for s in (1, 2))
         assert np.any(a != b)
         assert np.abs(a - b).mean() < 1.5
         assert np.abs(shrink(a, 16) - shrink(b, 16)).max() < 6
@@ -140,7 +142,7 @@ def test_detail_touches_little_and_only_finely():
 def test_continuous_factors_move_the_picture_smoothly(name):
     factor = FACTORS[name]
     steps = np.linspace(factor.low, factor.high, 25)
-    frames = np.stack([draw({**factors(1), name: v}).astype(float) for v in steps])
+    frames = np.stack([draw_face({**factors(1), name: v}).astype(float) for v in steps])
     moves = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
     assert moves.min() > 0
     assert moves.max() < 3 * moves.mean()
@@ -152,7 +154,7 @@ def test_continuous_factors_move_the_picture_smoothly(name):
 
 @pytest.mark.parametrize("size", [16, 17, 48, 100, 256, 512])
 def test_sizes(size):
-    picture = draw(3, size)
+    picture = draw_face(3, size)
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
     assert picture.flags.writeable
@@ -161,7 +163,9 @@ def test_sizes(size):
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_a_larger_picture_shrinks_to_the_smaller_one(size):
-    errors = [np.abs(shrink(draw(i, 2 * size), 2) - draw(i, size)) for i in range(8)]
+    errors = [
+        np.abs(shrink(draw_face(i, 2 * size), 2) - draw_face(i, size)) for i in range(8)
+    ]
     assert np.mean(errors) < 2.5
     assert np.quantile(errors, 0.99) < 25
 
@@ -187,17 +191,17 @@ def test_a_larger_picture_shrinks_to_the_smaller_one(size):
 )
 def test_bad_values_are_named(values, message):
     with pytest.raises(ValueError, match=message):
-        draw(values, 16)
+        draw_face(values, 16)
 
 
 @pytest.mark.parametrize("size", [0, 15, 513])
 def test_bad_sizes_are_refused(size):
     with pytest.raises(ValueError, match=f"size is {size}, expected 16 to 512 pixels"):
-        draw(0, size)
+        draw_face(0, size)
 
 
 def test_negative_seeds_are_refused():
     with pytest.raises(ValueError, match="seed is -2"):
         factors(0, seed=-2)
     with pytest.raises(ValueError, match="detail_seed is -3"):
-        draw({}, 16, detail_seed=-3)
+        draw_face({}, 16, detail_seed=-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 from scipy import stats
-from test_benchmarks import script
+from workers import layer_control
 
 from stylegan_tf import figures, latents
 from stylegan_tf.config import GeneratorConfig, Growth
@@ -13,7 +13,6 @@ from stylegan_tf.metrics.features import builtin_own
 from stylegan_tf.metrics.scores import disentanglement
 from stylegan_tf.networks.generator import Generator
 
-layer_control = script("layer_control")
 N = 1000
 RNG = np.random.default_rng(5)
 CODES = RNG.uniform(-1, 1, (N, 4))

@@ -107,7 +107,7 @@ WITHOUT_TENSORFLOW = [
     "metrics.tables",
     "metrics.features.files",
     "data.demo",
-    "data.pictures",
+    "data.images",
     "data.sources",
     "data.sources.labels",
     "data.manifest",

@@ -247,7 +247,7 @@ def test_no_neighbors_no_number():
 def pictures():
     from stylegan_tf.data import demo
 
-    return np.stack([demo.draw(i, 32) for i in range(300)])
+    return np.stack([demo.draw_face(i, 32) for i in range(300)])
 
 
 def distance(network, a, b) -> float:

@@ -1,21 +1,19 @@
-"""benchmarks/pairing.py: the protocol of workers, turns, medians and tables."""
+"""benchmarks/workers/pairing.py: the protocol of workers, turns, medians and tables."""
 
 import json
-import sys
+import signal
 import time
 from pathlib import Path
 
 import pytest
+from workers import pairing
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import pairing  # noqa: E402
 
 SLEEPY = """
 import os, sys, time
 sys.path.insert(0, {here!r})
-import pairing
+from workers import pairing
 print("a library says hello")
 about = {{"macs": 3, "seen": os.environ["SEEN"], "given": sys.argv[1:]}}
 pairing.serve(lambda steps: time.sleep(0.02 * steps), about)
@@ -84,3 +82,29 @@ def test_table_and_json(tmp_path):
     pairing.write_json(None, [])
     pairing.write_json(str(tmp_path / "rows.json"), [{"ratio": 1.5}])
     assert json.loads((tmp_path / "rows.json").read_text()) == [{"ratio": 1.5}]
+
+
+LINGERS = """
+import sys, time
+sys.path.insert(0, {here!r})
+from workers import pairing
+pairing.serve(lambda steps: None)
+time.sleep(60)
+"""
+
+
+def test_a_worker_that_does_not_leave_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairing, "LEAVES", 0.1)
+    path = tmp_path / "lingers.py"
+    path.write_text(LINGERS.format(here=str(BENCHMARKS)))
+    with pairing.Worker(str(path)) as worker:
+        worker.run(1)
+    assert worker.process.returncode == -signal.SIGKILL
+
+
+def test_rows_are_printed_and_written_as_they_come(tmp_path, capsys):
+    results = pairing.Results(("size", "ms"), str(tmp_path / "rows.json"))
+    results.add(("small", 0.12345), {"ms": 0.12345})
+    assert json.loads((tmp_path / "rows.json").read_text()) == [{"ms": 0.12345}]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["| size | ms |", "| --- | --- |", "| small | 0.123 |"]

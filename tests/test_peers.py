@@ -2,24 +2,22 @@
 
 import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
+import peers
 import pytest
 import tensorflow as tf
+from workers import (
+    matched,  # noqa: E402
+    pairing,  # noqa: E402
+    peer_keras,  # noqa: E402
+)
 
 from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig, update
 from stylegan_tf.errors import UserError
 from stylegan_tf.training.trainer import make_networks
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import matched  # noqa: E402
-import pairing  # noqa: E402
-import peer_keras  # noqa: E402
-import peers  # noqa: E402
 
 SIZE = 8
 ROW = {"peer", "resolution", "precision", "images_per_second", "ratio"}
@@ -133,7 +131,7 @@ def as_torch(values: list) -> list:
 
 def test_the_pytorch_reference_draws_and_scores_what_ours_does(nets):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    import peer_torch
+    from workers import peer_torch
 
     g, d = peer_torch.Generator(SIZE), peer_torch.Discriminator(SIZE)
     g_values, d_values = map(as_torch, ours(nets))
@@ -161,7 +159,7 @@ def test_the_pytorch_reference_draws_and_scores_what_ours_does(nets):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_pytorch_step_trains_both_networks(precision):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    import peer_torch
+    from workers import peer_torch
 
     torch.manual_seed(0)
     step = peer_torch.Step(8, precision)
@@ -176,7 +174,7 @@ def test_a_pytorch_step_trains_both_networks(precision):
 
 def test_the_pytorch_blur_is_differentiated_twice_as_a_convolution_is():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    import peer_torch
+    from workers import peer_torch
 
     blur = peer_torch.Blur(2).double()
     x = torch.randn(1, 2, 4, 4, dtype=torch.double, requires_grad=True)
@@ -331,8 +329,7 @@ def test_a_worker_may_be_narrower(monkeypatch):
 
 def test_operations_of_a_step_are_counted_with_the_penalty():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    import peer_stylegan2_pytorch
-    import peer_torch
+    from workers import peer_stylegan2_pytorch, peer_torch
 
     step = peer_torch.Step(8)
     images = torch.from_numpy(matched.pictures(8, 1)[0]).movedim(-1, 1)
@@ -353,7 +350,7 @@ def test_operations_of_a_step_are_counted_with_the_penalty():
 @pytest.mark.parametrize("transposed", [False, True])
 def test_operations_of_groups_are_those_of_their_maps(transposed):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    import peer_stylegan2_pytorch
+    from workers import peer_stylegan2_pytorch
 
     conv = getattr(torch.nn, "ConvTranspose2d" if transposed else "Conv2d")
     layer = conv(8, 8, 3, stride=2, padding=1, groups=4)

@@ -29,7 +29,9 @@ def data(tmp_path_factory) -> Manifest:
     (root / "in" / "labels.csv").write_text("\n".join(["file,label", *lines]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "RAW_UP_TO", 8)  # PNG at 16, raw below
-        return records.write(sources.open_source(str(root / "in")), root / "out")
+        return records.write_dataset(
+            sources.open_source(str(root / "in")), root / "out"
+        )
 
 
 @pytest.fixture(params=["in memory", "in windows"])
@@ -158,7 +160,7 @@ def test_elements_have_static_shapes_and_their_labels(data, memory):
     for element in found.take(6).as_numpy_iterator():
         classes = element["image"][:, 0, -1, 0] % 4
         np.testing.assert_array_equal(element["label"], np.eye(4)[classes])
-    classes = np.argmax(pipeline.labels(data), 1)
+    classes = np.argmax(pipeline.read_labels(data), 1)
     stored = pipeline.first_images(data, 4, COUNT)
     np.testing.assert_array_equal(stored[:, 0, -1, 0] % 4, classes)
     assert pipeline.first_images(data.folder, 16, 100).shape == (COUNT, 16, 16, 1)
@@ -166,8 +168,8 @@ def test_elements_have_static_shapes_and_their_labels(data, memory):
 
 def test_without_labels_they_have_no_width(data, tmp_path):
     source = sources.open_source(str(data.folder.parent / "in"), "none")
-    made = records.write(source, tmp_path / "out", max_images=6)
-    assert pipeline.labels(made).shape == (6, 0)
+    made = records.write_dataset(source, tmp_path / "out", max_images=6)
+    assert pipeline.read_labels(made).shape == (6, 0)
     element = next(iter(pipeline.dataset(made, 4, 2)))
     assert element["label"].shape == (2, 0)
 

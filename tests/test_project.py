@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
         export.plain_copy(generator(changes)).save(folder / f"{name}.keras")
     (folder / "faces").mkdir()
     for i in range(3):
-        face = Image.fromarray(demo.draw(i, 32))
+        face = Image.fromarray(demo.draw_face(i, 32))
         face.convert("L" if i == 1 else "RGB").save(folder / "faces" / f"{i}.png")
     return folder
 

@@ -23,7 +23,7 @@ def beside_each_other(monkeypatch):
 
 @pytest.fixture
 def clock():
-    import quality_clock
+    from workers import quality_clock
 
     return quality_clock
 
@@ -121,7 +121,7 @@ def save(folder: Path, images: int) -> None:
 
 
 def test_the_newest_state_is_put_aside_with_its_own_time(clock, tmp_path, monkeypatch):
-    import quality_ours as ours
+    from workers import quality_ours as ours
 
     now, stamps = [0.0], clock.Stamps(tmp_path, 5)
     monkeypatch.setattr(clock, "cpu_seconds", lambda pid: now[0])
@@ -172,7 +172,7 @@ class Trainer:
 
 
 def test_the_peer_keeps_states_and_goes_on(clock, tmp_path, monkeypatch):
-    import quality_peer as peer
+    from workers import quality_peer as peer
 
     seconds = iter(range(0, 10000, 40))
     package = types.SimpleNamespace(Trainer=Trainer)
@@ -196,7 +196,7 @@ def test_the_peer_keeps_states_and_goes_on(clock, tmp_path, monkeypatch):
 
 
 def test_without_cuda_everything_stays_where_it_is():
-    import quality_peer as peer
+    from workers import quality_peer as peer
 
     cuda = types.SimpleNamespace(is_available=lambda: False)
     kinds = {"Tensor": type("Tensor", (), {})}

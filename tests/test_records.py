@@ -44,7 +44,7 @@ def make_folder(root: Path, count: int = 20, **options) -> Path:
 
 def convert_folder(tmp_path: Path, count: int = 20, **options) -> Manifest:
     source = sources.open_source(str(make_folder(tmp_path / "in", count)))
-    return records.write(source, tmp_path / "out", **options)
+    return records.write_dataset(source, tmp_path / "out", **options)
 
 
 def examples(manifest: Manifest, level: int) -> list[dict]:
@@ -97,19 +97,23 @@ def test_levels_equal_the_official_ones(tmp_path, name):
     zipfile.ZipFile(GOLDENS / f"{name}.zip").extractall(tmp_path)
     want = np.load(GOLDENS / f"{name}_expected.npz")
     source = sources.open_source(str(tmp_path / name))
-    made = records.write(source, tmp_path / "out")
+    made = records.write_dataset(source, tmp_path / "out")
     assert (made.resolution, made.channels) == (32, 1 if name == "gray32" else 3)
     for lod, level in enumerate((32, 16, 8, 4)):
         for example in examples(made, level):
             expected = want[f"images_lod{lod}"][example["index"][0]]
             np.testing.assert_array_equal(pixels(example), expected.transpose(1, 2, 0))
-    assert records.check(tmp_path / "out") == []
+    assert records.check_dataset(tmp_path / "out") == []
 
 
 def test_pictures_and_official_records_give_the_same_data_set(tmp_path):
     zipfile.ZipFile(GOLDENS / "rgb32.zip").extractall(tmp_path)
-    first = records.write(sources.open_source(str(tmp_path / "png")), tmp_path / "a")
-    second = records.write(sources.open_source(str(tmp_path / "rgb32")), tmp_path / "b")
+    first = records.write_dataset(
+        sources.open_source(str(tmp_path / "png")), tmp_path / "a"
+    )
+    second = records.write_dataset(
+        sources.open_source(str(tmp_path / "rgb32")), tmp_path / "b"
+    )
     for level in first.levels:
         a, b = (
             {pixels(e).tobytes() for e in examples(m, level)} for m in (first, second)
@@ -131,11 +135,11 @@ def test_png_where_it_pays(tmp_path, monkeypatch):
     make_folder(tmp_path / "noise", 3)
     kinds = {}
     for name in ("flat", "noise"):
-        made = records.write(
+        made = records.write_dataset(
             sources.open_source(str(tmp_path / name)), tmp_path / f"{name}2"
         )
         kinds[name] = [level.encoding for level in made.levels.values()]
-        assert records.check(made.folder) == []
+        assert records.check_dataset(made.folder) == []
     assert kinds == {"flat": ["raw", "raw", "png"], "noise": ["raw"] * 3}
     assert pixels(examples(Manifest.load(tmp_path / "flat2"), 16)[0]).max() == 7
 
@@ -155,11 +159,11 @@ def test_sizes_and_channels(
     tmp_path, shape, options, start_shape, resolution, channels
 ):
     source = sources.open_source(str(make_folder(tmp_path / "in", 3, shape=shape)))
-    made = records.write(source, tmp_path / "out", **options)
+    made = records.write_dataset(source, tmp_path / "out", **options)
     assert (made.start_shape, made.resolution) == (start_shape, resolution)
     assert (made.channels, made.skipped) == (channels, 0)
     assert pixels(examples(made, resolution)[0]).shape == (*made.shape, channels)
-    assert records.check(made.folder) == []
+    assert records.check_dataset(made.folder) == []
 
 
 def test_settings_that_do_not_fit(tmp_path):
@@ -173,7 +177,7 @@ def test_settings_that_do_not_fit(tmp_path):
         ({"resolution": 64}, "too small for 64x64"),
     ]:
         with pytest.raises(UserError, match=message):
-            records.write(source, tmp_path / "out", **options)
+            records.write_dataset(source, tmp_path / "out", **options)
     assert folders(tmp_path) == ["in"]
 
 
@@ -182,19 +186,21 @@ def test_labels_of_each_kind(tmp_path):
     names = folders(root)
     vectors = {"labels": [[name, [i, 0.5]] for i, name in enumerate(names)]}
     (root / "dataset.json").write_text(json.dumps(vectors))
-    made = records.write(sources.open_source(str(root)), tmp_path / "vectors")
+    made = records.write_dataset(sources.open_source(str(root)), tmp_path / "vectors")
     assert (made.label_size, made.class_names) == (2, [])
     for example in examples(made, 8):
         assert example["label"] == [-1]
         assert example["label_vector"] == [example["index"][0], 0.5]
-    assert pipeline.labels(made).shape == (4, 2)
-    assert records.check(made.folder) == []
+    assert pipeline.read_labels(made).shape == (4, 2)
+    assert records.check_dataset(made.folder) == []
     classes = {"labels": [[name, i % 3] for i, name in enumerate(names)]}
     (root / "dataset.json").write_text(json.dumps(classes))
-    made = records.write(sources.open_source(str(root)), tmp_path / "classes")
+    made = records.write_dataset(sources.open_source(str(root)), tmp_path / "classes")
     assert made.class_names == ["0", "1", "2"]
     assert all(e["label"] == [e["index"][0] % 3] for e in examples(made, 8))
-    made = records.write(sources.open_source(str(root), "none"), tmp_path / "none")
+    made = records.write_dataset(
+        sources.open_source(str(root), "none"), tmp_path / "none"
+    )
     assert [e["label"] for e in examples(made, 4)] == [[-1]] * 4
 
 
@@ -205,10 +211,10 @@ def test_max_images_takes_some_at_random(tmp_path):
 
 
 def test_workers_do_not_change_the_result(tmp_path, monkeypatch, workers_at_once):
-    monkeypatch.setattr(convert, "CHUNK_PICTURES", 2)
+    monkeypatch.setattr(convert, "CHUNK_IMAGES", 2)
     one = convert_folder(tmp_path, workers=1)
     source = sources.open_source(str(tmp_path / "in"))
-    two = records.write(source, tmp_path / "out2", workers=2)
+    two = records.write_dataset(source, tmp_path / "out2", workers=2)
     assert one == two  # with the CRC32 of every file
 
 
@@ -228,21 +234,23 @@ def spoil(root: Path) -> dict[str, str]:
 def test_bad_pictures_are_listed_with_their_reason(tmp_path):
     root = make_folder(tmp_path / "in")
     bad = spoil(root)
-    made = records.write(sources.open_source(str(root)), tmp_path / "out")
+    made = records.write_dataset(sources.open_source(str(root)), tmp_path / "out")
     assert (made.count, made.skipped) == (20, 4)
     with open(tmp_path / "out" / "skipped.csv", encoding="utf-8") as f:
         rows = {row["file"]: row["reason"] for row in csv.DictReader(f)}
     assert rows.keys() == {f"{name}.png" for name in bad}
     for name, reason in bad.items():
         assert reason in rows[f"{name}.png"]
-    assert records.check(tmp_path / "out") == []
+    assert records.check_dataset(tmp_path / "out") == []
 
 
 def test_strict_fails_and_leaves_nothing(tmp_path):
     root = make_folder(tmp_path / "in")
     spoil(root)
     with pytest.raises(UserError, match="4 pictures cannot be used") as e:
-        records.write(sources.open_source(str(root)), tmp_path / "out", strict=True)
+        records.write_dataset(
+            sources.open_source(str(root)), tmp_path / "out", strict=True
+        )
     assert all(f"{name}.png: " in str(e.value) for name in ("empty", "half", "small"))
     assert folders(tmp_path) == ["in"]
 
@@ -252,24 +260,24 @@ def test_nothing_usable(tmp_path):
     spoil(root)
     (root / "small.png").unlink()
     with pytest.raises(UserError, match="none of the 3 pictures.*empty.png: the file"):
-        records.write(sources.open_source(str(root)), tmp_path / "out")
+        records.write_dataset(sources.open_source(str(root)), tmp_path / "out")
     (root / "small.png").write_bytes(png((4, 4, 3)))
     with pytest.raises(UserError, match="no picture can be used"):
         source = sources.open_source(str(root))
-        records.write(source, tmp_path / "out", resolution=16)
+        records.write_dataset(source, tmp_path / "out", resolution=16)
     assert folders(tmp_path) == ["in"]
 
 
 def test_a_destination_in_use_is_left_alone(tmp_path):
     made = convert_folder(tmp_path)
     source = sources.open_source(str(tmp_path / "in"))
-    assert records.write(source, made.folder) == made
+    assert records.write_dataset(source, made.folder) == made
     with pytest.raises(UserError, match="already holds another data set"):
-        records.write(source, made.folder, resolution=8)
+        records.write_dataset(source, made.folder, resolution=8)
     (tmp_path / "mine").mkdir()
-    records.write(source, tmp_path / "mine")  # an empty folder is no obstacle
+    records.write_dataset(source, tmp_path / "mine")  # an empty folder is no obstacle
     with pytest.raises(UserError, match="is no data set"):
-        records.write(source, tmp_path / "in")
+        records.write_dataset(source, tmp_path / "in")
 
 
 def test_pictures_are_the_same_however_many_are_halved_at_once(tmp_path, monkeypatch):
@@ -279,7 +287,7 @@ def test_pictures_are_the_same_however_many_are_halved_at_once(tmp_path, monkeyp
     source, made = sources.open_source(str(folder)), []
     for size in (1, convert.BATCH_BYTES):
         monkeypatch.setattr(convert, "BATCH_BYTES", size)
-        made.append(records.write(source, tmp_path / str(size), workers=1))
+        made.append(records.write_dataset(source, tmp_path / str(size), workers=1))
     assert (made[0].count, made[0].skipped) == (18, 2)
     assert made[0].levels == made[1].levels  # sizes and checksums of all files
 
@@ -294,18 +302,18 @@ from stylegan_tf.data import records, shards, sources, workers
 
 workers._START_PAYS = 0  # two processes, however little there is to do
 print("once", flush=True)  # there is no main guard, and workers must not need one
-write_shard = shards.write_shard
+write_shard = shards.RecordStore.write_shard
 
-def write_or_die(work, shard, *rest):
+def write_or_die(store, work, shard, *rest):
     if str(shard) in sys.argv[1:]:
-        pathlib.Path(work, shards.file_name(4, shard)).write_bytes(b"half a record")
+        pathlib.Path(work, shards.shard_name(4, shard)).write_bytes(b"half a record")
         os.kill(os.getpid(), signal.SIGKILL)
     if "interrupt" in sys.argv:
         os.killpg(0, signal.SIGINT)  # as a terminal does it, to the workers too
-    return write_shard(work, shard, *rest)
+    return write_shard(store, work, shard, *rest)
 
-shards.write_shard = write_or_die
-records.write(sources.open_source("in"), "out", workers=2)
+shards.RecordStore.write_shard = write_or_die
+records.write_dataset(sources.open_source("in"), "out", workers=2)
 """
 
 
@@ -328,21 +336,23 @@ def test_killed_conversions_are_no_data_sets_and_go_on(tmp_path, monkeypatch):
     for folder in (tmp_path / "out", work):
         with pytest.raises(UserError, match="not a finished data set"):
             pipeline.dataset(folder, 4, 4)
-        assert "not a finished data set" in records.check(folder)[0]
+        assert "not a finished data set" in records.check_dataset(folder)[0]
     torn = work / "0008" / "00001.tfrecords"  # then its shard has to be made again
     torn.write_bytes(torn.read_bytes()[:-1])
     written = []
-    write_shard = shards.write_shard
+    write_shard = shards.RecordStore.write_shard
     monkeypatch.setattr(
-        shards, "write_shard", lambda *a: written.append(a[1]) or write_shard(*a)
+        shards.RecordStore,
+        "write_shard",
+        lambda *a: written.append(a[2]) or write_shard(*a),
     )
     source = sources.open_source(str(tmp_path / "in"))
-    made = records.write(source, tmp_path / "out", workers=1)
+    made = records.write_dataset(source, tmp_path / "out", workers=1)
     assert written == [1, 3, 4, 5, 6, 7]
-    assert records.check(tmp_path / "out") == []
+    assert records.check_dataset(tmp_path / "out") == []
     assert folders(tmp_path) == ["in", "out", "script.py"]
     assert folders(tmp_path / "out") == ["0004", "0008", "0016", "manifest.json"]
-    assert records.write(source, tmp_path / "whole", workers=1) == made
+    assert records.write_dataset(source, tmp_path / "whole", workers=1) == made
 
 
 def test_a_changed_source_starts_afresh(tmp_path):
@@ -352,20 +362,20 @@ def test_a_changed_source_starts_afresh(tmp_path):
     (work / "plan.json").write_text('"another"')
     (work / "0064").mkdir()
     (work / "shard-00000.json").write_text("{}")
-    made = records.write(source, tmp_path / "out")
+    made = records.write_dataset(source, tmp_path / "out")
     assert "0064" not in folders(made.folder)
-    assert records.check(made.folder) == []
+    assert records.check_dataset(made.folder) == []
 
 
 def test_conversions_to_one_place_wait_for_each_other(tmp_path):
     other = start_conversion(tmp_path, 40)
     source = sources.open_source(str(tmp_path / "in"))
     with ThreadPoolExecutor(3) as pool:
-        write = partial(records.write, source, tmp_path / "out", workers=1)
+        write = partial(records.write_dataset, source, tmp_path / "out", workers=1)
         made = [job.result() for job in [pool.submit(write) for _ in range(3)]]
     assert other.communicate()[0] == "once\n" and other.returncode == 0
     assert all(m == Manifest.load(tmp_path / "out") for m in made)
-    assert records.check(tmp_path / "out") == []
+    assert records.check_dataset(tmp_path / "out") == []
     assert folders(tmp_path) == ["in", "out", "script.py"]
     assert folders(tmp_path / "out") == ["0004", "0008", "0016", "manifest.json"]
 
@@ -417,7 +427,7 @@ def test_check_finds_damage(tmp_path, monkeypatch):
     for message, fault in faults.items():
         shutil.copytree(whole, sick)
         fault(sick / "0008" / "00002.tfrecords")
-        problems = records.check(sick)
+        problems = records.check_dataset(sick)
         assert len(problems) == 1
         assert problems[0].startswith(f"0008/00002.tfrecords {message}")
         shutil.rmtree(sick)
@@ -434,7 +444,7 @@ def rewrite(folder: Path, level: int, edit) -> None:
         for record in [example.SerializeToString(), *data[1:]]:
             writer.write(record)
     made.levels[level].sizes[0] = path.stat().st_size
-    made.levels[level].crc32[0] = shards.crc32(path)
+    made.levels[level].crc32[0] = shards.file_crc32(path)
     made.save(folder)
 
 
@@ -445,7 +455,9 @@ def test_check_reads_every_record(tmp_path, monkeypatch):
     (root / "labels.csv").write_text(
         "file,label\n" + "".join(f"{i:03d}.png,{'ab'[i % 2]}\n" for i in range(8))
     )
-    whole = records.write(sources.open_source(str(root)), tmp_path / "out").folder
+    whole = records.write_dataset(
+        sources.open_source(str(root)), tmp_path / "out"
+    ).folder
     faults = {
         "holds other pictures": lambda f: f["index"].int64_list.value.__setitem__(
             0, 99
@@ -458,7 +470,7 @@ def test_check_reads_every_record(tmp_path, monkeypatch):
         for level in (16, 8):
             shutil.copytree(whole, tmp_path / "sick")
             rewrite(tmp_path / "sick", level, edit)
-            problems = records.check(tmp_path / "sick")
+            problems = records.check_dataset(tmp_path / "sick")
             assert len(problems) == 1 and message in problems[0], problems
             shutil.rmtree(tmp_path / "sick")
 
@@ -468,7 +480,7 @@ def test_broken_manifests(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match="damaged or of another version"):
         Manifest.load(tmp_path)
-    assert len(records.check(tmp_path)) == 1
+    assert len(records.check_dataset(tmp_path)) == 1
 
 
 # ---------------------------------------------------------------------------

@@ -13,8 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_tf.data import pictures, sources
-from stylegan_tf.data.pictures import BadPicture
+from stylegan_tf.data import sources
+from stylegan_tf.data.images import (
+    BadImage,
+    decode_image,
+    fit_image,
+    pyramid,
+    read_header,
+)
 from stylegan_tf.data.sources import labels
 from stylegan_tf.errors import UserError
 
@@ -141,7 +147,7 @@ def test_damage_inside_a_zip_costs_one_picture(tmp_path):
     data[data.index(PNG) + 100] ^= 255
     path.write_bytes(data)
     source = sources.open_source(str(path))
-    with pytest.raises(BadPicture, match="CRC"):
+    with pytest.raises(BadImage, match="CRC"):
         source.read(0, 8)
     assert source.read(1, 8)[0].size == (16, 24)
 
@@ -250,7 +256,7 @@ def test_a_label_file_that_is_not_there(tmp_path):
 )
 def test_unreadable_pictures_have_a_reason(tmp_path, data, reason):
     source = sources.open_source(str(folder_of(tmp_path, {"a.png": data})))
-    with pytest.raises(BadPicture, match=reason) as e:
+    with pytest.raises(BadImage, match=reason) as e:
         source.read(0, 8)
     assert "\n" not in e.value.reason
 
@@ -259,23 +265,23 @@ def test_files_that_cannot_be_opened_have_a_reason(tmp_path):
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     source = sources.open_source(str(tmp_path))
     for read in (source.peek, lambda i: source.read(i, 8)):
-        with pytest.raises(BadPicture, match="No such file"):
+        with pytest.raises(BadImage, match="No such file"):
             read(0)
 
 
 @pytest.mark.parametrize("limit", [100, 300])  # Pillow raises beyond twice, else warns
 def test_decompression_bombs_are_listed(monkeypatch, recwarn, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(BadPicture, match="too large"):
-        pictures.decode(PNG)
-    with pytest.raises(BadPicture, match="too large"):
-        pictures.header(io.BytesIO(PNG))
+    with pytest.raises(BadImage, match="too large"):
+        decode_image(PNG)
+    with pytest.raises(BadImage, match="too large"):
+        read_header(io.BytesIO(PNG))
     assert not recwarn.list
 
 
 def fitted(image, channels=3, shape=None, crop="center", **options) -> np.ndarray:
-    image = pictures.decode(encoded(image, **options))
-    return pictures.fit(image, shape or (image.height, image.width), channels, crop)
+    image = decode_image(encoded(image, **options))
+    return fit_image(image, shape or (image.height, image.width), channels, crop)
 
 
 def test_sixteen_bits_are_scaled_not_clipped():
@@ -283,9 +289,9 @@ def test_sixteen_bits_are_scaled_not_clipped():
     for kind in ("PNG", "TIFF"):
         got = fitted(deep, 1, kind=kind)[..., 0]
         np.testing.assert_array_equal(got, np.rint(deep / 257))
-    with pytest.raises(BadPicture, match="32-bit"):
+    with pytest.raises(BadImage, match="32-bit"):
         fitted(np.full((8, 8), 1 << 20, np.int32), kind="TIFF")
-    with pytest.raises(BadPicture, match="floating-point"):
+    with pytest.raises(BadImage, match="floating-point"):
         fitted(np.ones((8, 8), np.float32), kind="TIFF")
 
 
@@ -320,8 +326,8 @@ def test_exif_rotation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise
     data = encoded(RGB, exif=exif)
-    np.testing.assert_array_equal(np.asarray(pictures.decode(data)), np.rot90(RGB, -1))
-    assert pictures.header(io.BytesIO(data))[:2] == (16, 24)
+    np.testing.assert_array_equal(np.asarray(decode_image(data)), np.rot90(RGB, -1))
+    assert read_header(io.BytesIO(data))[:2] == (16, 24)
 
 
 def test_gray_to_color_and_back():
@@ -342,7 +348,7 @@ def test_crops():
     assert not padded[:, :4].any() and not padded[:, 20:].any()
     assert fitted(RGB, 4, (24, 24), "pad")[0, 0, 3] == 0
     np.testing.assert_array_equal(fitted(RGB, crop="none"), RGB)
-    with pytest.raises(BadPicture, match="24x16.*only 16x16"):
+    with pytest.raises(BadImage, match="24x16.*only 16x16"):
         fitted(RGB, shape=(16, 16), crop="none")
 
 
@@ -365,7 +371,7 @@ def test_means_before_lanczos_change_next_to_nothing(crop):
 @pytest.mark.parametrize("crop", ["center", "pad"])
 def test_enlarging_has_a_limit(crop):
     assert fitted(RGB, shape=(48, 32), crop=crop).shape == (48, 32, 3)
-    with pytest.raises(BadPicture, match="too small for 96x64"):
+    with pytest.raises(BadImage, match="too small for 96x64"):
         fitted(RGB, shape=(96, 64), crop=crop)
 
 
@@ -373,12 +379,12 @@ def test_levels_are_means_that_are_rounded_once():
     pixels = np.uint8([[0, 0, 1, 1], [0, 1, 1, 0], [2, 2, 0, 0], [2, 2, 0, 0]])[
         ..., None
     ]
-    one, two, four = pictures.pyramid(pixels, 3)
+    one, two, four = pyramid(pixels, 3)
     np.testing.assert_array_equal(two[..., 0], [[0, 1], [2, 0]])
     assert one.item() == 1  # 0.75; of the rounded level it would be the same as 0.75
     assert four is pixels
     halves = np.uint8([[0, 0, 0, 0], [1, 1, 3, 3], [0] * 4, [1, 1, 1, 1]])[..., None]
-    assert pictures.pyramid(halves, 3)[0].item() == 1  # 0.75, not the 0.5 of 0, 2, 0, 0
+    assert pyramid(halves, 3)[0].item() == 1  # 0.75, not the 0.5 of 0, 2, 0, 0
 
 
 # ---------------------------------------------------------------------------

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_tf.data import demo, pictures
+from stylegan_tf.data import demo
+from stylegan_tf.data.images import fit_image
 from stylegan_tf.errors import UserError
 from stylegan_tf.projector import targets
 
@@ -13,7 +14,7 @@ from stylegan_tf.projector import targets
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "more").mkdir()
-    face = Image.fromarray(demo.draw(0, 32))
+    face = Image.fromarray(demo.draw_face(0, 32))
     face.save(folder / "a face.png")
     face.convert("L").save(folder / "more" / "a face.png")
     wide = Image.new("RGB", (60, 20), "red")
@@ -29,7 +30,7 @@ def test_a_folder(folder):
     found = targets.read([str(folder)], (16, 16), 3)
     assert found.names == ["a_face", "clear", "a_face-2", "wide"]
     assert (found.pictures.shape, found.pictures.dtype) == ((4, 16, 16, 3), np.uint8)
-    expected = pictures.fit(demo.draw(0, 32), (16, 16), 3)
+    expected = fit_image(demo.draw_face(0, 32), (16, 16), 3)
     np.testing.assert_array_equal(found.pictures[0], expected)
     assert np.all(found.pictures[1] == 255)  # nothing, over white
     assert np.all(np.ptp(found.pictures[2], axis=-1) == 0)
@@ -56,7 +57,7 @@ def test_a_mixture_for_a_gray_model_that_is_not_square(folder):
 def test_no_file_of_a_projection_is_written_twice(tmp_path):
     names = ("a-target", "comparison", "a", "a.b", "b", "b-target")
     for i, name in enumerate(names):
-        Image.fromarray(demo.draw(i, 16)).save(tmp_path / f"{name}.png")
+        Image.fromarray(demo.draw_face(i, 16)).save(tmp_path / f"{name}.png")
     specs = [str(tmp_path / f"{name}.png") for name in names]
     found = targets.read(specs, (16, 16), 3).names
     files = [*found, *(f"{name}-target" for name in found), "comparison"]

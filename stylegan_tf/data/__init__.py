@@ -1,1 +1,1 @@
-"""From pictures on a disk to batches on a device: sources, records, pipeline."""
+"""Images on a disk to batches on a device: sources, records, pipeline."""

@@ -1,9 +1,9 @@
-"""From a source to the bytes of records: what is decided once, and what workers do.
+"""The layout of a data set, and the conversion of a chunk of images to records.
 
-`choose` looks at a sample of the pictures and settles size, channels and encodings in
-a `Layout`; `convert` then turns a handful of pictures into the records of every level.
-Everything here is a pure function of the source and the settings, so a conversion that
-was interrupted continues with the same result. No TensorFlow: this runs in the workers.
+`choose_layout` looks at a sample of the images and settles size, channels and encodings
+in a `Layout`. `convert_chunk` turns some images into the records of every level. Both
+are pure functions of the source and the settings, so an interrupted conversion
+continues with the same result. No TensorFlow: this runs in worker processes.
 """
 
 import copy
@@ -16,8 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from stylegan_tf import config
-from stylegan_tf.data import pictures
-from stylegan_tf.data.pictures import BadPicture, Header
+from stylegan_tf.data.images import (
+    CROPS,
+    BadImage,
+    Header,
+    encode_image,
+    fit_image,
+    pyramid,
+)
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import tfrecords
@@ -25,16 +31,16 @@ from stylegan_tf.formats import tfrecords
 RAW_UP_TO = 32  # levels so small that a PNG saves little and costs time at every read
 PNG_GAIN = 1.5  # above it, PNG where raw pixels are that many times larger
 SHARD_BYTES = 128 << 20  # raw pixels of all levels in a shard, before any PNG
-SHARD_PICTURES = 1000  # so that an interrupted conversion keeps most of its work
+SHARD_IMAGES = 1000  # so that an interrupted conversion keeps most of its work
 SHARDS_AT_LEAST = 8
-CHUNK_BYTES = 32 << 20  # what a worker converts at once
-CHUNK_PICTURES = 128
-BATCH_BYTES = 1 << 20  # of them, so many are halved in one go: what a cache holds
-_HEADERS, _ENCODED = 200, 4  # pictures looked at to decide
+CHUNK_BYTES = 32 << 20  # raw pixels that a worker converts at once
+CHUNK_IMAGES = 128
+BATCH_BYTES = 1 << 20  # raw pixels that are halved in one go: fits a cache
+_HEADERS, _ENCODED = 200, 4  # images looked at to decide
 
 
-class Converted(NamedTuple):
-    """A picture as it is stored."""
+class EncodedImage(NamedTuple):
+    """An image as it is stored."""
 
     index: int  # in the source
     label: int | np.ndarray
@@ -42,7 +48,7 @@ class Converted(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A picture that is left out."""
+    """An image that is left out."""
 
     file: str
     reason: str
@@ -50,12 +56,12 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A handful of pictures, as they stand in TFRecord files.
+    """Some images as they stand in TFRecord files.
 
     Attributes:
-        labels: of those that are stored, class indices or vectors.
-        levels: from 4 up, the records of all of them.
-        skipped: those that are left out.
+        labels: class indices or vectors of the stored images.
+        levels: records of all stored images per level, from 4 up.
+        skipped: the images that are left out.
     """
 
     labels: list
@@ -68,52 +74,52 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Layout:
-    """How every picture of a data set is stored."""
+    """Size and encodings that all images of a data set share."""
 
     resolution: int  # the highest level
     start_shape: tuple[int, int]
     channels: int
     crop: str
-    encodings: dict[int, str]  # level -> an encoding of `pictures.encode`
+    encodings: dict[int, str]  # level -> see `encode_image`
 
     @functools.cached_property
     def levels(self) -> list[int]:
-        """The levels that are stored, from 4 up."""
+        """Levels that are stored, from 4 up."""
         return config.levels(self.resolution)
 
     def shape(self, level: int | None = None) -> tuple[int, int]:
-        """Height and width of the pictures at a level."""
+        """Returns height and width of the images at a level, by default the highest."""
         return config.image_shape(self.start_shape, level or self.resolution)
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of one picture's pixels in all levels."""
+        """Bytes of the pixels of one image in all levels."""
         return sum(int(np.prod(self.shape(n))) for n in self.levels) * self.channels
 
 
-def choose(
+def choose_layout(
     source: Source,
     resolution: str | int = "auto",
     crop: str = "center",
     channels: str | int = "auto",
     encoding: str = "auto",
 ) -> Layout:
-    """Settles how the pictures of a source are stored.
+    """Settles how the images of a source are stored.
 
     Args:
-        source: where the pictures are.
+        source: the images.
         resolution: N or "HEIGHTxWIDTH". "auto" is the largest level which at least
-            half of the pictures reach without being enlarged, square and at most 1024;
+            half of the images reach without being enlarged, square and at most 1024;
             with crop "none" it is the most frequent size.
-        crop: "center", "pad" or "none", see `pictures.fit`.
-        channels: 1, 3 or 4. "auto" is 1 where all pictures are gray, else 3.
-        encoding: of every level. "auto" is PNG where it pays, else raw pixels.
+        crop: "center", "pad" or "none", see `images.fit_image`.
+        channels: 1, 3 or 4. "auto" is 1 if all images are gray, else 3.
+        encoding: of every level. "auto" is PNG where that saves enough, else raw.
 
     Raises:
-        UserError: no picture can be read, or the settings do not fit.
+        UserError: no image can be read, or the settings do not fit.
     """
-    if crop not in pictures.CROPS:
-        raise UserError(f"crop is {crop!r}; choose one of {', '.join(pictures.CROPS)}.")
+    if crop not in CROPS:
+        raise UserError(f"crop is {crop!r}; choose one of {', '.join(CROPS)}.")
     if str(channels) not in ("auto", "1", "3", "4"):
         raise UserError(f"channels is {channels!r}; choose auto, 1, 3 or 4.")
     headers = _sample(source)
@@ -129,80 +135,80 @@ def choose(
 
 
 def chunk_size(layout: Layout) -> int:
-    """How many pictures a worker converts at once."""
-    return int(np.clip(CHUNK_BYTES // layout.raw_bytes, 1, CHUNK_PICTURES))
+    """Returns the number of images that a worker converts at once."""
+    return int(np.clip(CHUNK_BYTES // layout.raw_bytes, 1, CHUNK_IMAGES))
 
 
 def shard_size(layout: Layout, count: int) -> int:
-    """How many pictures of a source of `count` go into one shard."""
+    """Returns the number of images per shard for a source of `count` images."""
     fair = -(-count // SHARDS_AT_LEAST)
-    return max(min(SHARD_BYTES // layout.raw_bytes, SHARD_PICTURES, fair), 1)
+    return max(min(SHARD_BYTES // layout.raw_bytes, SHARD_IMAGES, fair), 1)
 
 
-def convert(
+def convert_chunk(
     source: Source,
     indices: list[int],
     layout: Layout,
-    example: Callable[[Converted, int, Layout], bytes],
+    encode: Callable[[EncodedImage, int, Layout], bytes],
 ) -> Chunk:
-    """The records of some pictures of a source.
+    """Makes the records of some images of a source.
 
     Args:
-        source: where the pictures are.
-        indices: of the pictures.
+        source: the images.
+        indices: which of them.
         layout: how they are stored.
-        example: item, number of the level, layout -> a serialized tf.train.Example.
+        encode: image, number of the level, layout -> a serialized tf.train.Example.
     """
     size = max(BATCH_BYTES // layout.raw_bytes, 1)
     kept, skipped = [], []
     for i in range(0, len(indices), size):
-        some, bad = _some(source, layout, indices[i : i + size])
+        some, bad = _encode_batch(source, layout, indices[i : i + size])
         kept, skipped = kept + some, skipped + bad
     levels = []
     for i in range(len(layout.levels)):
-        examples = [example(item, i, layout) for item in kept]
-        levels.append(b"".join(tfrecords.frame(examples)))
-    return Chunk([item.label for item in kept], levels, skipped)
+        examples = [encode(image, i, layout) for image in kept]
+        levels.append(b"".join(tfrecords.frame_records(examples)))
+    return Chunk([image.label for image in kept], levels, skipped)
 
 
-def _some(
+def _encode_batch(
     source: Source, layout: Layout, indices: list[int]
-) -> tuple[list[Converted], list[Skipped]]:
-    """The encoded pixels of some pictures, as many as are worked on at once."""
+) -> tuple[list[EncodedImage], list[Skipped]]:
+    """Encodes a batch of images, as many as are halved at once."""
     read, fitted, skipped = [], [], []
     for i in indices:
         try:
             pixels, label = _fitted(source, layout, i)
             fitted.append(pixels)
             read.append((i, label))
-        except BadPicture as e:
+        except BadImage as e:
             skipped.append(Skipped(source.name_of(i), e.reason))
     if not read:
         return [], skipped
-    pyramid = pictures.pyramid(np.stack(fitted), len(layout.levels))
+    stacks = pyramid(np.stack(fitted), len(layout.levels))
     levels = [
-        [pictures.encode(pixels, layout.encodings[n]) for pixels in stack]
-        for n, stack in zip(layout.levels, pyramid, strict=True)
+        [encode_image(pixels, layout.encodings[n]) for pixels in stack]
+        for n, stack in zip(layout.levels, stacks, strict=True)
     ]
     each = zip(read, *levels, strict=True)
-    return [Converted(i, label, encoded) for (i, label), *encoded in each], skipped
+    return [EncodedImage(i, label, encoded) for (i, label), *encoded in each], skipped
 
 
 def _fitted(
     source: Source, layout: Layout, i: int
 ) -> tuple[np.ndarray, int | np.ndarray]:
-    """Pixels at the size of a data set, and the label. May raise BadPicture."""
-    picture, label = source.read(i, max(layout.shape()))
+    """Reads an image at the size of a data set, and its label; may raise BadImage."""
+    image, label = source.read(i, max(layout.shape()))
     shape, channels = layout.shape(), layout.channels
-    return pictures.fit(picture, shape, channels, layout.crop), label
+    return fit_image(image, shape, channels, layout.crop), label
 
 
 # ---------------------------------------------------------------------------
-# What `choose` decides from a sample
+# Decisions from a sample
 
 
 def _spread(count: int, sample: int) -> list[int]:
-    """At most `sample` indices evenly over `count`."""
+    """Returns at most `sample` indices, evenly over `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, sample)).astype(int)).tolist()
 
 
@@ -211,7 +217,7 @@ def _sample(source: Source) -> list[Header]:
     for i in _spread(len(source), _HEADERS):
         try:
             headers.append(source.peek(i))
-        except BadPicture as e:
+        except BadImage as e:
             first_problem = first_problem or f"{source.name_of(i)}: {e.reason}"
     if not headers:
         raise UserError(
@@ -248,7 +254,7 @@ def _size(resolution: str, crop: str, headers: list[Header]) -> tuple[int, tuple
 
 
 def _encodings(source: Source, layout: Layout) -> dict[int, str]:
-    """PNG for the levels where it pays, measured on a few pictures."""
+    """Chooses PNG for the levels where it saves enough on a few images, else raw."""
     large = [n for n in layout.levels if n > RAW_UP_TO]
     raw, png = Counter(dict.fromkeys(large, 0)), Counter(dict.fromkeys(large, 0))
     source = copy.copy(source)
@@ -256,11 +262,11 @@ def _encodings(source: Source, layout: Layout) -> dict[int, str]:
     for i in _spread(len(source), _ENCODED) if large else ():
         try:
             pixels, _ = _fitted(source, layout, i)
-        except BadPicture:
+        except BadImage:
             continue
-        for level, p in zip(large, pictures.pyramid(pixels, len(large)), strict=True):
+        for level, p in zip(large, pyramid(pixels, len(large)), strict=True):
             raw[level] += p.nbytes
-            png[level] += len(pictures.encode(p, "png"))
+            png[level] += len(encode_image(p, "png"))
     return {
         n: "png" if n in raw and png[n] * PNG_GAIN <= raw[n] else "raw"
         for n in layout.levels

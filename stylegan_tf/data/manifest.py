@@ -1,28 +1,28 @@
-"""The manifest: what a data set on disk holds, as one JSON file.
+"""The manifest: one JSON file that describes a data set on disk.
 
 A data set is a folder:
 
-    manifest.json          counts, sizes, class names, and of every shard its CRC32
-    skipped.csv            the pictures that were left out, with the reason (if any)
-    0004/00000.tfrecords   one folder a level, one file a shard
+    manifest.json          counts, sizes, class names, and the CRC32 of every shard
+    skipped.csv            the images that were left out, with the reason (if any)
+    0004/00000.tfrecords   one folder per level, one file per shard
     ...
     0064/00007.tfrecords
 
-Every level holds the same pictures in the same order and the same shards, so that
-training reads small files while it works on small pictures. That costs disk: pixels
-of all levels are a third more than those of the highest, and as files about 40 % more
-(1024x1024 of textured pictures: 1.72 MB the highest, 0.67 MB the rest). A record is a
-`tf.train.Example` with the features
+Every level holds the same images in the same order and the same shards, so that
+training reads small files while it works on small images. That costs disk: the pixels
+of all levels are a third more than those of the highest; as files they are about 40 %
+more (textured images of 1024x1024: 1.66 MB the highest level, the rest 0.68 MB). A
+record is a `tf.train.Example` with the features
 
     image          bytes    uint8 pixels [height, width, channels], or a PNG of them
     encoding       bytes    "raw" or "png", the same throughout a level
     height, width, channels   int64
-    label          int64    class index; -1 where there are no classes
-    label_vector   float    only where labels are vectors
-    index          int64    the picture's number in its source
+    label          int64    class index; -1 without classes
+    label_vector   float    only if labels are vectors
+    index          int64    number of the image in its source
 
-and the order of the records is a seeded shuffle of the source. The manifest is
-written last: a folder without one is not a data set.
+The order of the records is a seeded shuffle of the source. The manifest is written
+last: a folder without one is no data set.
 """
 
 import dataclasses
@@ -43,24 +43,24 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of a data set: its pictures' size and its shard files."""
+    """One resolution of a data set: the size of its images and its shard files."""
 
     height: int
     width: int
     encoding: str  # "raw" or "png"
-    files: list[str]  # relative to the data set's folder, one a shard
+    files: list[str]  # relative to the data set's folder, one per shard
     sizes: list[int]  # bytes of each file
     crc32: list[int]  # of each file, as zlib.crc32 computes it
 
     @property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that follow from every byte of the files."""
+        """Eight hexadecimal digits that change with any byte of the files."""
         return f"{zlib.crc32(str(self.crc32).encode()):08x}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a data set holds; `Manifest.load(folder)` reads it."""
+    """Description of a data set; `Manifest.load(folder)` reads it."""
 
     name: str
     count: int
@@ -81,7 +81,7 @@ class Manifest:
         """Reads the manifest of a data set.
 
         Raises:
-            UserError: no data set there, or one that this version cannot read.
+            UserError: no data set is there, or this version cannot read it.
         """
         folder = Path(folder)
         try:
@@ -106,7 +106,7 @@ class Manifest:
         return manifest
 
     def save(self, folder: Path) -> None:
-        """Writes the manifest into `folder`, whole or not at all."""
+        """Writes the manifest into `folder` in one step."""
         values = {"format": FORMAT, "version": VERSION} | dataclasses.asdict(self)
         del values["folder"]
         draft = folder / f".{FILE}"
@@ -117,7 +117,7 @@ class Manifest:
         os.replace(draft, folder / FILE)
 
     def level(self, resolution: int) -> Level:
-        """The level of a resolution.
+        """Returns the level of a resolution.
 
         Raises:
             UserError: the data set has no such level.
@@ -130,12 +130,12 @@ class Manifest:
         return self.levels[resolution]
 
     def paths(self, resolution: int) -> list[str]:
-        """The shard files of a level."""
+        """Lists the shard files of a level."""
         return [str(self.folder / file) for file in self.level(resolution).files]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the pictures at the highest level."""
+        """Height and width of the images at the highest level."""
         return config.image_shape(self.start_shape, self.resolution)
 
     @property
@@ -145,7 +145,7 @@ class Manifest:
 
     @property
     def raw_bytes(self) -> int:
-        """What the pixels of all levels would take uncompressed."""
+        """Bytes that the pixels of all levels would take uncompressed."""
         pixels = sum(level.height * level.width for level in self.levels.values())
         return pixels * self.channels * self.count
 

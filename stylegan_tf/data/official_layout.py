@@ -1,24 +1,25 @@
-"""Data sets in the layout of the official tools, for programs that want theirs.
+"""Data sets in the layout of the official StyleGAN tools, for programs that read it.
 
-    manifest = records.write(open_source("photos/"), "data/photos", layout="official")
+    source = open_source("photos/")
+    manifest = records.write_dataset(source, "data/photos", layout="official")
 
 A data set is a folder; NAME is the folder's own name:
 
-    NAME-r02.tfrecords ... NAME-r10.tfrecords    one file a level: 4x4 ... 1024x1024
+    NAME-r02.tfrecords ... NAME-r10.tfrecords    one file per level: 4x4 ... 1024x1024
     NAME-rxx.labels        float32 [count, label_size] as a NumPy array (if labeled)
-    skipped.csv            the pictures that were left out (if any)
-    conversion.json        what the files above cannot tell; official programs ignore it
+    skipped.csv            the images that were left out (if any)
+    conversion.json        crop, class names and a hash; official programs ignore it
 
-Every level holds the same pictures in the same order. A record is a `tf.train.Example`
+Every level holds the same images in the same order. A record is a `tf.train.Example`
 with the features
 
     shape    int64   [channels, height, width]
     data     bytes   uint8 pixels in that order
 
-Pictures are square, their side a power of two, with 1 or 3 channels. From the same
-pictures the .tfrecords and .labels files are those of the official tools to the byte.
-`records` runs the conversion; every shard of it is appended to the files of all levels,
-and a receipt says how long they were then. `stored.OfficialSource` reads such a folder.
+Images are square, their side a power of two, with 1 or 3 channels. From the same images
+the .tfrecords and .labels files are those of the official tools to the byte. A
+conversion appends every shard to the files of all levels; a receipt says how long they
+were then. `sources.official.OfficialSource` reads such a folder.
 """
 
 import csv
@@ -32,10 +33,11 @@ import numpy as np
 from tqdm import tqdm
 
 from stylegan_tf import config
-from stylegan_tf.data import convert, manifest, pictures, shards
-from stylegan_tf.data.convert import Chunk, Converted, Layout
+from stylegan_tf.data import convert, manifest, shards
+from stylegan_tf.data.convert import Chunk, EncodedImage, Layout
+from stylegan_tf.data.images import BadImage, bad_image_reasons
 from stylegan_tf.data.manifest import Level, Manifest
-from stylegan_tf.data.pictures import BadPicture
+from stylegan_tf.data.shards import Store
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
@@ -44,120 +46,124 @@ from stylegan_tf.formats import tfrecords
 FILE = "conversion.json"
 _SQUARE = (4, 4)  # the start of every square power of two
 _CHANNELS = (1, 3)
-_ROUNDING = 1.0  # a picture's mean is the same at every level, but for rounding
-
-
-def choose(
-    source: Source, resolution: str | int, crop: str, channels: str | int
-) -> Layout:
-    """Settles how the pictures of a source are stored, see `convert.choose`.
-
-    Raises:
-        UserError: as there; or this layout cannot hold such pictures.
-    """
-    layout = convert.choose(source, resolution, crop, channels, encoding="planes")
-    if layout.start_shape != _SQUARE:
-        height, width = layout.shape()
-        raise UserError(
-            f"the official layout holds squares of a power of two, not {height}x"
-            f"{width}; give --resolution={layout.resolution} with --crop=center or "
-            f"pad, or --layout=records."
-        )
-    if layout.channels not in _CHANNELS:
-        raise UserError(
-            f"the official layout holds 1 or 3 channels, not {layout.channels}; "
-            f"give --channels=3, or --layout=records."
-        )
-    return layout
+_ROUNDING = 1.0  # an image's mean is the same at every level, but for rounding
 
 
 # ---------------------------------------------------------------------------
 # Writing
 
 
-def work(source: Source, indices: list[int], layout: Layout) -> Chunk:
-    """The records of some pictures of a source; what a worker does."""
-    return convert.convert(source, indices, layout, _example)
+class OfficialStore(Store):
+    """The layout of the official tools."""
+
+    def choose_layout(
+        self, source: Source, resolution: str | int, crop: str, channels: str | int
+    ) -> Layout:
+        """See `Store.choose_layout`."""
+        layout = convert.choose_layout(
+            source, resolution, crop, channels, encoding="planes"
+        )
+        if layout.start_shape != _SQUARE:
+            height, width = layout.shape()
+            raise UserError(
+                f"the official layout holds squares of a power of two, not {height}x"
+                f"{width}; give --resolution={layout.resolution} with --crop=center or "
+                f"pad, or --layout=records."
+            )
+        if layout.channels not in _CHANNELS:
+            raise UserError(
+                f"the official layout holds 1 or 3 channels, not {layout.channels}; "
+                f"give --channels=3, or --layout=records."
+            )
+        return layout
+
+    def convert_chunk(
+        self, source: Source, indices: list[int], layout: Layout
+    ) -> Chunk:
+        """See `Store.convert_chunk`."""
+        return convert.convert_chunk(source, indices, layout, _encode_record)
+
+    def write_shard(
+        self, folder: Path, shard: int, layout: Layout, chunks: list[Chunk]
+    ) -> dict:
+        """See `Store.write_shard`; appends to the file of every level.
+
+        The receipt also has the labels; its sizes include the shard.
+        """
+        labels = [label for chunk in chunks for label in chunk.labels]
+        sizes = []
+        for i, side in enumerate(layout.levels):
+            path = folder / _file_name(side)
+            shards.write_file(path, (chunk.levels[i] for chunk in chunks), "ab")
+            sizes.append(path.stat().st_size)
+        receipt = {
+            "count": len(labels),
+            "sizes": sizes,
+            "labels": [np.asarray(label).tolist() for label in labels],
+            "skipped": [item for chunk in chunks for item in chunk.skipped],
+        }
+        shards.save_receipt(folder, shard, receipt)
+        return receipt
+
+    def read_receipts(
+        self, folder: Path, count: int, layout: Layout
+    ) -> list[dict | None]:
+        """See `Store.read_receipts`; None from the first shard on that has to be made.
+
+        Cuts the files back to the length that the receipts account for.
+        """
+        files = [folder / _file_name(side) for side in layout.levels]
+        lengths = [file.stat().st_size if file.exists() else 0 for file in files]
+        receipts: list[dict | None] = []
+        sizes = [0] * len(files)
+        for shard in range(count):
+            receipt = shards.load_receipt(folder, shard)
+            if receipt is None or np.any(np.less(lengths, receipt["sizes"])):
+                break
+            receipts.append(receipt)
+            sizes = receipt["sizes"]
+        for file, size in zip(files, sizes, strict=True):
+            if file.exists():
+                os.truncate(file, size)
+        return receipts + [None] * (count - len(receipts))
+
+    def finish(
+        self,
+        folder: Path,
+        dest: Path,
+        source: Source,
+        layout: Layout,
+        plan: str,
+        receipts: list[dict],
+    ) -> Manifest:
+        """See `Store.finish`; writes the labels and names the files."""
+        name = dest.resolve().name
+        if source.label_size:
+            labels = [label for receipt in receipts for label in receipt["labels"]]
+            with open(folder / f"{name}-rxx.labels", "wb") as f:
+                np.save(f, label_rows(labels, source.label_size))
+        known = {"plan": plan, "crop": layout.crop, "class_names": source.class_names}
+        (folder / FILE).write_text(json.dumps(known), encoding="utf-8")
+        for side in layout.levels:
+            file = _file_name(side)
+            os.replace(folder / file, folder / f"{name}-{file}")
+        return dataclasses.replace(
+            read_official_manifest(folder), name=name, folder=dest
+        )
 
 
-def write_shard(folder: Path, shard: int, layout: Layout, done: list[Chunk]) -> dict:
-    """Appends a shard to the file of every level and, last, writes its receipt.
-
-    Returns:
-        The receipt: count of records, sizes of the files from level 4 up once the
-        shard is in them, labels, and the pictures that were skipped.
-    """
-    labels = [label for chunk in done for label in chunk.labels]
-    sizes = []
-    for i, side in enumerate(layout.levels):
-        path = folder / _file_name(side)
-        shards.write_file(path, (chunk.levels[i] for chunk in done), "ab")
-        sizes.append(path.stat().st_size)
-    receipt = {
-        "count": len(labels),
-        "sizes": sizes,
-        "labels": [np.asarray(label).tolist() for label in labels],
-        "skipped": [item for chunk in done for item in chunk.skipped],
-    }
-    shards.save_receipt(folder, shard, receipt)
-    return receipt
-
-
-def read_receipts(folder: Path, count: int, layout: Layout) -> list[dict | None]:
-    """The receipts of `count` shards, None from the first on that has to be made.
-
-    The files are cut back to what the receipts account for.
-    """
-    files = [folder / _file_name(side) for side in layout.levels]
-    lengths = [file.stat().st_size if file.exists() else 0 for file in files]
-    receipts: list[dict | None] = []
-    sizes = [0] * len(files)
-    for shard in range(count):
-        receipt = shards.load_receipt(folder, shard)
-        if receipt is None or np.any(np.less(lengths, receipt["sizes"])):
-            break
-        receipts.append(receipt)
-        sizes = receipt["sizes"]
-    for file, size in zip(files, sizes, strict=True):
-        if file.exists():
-            os.truncate(file, size)
-    return receipts + [None] * (count - len(receipts))
-
-
-def finish(
-    folder: Path,
-    dest: Path,
-    source: Source,
-    layout: Layout,
-    plan: str,
-    receipts: list[dict],
-) -> Manifest:
-    """Writes the labels and gives the files their names; see `shards.finish`."""
-    name = dest.resolve().name
-    if source.label_size:
-        labels = [label for receipt in receipts for label in receipt["labels"]]
-        with open(folder / f"{name}-rxx.labels", "wb") as f:
-            np.save(f, label_rows(labels, source.label_size))
-    known = {"plan": plan, "crop": layout.crop, "class_names": source.class_names}
-    (folder / FILE).write_text(json.dumps(known), encoding="utf-8")
-    for side in layout.levels:
-        file = _file_name(side)
-        os.replace(folder / file, folder / f"{name}-{file}")
-    return dataclasses.replace(load(folder), name=name, folder=dest)
-
-
-def _example(item: Converted, i: int, layout: Layout) -> bytes:
+def _encode_record(image: EncodedImage, i: int, layout: Layout) -> bytes:
     side = layout.levels[i]
-    return example(item.levels[i], (layout.channels, side, side))
+    return encode_official(image.levels[i], (layout.channels, side, side))
 
 
-def example(data: bytes, shape: tuple[int, int, int]) -> bytes:
-    """One record: a serialized tf.train.Example, `shape` before `data`."""
-    return tfrecords.example({"shape": np.array(shape), "data": data})
+def encode_official(data: bytes, shape: tuple[int, int, int]) -> bytes:
+    """Makes one record: a serialized tf.train.Example, `shape` before `data`."""
+    return tfrecords.encode_example({"shape": np.array(shape), "data": data})
 
 
 def label_rows(labels: list, size: int) -> np.ndarray:
-    """Class indices (one-hot) or vectors as float32 [count, size]."""
+    """Makes float32 [count, size] of class indices (one-hot) or vectors."""
     rows = np.zeros((len(labels), size), np.float32)
     for row, label in zip(rows, labels, strict=True):
         if isinstance(label, list):
@@ -175,8 +181,8 @@ def _file_name(side: int) -> str:
 # Reading
 
 
-def load(folder: Path) -> Manifest:
-    """What a folder in this layout holds, by whichever program it was written.
+def read_official_manifest(folder: Path) -> Manifest:
+    """Describes a folder in this layout, whichever program wrote it.
 
     Returns:
         A manifest, which is not on disk in this layout; without CRC32s.
@@ -187,7 +193,7 @@ def load(folder: Path) -> Manifest:
     source = official.OfficialSource(folder)
     try:
         height, _, gray = source.peek(0)
-    except BadPicture as e:
+    except BadImage as e:
         raise UserError(f"{folder} is damaged: its first record is {e}.") from e
     known = _read_known(folder)
     levels = {
@@ -227,12 +233,12 @@ def _count_skipped(folder: Path) -> int:
         return 0
 
 
-def check(folder: Path) -> list[str]:
+def check_official(folder: Path) -> list[str]:
     """Reads a folder in this layout from end to end.
 
     Returns:
         A sentence for each problem: levels missing, records that are damaged or of
-        another size, levels that do not hold the same pictures, labels that do not
+        another size, levels that do not hold the same images, labels that do not
         fit. Empty if all is well.
     """
     try:
@@ -261,7 +267,7 @@ def check(folder: Path) -> list[str]:
 def _check_file(
     file: Path, side: int, sound: np.ndarray | None, bar: tqdm
 ) -> tuple[str, np.ndarray]:
-    """What is wrong with one level, and its pictures' means, float64 [count, C]."""
+    """Finds a fault of one level, and the means of its images, float64 [count, C]."""
     import tensorflow as tf
 
     means: list[np.ndarray] = []
@@ -274,28 +280,28 @@ def _check_file(
     except tf.errors.OpError as e:
         message = (e.message or str(e)).splitlines()[0]
         return f"cannot be read near record {len(means)}: {message}", _array(means)
-    except BadPicture as e:
+    except BadImage as e:
         return f"has a record {len(means)} that is {e}", _array(means)
     return _compare(_array(means), sound), _array(means)
 
 
 def _mean(data: bytes, side: int, channels: int | None) -> np.ndarray:
-    """The mean of a record's picture, float64 [C].
+    """Computes the mean of the image in a record, float64 [C].
 
     Raises:
-        BadPicture: it is no picture of this size.
+        BadImage: it is no image of this size.
     """
-    with pictures.reasons():
+    with bad_image_reasons():
         pixels = official.official_pixels(data)
         wanted = [channels or pixels.shape[0], side, side]
         if list(pixels.shape) != wanted or wanted[0] not in _CHANNELS:
             shape = "x".join(map(str, pixels.shape))
-            raise BadPicture(f"of shape {shape} in a level of {side}x{side}")
+            raise BadImage(f"of shape {shape} in a level of {side}x{side}")
         return pixels.mean((1, 2))
 
 
 def _compare(means: np.ndarray, sound: np.ndarray | None) -> str:
-    """What is wrong with a level beside a sound one above it."""
+    """Finds a fault of a level beside a sound one above it."""
     if not len(means):
         return "has no records"
     if sound is None:

@@ -1,22 +1,22 @@
-"""From records to batches: `tf.data`, in an order that only a number describes.
+"""Batches of real images by `tf.data`, in an order that one number describes.
 
     data = dataset("data/demo64", resolution=16, batch=32, start=images_seen, seed=1)
     for element in data:
         reals = process_reals(element["image"], alpha)     # float [-1, 1], cross-faded
 
-Which picture is number n of a training run is a pure function of the seed and n: not
-of the resolution, the batch size, the number of devices or workers, or how often the
-run was stopped. To resume is to pass `start`; nothing has to be saved.
+Image number n of a training run is a pure function of the seed and n. It does not
+depend on the resolution, the batch size, the number of devices or workers, or how often
+the run was stopped. To resume, pass `start`; nothing has to be saved.
 
-How. In every epoch the shards are shuffled and taken in windows of a fixed number of
+Order. In every epoch the shards are shuffled and taken in windows of a fixed number of
 shards, and the records of a window are shuffled. A set whose highest level takes up to
-`MEMORY_BYTES` is one window, which makes the shuffle a perfect one; every level that
-small is held in memory, so small pictures cost next to nothing. Windows of larger
-levels are read ahead from disk, and `start` skips whole windows without reading them.
+`MEMORY_BYTES` is one window: the shuffle is then uniform. A level that small is held in
+memory, so small images cost next to nothing. Windows of larger levels are read ahead
+from disk, and `start` skips whole windows without reading them.
 
-Sharing. The batch of a step is cut into as many pieces as there are replicas: piece r
-takes pictures r, r + pieces, r + 2 pieces, ... A worker reads everything but decodes
-only the pieces of its own replicas, so a step sees the same pictures on 1 device or 8.
+Sharing. The batch of a step is cut into one piece per replica: piece r takes images r,
+r + pieces, r + 2 pieces, ... A worker reads everything but decodes only the pieces of
+its own replicas, so a step sees the same images on 1 device or 8.
 """
 
 import os
@@ -27,11 +27,11 @@ import tensorflow as tf
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.errors import UserError
 
-MEMORY_BYTES = 512 << 20  # a level in memory, or a window of one that is on disk
+MEMORY_BYTES = 512 << 20  # a level in memory, or a window of a level on disk
 _FOREVER = 1 << 62
 _SHARDS, _RECORDS, _MIRROR, _STREAMS = range(4)  # streams of random numbers
-_MOST_WINDOWS = 1 << 24  # in an epoch
-# These functions are graphs already; to be searched for Python's `if` takes a second.
+_MOST_WINDOWS = 1 << 24  # per epoch
+# These functions have no Python `if` to convert; searching for it takes a second.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
 
@@ -48,15 +48,15 @@ def dataset(
     shuffle: bool = True,
     repeat: bool = True,
 ) -> tf.data.Dataset:
-    """The real pictures of a run, from picture number `start` on.
+    """Makes the stream of a run's real images, from image number `start` on.
 
     Args:
         source: a data set's folder or its manifest.
         resolution: level to read.
-        batch: pictures a step, over all replicas and workers.
-        start: pictures that the run has seen already.
-        seed: of the order and of the mirroring.
-        mirror: flip every picture with probability 1/2, another draw at each showing.
+        batch: images per step, over all replicas and workers.
+        start: number of images that the run has seen.
+        seed: random seed of the order and of the mirroring.
+        mirror: flip each image with probability 1/2, anew every time it is shown.
         pieces: replicas over all workers; each element is the share of one of them.
         shard: (k, n): this is worker k of n, with pieces k * pieces / n and following.
         shuffle: False reads in stored order.
@@ -85,7 +85,7 @@ def dataset(
     @_as_it_is
     def load(tokens: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
         flips = _flips(number, seed) if mirror else None
-        element = decode(order.records(tokens), level, manifest, flips)
+        element = decode_records(order.records(tokens), level, manifest, flips)
         if repeat:
             element = {k: _with_batch(v, batch // pieces) for k, v in element.items()}
         return element
@@ -96,14 +96,14 @@ def dataset(
 
 
 def process_reals(images: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
-    """Pictures as the discriminator takes them while a resolution fades in.
+    """Prepares real images for the discriminator while a resolution fades in.
 
-    At alpha 0 every block of 2 x 2 pixels shows its mean, which is what the level
-    below shows; at 1 the pictures are themselves.
+    At alpha 0 every block of 2 x 2 pixels has its mean, as in the level below; at
+    alpha 1 the images are unchanged (Karras et al. 2018, section 2).
 
     Args:
-        images: uint8 [n, h, w, c]; h and w even, or alpha the number 1.
-        alpha: scalar in [0, 1], how far the resolution has faded in.
+        images: uint8 [n, h, w, c]; h and w even, unless alpha is the number 1.
+        alpha: scalar in [0, 1], fade-in of the resolution.
 
     Returns:
         float32 [n, h, w, c] in [-1, 1].
@@ -122,18 +122,20 @@ def process_reals(images: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
 def first_images(
     source: str | os.PathLike | Manifest, resolution: int, n: int
 ) -> np.ndarray:
-    """The first n pictures in stored order, or all if there are fewer.
+    """Reads the first n images in stored order, or all if there are fewer.
 
     Returns:
         uint8 [n, height, width, channels].
     """
     manifest = _manifest(source)
     records = _read(manifest.paths(resolution), min(n, manifest.count), 1)
-    return decode(records, manifest.level(resolution), manifest)["image"].numpy()
+    return decode_records(records, manifest.level(resolution), manifest)[
+        "image"
+    ].numpy()
 
 
-def labels(source: str | os.PathLike | Manifest) -> np.ndarray:
-    """The labels of all pictures in stored order: float32 [count, label_size]."""
+def read_labels(source: str | os.PathLike | Manifest) -> np.ndarray:
+    """Reads the labels of all images in stored order: float32 [count, label_size]."""
     manifest = _manifest(source)
     if not manifest.label_size:
         return np.zeros((manifest.count, 0), np.float32)
@@ -146,7 +148,7 @@ def labels(source: str | os.PathLike | Manifest) -> np.ndarray:
 
 
 class _Order:
-    """Which record is picture number n, and the bytes of it."""
+    """The order of a run's images: number n -> a record."""
 
     def __init__(self, manifest: Manifest, resolution: int, seed: int, shuffle: bool):
         self.counts = np.array(manifest.shard_counts, np.int64)
@@ -164,8 +166,10 @@ class _Order:
                 self.stored = _read(self.files, manifest.count)
 
     def tokens(self, start: int, repeat: bool) -> tf.data.Dataset:
-        """What `records` needs to give the pictures from number `start` on, one
-        element a window: indices of records in memory, or the records themselves."""
+        """Makes the arguments of `records` from image number `start` on.
+
+        Each element is a window: indices of records in memory, or records.
+        """
         epoch, seen = divmod(start, int(self.counts.sum()))
         with tf.device("CPU:0"):  # where tf.data will compute the same
             ends = np.cumsum(self.counts[self._shards(epoch).numpy()])
@@ -183,11 +187,11 @@ class _Order:
         return tf.data.Dataset.range(first, last).map(read).prefetch(1)
 
     def records(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Serialized examples: string [n]."""
+        """Returns serialized examples: string [n]."""
         return tokens if self.stored is None else tf.gather(self.stored, tokens)
 
     def _shards(self, epoch: tf.Tensor | int) -> tf.Tensor:
-        """The order of the shards in an epoch: int64 [shards]."""
+        """Returns the order of the shards in an epoch: int64 [shards]."""
         return self._shuffled(len(self.counts), _SHARDS, epoch, 0)
 
     def _window(self, epoch: tf.Tensor, window: tf.Tensor, skip) -> tf.Tensor:
@@ -205,19 +209,19 @@ class _Order:
         values = tf.range(tf.cast(n, tf.int64))
         if not self.shuffle:
             return values
-        # Every pair of seeds is another stream: no two of these are ever the same.
+        # A pair of seeds is a stream; no two calls have the same pair.
         key = [_STREAMS * self.seed + stream, epoch * _MOST_WINDOWS + window]
         key = tf.stack([tf.cast(number, tf.int64) for number in key])
         return tf.random.experimental.stateless_shuffle(values, key, alg="philox")
 
 
 def _read(files, count, batches: int = -1) -> tf.Tensor:
-    """The records of some files, one file after the other: string [count].
+    """Reads the records of some files, one file after the other: string [count].
 
     Args:
-        files: their names.
-        count: of all their records; of the first ones where batches is 1.
-        batches: -1 where there must be no more records than that.
+        files: file names.
+        count: number of records.
+        batches: -1 if there must be no more records; 1 reads the first `count`.
     """
     data = tf.data.TFRecordDataset(files).batch(count)
     return data.take(batches).get_single_element()
@@ -228,7 +232,7 @@ def _manifest(source: str | os.PathLike | Manifest) -> Manifest:
 
 
 def _pieces_of(batch: int, pieces: int, shard: tuple[int, int]) -> tuple[int, int]:
-    """First and last (exclusive) piece of a worker."""
+    """Returns first and last (exclusive) piece of a worker."""
     k, n = shard
     if batch % pieces:
         raise UserError(
@@ -246,7 +250,7 @@ def _pieces_of(batch: int, pieces: int, shard: tuple[int, int]) -> tuple[int, in
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # Workers are told their share by `shard`; tf.distribute must not share it again.
+    # `shard` is the share of a worker; tf.distribute must not cut it again.
     off = tf.data.experimental.AutoShardPolicy.OFF
     options.experimental_distribute.auto_shard_policy = off
     return options
@@ -267,19 +271,19 @@ def _features(manifest: Manifest, image: bool = False) -> dict:
     return features
 
 
-def decode(
+def decode_records(
     records: tf.Tensor,
     level: Level,
     manifest: Manifest,
     flips: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Serialized examples as an element of `dataset`.
+    """Decodes serialized examples to an element of `dataset`.
 
     Args:
         records: string [n].
-        level: which they are of.
+        level: the level of the records.
         manifest: of the data set.
-        flips: bool [n], the pictures to mirror; None = none of them.
+        flips: bool [n], True mirrors an image; None mirrors none.
     """
     parsed = tf.io.parse_example(records, _features(manifest, image=True))
     shape = [level.height, level.width, manifest.channels]
@@ -296,7 +300,7 @@ def decode(
 def _decode_pngs(
     pngs: tf.Tensor, shape: list[int], flips: tf.Tensor | None
 ) -> tf.Tensor:
-    """Pictures uint8 [n, *shape]. Only those that are mirrored pay for it."""
+    """Decodes to uint8 [n, *shape]; only mirrored images pay for the mirroring."""
     flips = tf.zeros(tf.shape(pngs), tf.bool) if flips is None else flips
 
     def decode(png_and_flip: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -315,7 +319,7 @@ def _labels(parsed: dict[str, tf.Tensor], manifest: Manifest) -> tf.Tensor:
 
 
 def _flips(number: tf.Tensor, seed: int) -> tf.Tensor:
-    """Which pictures to mirror, about half: bool [n], of seed and number alone."""
+    """Draws which images to mirror, by seed and number alone: bool [n]."""
     text = tf.strings.as_string(number)
     coin = tf.strings.to_hash_bucket_strong(text, 2, key=[seed, _MIRROR])
     return coin == 1

@@ -1,17 +1,16 @@
-"""Writes data sets: a folder of TFRecords that says itself what is in it.
+"""Writes data sets: a self-describing folder of TFRecords.
 
-    manifest = write(open_source("pictures/"), "data/pictures", resolution=256)
-    problems = check("data/pictures")         # [] when every record is as written
-    folder = prepare("pictures/", resolution=256)     # for training: convert once
+    manifest = write_dataset(open_source("photos/"), "data/photos", resolution=256)
+    problems = check_dataset("data/photos")          # [] if every record is as written
+    folder = prepare("photos/", resolution=256)      # for training: convert once
 
-The layout on disk is described in `manifest.py`. A conversion works in a hidden folder
-beside its destination, shard by shard, and renames it into place when everything is
-there: what is killed half-way never passes for a data set, and the same command takes
-up again after the last finished shard. All cores convert; this process writes.
+`manifest.py` describes the layout on disk. A conversion works in a hidden folder beside
+its destination, shard by shard, and renames it into place when everything is there. A
+conversion that is killed never passes for a data set, and the same command continues
+after the last finished shard. All cores convert; this process writes.
 
-Two modules know how the pictures are laid out in files: `shards` and, for programs that
-want the files of the official tools, `official`. Both offer `choose`, `write_shard`,
-`read_receipts` and `finish`.
+Two stores lay the images out in files: `shards.RecordStore` and, for programs that read
+the files of the official tools, `official_layout.OfficialStore`.
 """
 
 import contextlib
@@ -25,7 +24,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
@@ -33,21 +31,22 @@ from tqdm import tqdm
 from stylegan_tf.data import convert, manifest, official_layout, shards, sources
 from stylegan_tf.data.convert import Chunk, Layout, Skipped
 from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.shards import Store
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import LOCK, lock_folder
 
-LAYOUTS = {"records": shards, "official": official_layout}
+LAYOUTS = {"records": shards.RecordStore(), "official": official_layout.OfficialStore()}
 ORDER_SEED = 123
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
-_CHUNKS = 12  # a worker at least, so that all end at about the same time
+_CHUNKS = 12  # per worker at least, so that all end at about the same time
 
 
-def write(
+def write_dataset(
     source: Source,
     dest: str | os.PathLike,
     *,
@@ -60,25 +59,25 @@ def write(
     layout: str = "records",
     shuffle: bool = True,
 ) -> Manifest:
-    """Converts a source into a data set on disk, or takes up where it was stopped.
+    """Converts a source into a data set on disk, or continues a stopped conversion.
 
     Args:
-        source: the pictures.
+        source: the images.
         dest: folder to create; its parents too.
-        resolution: N, "HEIGHTxWIDTH" or "auto", see `convert.choose`.
-        crop: "center", "pad" or "none", see `pictures.fit`.
+        resolution: N, "HEIGHTxWIDTH" or "auto", see `convert.choose_layout`.
+        crop: "center", "pad" or "none", see `images.fit_image`.
         channels: 1, 3, 4 or "auto".
-        strict: fail if any picture cannot be used, instead of listing it.
+        strict: fail if any image cannot be used, instead of listing it.
         max_images: take only so many, chosen at random; the first, without shuffle.
-        workers: processes to use; one a core by default.
-        layout: "records", described in `manifest.py`, or "official", in `official.py`.
-        shuffle: store the pictures in a fixed random order, not in the source's.
+        workers: processes to use; one per core by default.
+        layout: "records" (see `manifest.py`) or "official" (see `official_layout.py`).
+        shuffle: store the images in a fixed random order, not in the source's.
 
     Returns:
         The manifest. If `dest` already holds exactly this, nothing is done.
 
     Raises:
-        UserError: `dest` holds something else, no picture can be used, or, with
+        UserError: `dest` holds something else, no image can be used, or, with
             `strict`, some cannot.
     """
     dest = Path(dest)
@@ -89,7 +88,7 @@ def write(
     jobs = min(workers or count_cores(), len(source))
     if type(source).__module__ == "__main__":
         jobs = 1  # a class of the user's own script, which workers do not import
-    form = store.choose(source, resolution, crop, channels)
+    form = store.choose_layout(source, resolution, crop, channels)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with _working_folder(dest, plan) as work:
         if finished := _finished(dest, plan):  # by another process, meanwhile
@@ -97,20 +96,25 @@ def write(
             return finished
         parts = _parts(len(source), max_images, form, shuffle)
         receipts = _convert(store, source, form, parts, work, jobs)
-        _check(work, receipts, strict)
+        _report_skipped(work, receipts, strict)
         made = store.finish(work, dest, source, form, plan, receipts)
         _move(work, dest)
         return made
 
 
-def _check(work: Path, receipts: list[dict], strict: bool) -> None:
-    """Lists the pictures that were left out, or gives up because of them."""
+def _report_skipped(work: Path, receipts: list[dict], strict: bool) -> None:
+    """Lists the images that were left out, or gives up because of them."""
     skipped = [Skipped(*item) for receipt in receipts for item in receipt["skipped"]]
     usable = sum(receipt["count"] for receipt in receipts)
     if not usable or (strict and skipped):
         _discard(work)
         raise UserError(_complaint(skipped, usable))
-    _list(work, skipped)
+    if skipped:
+        path, how = work / manifest.SKIPPED, {"newline": "", "encoding": "utf-8"}
+        with open(path, "w", errors="surrogateescape", **how) as f:
+            rows = csv.writer(f)
+            rows.writerow(Skipped._fields)
+            rows.writerows(skipped)
 
 
 def prepare(
@@ -122,22 +126,22 @@ def prepare(
     log: Callable[[str], None] = print,
     **settings,
 ) -> Path:
-    """The data set of what a user named: itself, or a conversion that is kept.
+    """Finds the data set for what a user named: itself, or a cached conversion.
 
     Args:
         spec: a data set's folder, or anything that `open_source` takes.
-        cache_dir: where conversions are kept; by default $STYLEGAN_TF_CACHE or
-            ~/.cache/stylegan_tf. One is used again while source and settings agree.
+        cache_dir: see `cache_folder`. A conversion is used again while source and
+            settings agree.
         labels: "auto", "none" or a file, see `open_source`.
         download: let TFDS download.
-        log: told in a line what is being done.
-        **settings: what `write` takes after `dest`, but for `layout`.
+        log: called with a line about what is being done.
+        **settings: arguments of `write_dataset` after `dest`, but for `layout`.
 
     Returns:
         The folder of a data set.
 
     Raises:
-        UserError: from `open_source` or `write`.
+        UserError: from `open_source` or `write_dataset`.
     """
     path = Path(spec).expanduser()
     if (path / manifest.FILE).exists():
@@ -150,45 +154,49 @@ def prepare(
         for note in source.notes:
             log(note)
         log(f"Converting {spec} once; it is kept in {folder}")
-        made = write(source, folder, **settings)
+        made = write_dataset(source, folder, **settings)
         if made.skipped:
             log(f"{made.skipped} pictures left out, see {folder / manifest.SKIPPED}")
     return folder
 
 
 def cache_folder(given: str | os.PathLike | None = None) -> Path:
-    """Where conversions are kept: as given, in $STYLEGAN_TF_CACHE, or in the home."""
+    """Returns where conversions are kept.
+
+    Args:
+        given: a folder; by default $STYLEGAN_TF_CACHE, else ~/.cache/stylegan_tf.
+    """
     home = Path.home() / ".cache" / "stylegan_tf"
     return Path(given or os.environ.get(CACHE_VARIABLE) or home).expanduser()
 
 
-def load(dest: str | os.PathLike) -> Manifest:
-    """What a data set on disk holds, in whichever layout it is.
+def read_manifest(dest: str | os.PathLike) -> Manifest:
+    """Reads what a data set on disk holds, in either layout.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     if official.is_official(Path(dest)):
-        return official_layout.load(Path(dest))
+        return official_layout.read_official_manifest(Path(dest))
     return Manifest.load(dest)
 
 
-def check(dest: str | os.PathLike) -> list[str]:
-    """Reads a data set from end to end, in whichever layout it is.
+def check_dataset(dest: str | os.PathLike) -> list[str]:
+    """Reads a data set from end to end, in either layout.
 
     Returns:
         A sentence for each problem: files missing or changed, records that cannot be
         decoded, wrong sizes, counts or labels. Empty if all is well.
     """
     if official.is_official(Path(dest)):
-        return official_layout.check(Path(dest))
+        return official_layout.check_official(Path(dest))
     from stylegan_tf.data import verify  # it needs TensorFlow from the start
 
-    return verify.check(dest)
+    return verify.check_records(dest)
 
 
 # ---------------------------------------------------------------------------
-# What is to be done
+# The plan of a conversion
 
 
 def _plan(
@@ -201,11 +209,11 @@ def _plan(
     shuffle: bool = True,
     **_,
 ) -> str:
-    """A hash that changes when `write` would make another data set."""
+    """Returns a hash that changes when `write_dataset` would make another data set."""
     if layout not in LAYOUTS:
         raise UserError(f"layout is {layout!r}; choose one of {', '.join(LAYOUTS)}.")
     settings = [str(resolution), crop, str(channels), max_images]
-    if (layout, shuffle) != ("records", True):  # what is kept from before stays valid
+    if (layout, shuffle) != ("records", True):  # older conversions stay valid
         settings += [layout, shuffle]
     if source.draft:
         settings += ["draft"]
@@ -220,16 +228,16 @@ def _plan(
 
 
 def _finished(dest: Path, plan: str) -> Manifest | None:
-    """The manifest, if `dest` is this data set already.
+    """Returns the manifest, if `dest` is this data set already.
 
     Raises:
-        UserError: it is something else.
+        UserError: `dest` is something else.
     """
     if not dest.exists() or (dest.is_dir() and not any(dest.iterdir())):
         return None
     if not (dest / manifest.FILE).exists() and not official.is_official(dest):
         raise UserError(f"{dest} exists and is no data set; give another --dest.")
-    found = load(dest)
+    found = read_manifest(dest)
     if found.plan == plan:
         return found
     raise UserError(
@@ -241,7 +249,7 @@ def _finished(dest: Path, plan: str) -> Manifest | None:
 def _parts(
     count: int, max_images: int | None, layout: Layout, shuffle: bool
 ) -> list[list[int]]:
-    """The indices of every shard, in the order in which they are stored."""
+    """Lists the image indices of every shard, in stored order."""
     order = np.arange(count)
     if shuffle:  # RandomState's stream is frozen: the order survives the next NumPy
         np.random.RandomState(ORDER_SEED).shuffle(order)
@@ -252,7 +260,7 @@ def _parts(
 
 @contextlib.contextmanager
 def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
-    """The hidden folder beside `dest`, locked, with what an earlier try left there."""
+    """Locks the hidden folder beside `dest`, with the shards of an earlier attempt."""
     place = dest.resolve()
     work = place.parent / f".{place.name}.partial"
     with lock_folder(work, f"converts to {dest}"):
@@ -265,7 +273,7 @@ def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
 
 
 def _discard(work: Path) -> None:
-    """Deletes a working folder; it disappears from its place at once."""
+    """Deletes a working folder, which leaves its place in one step."""
     away = work.with_name(f"{work.name}.{os.getpid()}.{threading.get_ident()}")
     os.replace(work, away)
     shutil.rmtree(away)
@@ -279,18 +287,18 @@ def _read_json(path: Path):
 
 
 # ---------------------------------------------------------------------------
-# Doing it
+# The conversion
 
 
 def _convert(
-    store: ModuleType,
+    store: Store,
     source: Source,
     layout: Layout,
     parts: list[list[int]],
     work: Path,
     workers: int,
 ) -> list[dict]:
-    """Makes the shards that are not there yet; returns the receipts of all."""
+    """Makes the shards that are missing; returns the receipts of all."""
     receipts = store.read_receipts(work, len(parts), layout)
     missing = [s for s, receipt in enumerate(receipts) if receipt is None]
     fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * workers))
@@ -298,7 +306,7 @@ def _convert(
     chunks = [
         parts[s][i : i + size] for s in missing for i in range(0, len(parts[s]), size)
     ]
-    task = functools.partial(store.work, layout=layout)
+    task = functools.partial(store.convert_chunk, layout=layout)
     results = run_tasks(task, source, chunks, workers)
     with contextlib.closing(results), _progress(parts, missing) as bar:
         for s in missing:
@@ -316,18 +324,6 @@ def _progress(parts: list[list[int]], missing: list[int]) -> tqdm:
     # On a terminal the bar moves; in a log file it leaves a line now and then.
     often = 0.1 if sys.stderr.isatty() else 10
     return tqdm(total=total, initial=started, unit="picture", mininterval=often)
-
-
-def _list(work: Path, skipped: list[Skipped]) -> None:
-    """Lists the pictures that were left out, if there are any."""
-    if skipped:
-        path = work / manifest.SKIPPED
-        with open(
-            path, "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as f:
-            rows = csv.writer(f)
-            rows.writerow(Skipped._fields)
-            rows.writerows(skipped)
 
 
 def _move(work: Path, dest: Path) -> None:

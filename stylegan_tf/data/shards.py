@@ -1,8 +1,8 @@
-"""One shard of a data set: its file at every level, and its receipt.
+"""Shards of a data set: a file per level, and a receipt.
 
 A shard is complete when its receipt is there. The receipt is written after the files,
-under another name, and moved into place, so that whatever stops a conversion leaves
-either all of a shard or nothing that counts.
+under another name, and moved into place: a conversion that is stopped at any moment
+leaves either all of a shard or nothing that counts.
 """
 
 import functools
@@ -15,105 +15,163 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.data import convert
-from stylegan_tf.data.convert import Chunk, Converted, Layout
+from stylegan_tf.data.convert import Chunk, EncodedImage, Layout
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import tfrecords
-from stylegan_tf.formats.tfrecords import entry
+from stylegan_tf.formats.tfrecords import encode_feature
 
 _RECEIPT = "shard-{:05d}.json"
 
-choose = convert.choose  # every size and number of channels can be stored
 
-
-def file_name(level: int, shard: int) -> str:
-    """Where a shard lies in a data set's folder."""
+def shard_name(level: int, shard: int) -> str:
+    """Returns the path of a shard in the folder of a data set."""
     return f"{level:04d}/{shard:05d}.tfrecords"
 
 
-def work(source: Source, indices: list[int], layout: Layout) -> Chunk:
-    """The records of some pictures of a source; what a worker does."""
-    return convert.convert(source, indices, layout, _example)
+class Store:
+    """One way to lay out a data set in files; `records` runs the conversion.
 
-
-def write_shard(folder: Path, shard: int, layout: Layout, done: list[Chunk]) -> dict:
-    """Writes a shard, as `work` made it, at every level and, last, its receipt.
-
-    Returns:
-        The receipt: count of records, sizes and crc32 of the files from level 4 up,
-        and the pictures that were skipped.
+    A conversion works in a folder of its own, shard by shard.
     """
-    count = sum(len(chunk.labels) for chunk in done)
-    sizes, crcs = [], []
-    for i, level in enumerate(layout.levels if count else ()):
-        path = folder / file_name(level, shard)
-        path.parent.mkdir(exist_ok=True)
-        parts = [chunk.levels[i] for chunk in done]
-        write_file(path, parts)
-        sizes.append(sum(map(len, parts)))
-        crcs.append(functools.reduce(lambda crc, x: zlib.crc32(x, crc), parts, 0))
-    receipt = {
-        "count": count,
-        "sizes": sizes,
-        "crc32": crcs,
-        "skipped": [item for chunk in done for item in chunk.skipped],
-    }
-    save_receipt(folder, shard, receipt)
-    return receipt
+
+    def choose_layout(
+        self, source: Source, resolution: str | int, crop: str, channels: str | int
+    ) -> Layout:
+        """Settles how the images of a source are stored; see `convert.choose_layout`.
+
+        Raises:
+            UserError: the settings do not fit, or this store cannot hold the images.
+        """
+        return convert.choose_layout(source, resolution, crop, channels)
+
+    def convert_chunk(
+        self, source: Source, indices: list[int], layout: Layout
+    ) -> Chunk:
+        """Makes the records of some images of a source, in a worker process."""
+        raise NotImplementedError
+
+    def write_shard(
+        self, folder: Path, shard: int, layout: Layout, chunks: list[Chunk]
+    ) -> dict:
+        """Writes a shard at every level and, last, its receipt.
+
+        Args:
+            folder: of the conversion.
+            shard: number of the shard.
+            layout: from `choose_layout`.
+            chunks: from `convert_chunk`, in their order.
+
+        Returns:
+            The receipt: count of records, sizes of the files from level 4 up, and the
+            images that were skipped.
+        """
+        raise NotImplementedError
+
+    def read_receipts(
+        self, folder: Path, count: int, layout: Layout
+    ) -> list[dict | None]:
+        """Reads the receipts of `count` shards; None for one that has to be made."""
+        raise NotImplementedError
+
+    def finish(
+        self,
+        folder: Path,
+        dest: Path,
+        source: Source,
+        layout: Layout,
+        plan: str,
+        receipts: list[dict],
+    ) -> Manifest:
+        """Completes a folder whose shards are all there.
+
+        Args:
+            folder: of the conversion.
+            dest: where the folder will be.
+            source: the images.
+            layout: how they are stored.
+            plan: hash of the source's listing and the settings.
+            receipts: of all shards.
+        """
+        raise NotImplementedError
 
 
-def read_receipts(folder: Path, count: int, layout: Layout) -> list[dict | None]:
-    """The receipts of `count` shards; None for one that has to be made (again)."""
-    return [_valid_receipt(folder, shard, layout) for shard in range(count)]
+class RecordStore(Store):
+    """This package's own layout, which `manifest.py` describes."""
 
+    def convert_chunk(
+        self, source: Source, indices: list[int], layout: Layout
+    ) -> Chunk:
+        """See `Store.convert_chunk`."""
+        return convert.convert_chunk(source, indices, layout, _encode_record)
 
-def finish(
-    folder: Path,
-    dest: Path,
-    source: Source,
-    layout: Layout,
-    plan: str,
-    receipts: list[dict],
-) -> Manifest:
-    """Writes the manifest of shards that are all there.
+    def write_shard(
+        self, folder: Path, shard: int, layout: Layout, chunks: list[Chunk]
+    ) -> dict:
+        """See `Store.write_shard`; the receipt also has the CRC32 of each file."""
+        count = sum(len(chunk.labels) for chunk in chunks)
+        sizes, crcs = [], []
+        for i, level in enumerate(layout.levels if count else ()):
+            path = folder / shard_name(level, shard)
+            path.parent.mkdir(exist_ok=True)
+            parts = [chunk.levels[i] for chunk in chunks]
+            write_file(path, parts)
+            sizes.append(sum(map(len, parts)))
+            crcs.append(functools.reduce(lambda crc, x: zlib.crc32(x, crc), parts, 0))
+        receipt = {
+            "count": count,
+            "sizes": sizes,
+            "crc32": crcs,
+            "skipped": [item for chunk in chunks for item in chunk.skipped],
+        }
+        save_receipt(folder, shard, receipt)
+        return receipt
 
-    Args:
-        folder: where the shards are.
-        dest: where they will be.
-        source: what they were made of.
-        layout: how they were stored.
-        plan: hash of the source's listing and the settings.
-        receipts: of all shards.
-    """
-    full = {s: receipt for s, receipt in enumerate(receipts) if receipt["count"]}
-    levels = {}
-    for i, level in enumerate(layout.levels):
-        levels[level] = Level(
-            *layout.shape(level),
-            encoding=layout.encodings[level],
-            files=[file_name(level, s) for s in full],
-            sizes=[receipt["sizes"][i] for receipt in full.values()],
-            crc32=[receipt["crc32"][i] for receipt in full.values()],
+    def read_receipts(
+        self, folder: Path, count: int, layout: Layout
+    ) -> list[dict | None]:
+        """See `Store.read_receipts`."""
+        return [_valid_receipt(folder, shard, layout) for shard in range(count)]
+
+    def finish(
+        self,
+        folder: Path,
+        dest: Path,
+        source: Source,
+        layout: Layout,
+        plan: str,
+        receipts: list[dict],
+    ) -> Manifest:
+        """See `Store.finish`; writes the manifest."""
+        full = {s: receipt for s, receipt in enumerate(receipts) if receipt["count"]}
+        levels = {}
+        for i, level in enumerate(layout.levels):
+            levels[level] = Level(
+                *layout.shape(level),
+                encoding=layout.encodings[level],
+                files=[shard_name(level, s) for s in full],
+                sizes=[receipt["sizes"][i] for receipt in full.values()],
+                crc32=[receipt["crc32"][i] for receipt in full.values()],
+            )
+        counts = [receipt["count"] for receipt in full.values()]
+        made = Manifest(
+            name=source.name,
+            count=sum(counts),
+            resolution=layout.resolution,
+            start_shape=layout.start_shape,
+            channels=layout.channels,
+            crop=layout.crop,
+            class_names=source.class_names,
+            label_size=source.label_size,
+            shard_counts=counts,
+            skipped=sum(len(receipt["skipped"]) for receipt in receipts),
+            plan=plan,
+            levels=levels,
+            folder=dest,
         )
-    counts = [receipt["count"] for receipt in full.values()]
-    made = Manifest(
-        name=source.name,
-        count=sum(counts),
-        resolution=layout.resolution,
-        start_shape=layout.start_shape,
-        channels=layout.channels,
-        crop=layout.crop,
-        class_names=source.class_names,
-        label_size=source.label_size,
-        shard_counts=counts,
-        skipped=sum(len(receipt["skipped"]) for receipt in receipts),
-        plan=plan,
-        levels=levels,
-        folder=dest,
-    )
-    made.save(folder)
-    return made
+        made.save(folder)
+        return made
 
 
 # ---------------------------------------------------------------------------
@@ -128,7 +186,7 @@ def save_receipt(folder: Path, shard: int, receipt: dict) -> None:
 
 
 def load_receipt(folder: Path, shard: int) -> dict | None:
-    """The receipt of a shard, None if there is none."""
+    """Reads the receipt of a shard; None if there is none."""
     try:
         return json.loads((folder / _RECEIPT.format(shard)).read_text("utf-8"))
     except (OSError, ValueError):
@@ -136,11 +194,11 @@ def load_receipt(folder: Path, shard: int) -> dict | None:
 
 
 def _valid_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
-    """The receipt of a shard whose files are as it says."""
+    """Reads the receipt of a shard; None if its files are not as it says."""
     receipt = load_receipt(folder, shard)
     if receipt is None:
         return None
-    files = [folder / file_name(level, shard) for level in layout.levels]
+    files = [folder / shard_name(level, shard) for level in layout.levels]
     for path, size in zip(files, receipt["sizes"], strict=False):
         if not path.exists() or path.stat().st_size != size:
             return None
@@ -148,7 +206,7 @@ def _valid_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
 
 
 def remove_receipts(folder: Path) -> None:
-    """Leaves only what belongs to a finished data set."""
+    """Deletes the receipts, which are no part of a finished data set."""
     for path in folder.glob(_RECEIPT.replace("{:05d}", "*")):
         path.unlink()
 
@@ -157,8 +215,8 @@ def remove_receipts(folder: Path) -> None:
 # Files
 
 
-def crc32(path: Path) -> int:
-    """The CRC32 of a file."""
+def file_crc32(path: Path) -> int:
+    """Computes the CRC32 of a file."""
     value = 0
     with open(path, "rb") as f:
         while block := f.read(1 << 20):
@@ -179,23 +237,27 @@ def write_file(path: Path, parts: Iterable[bytes], mode: str = "wb") -> None:
         raise UserError(f"cannot write {path}: {e.strerror}") from e
 
 
-def _example(item: Converted, i: int, layout: Layout) -> bytes:
-    """One record; the features are described in `manifest.py`."""
+def _encode_record(image: EncodedImage, i: int, layout: Layout) -> bytes:
+    """Makes one record; `manifest.py` describes its features."""
     level = layout.levels[i]
-    vector = isinstance(item.label, np.ndarray)
-    # In the order in which TensorFlow writes them, asked for a reproducible one.
+    vector = isinstance(image.label, np.ndarray)
+    # In the order of TensorFlow's deterministic serialization.
     first, last = _around(
         layout.channels, layout.encodings[level], *layout.shape(level)
     )
-    entries = [first, entry("image", item.levels[i]), entry("index", item.index)]
+    features = {"image": image.levels[i], "index": image.index}
     if vector:
-        entries.append(entry("label_vector", item.label.astype(np.float32)))
-    label = entry("label", -1 if vector else int(item.label))
-    return tfrecords.of_entries([*entries, label, last])
+        features["label_vector"] = image.label.astype(np.float32)
+    features["label"] = -1 if vector else int(image.label)
+    encoded = [encode_feature(*feature) for feature in features.items()]
+    return tfrecords.join_features([first, *encoded, last])
 
 
 @functools.cache
 def _around(channels: int, encoding: str, height: int, width: int) -> list[bytes]:
-    """What all records of a level begin and end with."""
+    """Encodes the features that all records of a level begin and end with."""
     first = {"channels": channels, "encoding": encoding.encode(), "height": height}
-    return [b"".join(entry(*f) for f in first.items()), entry("width", width)]
+    return [
+        b"".join(encode_feature(*f) for f in first.items()),
+        encode_feature("width", width),
+    ]

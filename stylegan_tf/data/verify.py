@@ -1,8 +1,7 @@
-"""Checks that a data set on disk still is what was written.
+"""Checks that a data set on disk still is as it was written.
 
-Every file is compared with the size and CRC32 in the manifest, every record is decoded
-the way training decodes it, and every level must hold the same pictures in the same
-order.
+Compares every file with the size and the CRC32 in the manifest, decodes every record as
+training does, and compares the images and their order in all levels.
 """
 
 import os
@@ -22,8 +21,8 @@ _AT_ONCE = 64  # records
 _NUMBERS = ("height", "width", "channels", "index")
 
 
-def check(dest: str | os.PathLike) -> list[str]:
-    """A sentence for each problem of a data set; see `records.check`."""
+def check_records(dest: str | os.PathLike) -> list[str]:
+    """Returns a sentence for each problem; see `records.check_dataset`."""
     try:
         manifest = Manifest.load(dest)
     except UserError as e:
@@ -35,7 +34,7 @@ def check(dest: str | os.PathLike) -> list[str]:
     readers = {n: _reader(manifest, level) for n, level in manifest.levels.items()}
     with tqdm(total=total, unit="file", mininterval=0.5) as bar:
         for shard in range(len(manifest.shard_counts)):
-            order = None  # the pictures of the first level that can be read
+            order = None  # the images of the first level that can be read
             for n, level in manifest.levels.items():
                 problems, indices = _check_file(manifest, level, shard, readers[n])
                 if not problems and order is not None and indices != order:
@@ -63,14 +62,14 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
 def _check_file(
     manifest: Manifest, level: Level, shard: int, reader: Callable
 ) -> tuple[list[str], list[int] | None]:
-    """What is wrong with one file, and the indices of its pictures."""
+    """Finds faults of one file, and the indices of its images."""
     path = manifest.folder / level.files[shard]
     if not path.is_file():
         return ["is missing"], None
     size = path.stat().st_size
     if size != level.sizes[shard]:
         return [f"has {size} bytes instead of {level.sizes[shard]}"], None
-    if shards.crc32(path) != level.crc32[shard]:
+    if shards.file_crc32(path) != level.crc32[shard]:
         return ["has changed since it was written (its CRC32 differs)"], None
     indices: list[int] = []
     try:
@@ -85,16 +84,16 @@ def _check_file(
 
 
 def _reader(manifest: Manifest, level: Level) -> Callable:
-    """Decodes serialized records as training does.
+    """Makes a function that decodes serialized records as training does.
 
-    Its function returns the pictures as well, although nobody looks at them: what is
-    not returned is not computed either.
+    It returns the images too, which are not looked at: TensorFlow would not decode
+    what is not returned.
     """
     numbers = {name: tf.io.FixedLenFeature([], tf.int64) for name in _NUMBERS}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def read(records: tf.Tensor) -> tuple:
-        element = pipeline.decode(records, level, manifest)
+        element = pipeline.decode_records(records, level, manifest)
         return element["image"], element["label"], tf.io.parse_example(records, numbers)
 
     return read.get_concrete_function()
@@ -103,7 +102,7 @@ def _reader(manifest: Manifest, level: Level) -> Callable:
 def _record_problems(
     manifest: Manifest, level: Level, path: Path, reader: Callable, indices: list[int]
 ) -> Iterator[str]:
-    """Decodes a file; appends to `indices` as far as it goes."""
+    """Decodes a file, appends to `indices` and yields the first fault."""
     for records in tf.data.TFRecordDataset(str(path)).batch(_AT_ONCE):
         _, labels, found = reader(records)
         shapes = np.stack([found[name] for name in _NUMBERS[:3]], 1)

@@ -1,10 +1,10 @@
 """The bytes of TFRecord files and of tf.train.Example, without TensorFlow.
 
-    framed = frame([example({"label": 3, "image": pixels.tobytes()}), ...])
-    open(path, "wb").write(b"".join(framed))
+    examples = [encode_example({"label": 3, "image": pixels.tobytes()}), ...]
+    open(path, "wb").write(b"".join(frame_records(examples)))
 
-Workers that convert pictures make whole records with it, so that nobody has to wait
-for TensorFlow to load, and the checksums are made on all cores. A TFRecord is
+Processes that convert images make whole records with it: none waits for TensorFlow to
+load, and the checksums are made on all cores. A TFRecord is
 
     uint64 length, uint32 CRC of the length, the data, uint32 CRC of the data
 
@@ -23,10 +23,13 @@ from stylegan_tf.errors import UserError
 
 _MASK = 0xA282EAD8  # TFRecord's: a CRC of data that holds CRCs would be weak
 _SMALL = [bytes([value]) for value in range(128)]
+_HEAD, _TAIL = 12, 4  # length and its CRC; the CRC of the data
+FRAME = _HEAD + _TAIL  # bytes of a TFRecord that are not data
+_ARRAY = ".array_record"
 
 
-def frame(records: Sequence[bytes]) -> list[bytes]:
-    """Each record as it stands in a TFRecord file."""
+def frame_records(records: Sequence[bytes]) -> list[bytes]:
+    """Adds to each record the length and the checksums of a TFRecord file."""
     return [b"".join(_framed(record)) for record in records]
 
 
@@ -42,26 +45,26 @@ def _masked_crc(data: bytes) -> bytes:
 
 
 # ---------------------------------------------------------------------------
-# tf.train.Example
+# Writing tf.train.Example
 
 
-def example(features: Mapping[str, int | bytes | np.ndarray]) -> bytes:
-    """A serialized tf.train.Example, its features in the order of `features`.
+def encode_example(features: Mapping[str, int | bytes | np.ndarray]) -> bytes:
+    """Serializes a tf.train.Example with its features in the order of `features`.
 
     Args:
         features: name -> an int (int64_list), bytes (bytes_list), or an array:
             integers are an int64_list, others a float_list.
     """
-    return of_entries([entry(name, value) for name, value in features.items()])
+    return join_features([encode_feature(*feature) for feature in features.items()])
 
 
-def of_entries(entries: Sequence[bytes]) -> bytes:
-    """As `example`, of what `entry` made."""
-    return field(1, b"".join(entries))
+def join_features(features: Sequence[bytes]) -> bytes:
+    """Makes a serialized tf.train.Example of features from `encode_feature`."""
+    return field(1, b"".join(features))
 
 
-def entry(name: str, value: int | bytes | np.ndarray) -> bytes:
-    """A feature as it stands in a tf.train.Example."""
+def encode_feature(name: str, value: int | bytes | np.ndarray) -> bytes:
+    """Serializes a feature for `join_features`; see `encode_example`."""
     if isinstance(value, int):
         return _number(name, value)
     if isinstance(value, bytes):
@@ -76,7 +79,7 @@ def _number(name: str, value: int) -> bytes:
 
 @functools.lru_cache(4096)
 def _before(name: str, length: int) -> bytes:
-    """What stands before the bytes of a feature: the heads of fields within fields."""
+    """Heads of the nested fields before the bytes of a feature."""
     before = b""
     for number in (1, 1, 2):  # a value, of a bytes_list, of the feature
         before = _head(number, len(before) + length) + before
@@ -92,7 +95,7 @@ def _feature(value: np.ndarray) -> bytes:
 
 
 def field(number: int, data: bytes) -> bytes:
-    """A field of a protocol-buffer message that is of bytes or a message itself."""
+    """Serializes a protocol-buffer field of bytes, or of a message."""
     return _head(number, len(data)) + data
 
 
@@ -101,7 +104,7 @@ def _head(number: int, length: int) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """A protocol buffer's integer; negative ones as 64 bits, in two's complement."""
+    """Serializes an integer; a negative one as 64 bits, in two's complement."""
     if 0 <= value < 128:
         return _SMALL[value]
     value &= (1 << 64) - 1
@@ -112,19 +115,14 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-_HEAD, _TAIL = 12, 4  # a TFRecord: length and its CRC, the data, the data's CRC
-FRAME = _HEAD + _TAIL  # bytes of a TFRecord that are not data
-_ARRAY = ".array_record"
-
-
 # ---------------------------------------------------------------------------
-# TFRecord files and tf.train.Example, without TensorFlow
+# Reading
 
 
-def scan(path: Path) -> np.ndarray:
-    """Where the data of every record of a TFRecord file begins: int64 [records].
+def scan_records(path: Path) -> np.ndarray:
+    """Finds where the data of each record of a TFRecord file begins: int64 [records].
 
-    Of an ArrayRecord file, which TFDS can write too, the numbers of the records.
+    For an ArrayRecord file, which TFDS can write too, returns the records' numbers.
 
     Raises:
         UserError: the file is cut short, or no TFRecord file.
@@ -149,8 +147,8 @@ def scan(path: Path) -> np.ndarray:
     return np.array(offsets, np.int64)
 
 
-def read_at(path: Path, offset: int) -> bytes:
-    """The data of the record that `scan` found at `offset`."""
+def read_record(path: Path, offset: int) -> bytes:
+    """Reads the data of the record that `scan_records` found at `offset`."""
     if _ARRAY in path.name:
         return _array_reader(path).read([offset])[0]
     with open(path, "rb") as f:
@@ -168,7 +166,7 @@ def _array_reader(path: Path):
 
 
 def parse_example(data: bytes) -> dict[str, list]:
-    """The features of a serialized tf.train.Example: bytes, floats or ints by name."""
+    """Parses a serialized tf.train.Example: bytes, floats or ints by name."""
     found = {}
     for _, features in _fields(data):
         for _, entry in _fields(features):
@@ -180,7 +178,7 @@ def parse_example(data: bytes) -> dict[str, list]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """(field number, value) of each field of a protocol-buffer message."""
+    """Yields (field number, value) of each field of a protocol-buffer message."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

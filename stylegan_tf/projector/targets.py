@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from stylegan_tf.data import pictures, sources
+from stylegan_tf.data import sources
+from stylegan_tf.data.images import BadImage, bad_image_reasons, decode_image, fit_image
 from stylegan_tf.data.sources import files
 from stylegan_tf.errors import UserError
 
@@ -57,9 +58,9 @@ def read(
             break
         try:
             image = open_picture()
-            found[_unused(name, found)] = pictures.fit(image, shape, channels)
+            found[_unused(name, found)] = fit_image(image, shape, channels)
             kinds[_kind(image)] += 1
-        except pictures.BadPicture as error:
+        except BadImage as error:
             skipped.append(f"Skipped {name}: {error.reason}.")
     if not found:
         reasons = " ".join(skipped[:3])
@@ -78,8 +79,8 @@ def _named(specs: Sequence[str], size: int) -> Iterator[tuple[str, Callable]]:
     """Names of pictures, and what opens each."""
     for spec in specs:
         path = Path(spec).expanduser()
-        if path.is_file() and path.suffix.lower() in files.PICTURES:
-            yield path.name, lambda p=path: pictures.decode(_bytes(p))
+        if path.is_file() and path.suffix.lower() in files.IMAGE_SUFFIXES:
+            yield path.name, lambda p=path: decode_image(_bytes(p))
             continue
         source = sources.open_source(spec, labels="none")
         for i in range(len(source)):
@@ -87,7 +88,7 @@ def _named(specs: Sequence[str], size: int) -> Iterator[tuple[str, Callable]]:
 
 
 def _bytes(path: Path) -> bytes:
-    with pictures.reasons():
+    with bad_image_reasons():
         return path.read_bytes()
 
 

@@ -115,7 +115,7 @@ def _stored_size(
         level, start_shape = preset.resolution, (4, 4)
     else:
         source = sources.open_source(spec, labels, request.download)
-        natural = convert.choose(source, "auto", request.crop)
+        natural = convert.choose_layout(source, "auto", request.crop)
         level = min(natural.resolution, preset.max_auto)
         start_shape = natural.start_shape
     return "x".join(map(str, configs.image_shape(start_shape, level)))

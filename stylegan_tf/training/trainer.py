@@ -74,7 +74,7 @@ class Trainer:
             saved = self.augment if config.augment.kind == "ada" else None
             self.state = State(self.networks, self.run_dir, self.chief, saved)
         self.phase = self._current_phase()
-        self._labels = pipeline.labels(data) if config.generator.classes else None
+        self._labels = pipeline.read_labels(data) if config.generator.classes else None
         self._steps: dict[tuple, Callable] = {}
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size

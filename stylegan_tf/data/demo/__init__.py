@@ -1,17 +1,18 @@
-"""The built-in data set `demo`: cartoon faces, drawn here, so nothing to download.
+"""The built-in data set `demo`: cartoon faces, drawn here, with nothing to download.
 
-Every face comes from a handful of named factors (`FACTORS`), so what a generator has
-learned can be compared with what was put in. Freckles, hair strands and specks in the
-background come from a separate detail seed instead: no factor explains them, which is
-the part of a picture that StyleGAN leaves to its noise inputs.
+Every face comes from a handful of named factors (`FACTORS`), so the factors that a
+generator has learned can be compared with the true ones. Freckles, hair strands and
+specks in the background come from a separate detail seed: no factor explains them. They
+are the stochastic variation that StyleGAN leaves to its noise inputs (Karras et al.
+2019, section 3.2).
 
-    picture = draw(7, size=64)                       # uint8 [64, 64, 3]
+    image = draw_face(7, size=64)                    # uint8 [64, 64, 3]
     label = factors(7)["class"]                      # an index into CLASSES
-    calm = draw({**factors(7), "smile": 0.0})        # one factor changed
-    again = draw(factors(7), detail_seed=8)          # the same face, other freckles
+    calm = draw_face({**factors(7), "smile": 0.0})   # one factor changed
+    again = draw_face(factors(7), detail_seed=8)     # the same face, other freckles
 
 A scene is described once, as closed curves in a frame whose x (right) and y (down)
-both run from about -1 to 1, and rasterised at the size asked for.
+both run from about -1 to 1, and rasterized at the size asked for.
 """
 
 import operator
@@ -26,19 +27,19 @@ from PIL import Image
 
 from stylegan_tf.data.demo.painting import (
     CIRCLE,
+    Canvas,
     Mask,
-    Painter,
     band,
+    blend,
     curve,
     dark,
     ellipse,
-    mix,
     points,
 )
 
 CLASSES: tuple[str, ...] = ("short hair", "long hair", "curls", "hat", "cat hood")
 SHORT, LONG, CURLS, HAT, HOOD = range(len(CLASSES))
-SIZES = 16, 512  # the smallest and the largest picture, in pixels
+SIZES = 16, 512  # side of the smallest and the largest image, in pixels
 
 # ---------------------------------------------------------------------------
 # Colors. The order within a table is the order of the factor's values.
@@ -74,19 +75,27 @@ class Factor:
 
     meaning: str
     names: tuple[str, ...] = ()  # a categorical factor's values; empty if continuous
-    weights: tuple[float, ...] = ()  # how probable each name is; empty for equally
+    weights: tuple[float, ...] = ()  # relative probability of each name; empty = equal
     low: float = -1.0  # a continuous factor's range, where it is uniform
     high: float = 1.0
 
     def pick(self, quantile: float) -> int | float:
-        """The value at `quantile` in [0, 1) of this factor's distribution."""
+        """Returns the value at `quantile` in [0, 1) of this factor's distribution."""
         if not self.names:
             return self.low + (self.high - self.low) * float(quantile)
         edges = list(accumulate(self.weights or (1,) * len(self.names)))
         return bisect_right(edges, quantile * edges[-1])
 
     def check(self, name: str, value: int | float | str) -> int | float:
-        """`value` as an index or a float; ValueError with `name` if not permitted."""
+        """Returns `value` as an index or a float.
+
+        Args:
+            name: of the factor, for the error message.
+            value: index, name or number.
+
+        Raises:
+            ValueError: the factor has no such value.
+        """
         if value in self.names:
             return self.names.index(value)
         if isinstance(value, Real):
@@ -120,7 +129,7 @@ FACTORS: dict[str, Factor] = {
 
 
 def factors(index: int, seed: int = 0) -> dict[str, int | float]:
-    """The value of every factor of face `index`, each independent of the others.
+    """Draws the factors of face `index`, each independent of the others.
 
     Args:
         index: int, 0 or more, without an upper end.
@@ -138,16 +147,16 @@ def factors(index: int, seed: int = 0) -> dict[str, int | float]:
     return {name: factor.pick(quantile) for (name, factor), quantile in pairs}
 
 
-def draw(
+def draw_face(
     values: Mapping[str, int | float | str] | int,
     size: int = 64,
     detail_seed: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
-    """Draw one face.
+    """Draws one face.
 
     Args:
-        values: int, a picture's index; or a mapping from names of `FACTORS` to values
+        values: int, the index of a face; or a mapping from names of `FACTORS` to values
             (a categorical one as index or name). What a mapping leaves out is the
             factor's median.
         size: int in [16, 512], pixels along each side.
@@ -156,7 +165,7 @@ def draw(
         seed: int, 0 or more, the data set that index and detail belong to.
 
     Returns:
-        uint8 [size, size, 3], RGB. Same arguments, same picture.
+        uint8 [size, size, 3], RGB. Same arguments, same image.
 
     Raises:
         ValueError: a factor that does not exist, a value it does not permit, a size
@@ -172,15 +181,15 @@ def draw(
         raise ValueError(f"size is {size}, expected {SIZES[0]} to {SIZES[1]} pixels")
     known = {n: f.check(n, values.get(n, f.pick(0.5))) for n, f in FACTORS.items()}
     face = _Face(known, _stream(1, seed, detail_seed or 0))
-    picture = _backdrop(face, size)
-    p = Painter(picture, tilt=0.12 * known["tilt"])
+    image = _backdrop(face, size)
+    p = Canvas(image, tilt=0.12 * known["tilt"])
     _draw_back(p, face)
-    _draw_body(Painter(picture), face)
+    _draw_body(Canvas(image), face)
     head = _draw_head(p, face)
     _draw_hair(p, face, head)
     _draw_headwear(p, face)
     _draw_glasses(p, face)
-    return np.array(picture)
+    return np.array(image)
 
 
 def _stream(purpose: int, seed: int, index: int) -> np.random.Generator:
@@ -252,17 +261,17 @@ class _Face:
 def _backdrop(face: _Face, size: int) -> Image.Image:
     above, below = face.color(BACKGROUND, "background")
     down = (np.arange(size)[:, None, None] + 0.5) / size
-    column = mix(above, below, down).astype(np.uint8)
-    p = Painter(Image.fromarray(np.repeat(column, size, 1)))
-    p.glow((0, 0), (0.8, 0.8), mix(above, WHITE, 0.6), 0.6)
+    column = blend(above, below, down).astype(np.uint8)
+    p = Canvas(Image.fromarray(np.repeat(column, size, 1)))
+    p.glow((0, 0), (0.8, 0.8), blend(above, WHITE, 0.6), 0.6)
     x, y, r, _ = face.specks
     r = 0.008 + 0.01 * r
     specks = ellipse(2 * x - 1, 2 * y - 1, r, r, every=4)
     p.paint(p.mask(*specks, strength=0.45), WHITE)
-    return p.picture
+    return p.image
 
 
-def _draw_back(p: Painter, face: _Face) -> None:
+def _draw_back(p: Canvas, face: _Face) -> None:
     color = dark(face.cloth if face.kind == HOOD else face.hair, 0.25)
     if face.kind in (LONG, HAT):
         shape = MANE if face.kind == LONG else BOB
@@ -275,14 +284,14 @@ def _draw_back(p: Painter, face: _Face) -> None:
         p.flat((dark(color, 0.25), [face.outline(0.1)]))
 
 
-def _draw_body(p: Painter, face: _Face) -> None:
+def _draw_body(p: Canvas, face: _Face) -> None:
     cloth = p.solid(TORSO, color=face.cloth)
     collar = ellipse(0, 0.77, 0.28, 0.13)
     p.flat((dark(face.cloth, 0.35), [collar]), (dark(face.skin, 0.24), [THROAT]))
     p.glow((0, 0.68), (0.45, 0.12), dark(face.cloth, 0.6), 0.5, cloth)
 
 
-def _draw_head(p: Painter, face: _Face) -> Mask:
+def _draw_head(p: Canvas, face: _Face) -> Mask:
     x, y = SIDES * (face.half + 0.02) - 0.04 * face.yaw, EAR_LINE + 0.03
     ears, inner = ellipse(x, y, 0.1, 0.14), ellipse(x, y, 0.05, 0.08)
     p.flat((dark(face.skin, 0.08), ears), (dark(face.skin, 0.25), inner))
@@ -295,7 +304,7 @@ def _draw_head(p: Painter, face: _Face) -> Mask:
     p.flat(
         (dark(face.skin, 0.18), ellipse(x, 0.17 + 0.16 * y, r, r, every=4)),
         (dark(face.skin, 0.28), [ellipse(nose, 0.27, 0.062, 0.045)]),
-        (mix(face.skin, ROSE, 0.12), [ellipse(nose - 0.006, 0.255, 0.052, 0.04)]),
+        (blend(face.skin, ROSE, 0.12), [ellipse(nose - 0.006, 0.255, 0.052, 0.04)]),
         *_mouth(face),
         *_eyes(face),
     )
@@ -356,7 +365,7 @@ def _fringe(face: _Face) -> list[np.ndarray]:
     return [cap, TUFT + (0.05 * face.yaw, 0)] if face.kind == SHORT else [cap]
 
 
-def _draw_hair(p: Painter, face: _Face, head: Mask) -> None:
+def _draw_hair(p: Canvas, face: _Face, head: Mask) -> None:
     shapes = _fringe(face)
     shadow = p.mask(*(shape + (0.01, 0.05) for shape in shapes), strength=0.5)
     p.paint(shadow.within(head), dark(face.skin, 0.45))
@@ -371,26 +380,26 @@ def _draw_hair(p: Painter, face: _Face, head: Mask) -> None:
     p.paint(p.mask(*strands, strength=0.13).within(hair), WHITE)
 
 
-def _draw_headwear(p: Painter, face: _Face) -> None:
+def _draw_headwear(p: Canvas, face: _Face) -> None:
     if face.kind == HAT:
         turn = np.arange(1, 7)[:, None]
         x, y = 0.08 * np.sin(turn), -0.65 + 0.07 * np.cos(turn)
-        p.solid(*ellipse(x, y, 0.1, 0.1), color=mix(face.cloth, WHITE, 0.8))
+        p.solid(*ellipse(x, y, 0.1, 0.1), color=blend(face.cloth, WHITE, 0.8))
         p.solid(face.outline(0.08, 0.72, 1.28), color=face.cloth, depth=0.25)
         brim = BRIM * (face.half + 0.1, 1)
-        p.solid(brim, color=mix(face.cloth, WHITE, 0.3))
+        p.solid(brim, color=blend(face.cloth, WHITE, 0.3))
     if face.kind == HOOD:
         ears = [CAT_EAR * (side * (face.half + 0.08), 1) for side in (-1, 1)]
         p.solid(*ears, color=face.cloth)
         inner = [0.55 * ear + 0.45 * ear.mean(0) for ear in ears]
-        p.flat((mix(ROSE, WHITE, 0.4), inner))
+        p.flat((blend(ROSE, WHITE, 0.4), inner))
         opening = OPENING * (face.half, 1)
         # Both outlines start at the chin: the even-odd rule then cuts the opening out.
         ring = np.concatenate([face.outline(0.17), opening, opening[:1]])
         p.solid(ring, color=face.cloth, depth=0.3)
 
 
-def _draw_glasses(p: Painter, face: _Face) -> None:
+def _draw_glasses(p: Canvas, face: _Face) -> None:
     style = list(RIMS)[face.values["glasses"]]
     if style == "none":
         return

@@ -1,4 +1,7 @@
-"""Images as files: a folder or a zip."""
+"""Image files in a folder or in a zip, with labels from names or from a label file.
+
+Hidden files and those that are no images are left aside, and said so.
+"""
 
 import hashlib
 import os
@@ -10,13 +13,12 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from stylegan_tf.data import pictures
-from stylegan_tf.data.pictures import Header
+from stylegan_tf.data.images import Header, bad_image_reasons, decode_image, read_header
 from stylegan_tf.data.sources import labels
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 
-PICTURES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff")
     + (".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
     + (".ico", ".mpo", ".dds", ".sgi", ".pcx", ".heic", ".heif")  # heic: to be listed
@@ -24,24 +26,26 @@ PICTURES = frozenset(
 SPLITS = frozenset(("train", "test", "val", "valid", "validation", "dev"))
 
 
-# ---------------------------------------------------------------------------
-# Files: a folder, a zip
-
-
 class FileSource(Source):
-    """Picture files with relative names; subclasses say how to open one."""
+    """Image files with relative names; subclasses say how to open one.
+
+    Args:
+        path: the folder or the zip.
+        names: of all files in it, with forward slashes.
+        choice: of labels; see `labels.find_labels`.
+    """
 
     def __init__(self, path: Path, names: list[str], choice: str):
         self.path = path
         self.name = path.resolve().stem or "data"
         self.notes = []
         names = sorted(names)
-        wanted = [name for name in names if _suffix(name) in PICTURES]
+        wanted = [name for name in names if _suffix(name) in IMAGE_SUFFIXES]
         if not wanted:
             raise UserError(f"{path} has no pictures in it ({_summary(names)}).")
         self._note_ignored(names)
         self.names = self._training_split(wanted)
-        self.labels = labels.find(self.names, choice, self._side_file)
+        self.labels = labels.find_labels(self.names, choice, self._side_file)
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
     def _note_ignored(self, names: list[str]) -> None:
@@ -49,13 +53,14 @@ class FileSource(Source):
         other = [
             name
             for name in names
-            if _suffix(name) not in PICTURES and PurePosixPath(name).name not in known
+            if _suffix(name) not in IMAGE_SUFFIXES
+            and PurePosixPath(name).name not in known
         ]
         if other:
             self.notes.append(f"Left aside what is not a picture: {_summary(other)}.")
 
     def _training_split(self, names: list[str]) -> list[str]:
-        """Of an ImageFolder tree (train/, test/, ...) only train/."""
+        """Returns only the names in train/, if this is an ImageFolder tree."""
         heads = {name.partition("/")[0] for name in names if "/" in name}
         flat = any("/" not in name for name in names)
         if flat or "train" not in heads or len(heads) < 2 or not heads <= SPLITS:
@@ -74,25 +79,29 @@ class FileSource(Source):
         raise NotImplementedError
 
     def _stamp(self, name: str) -> str:
-        """Something about a file that changes with its content."""
+        """Returns a text that changes with the content of a file."""
         raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.names)
 
     def name_of(self, i: int) -> str:
+        """See `Source.name_of`."""
         return self.names[i]
 
     def peek(self, i: int) -> Header:
-        with pictures.reasons(), self._open(self.names[i]) as f:
-            return pictures.header(f)
+        """See `Source.peek`."""
+        with bad_image_reasons(), self._open(self.names[i]) as f:
+            return read_header(f)
 
     def read(self, i: int, size: int) -> tuple[Image.Image, int | np.ndarray]:
-        with pictures.reasons(), self._open(self.names[i]) as f:
+        """See `Source.read`."""
+        with bad_image_reasons(), self._open(self.names[i]) as f:
             draft = size if self.draft else 0
-            return pictures.decode(f.read(), draft), self.labels[i]
+            return decode_image(f.read(), draft), self.labels[i]
 
     def fingerprint(self) -> str:
+        """See `Source.fingerprint`."""
         digest = hashlib.sha256(self.labels.fingerprint().encode())
         for name in self.names:
             line = f"{name}\0{self._stamp(name)}\n"
@@ -101,7 +110,7 @@ class FileSource(Source):
 
 
 class FolderSource(FileSource):
-    """Pictures in a folder and its sub-folders."""
+    """Images in a folder and its sub-folders."""
 
     def __init__(self, path: Path, choice: str = "auto"):
         super().__init__(path, _walk(path), choice)
@@ -116,13 +125,13 @@ class FolderSource(FileSource):
     def _stamp(self, name: str) -> str:
         try:
             stat = os.stat(self.path / name)
-        except OSError:  # a broken link: reported as a bad picture later
+        except OSError:  # a broken link: reported as a bad image later
             return ""
         return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 class ZipSource(FileSource):
-    """Pictures in a zip; opened once in every process that reads it."""
+    """Images in a zip, which each process opens once."""
 
     def __init__(self, path: Path, choice: str = "auto"):
         self.path = path
@@ -163,7 +172,7 @@ class ZipSource(FileSource):
 
 
 def _walk(root: Path) -> list[str]:
-    """Visible files below a folder; links to folders are followed, loops are not."""
+    """Lists visible files below a folder; links are followed, loops are not."""
     names, seen = [], set()
     for folder, below, files in os.walk(root, onerror=_fail, followlinks=True):
         stat = os.stat(folder)
@@ -191,6 +200,6 @@ def _suffix(name: str) -> str:
 
 
 def _summary(names: list[str]) -> str:
-    """ "3 .txt, 1 .csv" """
+    """Counts files by suffix, such as "3 .txt, 1 .csv"."""
     kinds = Counter(_suffix(name) or "without a suffix" for name in names)
     return ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(5)) or "it is empty"

@@ -1,8 +1,8 @@
-"""Which class every picture belongs to: from folder names, dataset.json or a CSV file.
+"""The labels of images: from folder names, dataset.json or a CSV file.
 
 Labels are all or nothing: a set in which some pictures have one and others do not is
-an error that names a few of the latter, because training on it would be wrong without
-a sign. Class names are in sorted order.
+an error that names a few of the latter, because training on it would go wrong
+silently. Class names are in sorted order.
 """
 
 import csv
@@ -27,10 +27,11 @@ _SHOWN = 3  # names in an error message
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a source, in the order of its pictures.
+    """The labels of a source, in the order of its images.
 
-    `values` is a list of class indices, float32 [count, size] vectors, or None where
-    there are no labels. Vectors have no class names.
+    Attributes:
+        values: class indices, float32 [count, size] vectors, or None without labels.
+        class_names: names of the classes; empty for vectors.
     """
 
     values: Sequence[int] | np.ndarray | None = None
@@ -38,17 +39,17 @@ class Labels:
 
     @property
     def size(self) -> int:
-        """Width of a label: number of classes, length of a vector, or 0."""
+        """Number of classes, length of a label vector, or 0."""
         if isinstance(self.values, np.ndarray):
             return self.values.shape[1]
         return len(self.class_names)
 
     def __getitem__(self, i: int) -> int | np.ndarray:
-        """Class index, vector, or -1 where there are no labels."""
+        """Returns a class index, a vector, or -1 without labels."""
         return -1 if self.values is None else self.values[i]
 
     def fingerprint(self) -> str:
-        """Changes when a label or a class name does."""
+        """Returns a text that changes when a label or a class name does."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         if self.values is not None:
             digest.update(np.asarray(self.values).tobytes())
@@ -58,19 +59,19 @@ class Labels:
 NONE = Labels()
 
 
-def find(
+def find_labels(
     names: Sequence[str], choice: str, side_file: Callable[[str], str | None]
 ) -> Labels:
-    """The labels of a folder or a zip.
+    """Finds the labels of a folder or a zip.
 
     Args:
-        names: paths of the pictures inside it, with forward slashes.
+        names: paths of the images inside it, with forward slashes.
         choice: "auto" takes dataset.json, else labels.csv, else sub-folders; "none";
             or the path of a CSV or JSON file.
-        side_file: text of a file inside the source by its path, None if not there.
+        side_file: path inside the source -> text of that file, None if not there.
 
     Raises:
-        UserError: a label file is broken, or lacks some of the pictures.
+        UserError: a label file is broken, or lacks some of the images.
     """
     if choice == "none":
         return NONE
@@ -90,7 +91,7 @@ def find(
 
 
 def common_folder(names: Sequence[str]) -> str:
-    """The folder that all names share, with a slash at the end, or ""."""
+    """Returns the folder that all names share, with a slash at the end, or ""."""
     parents = {PurePosixPath(name).parent.parts for name in names}
     shared = []
     for parts in zip(*parents, strict=False):
@@ -101,7 +102,7 @@ def common_folder(names: Sequence[str]) -> str:
 
 
 def from_folders(names: Sequence[str]) -> Labels:
-    """Sub-folder names as classes, where every picture lies in one of two or more.
+    """Takes sub-folders as classes, if every image lies in one of two or more.
 
     Folders that are only numbered, such as 00000 and 00001, are not classes.
     """
@@ -117,7 +118,7 @@ def from_folders(names: Sequence[str]) -> Labels:
 
 
 def from_rows(rows: np.ndarray) -> Labels:
-    """Labels from float [count, size]: classes where every row is one-hot."""
+    """Takes float [count, size] as labels: classes if every row is one-hot."""
     if not rows.shape[1]:
         return NONE
     if np.all(np.isin(rows, (0, 1))) and np.all(rows.sum(1) == 1):
@@ -161,7 +162,7 @@ def _from_text(text: str, where: str, names: Sequence[str]) -> Labels:
 
 
 def _json_table(text: str, where: str) -> dict | None:
-    """{file: label} of {"labels": [[file, label], ...]}, None for {"labels": null}."""
+    """Parses {"labels": [[file, label], ...]}; None for {"labels": null}."""
     try:
         labels = json.loads(text.removeprefix("\ufeff"))["labels"]
         return None if labels is None else dict(labels)
@@ -173,7 +174,7 @@ def _json_table(text: str, where: str) -> dict | None:
 
 
 def _csv_table(text: str, where: str) -> dict[str, str]:
-    """{file: label} of a CSV file whose header names the columns file and label."""
+    """Parses a CSV file whose header names the columns file and label."""
     rows = csv.DictReader(
         io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True
     )
@@ -194,7 +195,7 @@ def _csv_table(text: str, where: str) -> dict[str, str]:
 
 
 def _number(raw: list, where: str) -> Labels:
-    """Numbers, names or vectors as they stand in a file -> Labels."""
+    """Makes labels of the numbers, names or vectors in a label file."""
     kinds = {type(value) for value in raw}
     if kinds == {str}:
         if all(re.fullmatch(r"\d+", value) for value in raw):

@@ -1,31 +1,31 @@
-"""Multi-resolution TFRecords of the official tools as a source of images."""
+"""Multi-resolution TFRecords of the official StyleGAN tools as a source of images.
+
+A set is a folder of NAME-r02.tfrecords, NAME-r03.tfrecords, ..., one file per level.
+Each record holds `shape` [C, H, W] and the raw uint8 `data`. Labels lie beside the
+files in NAME-rxx.labels, a NumPy array. `data.official_layout` writes such folders.
+"""
 
 import re
 from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.data import pictures
-from stylegan_tf.data.pictures import Header
+from stylegan_tf.data.images import Header, bad_image_reasons
 from stylegan_tf.data.sources import labels
 from stylegan_tf.data.sources.base import RecordSource
 from stylegan_tf.errors import UserError
-from stylegan_tf.formats.tfrecords import parse_example, read_at, scan
+from stylegan_tf.formats.tfrecords import parse_example, read_record, scan_records
 
 _OFFICIAL = re.compile(r"(?P<name>.+)-r(?P<level>\d\d)\.tfrecords")
 
 
-# ---------------------------------------------------------------------------
-# Official multi-resolution sets
-
-
 def is_official(path: Path) -> bool:
-    """Whether a path is a folder with NAME-rNN.tfrecords files."""
+    """Returns True for a folder with NAME-rNN.tfrecords files."""
     return path.is_dir() and any(_OFFICIAL.fullmatch(f.name) for f in path.iterdir())
 
 
 def official_levels(path: Path) -> dict[int, Path]:
-    """The files of an official set by the side of their pictures, from the lowest up.
+    """Lists the files of an official set by the side of their images, lowest first.
 
     Raises:
         UserError: the folder holds several sets.
@@ -44,8 +44,12 @@ def official_levels(path: Path) -> dict[int, Path]:
 class OfficialSource(RecordSource):
     """An official TFRecord directory.
 
-    A picture that is wanted smaller than the highest level is read from the lowest
+    An image that is wanted smaller than the highest level is read from the lowest
     level that is large enough, as the official code reads it.
+
+    Args:
+        path: the folder.
+        choice: of labels; "auto" reads NAME-rxx.labels, "none" leaves it.
     """
 
     def __init__(self, path: Path, choice: str = "auto"):
@@ -57,6 +61,7 @@ class OfficialSource(RecordSource):
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
     def fingerprint(self) -> str:
+        """See `Source.fingerprint`."""
         stats = [file.stat() for file in self.levels.values()]
         lower = [(stat.st_size, stat.st_mtime_ns) for stat in stats[:-1]]
         return f"{super().fingerprint()} {self.labels.fingerprint()} {lower}"
@@ -83,22 +88,24 @@ class OfficialSource(RecordSource):
         return labels.from_rows(rows[: len(self)])
 
     def peek(self, i: int) -> Header:
+        """See `Source.peek`."""
         record = self.record(i)
-        with pictures.reasons():
+        with bad_image_reasons():
             channels, height, width = record["shape"]
             return Header(height, width, channels == 1)
 
     def read(self, i: int, size: int) -> tuple[np.ndarray, int | np.ndarray]:
+        """See `Source.read`."""
         side = min((n for n in self.levels if n >= size), default=self.top)
         at = int(self._offsets_of(side)[i])
-        with pictures.reasons():
-            pixels = official_pixels(read_at(self.levels[side], at))
+        with bad_image_reasons():
+            pixels = official_pixels(read_record(self.levels[side], at))
             return np.ascontiguousarray(pixels.transpose(1, 2, 0)), self.labels[i]
 
     def _offsets_of(self, side: int) -> np.ndarray:
-        """Where the records of a level begin, looked up when it is first read."""
+        """Finds the records of a level, when it is first read: int64 [records]."""
         if side not in self._offsets:
-            found = scan(self.levels[side])
+            found = scan_records(self.levels[side])
             if len(found) != len(self):
                 raise UserError(
                     f"{self.levels[side]} has {len(found)} records and the highest "
@@ -109,6 +116,6 @@ class OfficialSource(RecordSource):
 
 
 def official_pixels(data: bytes) -> np.ndarray:
-    """The picture in a record of an official set: uint8 [channels, height, width]."""
+    """Reads a record of an official set: uint8 [channels, height, width]."""
     record = parse_example(data)
     return np.frombuffer(record["data"][0], np.uint8).reshape(record["shape"])

@@ -1,13 +1,7 @@
-"""Sources that are record files already: official TFRecords and TFDS data sets.
+"""Data sets of TensorFlow Datasets (TFDS) as sources of images.
 
-Records are found by scanning the lengths in a TFRecord file and taken apart with a few
-lines of protocol-buffer parsing, so that any record can be read at once, in any order,
-in a worker process that never loads TensorFlow. TFDS itself is only imported to look
-up which files, features and splits a data set has.
-
-An official set is a folder of NAME-r02.tfrecords, NAME-r03.tfrecords, ..., one file a
-level, each record holding `shape` [C, H, W] and the raw uint8 `data`; labels lie beside
-them in NAME-rxx.labels, a NumPy array. Read is the lowest level that is large enough.
+TFDS is imported only to look up the files, features and splits of a data set; the
+records are read without it.
 """
 
 import contextlib
@@ -18,22 +12,34 @@ from pathlib import Path
 
 from PIL import Image
 
-from stylegan_tf.data import pictures
-from stylegan_tf.data.pictures import BadPicture, Header
+from stylegan_tf.data.images import (
+    BadImage,
+    Header,
+    bad_image_reasons,
+    decode_image,
+    read_header,
+)
 from stylegan_tf.data.sources.base import RecordSource
 from stylegan_tf.errors import UserError
 
-# ---------------------------------------------------------------------------
-# TensorFlow Datasets
+PIP = 'pip install "stylegan_tf[tfds]"'
 
 
 def is_prepared(path: Path) -> bool:
-    """Whether a folder is a prepared TFDS data set."""
+    """Returns True for the folder of a prepared TFDS data set."""
     return (path / "dataset_info.json").exists() and (path / "features.json").exists()
 
 
 class TfdsSource(RecordSource):
-    """One split of a prepared TFDS data set."""
+    """One split of a prepared TFDS data set.
+
+    Args:
+        name: see `Source`.
+        files: of the split.
+        image_key: the feature that holds the image.
+        label_key: the feature that holds the class, if any.
+        classes: their names.
+    """
 
     def __init__(
         self,
@@ -41,39 +47,41 @@ class TfdsSource(RecordSource):
         files: list[Path],
         image_key: str,
         label_key: str | None,
-        classes: list,
+        classes: list[str],
     ):
         super().__init__(name, files)
         self.image_key, self.label_key = image_key, label_key
         self.class_names, self.label_size = classes, len(classes)
 
     def peek(self, i: int) -> Header:
+        """See `Source.peek`."""
         data = self._feature(i, self.image_key)
-        with pictures.reasons():
-            return pictures.header(io.BytesIO(data))
+        with bad_image_reasons():
+            return read_header(io.BytesIO(data))
 
     def read(self, i: int, size: int) -> tuple[Image.Image, int]:
+        """See `Source.read`."""
         draft = size if self.draft else 0
-        image = pictures.decode(self._feature(i, self.image_key), draft)
+        image = decode_image(self._feature(i, self.image_key), draft)
         label = self._feature(i, self.label_key) if self.label_key else -1
         if self.label_key and not 0 <= label < self.label_size:
-            raise BadPicture(f"its label is {label}, which is no class")
+            raise BadImage(f"its label is {label}, which is no class")
         return image, label
 
     def _feature(self, i: int, key: str):
         record = self.record(i)
         if not record.get(key):
-            raise BadPicture(f"has no feature {key!r}")
+            raise BadImage(f"has no feature {key!r}")
         return record[key][0]
 
 
 def open_tfds(name: str, choice: str, download: bool) -> TfdsSource:
-    """A TFDS data set by NAME, NAME@SPLIT or the folder of a prepared one.
+    """Opens a TFDS data set by NAME, NAME@SPLIT or the folder of a prepared one.
 
     Args:
         name: as TFDS writes it, such as "mnist" or "cifar10:3.0.2@test".
         choice: "auto" takes the set's class labels, "none" leaves them.
-        download: download and prepare the set where it is not.
+        download: download and prepare the set if that was not done yet.
 
     Raises:
         UserError: TFDS is not installed, the set is unknown, not prepared or holds no
@@ -88,8 +96,7 @@ def open_tfds(name: str, choice: str, download: bool) -> TfdsSource:
         import tensorflow_datasets as tfds
     except ImportError as e:
         raise UserError(
-            f"tfds:{name} needs TensorFlow Datasets ({e}); "
-            f"run: pip install tensorflow-datasets importlib_resources"
+            f"tfds:{name} needs TensorFlow Datasets ({e}); run: {PIP}"
         ) from e
     with _quiet():
         builder = _builder(tfds, name)
@@ -103,7 +110,7 @@ def open_tfds(name: str, choice: str, download: bool) -> TfdsSource:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps TFDS from logging about folders it did not find."""
+    """Keeps TFDS from logging about folders that it did not find."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -162,7 +169,7 @@ def _split_files(builder, name: str, split: str) -> list[Path]:
 
 
 def _keys(tfds, builder, name: str) -> tuple[str, str | None]:
-    """The features that hold the picture and, where there is one, its class."""
+    """Names the features that hold the image and, if there is one, its class."""
     features = dict(builder.info.features)
     kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
     keys = {

@@ -154,7 +154,10 @@ def training_examples(
         np.round(resize_inputs(batch["image"]).numpy()).astype(np.uint8)
         for batch in data.take(-(-count // 250)).as_numpy_iterator()
     ]
-    images, labels = np.concatenate(parts)[:count], pipeline.labels(manifest)[:count]
+    images, labels = (
+        np.concatenate(parts)[:count],
+        pipeline.read_labels(manifest)[:count],
+    )
     if manifest.class_names:
         truth = labels.argmax(axis=1)[:, None].astype(np.float32)
         return images, truth, (Head("class", manifest.label_size),)
@@ -225,7 +228,7 @@ def is_demo(manifest: Manifest) -> bool:
     if manifest.name != "demo" or not (square and fits):
         return False
     image, index = _first(manifest)
-    return np.array_equal(image, demo.draw(index, manifest.shape[0]))
+    return np.array_equal(image, demo.draw_face(index, manifest.shape[0]))
 
 
 def _first(manifest: Manifest) -> tuple[np.ndarray, int]:
@@ -235,7 +238,9 @@ def _first(manifest: Manifest) -> tuple[np.ndarray, int]:
     record = next(iter(tf.data.TFRecordDataset(path)))
     spec = {"index": tf.io.FixedLenFeature([], tf.int64)}
     index = int(tf.io.parse_single_example(record, spec)["index"])
-    return pipeline.decode(record[None], level, manifest)["image"][0].numpy(), index
+    return pipeline.decode_records(record[None], level, manifest)["image"][
+        0
+    ].numpy(), index
 
 
 def fingerprint(manifest: Manifest) -> str:

@@ -247,7 +247,7 @@ def demo_faces(
     """
     off = None if progress else True
     bar = tqdm(indices, f"drawing at {size}", unit="picture", disable=off)
-    images = [demo.draw(i, size, seed=seed) for i in bar]
+    images = [demo.draw_face(i, size, seed=seed) for i in bar]
     truth = [factor_targets(demo.factors(i, seed)) for i in indices]
     shape = (0, size, size, 3)
     return np.array(images or np.zeros(shape), np.uint8), np.array(truth, np.float32)

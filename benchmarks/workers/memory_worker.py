@@ -1,6 +1,6 @@
 """One process of `memory.py`: trains at one resolution and tells what it held.
 
-python benchmarks/memory_worker.py '{"preset": "demo", "final": 32, "size": 32, ...}'
+python -m workers.memory_worker '{"preset": "demo", "final": 32, "size": 32, ...}'
 """
 
 import json
@@ -10,8 +10,9 @@ import tempfile
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-import pairing  # noqa: E402
 import tensorflow as tf  # noqa: E402
+
+from workers import pairing  # noqa: E402
 
 BATCHES = 8  # of faces to train on
 

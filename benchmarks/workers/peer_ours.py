@@ -3,13 +3,13 @@
 What runs is `Trainer.step` itself: its compiled iteration, its phase, its data
 pipeline on a small set of drawn faces.
 
-    python benchmarks/peer_ours.py --resolution=64 --precision=bfloat16
+    python -m workers.peer_ours --resolution=64 --precision=bfloat16
 """
 
 import tempfile
 from pathlib import Path
 
-import matched
+from workers import matched
 
 matched.before_tensorflow()
 
@@ -32,7 +32,7 @@ def trainer(
     config = configs.update(configs.TrainConfig(), wanted)
     data = Path(folder) / "faces"
     source = sources.open_source(f"demo:{matched.PICTURES}")
-    records.write(source, data, resolution=max(resolution, 8), workers=1)
+    records.write_dataset(source, data, resolution=max(resolution, 8), workers=1)
     return Trainer(config, data, Path(folder) / "run")
 
 
@@ -50,7 +50,7 @@ def worker(trainer):
 
 def main() -> None:
     """Builds, traces and serves."""
-    import pairing
+    from workers import pairing
 
     args = matched.arguments(__doc__, set="")
     changes = dict(pair.split("=", 1) for pair in args.set.split())

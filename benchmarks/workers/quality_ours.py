@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import quality_clock as clock
+from workers import quality_clock as clock
 
-TRAIN = Path(__file__).parents[1] / "launch" / "train.py"
+TRAIN = Path(__file__).parents[2] / "launch" / "train.py"
 SEEN = "seen.jsonl"  # the clock at every state that the run saved
 POLL = 0.5  # seconds between two looks
 # The run shall end when its time is up, save often and draw no sheets of pictures.

@@ -4,11 +4,11 @@ Written as a Keras engineer would: stock layers, a layer of its own only where K
 none, `keras.optimizers.Adam`, one `tf.function` for the whole iteration, the policy
 `mixed_bfloat16` for bfloat16. What else was tried stands in `docs/performance.md`.
 
-    python benchmarks/peer_keras.py --resolution=64 --precision=bfloat16
+    python -m workers.peer_keras --resolution=64 --precision=bfloat16
 """
 
-import matched
-from matched import fmaps, levels
+from workers import matched
+from workers.matched import fmaps, levels
 
 matched.before_tensorflow()
 
@@ -296,7 +296,7 @@ def fitting(model: StyleGAN, resolution: int):
 
 def main() -> None:
     """Builds, traces and serves."""
-    import pairing
+    from workers import pairing
 
     args = matched.arguments(__doc__, jit=0, fit=0)
     keras.utils.set_random_seed(0)

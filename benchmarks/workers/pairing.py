@@ -13,11 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
+LEAVES = 10.0  # seconds that a worker has to leave by itself
+
+
+def modules_here() -> dict[str, str]:
+    """Environment of a process that may import `workers`, as the commands do."""
+    path = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 class Timed(NamedTuple):
@@ -56,7 +63,7 @@ class Worker:
     """A script that calls `serve`, in a process of its own.
 
     Args:
-        script: its file name in this folder.
+        script: file name in this folder, or a path.
         arguments: of its command line.
         environment: variables added to this process' own.
 
@@ -80,7 +87,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=os.environ | dict(environment or {}),
+            env=modules_here() | dict(environment or {}),
         )
         self.name = script
         self.about = self._hear()["ready"]
@@ -99,9 +106,17 @@ class Worker:
         raise RuntimeError(f"{self.name} ended: {self._log.read()[-2000:]}")
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process.
+
+        A worker that is told of no more turns has nothing left to do. TensorFlow may
+        still take minutes to free the graphs of a step: it is not waited for.
+        """
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        try:
+            self.process.wait(timeout=LEAVES)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def __enter__(self):
         return self
@@ -133,14 +148,38 @@ def in_turns(
 
 def table(columns: Sequence[str], rows: Sequence[Sequence]) -> str:
     """A table in Markdown; numbers with three digits."""
-    lines = [list(columns), ["---"] * len(columns), *[map(_text, row) for row in rows]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(map(_line, [columns, ["---"] * len(columns), *rows]))
+
+
+def _line(cells: Iterable) -> str:
+    return "| " + " | ".join(map(_text, cells)) + " |"
 
 
 def _text(value) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+class Results:
+    """Rows that are printed and written as they are measured: none is lost.
+
+    Args:
+        columns: head of the table.
+        path: file for the rows as JSON, if any.
+    """
+
+    def __init__(self, columns: Sequence[str], path: str | None = None):
+        self.rows: list[Mapping] = []
+        self._path = path
+        print(table(columns, []), flush=True)
+
+    def add(self, cells: Iterable, row: Mapping | None = None) -> None:
+        """Prints a line of the table; `row` is the same for the file."""
+        print(_line(cells), flush=True)
+        if row:
+            self.rows.append(row)
+            write_json(self._path, self.rows)
 
 
 def write_json(path: str | None, rows: Sequence[Mapping]) -> None:

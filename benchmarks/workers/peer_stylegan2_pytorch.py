@@ -3,18 +3,18 @@
 A black box behind its documented `Trainer`, opened as `quality_peer.py` opens it, which
 needs no GPU. Nothing else of it is touched.
 
-    python benchmarks/peer_stylegan2_pytorch.py --resolution=64 --batch=5 --accumulate=6
+    python -m workers.peer_stylegan2_pytorch --resolution=64 --batch=5 --accumulate=6
 """
 
 import tempfile
 from pathlib import Path
 
-import matched
-import quality_peer
 import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from workers import matched, quality_peer
 
 CYCLE = 4  # calls after which its gradient penalty has come round
 
@@ -89,7 +89,7 @@ def macs(made, images: int) -> float:
 
 def main() -> None:
     """Builds, counts and serves."""
-    import pairing
+    from workers import pairing
 
     args = matched.arguments(__doc__, batch=5, accumulate=6)
     torch.manual_seed(0)

@@ -1,6 +1,6 @@
 """A StyleGAN generator in plain PyTorch, which `benchmarks/sampling.py` draws against.
 
-    python benchmarks/draw_torch.py --resolution=64 --batch=8 --compile
+    python -m workers.draw_torch --resolution=64 --batch=8 --compile
 
 Written for drawing by the usual means: nearest neighbors by `interpolate`, a 3 x 3
 convolution, a depthwise blur, channels last, the equalized rate multiplied into the
@@ -11,8 +11,7 @@ weights are random: they do not change what it costs. Needs `pip install torch`.
 import argparse
 import math
 
-import draw_sizes
-import pairing
+from workers import draw_sizes, pairing
 
 try:
     import torch

@@ -4,14 +4,15 @@ Written as a PyTorch engineer would: modules and functional operations, channels
 autocast for bfloat16, a foreach Adam. The numbers of options that were tried, and which
 won, stand in `docs/performance.md`.
 
-    python benchmarks/peer_torch.py --resolution=64 --precision=bfloat16
+    python -m workers.peer_torch --resolution=64 --precision=bfloat16
 """
 
-import matched
 import torch
 import torch.nn.functional as F
-from matched import fmaps, levels
 from torch import nn
+
+from workers import matched
+from workers.matched import fmaps, levels
 
 RELU_GAIN = 2**0.5
 
@@ -264,7 +265,7 @@ class Step:
 
 def main() -> None:
     """Builds, warms up and serves."""
-    import pairing
+    from workers import pairing
 
     args = matched.arguments(__doc__, compiled=0, adam="foreach")
     torch.manual_seed(0)

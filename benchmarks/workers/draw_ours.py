@@ -1,6 +1,6 @@
 """What `benchmarks/sampling.py` measures of this package: what `draw` is made of.
 
-    python benchmarks/draw_ours.py --resolution=64 --batch=8
+    python -m workers.draw_ours --resolution=64 --batch=8
 
 Everything that drawing takes, seeds to finished pictures, from a generator of the
 official widths with random weights.
@@ -12,11 +12,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import pairing
 
 from stylegan_tf import sampling
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.networks.generator import Generator
+from workers import pairing
 
 
 def main() -> None:

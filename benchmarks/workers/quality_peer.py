@@ -1,7 +1,7 @@
 """stylegan2-pytorch, as quality.py trains it and draws with it. Has no TensorFlow.
 
-    python benchmarks/quality_peer.py train FOLDER PICTURES MINUTES '{"batch_size": 16}'
-    python benchmarks/quality_peer.py draw FOLDER SNAPSHOT COUNT FILE.npz
+    python -m workers.quality_peer train FOLDER PICTURES MINUTES '{"batch_size": 16}'
+    python -m workers.quality_peer draw FOLDER SNAPSHOT COUNT FILE.npz
 
 A black box, used as its manual says: `Trainer.train` makes a step, `Trainer.save` and
 `load` keep and restore, `ModelLoader` draws with its moving average, not truncated.
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import quality_clock as clock
+from workers import quality_clock as clock
 
 NAME = "peer"
 STATE = "state.json"  # images and seconds of the newest saved state, its number

@@ -1,31 +1,36 @@
-"""One picture, from the bytes of a file to the pixels of every level.
+"""One image, from the bytes of a file to the pixels of every level.
 
-`decode` opens anything Pillow knows, `fit` brings it to the wanted size and channels,
-`pyramid` makes the lower levels and `encode` the bytes that are stored. Whatever goes
-wrong with a picture ends in a `BadPicture` that says why, so one damaged file costs
-one line in a list and not the conversion. Pillow and NumPy only: worker processes
-import this and must start at once.
+`decode_image` opens anything that Pillow knows, `fit_image` brings it to the wanted
+size and channels, `pyramid` makes the lower levels and `encode_image` the bytes that
+are stored. Every fault of an image ends in a `BadImage` that says why, so a damaged
+file costs one line in a list and not the conversion. Pillow and NumPy only: worker
+processes import this and must start at once.
 """
 
 import contextlib
 import io
 import warnings
 import zlib
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 CROPS = ("center", "pad", "none")
-MAX_UPSCALE = 2  # a picture enlarged further than this is blur, not data
+MAX_UPSCALE = 2  # an image enlarged further than this is blur, not data
 REDUCE = 3.0  # how much larger than wanted the mean over whole pixels may leave it
 DRAFT = 3  # how much larger than wanted a JPEG is decoded, if a draft is enough
 _ORIENTATION = 0x0112  # EXIF tag; values from 5 on swap height and width
 _SIDEWAYS = 5
 
 
-class BadPicture(Exception):
-    """A picture that cannot be used; `reason` says why in a few words."""
+class BadImage(Exception):  # noqa: N818
+    """An image that cannot be used.
+
+    Args:
+        reason: why, in a few words.
+    """
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -33,7 +38,7 @@ class BadPicture(Exception):
 
 
 class Header(NamedTuple):
-    """What a picture's header tells before its pixels are read."""
+    """Size and kind of an image, known before its pixels are read."""
 
     height: int  # after the EXIF rotation
     width: int
@@ -41,28 +46,28 @@ class Header(NamedTuple):
 
 
 @contextlib.contextmanager
-def reasons():
-    """Turns whatever reading a picture may raise into a BadPicture.
+def bad_image_reasons() -> Iterator[None]:
+    """Turns every exception that reading an image may raise into a BadImage.
 
     Raises:
-        BadPicture: in place of any other exception of the block.
+        BadImage: in place of any other exception of the block.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             yield
-        except BadPicture:
+        except BadImage:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
             limit = Image.MAX_IMAGE_PIXELS
-            raise BadPicture(f"more than {limit:,} pixels, too large to open") from e
+            raise BadImage(f"more than {limit:,} pixels, too large to open") from e
         except UnidentifiedImageError as e:
-            raise BadPicture("not a picture in a known format") from e
+            raise BadImage("not a picture in a known format") from e
         except MemoryError as e:
-            raise BadPicture("not enough memory to open it") from e
+            raise BadImage("not enough memory to open it") from e
         except Exception as e:  # decoders raise nearly every type there is
-            raise BadPicture(_reason(e)) from e
+            raise BadImage(_reason(e)) from e
 
 
 def _reason(error: Exception) -> str:
@@ -72,18 +77,18 @@ def _reason(error: Exception) -> str:
     return f"damaged: {lines[0] if lines else type(error).__name__}"
 
 
-def header(file) -> Header:
-    """Size and kind of a picture, without decoding it.
+def read_header(file: BinaryIO) -> Header:
+    """Reads size and kind of an image, without decoding it.
 
     Args:
-        file: binary file open for reading.
+        file: open for reading.
 
     Raises:
-        BadPicture: it is not a picture, or larger than Pillow's limit.
+        BadImage: it is no image, or larger than Pillow's limit.
     """
-    with reasons():
+    with bad_image_reasons():
         if not file.read(1):
-            raise BadPicture("the file is empty")
+            raise BadImage("the file is empty")
         file.seek(0)
         image = Image.open(file)
         width, height = image.size
@@ -93,21 +98,21 @@ def header(file) -> Header:
         return Header(height, width, gray)
 
 
-def decode(data: bytes, draft: int = 0) -> Image.Image:
-    """The picture in the bytes of a file, upright. The first frame, if there are more.
+def decode_image(data: bytes, draft: int = 0) -> Image.Image:
+    """Decodes the bytes of a file to an upright image, the first frame of several.
 
     Args:
         data: the file.
-        draft: where this is a size in pixels, a JPEG whose sides are several times that
-            large is decoded at a half, a quarter or an eighth, `DRAFT` times as large
+        draft: a size in pixels, or 0. A JPEG whose sides are several times that large
+            is decoded at a half, a quarter or an eighth, still `DRAFT` times as large
             or larger: the mean over blocks of pixels, in a fraction of the time.
 
     Raises:
-        BadPicture: empty, truncated, damaged, too large or no picture at all.
+        BadImage: empty, truncated, damaged, too large or no image at all.
     """
-    with reasons():
+    with bad_image_reasons():
         if not data:
-            raise BadPicture("the file is empty")
+            raise BadImage("the file is empty")
         image = Image.open(io.BytesIO(data))
         if draft:
             image.draft(None, (DRAFT * draft, DRAFT * draft))  # nothing but for JPEG
@@ -120,35 +125,35 @@ def decode(data: bytes, draft: int = 0) -> Image.Image:
 # Size and channels
 
 
-def fit(
+def fit_image(
     image: Image.Image | np.ndarray,
     shape: tuple[int, int],
     channels: int,
     crop: str = "center",
 ) -> np.ndarray:
-    """A picture at the size and with the channels that a data set asks for.
+    """Brings an image to the size and the channels that a data set asks for.
 
-    Resampling is Lanczos, where a picture is several times too large after a mean over
-    blocks of pixels that leaves it `REDUCE` times as large or larger. A picture that
-    already has the size keeps its pixels, bit for bit. 16-bit values are scaled by
+    Resampling is Lanczos. An image that is several times too large is first reduced by
+    a mean over blocks of pixels, to `REDUCE` times the size or more. An image that
+    has the size already keeps its pixels, bit for bit. 16-bit values are scaled by
     255/65535. Transparency is laid over white for 1 and 3 channels and kept for 4.
 
     Args:
-        image: what `decode` returned, or uint8 [h, w, c] with 1, 3 or 4 channels.
+        image: from `decode_image`, or uint8 [h, w, c] with 1, 3 or 4 channels.
         shape: height and width to reach.
         channels: 1 (gray), 3 (RGB) or 4 (RGBA).
         crop: "center" cuts the largest centered part of the wanted aspect, "pad" shows
-            all of the picture between black bars (transparent ones with 4 channels),
-            "none" takes only pictures of exactly this size.
+            all of the image between black bars (transparent ones with 4 channels),
+            "none" takes only images of exactly this size.
 
     Returns:
         uint8 [height, width, channels].
 
     Raises:
-        BadPicture: the size does not suit: another one with crop "none", or less than
-            half of what is wanted. Or the pixels have no meaning as a picture.
+        BadImage: the size does not fit (another one with crop "none", or less than
+            half of the wanted one), or the range of the pixels is unknown.
     """
-    with reasons():
+    with bad_image_reasons():
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         image = _with_channels(image, channels)
@@ -161,7 +166,7 @@ def _with_channels(image: Image.Image, channels: int) -> Image.Image:
     if image.mode.startswith("I"):
         image = _eight_bits(image)
     if image.mode == "F":
-        raise BadPicture(
+        raise BadImage(
             "floating-point pixels of unknown range; save it with 8 or 16 bits"
         )
     if channels == 4:
@@ -179,14 +184,14 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image)
     if pixels.min() < 0 or pixels.max() > 65535:
-        raise BadPicture("32-bit pixels of unknown range; save it with 8 or 16 bits")
+        raise BadImage("32-bit pixels of unknown range; save it with 8 or 16 bits")
     return Image.fromarray(np.rint(pixels / 257.0).astype(np.uint8))
 
 
 def _center(image: Image.Image, height: int, width: int) -> Image.Image:
     scale = min(image.width / width, image.height / height)
     _check_scale(image, scale, height, width)
-    # Whole pixels, so that a picture which only loses its edges is not resampled.
+    # Whole pixels, so that an image which only loses its edges is not resampled.
     w, h = round(width * scale), round(height * scale)
     left, top = (image.width - w) // 2, (image.height - h) // 2
     image = image.crop((left, top, left + w, top + h))
@@ -211,14 +216,14 @@ def _resampled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _exactly(image: Image.Image, height: int, width: int) -> Image.Image:
-    raise BadPicture(
+    raise BadImage(
         f"is {image.height}x{image.width}, and crop=none takes only {height}x{width}"
     )
 
 
 def _check_scale(image: Image.Image, scale: float, height: int, width: int) -> None:
     if scale * MAX_UPSCALE < 1:
-        raise BadPicture(
+        raise BadImage(
             f"is {image.height}x{image.width}, too small for {height}x{width} "
             f"(it would be enlarged {1 / scale:.1f} times)"
         )
@@ -232,14 +237,14 @@ _RESIZE = {"center": _center, "pad": _pad, "none": _exactly}
 
 
 def pyramid(pixels: np.ndarray, count: int) -> list[np.ndarray]:
-    """The levels of one picture, each half the size of the next.
+    """Makes the levels of an image, each half the size of the next.
 
-    Every level is the mean over 2 x 2 of the next one *before* it was rounded, so
-    rounding errors do not add up on the way down.
+    A level is the mean over 2 x 2 pixels of the next one *before* rounding, so rounding
+    errors do not add up on the way down.
 
     Args:
         pixels: uint8 [..., h, w, c], with h and w divisible by 2^(count - 1).
-        count: how many levels.
+        count: number of levels.
 
     Returns:
         `count` uint8 arrays, from the smallest to `pixels` itself.
@@ -257,8 +262,8 @@ def pyramid(pixels: np.ndarray, count: int) -> list[np.ndarray]:
     return levels[::-1]
 
 
-def encode(pixels: np.ndarray, encoding: str) -> bytes:
-    """The bytes that a data set stores for uint8 [h, w, c].
+def encode_image(pixels: np.ndarray, encoding: str) -> bytes:
+    """Encodes pixels as a data set stores them.
 
     Args:
         pixels: uint8 [h, w, c].

@@ -1,6 +1,6 @@
 """A StyleGAN generator in plain Keras, which `benchmarks/sampling.py` draws against.
 
-    python benchmarks/draw_keras.py --resolution=64 --batch=8
+    python -m workers.draw_keras --resolution=64 --batch=8
 
 A functional model of stock layers (`UpSampling2D`, `Conv2D`, a depthwise blur,
 `GroupNormalization` with a group a map), compiled by `tf.function`, with the equalized
@@ -10,11 +10,11 @@ what it costs.
 
 import argparse
 
-import draw_sizes
 import keras
 import numpy as np
-import pairing
 import tensorflow as tf
+
+from workers import draw_sizes, pairing
 
 
 @keras.saving.register_keras_serializable("draw_keras")

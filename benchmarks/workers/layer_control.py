@@ -209,7 +209,7 @@ def confusion(network, size: int, pairs: int) -> dict[str, float]:
     )
 
     def seen(faces, detail: int):
-        drawn = [demo.draw(f, size, detail + i) for i, f in enumerate(faces)]
+        drawn = [demo.draw_face(f, size, detail + i) for i, f in enumerate(faces)]
         return network.factors(np.stack(drawn))
 
     before, after, found = seen(first, 0), seen(second, pairs), {}
