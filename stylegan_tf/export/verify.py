@@ -112,7 +112,7 @@ class Reference:
     def _drawn(self, z, labels):
         ws = self.model.broadcast(self.model.mapping(z, labels))
         how = {"noise": self.noise, "resolution": self.resolution}
-        return ops.to_uint8(self.model.synthesis(ws, **how))
+        return ops.uint8_images(self.model.synthesis(ws, **how))
 
     def draw(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Finished pictures by the compiled model, for timing."""

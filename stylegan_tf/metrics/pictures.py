@@ -146,7 +146,7 @@ class Fakes(Drawing):
         ws = model.broadcast(w)
         images = model.synthesis(ws, noise=maps, resolution=self.resolution)
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
-        return {"images": ops.to_uint8(self.grown(images)), "w": w, "finite": finite}
+        return {"images": ops.uint8_images(self.grown(images)), "w": w, "finite": finite}
 
     def inputs(self, numbers: range) -> dict:
         """What `draw` makes the pictures of these numbers from."""

@@ -137,8 +137,8 @@ def _doubling(layer, side: int) -> Callable:
     kernel = _kernel(layer)
     if side <= DOUBLING_SIDE:
         return Doubling(kernel)
-    prepared = ops.doubling_kernel(tf.constant(kernel))
-    return lambda x: ops.doubled(x, prepared)
+    prepared = ops.fused_kernel(tf.constant(kernel))
+    return lambda x: ops.conv_transpose(x, prepared)
 
 
 def _plain(layer, shape: tuple[int, int]) -> Callable:

@@ -191,7 +191,7 @@ class Renderer:
 
         @tf.function(autograph=False, reduce_retracing=True)
         def paint(ws, maps):
-            return ops.to_uint8(synthesis(ws, maps))
+            return ops.uint8_images(synthesis(ws, maps))
 
         self._paint = paint
 

@@ -130,9 +130,9 @@ class Passes:
         reals = self._augment(reals, draws.luck_real, clock)
         fakes = self._augment(fakes, draws.luck, clock)
         group = self._group(reals.shape[0])
-        woven = ops.weave(reals, fakes, group), ops.weave(*[draws.labels] * 2, group)
+        woven = ops.join_batches(reals, fakes, group), ops.join_batches(*[draws.labels] * 2, group)
         scores = self.nets.discriminator(*woven, alpha=alpha, training=True)
-        return ops.unweave(scores, group)
+        return ops.split_batches(scores, group)
 
     def _weaves(self, n: int | None) -> bool:
         """Whether 2 N pictures fall into groups of the size that N fall into."""
