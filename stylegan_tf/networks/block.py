@@ -43,7 +43,7 @@ class Block(Composite):
 
     config_class: type[GeneratorConfig | DiscriminatorConfig] = GeneratorConfig
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: GeneratorConfig | DiscriminatorConfig | dict, **kwargs):
         super().__init__(**({"autocast": False} | kwargs))
         self.config = self._from_dict(config) if isinstance(config, dict) else config
 

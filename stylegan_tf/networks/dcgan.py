@@ -124,6 +124,7 @@ class DCGANDiscriminator(Block, keras.Model):
         float32 [N, 1], higher = more real.
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
     def __init__(

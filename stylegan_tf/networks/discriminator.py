@@ -42,6 +42,7 @@ class DiscriminatorBlock(ResolutionBlock):
         float [N, H/2, W/2, C'].
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
     def build(self, input_shape=None):
@@ -109,6 +110,7 @@ class DiscriminatorHead(Block):
         float32 [N, 1].
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
     def build(self, input_shape=None):
@@ -167,6 +169,7 @@ class Discriminator(Block, keras.Model):
         ValueError: images of a size that this network does not take.
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
     def __init__(

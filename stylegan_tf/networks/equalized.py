@@ -1,9 +1,9 @@
 """Equalized learning rate (Karras et al. 2018, section 4.1).
 
 A weight is stored as N(0, 1 / lrmul) and scaled where it is used by the constant
-c = gain / sqrt(fan_in) * lrmul, so that Adam moves all layers at the same relative
-speed. The gain sqrt(2) of the leaky ReLU is part of c; StyleGAN2 applies it after the
-activation instead.
+c = gain / sqrt(fan_in) * lrmul, so that all weights have the same dynamic range and,
+under Adam, the same learning speed. The gain sqrt(2) of the leaky ReLU is part of c;
+StyleGAN2 applies it after the activation instead.
 """
 
 import keras

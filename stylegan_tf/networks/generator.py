@@ -45,6 +45,8 @@ class Generator(Block, keras.Model):
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
+    config: GeneratorConfig
+
     def __init__(
         self,
         config: GeneratorConfig | dict,

@@ -51,6 +51,8 @@ class SynthesisNetwork(Block):
         growth: `Growth`, how far training has come; fully grown unless it is set.
     """
 
+    config: GeneratorConfig
+
     def __init__(
         self, config: GeneratorConfig | dict, name: str = "synthesis", **kwargs
     ):

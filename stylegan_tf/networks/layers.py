@@ -167,10 +167,10 @@ class Epilogue(Composite):
 
     Args:
         activation: "lrelu" or "relu".
-        use_noise: bool, ladder E of the paper's table 1.
-        use_pixel_norm: bool, ladder A and B.
-        use_instance_norm: bool, normalize in AdaIN.
-        use_styles: bool, ladder C.
+        use_noise: bool, False in configs A to D of table 1.
+        use_pixel_norm: bool, True in configs A and B.
+        use_instance_norm: bool, False in configs A and B.
+        use_styles: bool, False in configs A and B.
         noise_position: "before_bias" or "after_adain".
 
     Call arguments:

@@ -28,6 +28,8 @@ class Mapping(Block):
         w: float32 [N, w_dim].
     """
 
+    config: GeneratorConfig
+
     def __init__(self, config: GeneratorConfig | dict, name: str = "mapping", **kwargs):
         fixed = {"dtype": "float32", "autocast": True}
         super().__init__(config, name=name, **(kwargs | fixed))

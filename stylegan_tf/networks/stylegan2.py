@@ -11,6 +11,8 @@ activation. `architecture` says where the image leaves:
     revised     at the resolution under training, faded in, as StyleGAN grows
 """
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -105,6 +107,8 @@ class StyledConv2D(Block):
         float [N, H', W', filters].
     """
 
+    config: GeneratorConfig
+
     def __init__(
         self,
         config: GeneratorConfig | dict,
@@ -195,8 +199,15 @@ class StyleGAN2Block(ResolutionBlock):
         float [N, H, W, C].
     """
 
+    config: GeneratorConfig
+
     @recompute.in_chunks
-    def call(self, x, styles, noise):
+    def call(
+        self,
+        x: tf.Tensor,
+        styles: Sequence[tf.Tensor],
+        noise: Sequence[tf.Tensor | None],
+    ) -> tf.Tensor:
         if self.resolution == 4:
             return self.conv1(self.const(x), styles[0], noise[0])
         y = self.lower(x, styles[0], noise=noise[0])

@@ -2,9 +2,12 @@
 
 The figure, from top to bottom: a learned constant; then, per resolution, two layers of
 a convolution, noise (B), bias, activation, and AdaIN with a style (A).
+
+Decorators mark what training may compute again instead of storing it: `recompute.py`.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -40,14 +43,21 @@ class SynthesisBlock(ResolutionBlock):
         float [N, H, W, C].
     """
 
+    config: GeneratorConfig
+
     @recompute.in_chunks
-    def call(self, x, styles, noise=(None, None)):
+    def call(
+        self,
+        x: tf.Tensor,
+        styles: Sequence[tf.Tensor],
+        noise: Sequence[tf.Tensor | None] = (None, None),
+    ) -> tf.Tensor:
         x = self.start(x, styles[0])
         x = self.lower(x, styles[0], noise=noise[0])
         return self.upper(x, styles[1], noise=noise[1])
 
     def start(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        """Upsample, Conv 3 x 3; at 4 x 4 the constant (ladder B, C: a layer on w)."""
+        """Upsample, Conv 3 x 3; at 4 x 4 the constant (configs A to C: from w)."""
         if self.resolution > 4:
             return self.conv0(x)
         if self.config.const_input:
