@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from stylegan_tf.metrics.features.lpips import load_lpips
     from stylegan_tf.models import load, load_networks
     from stylegan_tf.networks.discriminator import Discriminator
+    from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
     from stylegan_tf.networks.generator import Generator
     from stylegan_tf.networks.layers import (
         AdaIN,
-        EqualizedConv2D,
-        EqualizedDense,
         LearnedConstant,
         MinibatchStddev,
         ScaledNoise,
@@ -101,8 +100,8 @@ _MODULES = {
     "models": "load load_networks",
     "networks.discriminator": "Discriminator",
     "networks.generator": "Generator",
-    "networks.layers": "AdaIN EqualizedConv2D EqualizedDense LearnedConstant "
-    "MinibatchStddev ScaledNoise",
+    "networks.equalized": "EqualizedConv2D EqualizedDense",
+    "networks.layers": "AdaIN LearnedConstant MinibatchStddev ScaledNoise",
     "networks.mapping": "Mapping",
     "networks.stylegan2": "ModulatedConv2D StyleGAN2Synthesis",
     "networks.synthesis": "Synthesis",

@@ -333,14 +333,11 @@ def test_unknown_sizes(name):
 @pytest.mark.parametrize("group", [1, 2, 4])
 def test_woven_batches_keep_their_groups(group):
     a, b = (tf.constant(random(8, 2, 2, 3), tf.float32) for _ in range(2))
-    woven = ops.minibatch_stddev(ops.interleave_groups(a, b, group), group)
-    for x, found in zip((a, b), ops.split_groups(woven, group), strict=True):
+    woven = ops.minibatch_stddev(ops.join_batches(a, b, group), group)
+    for x, found in zip((a, b), ops.split_batches(woven, group), strict=True):
         np.testing.assert_allclose(found, ops.minibatch_stddev(x, group), rtol=1e-6)
     for x, back in zip(
-        (a, b), ops.split_groups(ops.interleave_groups(a, b, group), group), strict=True
+        (a, b), ops.split_batches(ops.join_batches(a, b, group), group), strict=True
     ):
         np.testing.assert_array_equal(x, back)
-    assert ops.interleave_groups(tf.zeros([8, 0]), tf.zeros([8, 0]), group).shape == (
-        16,
-        0,
-    )
+    assert ops.join_batches(tf.zeros([8, 0]), tf.zeros([8, 0]), group).shape == (16, 0)

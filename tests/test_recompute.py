@@ -1,4 +1,4 @@
-"""recompute.py: the same values and slopes, of any order, from less memory."""
+"""networks/recompute.py: the same values and gradients of any order, less memory."""
 
 import dataclasses
 
@@ -29,8 +29,8 @@ def conv() -> EqualizedConv2D:
     return layer
 
 
-def stretches(on: bool, layers: list, parts: bool = False) -> callable:
-    """Activations and convolutions one after the other; in parts, all at once."""
+def segments(on: bool, layers: list, chunks: bool = False) -> callable:
+    """Activations and convolutions in turn; in chunks, as one segment."""
 
     def chain(x):
         for layer in layers:
@@ -39,23 +39,23 @@ def stretches(on: bool, layers: list, parts: bool = False) -> callable:
 
     def net(x):
         with recompute.enabled(on):
-            if parts:
+            if chunks:
                 return recompute.checkpointed_in_chunks(
                     chain, [x], layers, recompute.CHUNKED_SIDE
                 )
             for layer in layers:
 
-                def stretch(x, layer=layer):
+                def segment(x, layer=layer):
                     return layer(ops.blur(tf.math.tanh(x)))
 
-                x = recompute.checkpointed(stretch, [x], [layer])
+                x = recompute.checkpointed(segment, [x], [layer])
             return x
 
     return net
 
 
-def slopes(net, layers: list, orders: int) -> list:
-    """Of a sum of squares, in x and weights, differentiated so many times."""
+def gradients(net, layers: list, orders: int) -> list:
+    """A mean of squares and its gradients in x and the weights, of an order."""
 
     @tf.function(autograph=False)
     def compute(x):
@@ -78,25 +78,25 @@ def slopes(net, layers: list, orders: int) -> list:
 
 
 @pytest.mark.parametrize(
-    ("orders", "parts"), [(1, False), (2, False), (3, False), (1, True), (2, True)]
+    ("orders", "chunks"), [(1, False), (2, False), (3, False), (1, True), (2, True)]
 )
-def test_slopes_of_any_order(orders, parts):
+def test_gradients_of_any_order(orders, chunks):
     layers = [conv(), conv()]
-    expected = slopes(stretches(False, layers), layers, orders)
-    found = slopes(stretches(True, layers, parts), layers, orders)
+    expected = gradients(segments(False, layers), layers, orders)
+    found = gradients(segments(True, layers, chunks), layers, orders)
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_allclose(b, a, rtol=2e-5, atol=2e-6 * np.abs(a).max())
 
 
-def kept(on: bool, count: int, turns: int = 4) -> int:
-    """Peak bytes of a second derivative through so many layers.
+def peak_bytes(on: bool, count: int, runs: int = 4) -> int:
+    """Peak memory of a second derivative through `count` layers.
 
-    The least of some turns: which operations run side by side is luck, and
-    each one that does adds its map.
+    The least of some runs: operations that happen to run side by side add their
+    feature maps.
     """
     keras.utils.set_random_seed(0)
     layers = [conv() for _ in range(count)]
-    net = stretches(on, layers)
+    net = segments(on, layers)
 
     @tf.function(autograph=False)
     def step(x):
@@ -104,15 +104,15 @@ def kept(on: bool, count: int, turns: int = 4) -> int:
             with tf.GradientTape(watch_accessed_variables=False) as inner:
                 inner.watch(x)
                 total = tf.reduce_sum(net(x) ** 2)
-            slope = inner.gradient(total, x)
-            loss = tf.reduce_sum(slope**2)
+            gradient = inner.gradient(total, x)
+            loss = tf.reduce_sum(gradient**2)
         weights = [v.value for layer in layers for v in layer.trainable_variables]
         return tape.gradient(loss, weights)
 
     big = tf.tile(X, [8, 4, 4, 1])
     step(big)
     peaks = []
-    for _ in range(turns):
+    for _ in range(runs):
         tf.config.experimental.reset_memory_stats("CPU:0")
         before = tf.config.experimental.get_memory_info("CPU:0")["current"]
         step(big)
@@ -121,14 +121,16 @@ def kept(on: bool, count: int, turns: int = 4) -> int:
 
 
 def test_it_holds_less():
-    """Each layer keeps two maps, its input and its slope, in place of more."""
+    """Each layer stores two feature maps, its input and the gradient, not more."""
     size = 8 * 2 * 64 * 64 * 4 * 4
-    grown = {on: (kept(on, 5) - kept(on, 2)) / 3 / size for on in (False, True)}
+    grown = {
+        on: (peak_bytes(on, 5) - peak_bytes(on, 2)) / 3 / size for on in (False, True)
+    }
     assert grown[True] < 3 < 3.5 < grown[False]
 
 
 @pytest.mark.parametrize("kind", ["lrelu", "relu"])
-def test_activation_by_what_comes_out(kind):
+def test_activation_by_its_output(kind):
     """In a step, and outside of one."""
 
     def all_of(x):
@@ -138,8 +140,8 @@ def test_activation_by_what_comes_out(kind):
                 tape.watch(x)
                 y = recompute.activate(x, kind, 2**0.5)
                 total = tf.reduce_sum(y**3)
-            slope = tape.gradient(total, x)
-        return y, slope, outer.gradient(slope, x)
+            gradient = tape.gradient(total, x)
+        return y, gradient, outer.gradient(gradient, x)
 
     expected = all_of(X)
     with recompute.enabled(False):
@@ -155,8 +157,8 @@ def test_a_second_derivative_adds_no_zeros():
             with tf.GradientTape() as inner:
                 inner.watch(x)
                 y = tf.reduce_sum(recompute.activate(tf.math.tanh(x), "lrelu"))
-            slope = tf.reduce_sum(inner.gradient(y, x) ** 2)
-        return tape.gradient(slope, x)
+            norm = tf.reduce_sum(inner.gradient(y, x) ** 2)
+        return tape.gradient(norm, x)
 
     def sums() -> int:
         graph = tf.function(of, autograph=False).get_concrete_function(X).graph
@@ -208,7 +210,7 @@ def after_a_step(changes: dict):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_changes_the_same(kind, monkeypatch):
-    """Where blocks are computed in parts, and where layers are."""
+    """Both where blocks run in chunks and where single segments run again."""
     monkeypatch.setattr(recompute, "CHUNKED_SIDE", LARGE[kind])
     changes = KINDS[kind] | {"adam_epsilon": 0.1}  # Adam makes 1 of any rounding
     before, metrics, expected = after_a_step(changes)

@@ -201,7 +201,7 @@ def test_one_pass_of_the_discriminator_gives_the_scores_of_two(classes):
 
 def test_batches_that_would_mix_are_scored_apart(nets, monkeypatch):
     """Two pictures are one group; four would be one group as well."""
-    monkeypatch.setattr(passes.ops, "interleave_groups", None)
+    monkeypatch.setattr(passes.ops, "join_batches", None)
     step = make(nets, batch=2)
     inputs = some(step, labels=tf.zeros([2, 0]))
     step.passes.score_both(floats(2), floats(2), inputs, clock())

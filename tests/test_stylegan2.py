@@ -33,7 +33,7 @@ TAPS["kasym"] = (1, 2, 4, 8)
 RESAMPLING = {
     "upsample_2d": ops.upsample,
     "downsample_2d": ops.downsample,
-    "filter_2d": lambda x, taps: ops._fir(
+    "filter_2d": lambda x, taps: ops._pad_and_filter(
         x, taps, len(taps) // 2, (len(taps) - 1) // 2
     ),
     "upsample_conv_2d": ops.upsample_conv,
@@ -79,7 +79,7 @@ def test_official_bias_and_activation(kind):
     bias = tf.constant(case["in/b"])
 
     def function(x):
-        return ops.activate(tf.nn.bias_add(x, bias), kind, gain)
+        return ops.activation(tf.nn.bias_add(x, bias), kind, gain)
 
     check_operation(f"fused_bias_act/{kind}", function)
 

@@ -196,7 +196,7 @@ def variables_of(functions: Iterable[ConcreteFunction]) -> list[tf.Variable]:
 
 
 def _twice(images: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"images": ops.to_uint8(images), "floats": images}
+    return {"images": ops.uint8_images(images), "floats": images}
 
 
 def resolution_of(generator: Generator, resolution: int | None) -> int:

@@ -49,12 +49,12 @@ def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec
     psi = tf.TensorSpec(None, tf.float32, "psi")  # [] or [N]
 
     def generate(z, labels, psi):
-        return {"images": ops.to_uint8(program.generate(z, labels, psi))}
+        return {"images": ops.uint8_images(program.generate(z, labels, psi))}
 
     def generate_seeds(seeds, labels, psi):
         z = stateless_normal(seeds, 0, (program.config.z_dim,))
         images = program.generate(z, labels, psi, program.noise_of(seeds))
-        return {"images": ops.to_uint8(images)}
+        return {"images": ops.uint8_images(images)}
 
     # psi has a default, so its argument needs a name in either form.
     if labeled:
@@ -68,7 +68,7 @@ def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec
         "generate_seeds": (by_seed, [seeds, *labels, psi]),
         "map": (lambda z, *label: {"w": program.map(z, *label)}, [specs["z"], *labels]),
         "synthesize": (
-            lambda ws: {"images": ops.to_uint8(program.synthesize(ws))},
+            lambda ws: {"images": ops.uint8_images(program.synthesize(ws))},
             [specs["ws"]],
         ),
         "synthesize_floats": (

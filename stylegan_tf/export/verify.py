@@ -66,7 +66,7 @@ class Reference:
         self._answers: dict = {}  # by seeds and psi: the same for every file
         how = {"noise": noise, "resolution": self.render.resolution}
         self._whole = tf.function(
-            lambda z, labels: ops.to_uint8(generator(z, labels, **how)),
+            lambda z, labels: ops.uint8_images(generator(z, labels, **how)),
             autograph=False,
             reduce_retracing=True,
         )

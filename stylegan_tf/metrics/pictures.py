@@ -145,7 +145,11 @@ class Fakes(Drawing):
         w = self.model.mapping(rows["z"], rows.get("labels"))
         images = self.render.images(self.model.broadcast(w), rows.get("maps", ()))
         finite = tf.reduce_all(tf.math.is_finite(images), axis=[1, 2, 3])
-        return {"images": ops.to_uint8(self.grown(images)), "w": w, "finite": finite}
+        return {
+            "images": ops.uint8_images(self.grown(images)),
+            "w": w,
+            "finite": finite,
+        }
 
     def inputs(self, numbers: range) -> dict:
         """What `draw` makes the pictures of these numbers from."""

@@ -1,9 +1,10 @@
-"""The older networks, under the same trainer: DCGAN (Radford et al. 2016).
+"""DCGAN (Radford et al. 2016), a baseline for the same trainer.
 
-Transposed convolutions, batch normalization, tanh; strided convolutions in the
+Transposed convolutions, batch normalization and tanh; strided convolutions in the
 discriminator. With labels it is a conditional GAN (Mirza & Osindero 2014): the
-generator's latent goes on with an embedding of the label, the discriminator's picture
-with a plane a class. There is no mapping, so w is z; truncation then shortens z.
+generator's latent is concatenated with an embedding of the label, the discriminator's
+image with one plane per class. There is no mapping network: w is z, and truncation
+shortens it.
 
 The other baseline, the progressive GAN (Karras et al. 2018), is StyleGAN with its
 switches off: preset ladder-a.
@@ -13,19 +14,19 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.config import DiscriminatorConfig, levels
-from stylegan_tf.networks.growing import Block, SynthesisNetwork
-from stylegan_tf.networks.layers import PACKAGE
+from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.growing import SynthesisNetwork
 
-KERNEL = 5
+KERNEL_SIZE = 5
 
 
 def _normal() -> keras.initializers.Initializer:
-    """One a layer: an initializer draws the same numbers each time that it is used."""
+    """A new initializer per layer: one draws the same numbers each time it is used."""
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
-    """Statistics of the whole batch, however many devices share it."""
+def _batch_norm(name: str, dtype: keras.DTypePolicy) -> keras.layers.BatchNormalization:
+    """Batch normalization over the whole batch, however many devices share it."""
     return keras.layers.BatchNormalization(
         momentum=0.9,
         epsilon=1e-5,
@@ -38,15 +39,15 @@ def _batch_norm(name: str, dtype) -> keras.layers.BatchNormalization:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class DCGANSynthesis(SynthesisNetwork):
-    """Latents to pictures.
+    """Latents to images.
 
     Args:
         config: `GeneratorConfig` or its dict.
 
     Call arguments:
         ws: float [N, 1, w_dim].
+        noise, resolution, alpha, seed: ignored; there is no noise and no growth.
         training: bool, normalize by the batch's own statistics.
-        noise, resolution, alpha, seed: there is no noise, and no growing.
 
     Returns:
         float32 [N, H, W, channels] in (-1, 1).
@@ -68,7 +69,7 @@ class DCGANSynthesis(SynthesisNetwork):
             self.part(f"norm{r // 2}", _batch_norm(f"norm{r // 2}", dtype), x)
             conv = keras.layers.Conv2DTranspose(
                 c.channels if last else c.fmaps(r),
-                KERNEL,
+                KERNEL_SIZE,
                 2,
                 "same",
                 use_bias=last,
@@ -80,16 +81,16 @@ class DCGANSynthesis(SynthesisNetwork):
 
     def call(
         self,
-        ws,
-        noise=None,
-        resolution=None,
-        alpha=None,
-        seed=None,
-        training=False,
-    ):
+        ws: tf.Tensor,
+        noise: object = None,
+        resolution: object = None,
+        alpha: object = None,
+        seed: object = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         c = self.config
         x = self.project(ws[:, 0])
-        x = tf.reshape(x, (-1, *c.shape(4), c.fmaps(4)))
+        x = tf.reshape(x, (-1, *c.shape(4), c.fmaps(4)))  # [N, 4, 4, C]
         for r in levels(c.resolution, first=8):
             x = getattr(self, f"norm{r // 2}")(x, training=training)
             x = getattr(self, f"conv{r}")(tf.nn.relu(x))
@@ -97,19 +98,18 @@ class DCGANSynthesis(SynthesisNetwork):
 
     @property
     def running_means(self) -> list:
-        """The statistics that pictures are drawn with after training."""
-        halves = levels(self.config.resolution // 2)
-        norms = [getattr(self, f"norm{r}") for r in halves]
+        """The statistics of batch normalization that are used after training."""
+        norms = [getattr(self, f"norm{r}") for r in levels(self.config.resolution // 2)]
         return [v for n in norms for v in (n.moving_mean, n.moving_variance)]
 
     def stage_variables(self, resolution: int, fading: bool = True) -> list:
-        """All of them: it does not grow."""
+        """All trainable weights: the network does not grow."""
         return self.trainable_variables
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class DCGANDiscriminator(Block, keras.Model):
-    """Pictures to scores.
+    """Images to scores.
 
     Args:
         config: `DiscriminatorConfig` or its dict.
@@ -117,47 +117,59 @@ class DCGANDiscriminator(Block, keras.Model):
     Call arguments:
         images: float [N, H, W, channels] of the final size.
         labels: one-hot float [N, classes], or None.
-        alpha: there is no growing.
+        alpha: ignored; there is no growth.
         training: bool, normalize by the batch's own statistics.
 
     Returns:
         float32 [N, 1], higher = more real.
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
-    def __init__(self, config, name="discriminator", **kwargs):
+    def __init__(
+        self,
+        config: DiscriminatorConfig | dict,
+        name: str = "discriminator",
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
         self.build()
 
     def build(self, input_shape=None):
         c, dtype = self.config, self.dtype_policy
-        inputs = c.channels + c.classes
+        channels = c.channels + c.classes
         for r in reversed(levels(c.resolution, first=8)):
-            top, maps = r == c.resolution, c.fmaps(r // 2)
+            first, filters = r == c.resolution, c.fmaps(r // 2)
             conv = keras.layers.Conv2D(
-                maps,
-                KERNEL,
+                filters,
+                KERNEL_SIZE,
                 2,
                 "same",
-                use_bias=top,
+                use_bias=first,
                 kernel_initializer=_normal(),
                 name=f"conv{r}",
                 dtype=dtype,
             )
-            self.part(f"conv{r}", conv, (None, *c.shape(r), inputs))
-            if not top:
+            self.part(f"conv{r}", conv, (None, *c.shape(r), channels))
+            if not first:
                 norm = _batch_norm(f"norm{r // 2}", dtype)
-                self.part(f"norm{r // 2}", norm, (None, *c.shape(r // 2), maps))
-            inputs = maps
+                self.part(f"norm{r // 2}", norm, (None, *c.shape(r // 2), filters))
+            channels = filters
         h, w = c.shape(4)
         score = keras.layers.Dense(
             1, kernel_initializer=_normal(), name="score", dtype="float32"
         )
-        self.part("score", score, (None, h * w * inputs))
+        self.part("score", score, (None, h * w * channels))
         self.built = True
 
-    def call(self, images, labels=None, alpha=1.0, training=False):
+    def call(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        alpha: object = 1.0,
+        training: bool = False,
+    ) -> tf.Tensor:
         c = self.config
         x = images
         if c.classes:
@@ -173,5 +185,5 @@ class DCGANDiscriminator(Block, keras.Model):
         return self.score(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]))
 
     def stage_variables(self, resolution: int, fading: bool = True) -> list:
-        """All of them: it does not grow."""
+        """All trainable weights: the network does not grow."""
         return self.trainable_variables

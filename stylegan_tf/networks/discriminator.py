@@ -1,13 +1,14 @@
 """The discriminator (Karras et al. 2018, table 2; Karras et al. 2020, figure 7).
 
 It mirrors the synthesis network: per resolution two convolutions, the second one
-halving the picture behind a low-pass filter. The last block looks at how much the
-examples of a group differ. `architecture` says how the picture enters:
+halving the size behind a low-pass filter; the last block compares the examples of a
+group. `architecture` says where the image enters:
 
-    stylegan, revised   at the resolution under training; while that fades in, its
-                        features are blended with those of the halved picture
-    original            at the top
-    residual            at the top, and every block adds its input to its output
+    stylegan, revised   at its own resolution; while that fades in, its features are
+                        blended with those of the halved image
+    original            at the final resolution
+    residual            at the final resolution, and each block adds its input to its
+                        output
     skip                at every resolution
 """
 
@@ -19,24 +20,20 @@ import tensorflow as tf
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.dcgan import DCGANDiscriminator
-from stylegan_tf.networks.growing import Block, ResolutionBlock, fully_faded
-from stylegan_tf.networks.layers import (
-    PACKAGE,
-    EqualizedConv2D,
-    EqualizedDense,
-    FromRGB,
-    MinibatchStddev,
-)
+from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
+from stylegan_tf.networks.growing import ResolutionBlock, fully_faded
+from stylegan_tf.networks.layers import FromRGB, MinibatchStddev
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class DiscriminatorBlock(ResolutionBlock):
-    """Two convolutions; the second one halves the picture.
+    """Two convolutions; the second one halves the size.
 
     Args:
         config: `DiscriminatorConfig` or its dict.
-        resolution: int, level of the input.
+        resolution: int, of the input, a power of two from 8.
 
     Call arguments:
         x: float [N, H, W, C].
@@ -45,43 +42,48 @@ class DiscriminatorBlock(ResolutionBlock):
         float [N, H/2, W/2, C'].
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
     def build(self, input_shape=None):
-        c, r = self.config, self.resolution
-        shape = (None, *c.shape(r), c.fmaps(r))
-        taps = c.resample_filter if c.architecture in STYLEGAN2 else ()
-        gain, dtype = c.gains[0], self.dtype_policy
+        c, r, dtype = self.config, self.resolution, self.dtype_policy
+        x, gain = (None, *c.shape(r), c.fmaps(r)), c.gains[0]
         conv0 = EqualizedConv2D(c.fmaps(r), gain=gain, name="conv0", dtype=dtype)
-        self.part("conv0", conv0, shape)
+        self.part("conv0", conv0, x)
         down = functools.partial(
-            EqualizedConv2D, c.fmaps(r // 2), resample="down", taps=taps, dtype=dtype
+            EqualizedConv2D,
+            c.fmaps(r // 2),
+            resample="down",
+            taps=c.resample_filter if c.architecture in STYLEGAN2 else (),
+            dtype=dtype,
         )
-        self.part("conv1", down(gain=gain, name="conv1_down"), shape)
+        self.part("conv1", down(gain=gain, name="conv1_down"), x)
         if c.architecture == "residual":
             skip = down(kernel_size=1, gain=1.0, use_bias=False, name="skip")
-            self.part("skip", skip, shape)
+            self.part("skip", skip, x)
 
-    def call(self, x):
-        c = self.config
-        y = self.upper(self.conv0(x))
-        y = recompute.activate(y, c.activation, c.gains[1])
-        if c.architecture == "residual":
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        y = self.conv0(x)  # [N, H, W, C]
+        y = self.activate(self.halve(y))  # [N, H/2, W/2, C']
+        if self.config.architecture == "residual":
             y = (y + self.shortcut(x)) / 2**0.5
         return y
 
+    def activate(self, x: tf.Tensor) -> tf.Tensor:
+        """The config's activation."""
+        return recompute.activate(x, self.config.activation, self.config.gains[1])
+
     @recompute.segment("conv1")
-    def upper(self, x):
-        """Activation, blur, second convolution."""
-        c = self.config
-        x = recompute.activate(x, c.activation, c.gains[1])
-        if c.architecture == "stylegan":
-            x = ops.blur(x, c.blur_filter)
+    def halve(self, x: tf.Tensor) -> tf.Tensor:
+        """Activation, low-pass filter, second convolution."""
+        x = self.activate(x)
+        if self.config.architecture == "stylegan":
+            x = ops.blur(x, self.config.blur_filter)
         return self.conv1(x)
 
     @recompute.segment("skip")
-    def shortcut(self, x):
-        """The residual path: 1 x 1 convolution, halved size."""
+    def shortcut(self, x: tf.Tensor) -> tf.Tensor:
+        """The residual path: 1 x 1 convolution, half the size."""
         return self.skip(x)
 
     def compute_output_shape(self, input_shape):
@@ -93,9 +95,9 @@ class DiscriminatorBlock(ResolutionBlock):
 class DiscriminatorHead(Block):
     """The 4 x 4 block: minibatch statistic, convolution, two dense layers.
 
-    With labels there is one output a class, and the label picks its own; or, with
-    `conditioning="projection"` (Miyato & Koyama 2018, as in StyleGAN2-ADA), a vector
-    that is projected on the label's normalized embedding.
+    With labels there is one output per class, and the label picks its own; or, with
+    `conditioning="projection"` (Miyato & Koyama 2018, as in StyleGAN2-ADA), an output
+    vector that is projected on the label's normalized embedding.
 
     Args:
         config: `DiscriminatorConfig` or its dict.
@@ -108,20 +110,21 @@ class DiscriminatorHead(Block):
         float32 [N, 1].
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
     def build(self, input_shape=None):
-        c, dtype = self.config, self.dtype_policy
-        maps, (h, w), extra = c.fmaps(4), c.start_shape, 0
+        c, dtype, gain = self.config, self.dtype_policy, self.config.gains[0]
+        channels, (h, w), extra = c.fmaps(4), c.start_shape, 0
         if c.mbstd_group > 1:
             extra = c.mbstd_features
             stddev = MinibatchStddev(c.mbstd_group, extra, name="stddev", dtype=dtype)
-            self.part("stddev", stddev, (None, h, w, maps))
-        gain, hidden = c.gains[0], c.fmaps(2)
-        conv = EqualizedConv2D(maps, name="conv", gain=gain, dtype=dtype)
-        self.part("conv", conv, (None, h, w, maps + extra))
+            self.part("stddev", stddev, (None, h, w, channels))
+        conv = EqualizedConv2D(channels, name="conv", gain=gain, dtype=dtype)
+        self.part("conv", conv, (None, h, w, channels + extra))
+        hidden = c.fmaps(2)
         dense0 = EqualizedDense(hidden, name="dense0", gain=gain, dtype=dtype)
-        self.part("dense0", dense0, (None, h * w * maps))
+        self.part("dense0", dense0, (None, h * w * channels))
         projects = c.classes and c.conditioning == "projection"
         outputs = hidden if projects else max(c.classes, 1)
         linear = {"gain": 1.0, "dtype": "float32"}
@@ -131,14 +134,14 @@ class DiscriminatorHead(Block):
             embedding = EqualizedDense(hidden, name="embedding", **linear)
             self.part("embedding", embedding, (None, c.classes))
 
-    def call(self, x, labels=None):
+    def call(self, x: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         c = self.config
         if c.mbstd_group > 1:
             x = self.stddev(x)
         x = recompute.activate(self.conv(x), c.activation, c.gains[1])
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
         x = recompute.activate(self.dense0(x), c.activation, c.gains[1])
-        x = self.dense1(x)
+        x = self.dense1(x)  # [N, 1], [N, classes] or [N, hidden]
         if not c.classes:
             return x
         labels = tf.zeros([tf.shape(x)[0], c.classes]) if labels is None else labels
@@ -149,13 +152,13 @@ class DiscriminatorHead(Block):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Discriminator(Block, keras.Model):
-    """Pictures to scores.
+    """Images to scores.
 
     Args:
         config: `DiscriminatorConfig` or its dict.
 
     Call arguments:
-        images: float [N, H, W, channels]; its size says which resolution runs.
+        images: float [N, H, W, channels]; their size says how many blocks run.
         labels: one-hot float [N, classes], or None.
         alpha: float or scalar tensor in [0, 1], how far this resolution has faded in.
 
@@ -163,23 +166,29 @@ class Discriminator(Block, keras.Model):
         float32 [N, 1], higher = more real.
 
     Raises:
-        ValueError: pictures of a size this network does not have.
+        ValueError: images of a size that this network does not take.
     """
 
+    config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
-    def __init__(self, config, name="discriminator", **kwargs):
+    def __init__(
+        self,
+        config: DiscriminatorConfig | dict,
+        name: str = "discriminator",
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
         self.build()
 
     def build(self, input_shape=None):
         c, dtype = self.config, self.dtype_policy
-        weight_gain, gain = c.gains
-        for r in self._entrances():
+        weight_gain, activation_gain = c.gains
+        for r in self._entries():
             from_rgb = FromRGB(
                 c.fmaps(r),
                 c.activation,
-                gain,
+                activation_gain,
                 name=f"from_rgb{r}",
                 gain=weight_gain,
                 dtype=dtype,
@@ -191,34 +200,43 @@ class Discriminator(Block, keras.Model):
         self.part("head", DiscriminatorHead(c, name="head", dtype=dtype))
         self.built = True
 
-    def _entrances(self) -> list[int]:
-        """The resolutions at which pictures come in."""
+    def _entries(self) -> list[int]:
+        """The resolutions at which images enter."""
         c = self.config
         single = c.architecture in ("original", "residual")
         return [c.resolution] if single else levels(c.resolution)
 
-    def call(self, images, labels=None, alpha=1.0, training=False):
-        final = self.resolution_of(images)
-        x, layers = images, [getattr(self, f"from_rgb{final}")]
+    def call(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        alpha: float | tf.Tensor = 1.0,
+        training: bool = False,
+    ) -> tf.Tensor:
+        c, final = self.config, self.resolution_of(images)
+        from_rgb = getattr(self, f"from_rgb{final}")
+        x = images if final > 4 else from_rgb(images)
         for r in reversed(levels(final, first=8)):
-            layers.append(getattr(self, f"block{r}"))
-            x = recompute.checkpointed_in_chunks(
-                _chain(layers), [x], layers, min(self.config.shape(r))
-            )
-            layers = []
-            if self.config.architecture == "skip":
-                images = ops.downsample(images, self.config.resample_filter)
+            block = getattr(self, f"block{r}")
+            layers = [from_rgb, block] if r == final else [block]
+            x = _apply(layers, x, side=min(c.shape(r)))  # [N, H/2, W/2, C']
+            if c.architecture == "skip":
+                images = ops.downsample(images, c.resample_filter)
                 x += getattr(self, f"from_rgb{r // 2}")(images)
             elif r == final and not fully_faded(alpha):
-                old = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
-                x = ops.lerp(old, x, alpha)
-        return self.head(_chain(layers)(x), labels)
+                below = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
+                x = ops.lerp(below, x, alpha)
+        return self.head(x, labels)
 
     def resolution_of(self, images: tf.Tensor) -> int:
-        """The level whose pictures have this size."""
+        """The resolution whose images have the size of `images`.
+
+        Raises:
+            ValueError: there is none.
+        """
         c = self.config
-        grown = levels(c.resolution) if c.architecture in GROWING else [c.resolution]
-        sizes = {c.shape(r): r for r in grown}
+        known = levels(c.resolution) if c.architecture in GROWING else [c.resolution]
+        sizes = {c.shape(r): r for r in known}
         if tuple(images.shape[1:3]) not in sizes:
             raise ValueError(
                 f"pictures of {tuple(images.shape[1:3])} pixels; this network takes "
@@ -226,28 +244,36 @@ class Discriminator(Block, keras.Model):
             )
         return sizes[tuple(images.shape[1:3])]
 
-    def stage_variables(
-        self, resolution: int, fading: bool = True
-    ) -> list[keras.Variable]:
-        """The trainable weights that the score of a picture at `resolution` uses.
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """The trainable weights that the score of an image at `resolution` depends on.
 
-        With `fading` this includes the entrance of the resolution below.
+        Args:
+            resolution: int, of the image.
+            fading: True includes the entry of the resolution below.
         """
         last = (resolution // 2, resolution) if fading else (resolution,)
         if self.config.architecture not in GROWING:
-            last = self._entrances()
+            last = self._entries()
         parts = [getattr(self, f"from_rgb{r}") for r in last if r >= 4]
         blocks = levels(resolution, first=8)
         parts += [getattr(self, f"block{r}") for r in blocks] + [self.head]
         return [v for part in parts for v in part.trainable_variables]
 
 
-def _chain(layers: list):
-    """The layers, one after the other, as a function."""
-    return lambda x: functools.reduce(lambda y, layer: layer(y), layers, x)
+def _apply(layers: list[keras.layers.Layer], x: tf.Tensor, side: int) -> tf.Tensor:
+    """Applies layers one after the other, in chunks where `side` is large."""
+
+    def run(x: tf.Tensor) -> tf.Tensor:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return recompute.checkpointed_in_chunks(run, [x], layers, side)
 
 
-def discriminator_of(c: DiscriminatorConfig, dtype=None) -> keras.Model:
-    """The discriminator of an architecture."""
-    kind = DCGANDiscriminator if c.architecture == "dcgan" else Discriminator
-    return kind(c, dtype=dtype)
+def discriminator_of(
+    c: DiscriminatorConfig, dtype: str | keras.DTypePolicy | None = None
+) -> keras.Model:
+    """The discriminator of a config's architecture."""
+    network = DCGANDiscriminator if c.architecture == "dcgan" else Discriminator
+    return network(c, dtype=dtype)

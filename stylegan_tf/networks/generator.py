@@ -1,33 +1,34 @@
-"""The generator: mapping, truncation, mixing and synthesis (Karras et al. 2019, 2020).
+"""The generator: mapping, truncation, mixing, synthesis (Karras et al. 2019, 2020).
 
-    z --mapping--> w --broadcast--> ws --truncate--> ws --synthesis--> pictures
+    z --mapping--> w --broadcast--> ws --truncate--> ws --synthesis--> images
 
-The parts are usable alone. `w_avg`, the running mean of w that truncation pulls
+Each part can be used alone. `w_avg`, the running mean of w that truncation pulls
 towards, and the constant noise maps are non-trainable weights: every save has them.
 """
 
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
-from stylegan_tf.config import Growth
+from stylegan_tf.config import GeneratorConfig, Growth
+from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.dcgan import DCGANSynthesis
-from stylegan_tf.networks.growing import Block
-from stylegan_tf.networks.layers import PACKAGE, ZEROS
+from stylegan_tf.networks.growing import Noise, SynthesisNetwork
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
 from stylegan_tf.networks.synthesis import Synthesis
 
 
-def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
-    """The synthesis network of an architecture."""
-    kinds = {"stylegan": Synthesis, "dcgan": DCGANSynthesis}
-    return kinds.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
+def synthesis_of(
+    c: GeneratorConfig, dtype: str | keras.DTypePolicy | None = None
+) -> SynthesisNetwork:
+    """The synthesis network of a config's architecture."""
+    classes = {"stylegan": Synthesis, "dcgan": DCGANSynthesis}
+    return classes.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Generator(Block, keras.Model):
-    """z to pictures.
+    """Latents z to images.
 
     Args:
         config: `GeneratorConfig` or its dict.
@@ -36,25 +37,34 @@ class Generator(Block, keras.Model):
     Call arguments:
         z: float [N, z_dim], standard normal.
         labels: one-hot float [N, classes], or None.
-        psi: float or scalar tensor, truncation: 1 = none, 0 = the average picture.
-        cutoff: int, layers that truncation reaches; None = all.
+        psi: truncation: 1 = none, 0 = the average image; float or scalar tensor.
+        cutoff: int, truncates the first `cutoff` layers; None = all.
         noise, resolution, alpha, seed: as in `Synthesis`.
 
     Returns:
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
     """
 
-    def __init__(self, config, growth=None, name="generator", **kwargs):
+    config: GeneratorConfig
+
+    def __init__(
+        self,
+        config: GeneratorConfig | dict,
+        growth: Growth | None = None,
+        name: str = "generator",
+        **kwargs,
+    ):
         super().__init__(config, name=name, **kwargs)
         self.mapping = Mapping(self.config)
         self.synthesis = synthesis_of(self.config, self.dtype_policy)
-        self.growth = growth or self.synthesis.growth
+        if growth is not None:
+            self.growth = growth
         self.build()
 
     def build(self, input_shape=None):
         self.w_avg = self.add_weight(
             shape=(self.config.w_dim,),
-            initializer=ZEROS,
+            initializer="zeros",
             trainable=False,
             name="w_avg",
             dtype="float32",
@@ -65,18 +75,18 @@ class Generator(Block, keras.Model):
 
     def call(
         self,
-        z,
-        labels=None,
-        psi=1.0,
-        cutoff=None,
-        noise="random",
-        resolution=None,
-        alpha=None,
-        seed=None,
-        training=False,
-    ):
-        ws = self.broadcast(self.mapping(z, labels))
-        ws = self.truncate(ws, psi, cutoff)
+        z: tf.Tensor,
+        labels: tf.Tensor | None = None,
+        psi: float | tf.Tensor = 1.0,
+        cutoff: int | None = None,
+        noise: Noise = "random",
+        resolution: int | None = None,
+        alpha: float | tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        w = self.mapping(z, labels)  # [N, w_dim]
+        ws = self.truncate(self.broadcast(w), psi, cutoff)  # [N, num_styles, w_dim]
         return self.synthesis(
             ws,
             noise=noise,
@@ -86,25 +96,14 @@ class Generator(Block, keras.Model):
             training=training,
         )
 
-    @property
-    def growth(self) -> Growth:
-        """How far training has come. Only the synthesis network stores it."""
-        return self.synthesis.growth
-
-    @growth.setter
-    def growth(self, growth: Growth):
-        self.synthesis.growth = Growth(*growth)
-
-    # -----------------------------------------------------------------------
-
     def broadcast(self, w: tf.Tensor) -> tf.Tensor:
-        """One style for every layer: [N, w_dim] -> [N, num_styles, w_dim]."""
+        """Copies w to every layer: [N, w_dim] -> [N, num_styles, w_dim]."""
         return tf.stack([w] * self.config.num_styles, axis=1)
 
     # -----------------------------------------------------------------------
-    # Truncation trick in W (section B of the appendix): w' = w_avg + psi (w - w_avg),
-    # on the first `cutoff` layers only, so that coarse structure becomes typical
-    # while fine detail keeps its variety.
+    # Truncation trick in W (Karras et al. 2019, appendix B): w' = w_avg + psi (w -
+    # w_avg), on the first `cutoff` layers only, so that coarse structure becomes
+    # typical while fine detail keeps its variety.
 
     def truncate(
         self,
@@ -113,14 +112,18 @@ class Generator(Block, keras.Model):
         cutoff: int | None = None,
         center: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Pulls the styles of the first `cutoff` layers (None = all) towards a center.
+        """Pulls the styles of the first `cutoff` layers towards a center.
 
         Args:
             ws: float [N, num_styles, w_dim].
-            psi: as of the call; or one number a layer, [num_styles].
-            cutoff: as of the call.
-            center: float [N, 1, w_dim], such as each example's of
-                `sampling.class_centers`; None = w_avg, of all classes together.
+            psi: 1 = no truncation, 0 = the center; a number, or one per layer,
+                [num_styles].
+            cutoff: None = all layers.
+            center: float [N, 1, w_dim], such as the class centers of
+                `sampling.class_centers`; None = w_avg, the mean over all classes.
+
+        Returns:
+            float [N, num_styles, w_dim].
         """
         if isinstance(psi, int | float) and psi == 1:
             return ws
@@ -131,27 +134,55 @@ class Generator(Block, keras.Model):
         return truncated if cutoff is None else self.mix(truncated, ws, cutoff)
 
     # -----------------------------------------------------------------------
-    # Style mixing (section 3.1): two latents share a picture, the first one rules
-    # the layers below the cut-off, the second one those above.
+    # Style mixing (Karras et al. 2019, section 3.1): the first latent code controls the
+    # layers before the crossover point, the second one those after it.
 
     def mix(
-        self, ws: tf.Tensor, other: tf.Tensor, cutoff: int | tf.Tensor
+        self, ws: tf.Tensor, other: tf.Tensor, crossover: int | tf.Tensor
     ) -> tf.Tensor:
-        """ws on the layers below `cutoff`, `other` on the rest."""
-        below = tf.range(self.config.num_styles) < cutoff
-        return tf.where(below[None, :, None], ws, other)
+        """Takes `ws` for the first `crossover` layers and `other` for the rest.
+
+        Args:
+            ws: float [N, num_styles, w_dim].
+            other: float [N, num_styles, w_dim].
+            crossover: number of layers; an int or a scalar tensor.
+
+        Returns:
+            float [N, num_styles, w_dim].
+        """
+        first = tf.range(self.config.num_styles) < crossover
+        return tf.where(first[None, :, None], ws, other)
+
+    # -----------------------------------------------------------------------
+    # Training
 
     @property
-    def running_means(self) -> list[keras.Variable]:
+    def growth(self) -> Growth:
+        """How far training has come. Only the synthesis network stores it."""
+        return self.synthesis.growth
+
+    @growth.setter
+    def growth(self, growth: Growth):
+        self.synthesis.growth = Growth(*growth)
+
+    @property
+    def running_means(self) -> list:
         """Weights that are averages over training already."""
         return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
 
-    def stage_variables(
-        self, resolution: int, fading: bool = True
-    ) -> list[keras.Variable]:
-        """As `Synthesis.stage_variables`, and the mapping's."""
-        own = self.mapping.trainable_variables
-        return own + self.synthesis.stage_variables(resolution, fading)
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """The trainable weights that an image at `resolution` depends on.
+
+        Args:
+            resolution: int, of the image.
+            fading: True includes the image of the resolution below.
+        """
+        mapping = self.mapping.trainable_variables
+        return mapping + self.synthesis.stage_variables(resolution, fading)
+
+    # -----------------------------------------------------------------------
+    # Saving. The growth is stored as `level`, its resolution or None for the final one,
+    # and `alpha`, which the first files lack.
 
     def get_config(self):
         resolution, alpha = self.growth

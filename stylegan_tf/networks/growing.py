@@ -1,53 +1,35 @@
-"""Parts shared by every network: blocks made from a config, noise maps, growth.
+"""Progressive growing and noise inputs, shared by the synthesis networks.
 
-A network grows progressively (Karras et al. 2018, figure 2): it is made for its final
-resolution, `resolution` says how many of its blocks run, and `alpha` how far the last
-one has faded in.
+A network has all its blocks from the start. While it grows (Karras et al. 2018, figure
+2), `resolution` says how many of them run, and `alpha` how far the last one has faded
+in.
 """
 
 import keras
 import tensorflow as tf
 
-from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.layers import Composite
+from stylegan_tf.networks.block import Block
 
 NOISE_MODES = ("random", "const", "none")
-
-
-class Block(Composite):
-    """A layer or network made from a config.
-
-    Args:
-        config: `config_class`, or the dict of it that `get_config` returns.
-    """
-
-    config_class: type[GeneratorConfig | DiscriminatorConfig] = GeneratorConfig
-
-    def __init__(self, config, **kwargs):
-        super().__init__(**({"autocast": False} | kwargs))
-        self.config = self._config_of(config)
-
-    @classmethod
-    def _config_of(cls, value):
-        if isinstance(value, cls.config_class):
-            return value
-        return config.from_dict(cls.config_class, value)
-
-    def get_config(self):
-        return super().get_config() | {"config": config.to_dict(self.config)}
+Noise = str | list[tf.Tensor]
 
 
 class ResolutionBlock(Block):
     """The layers of a network at one resolution.
 
     Args:
-        config: as in `Block`.
+        config: the network's config, or its dict.
         resolution: int, a power of two from 4.
     """
 
-    def __init__(self, config, resolution, **kwargs):
+    def __init__(
+        self,
+        config: GeneratorConfig | DiscriminatorConfig | dict,
+        resolution: int,
+        **kwargs,
+    ):
         super().__init__(config, **kwargs)
         self.resolution = resolution
 
@@ -60,7 +42,7 @@ class ResolutionBlock(Block):
 
 
 class SynthesisNetwork(Block):
-    """The base of the synthesis networks: noise maps and growth.
+    """The base of the synthesis networks.
 
     Args:
         config: `GeneratorConfig` or its dict.
@@ -69,15 +51,31 @@ class SynthesisNetwork(Block):
         growth: `Growth`, how far training has come; fully grown unless it is set.
     """
 
-    def __init__(self, config, name="synthesis", **kwargs):
+    config: GeneratorConfig
+
+    def __init__(
+        self, config: GeneratorConfig | dict, name: str = "synthesis", **kwargs
+    ):
         super().__init__(config, name=name, **kwargs)
         self.growth = Growth(self.config.resolution)
+
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """The trainable weights that an image at `resolution` depends on.
+
+        Args:
+            resolution: int, of the image.
+            fading: True includes the image of the resolution below.
+        """
+        last = (resolution // 2, resolution) if fading else (resolution,)
+        parts = [getattr(self, f"block{r}") for r in levels(resolution)]
+        parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
+        return [v for part in parts for v in part.trainable_variables]
 
     # -----------------------------------------------------------------------
     # Noise inputs (Karras et al. 2019, section 2; B in figure 1b)
 
     def add_noise_weights(self) -> None:
-        """Adds the constant noise maps, one per layer: `noise0` and so on."""
+        """Adds the constant noise maps, one per layer: `noise0`, `noise1`, ..."""
         normal = keras.initializers.RandomNormal(stddev=1.0)
         for i, shape in enumerate(self.config.noise_shapes(self.config.resolution)):
             noise = self.add_weight(
@@ -88,33 +86,39 @@ class SynthesisNetwork(Block):
             )
             setattr(self, f"noise{i}", noise)
 
-    def noise_maps(self, noise, resolution: int, n, seed=None) -> list:
-        """The noise of every layer up to `resolution`.
+    def noise_maps(
+        self,
+        noise: Noise,
+        resolution: int,
+        n: int | tf.Tensor,
+        seed: tf.Tensor | None = None,
+    ) -> list:
+        """The noise of each layer up to `resolution`.
 
         Args:
-            noise, seed: as in `Synthesis`.
+            noise: "random", "const", "none", or a list of noise maps.
             resolution: int, of the images.
-            n: int or scalar tensor, number of images.
+            n: number of images.
+            seed: int [2], of random noise; None = fresh random numbers.
 
         Returns:
-            One float [n or 1, H, W, 1] per layer, or one None per layer without noise.
+            One float [n or 1, H, W, 1] per layer, or one None per layer.
 
         Raises:
-            ValueError: another noise mode, or a list of another length.
+            ValueError: another noise mode, or too few noise maps.
         """
         shapes = self.config.noise_shapes(resolution)
-        named = isinstance(noise, str)
-        if named and noise not in NOISE_MODES:
+        if isinstance(noise, str) and noise not in NOISE_MODES:
             raise ValueError(
                 f"noise is {noise!r}; use {', '.join(NOISE_MODES)} or a list of maps."
             )
-        if named and noise == "none" or not shapes:
+        if not shapes or isinstance(noise, str) and noise == "none":
             return [None] * self.config.num_layers
-        if not named:
+        if not isinstance(noise, str):
             if len(noise) < len(shapes):
                 raise ValueError(
                     f"noise has {len(noise)} maps; resolution {resolution} uses "
-                    f"{len(shapes)}, one a layer."
+                    f"{len(shapes)}, one per layer."
                 )
             return list(noise)
         if noise == "const":
@@ -126,31 +130,27 @@ class SynthesisNetwork(Block):
             for i, s in enumerate(shapes)
         ]
 
-    # -----------------------------------------------------------------------
-    # Progressive growing (Karras et al. 2018, figure 2)
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
-        """The trainable weights that an image at `resolution` depends on.
-
-        With `fading` this includes the output of the resolution below.
-        """
-        last = (resolution // 2, resolution) if fading else (resolution,)
-        parts = [getattr(self, f"block{r}") for r in levels(resolution)]
-        parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
-        return [v for part in parts for v in part.trainable_variables]
+# ---------------------------------------------------------------------------
+# Fading in a resolution (Karras et al. 2018, figure 2b)
 
 
-def fade_in(rgb: tf.Tensor | None, new: tf.Tensor, alpha) -> tf.Tensor:
-    """Blends an image [N, H, W, C] with the enlarged one of the resolution below.
+def fade_in(
+    below: tf.Tensor | None, image: tf.Tensor, alpha: float | tf.Tensor
+) -> tf.Tensor:
+    """Blends an image with the enlarged image of the resolution below.
 
     Args:
-        rgb: float [N, H/2, W/2, C]; None = `new` has fully faded in.
-        new: float [N, H, W, C].
-        alpha: float or scalar tensor in [0, 1], the weight of `new`.
+        below: float [N, H/2, W/2, C]; None = `image` has fully faded in.
+        image: float [N, H, W, C].
+        alpha: weight of `image`, in [0, 1].
+
+    Returns:
+        (1 - alpha) upsample(below) + alpha image, float [N, H, W, C].
     """
-    return new if rgb is None else ops.lerp(ops.upsample(rgb), new, alpha)
+    return image if below is None else ops.lerp(ops.upsample(below), image, alpha)
 
 
-def fully_faded(alpha) -> bool:
-    """True if alpha is known to be 1, so that no blend need be computed."""
+def fully_faded(alpha: float | tf.Tensor) -> bool:
+    """True if alpha is the number 1, so that nothing is blended; False for a tensor."""
     return isinstance(alpha, int | float) and alpha >= 1

@@ -1,201 +1,51 @@
-"""The registered Keras layers a StyleGAN is made of (Karras et al. 2019, figure 1).
+"""The registered Keras layers of StyleGAN (Karras et al. 2019, figure 1).
 
-All of them are NHWC, keep their weights in float32 and compute in the precision of
-their dtype policy. Weights follow the equalized learning rate of Karras et al. 2018:
-stored as N(0, 1 / lrmul), multiplied when used by gain / sqrt(fan_in) * lrmul. The
-gain sqrt(2) of the leaky ReLU stands in the weights; in StyleGAN2 (`networks/
-stylegan2.py`) behind the activation.
+All of them are NHWC, store their weights in float32 and compute in the precision of
+their dtype policy.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
-
 import keras
-import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.block import PACKAGE, Composite
+from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 
-PACKAGE = "stylegan_tf"
-ZEROS = "zeros"
-RELU_GAIN = float(np.sqrt(2.0))
-LayerT = TypeVar("LayerT", bound=keras.layers.Layer)
-
-
-class Composite(keras.layers.Layer):
-    """A layer made of other layers.
-
-    Its parts are direct attributes: a TensorFlow checkpoint silently skips layers that
-    stand in a list or dict of a Keras object.
-    """
-
-    def part(self, name: str, layer: LayerT, *shapes) -> LayerT:
-        """Adds a layer as attribute `name`, built for inputs of `shapes`."""
-        setattr(self, name, layer)
-        layer.build(*shapes)
-        return layer
-
-
-class _Equalized(Composite):
-    """A kernel with the equalized learning rate, and perhaps a bias."""
-
-    def __init__(
-        self,
-        gain: float = RELU_GAIN,
-        lrmul: float = 1.0,
-        use_bias: bool = True,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.gain = gain
-        self.lrmul = lrmul
-        self.use_bias = use_bias
-
-    def _add_weights(self, shape: tuple[int, ...]) -> None:
-        fan_in = int(np.prod(shape[:-1]))
-        self.runtime_coef = self.gain / np.sqrt(fan_in) * self.lrmul
-        normal = keras.initializers.RandomNormal(stddev=1 / self.lrmul)
-        self.kernel = self.add_weight(shape=shape, initializer=normal, name="kernel")
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape=shape[-1:], name="bias", initializer=ZEROS
-            )
-
-    def _kernel(self) -> tf.Tensor:
-        return self.kernel * tf.cast(self.runtime_coef, self.compute_dtype)
-
-    def _with_bias(self, x: tf.Tensor) -> tf.Tensor:
-        if self.bias is None:
-            return x
-        scaled = self.bias if self.lrmul == 1 else self.bias * self.lrmul
-        return tf.nn.bias_add(x, tf.convert_to_tensor(scaled))
-
-    def get_config(self):
-        own = {"gain": self.gain, "lrmul": self.lrmul, "use_bias": self.use_bias}
-        return super().get_config() | own
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class EqualizedDense(_Equalized):
-    """Dense layer with the equalized learning rate.
-
-    Args:
-        units: int, width of the output.
-        gain: float, sqrt(2) before a leaky ReLU, 1 for a linear output.
-        lrmul: float, the layer learns this many times slower (0.01 in the mapping).
-        use_bias: bool.
-
-    Call arguments:
-        x: float [N, I].
-
-    Returns:
-        float [N, units].
-    """
-
-    def __init__(self, units: int, **kwargs):
-        super().__init__(**kwargs)
-        self.units = units
-
-    def build(self, input_shape):
-        self._add_weights((input_shape[-1], self.units))
-
-    def call(self, x):
-        return self._with_bias(tf.matmul(x, self._kernel()))
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.units)
-
-    def get_config(self):
-        return super().get_config() | {"units": self.units}
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class EqualizedConv2D(_Equalized):
-    """Convolution with the equalized learning rate, fused with its resampling.
-
-    Args:
-        filters: int, output maps.
-        kernel_size: int, odd.
-        resample: None, "up" (doubled first) or "down" (halved afterwards).
-        taps: filter that goes with the resampling; empty = nearest neighbor up and
-            2 x 2 means down.
-        gain, lrmul, use_bias: as in `EqualizedDense`.
-
-    Call arguments:
-        x: float [N, H, W, C].
-
-    Returns:
-        float [N, H', W', filters], H' = H, 2H or H/2.
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int = 3,
-        resample: str | None = None,
-        taps: Sequence[float] = (),
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        if resample not in (None, "up", "down"):
-            raise ValueError(f"resample is {resample!r}; use None, 'up' or 'down'.")
-        self.filters = filters
-        self.kernel_size = kernel_size
-        self.resample = resample
-        self.taps = tuple(taps)
-
-    def build(self, input_shape):
-        k = self.kernel_size
-        self._add_weights((k, k, input_shape[-1], self.filters))
-
-    def call(self, x):
-        if self.resample is None:
-            return self._with_bias(ops.conv(x, self._kernel()))
-        conv = {"up": ops.upsample_conv, "down": ops.conv_downsample}[self.resample]
-        return self._with_bias(conv(x, self._kernel(), self.taps))
-
-    def compute_output_shape(self, input_shape):
-        n, h, w, _ = input_shape
-        if self.resample == "up":
-            h, w = (s and s * 2 for s in (h, w))
-        if self.resample == "down":
-            h, w = (s and s // 2 for s in (h, w))
-        return (n, h, w, self.filters)
-
-    def get_config(self):
-        own = {"filters": self.filters, "kernel_size": self.kernel_size}
-        own |= {"resample": self.resample, "taps": self.taps}
-        return super().get_config() | own
+# ---------------------------------------------------------------------------
+# The boxes of figure 1b: Const, B (scaled noise), bias, A and AdaIN
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LearnedConstant(keras.layers.Layer):
-    """The learned start block of the synthesis network, the same for every example.
+    """The learned constant input of the synthesis network, the same for every example.
 
     Args:
-        shape: (height, width, maps).
+        shape: (height, width, channels).
         initializer: "ones", or "normal" in StyleGAN2.
 
     Call arguments:
         w: [N, ...], only its batch size is used.
 
     Returns:
-        float [N, height, width, maps].
+        float [N, height, width, channels].
     """
 
-    def __init__(self, shape: tuple[int, ...], initializer: str = "ones", **kwargs):
+    def __init__(
+        self, shape: tuple[int, int, int], initializer: str = "ones", **kwargs
+    ):
         super().__init__(**kwargs)
         self.shape = tuple(shape)
         self.initializer = initializer
 
     def build(self, input_shape=None):
-        how = {"ones": "ones", "normal": keras.initializers.RandomNormal(stddev=1.0)}
+        normal = keras.initializers.RandomNormal(stddev=1.0)
         self.const = self.add_weight(
-            shape=(1, *self.shape), initializer=how[self.initializer], name="const"
+            shape=(1, *self.shape),
+            initializer={"ones": "ones", "normal": normal}[self.initializer],
+            name="const",
         )
 
-    def call(self, w):
+    def call(self, w: tf.Tensor) -> tf.Tensor:
         return tf.tile(tf.convert_to_tensor(self.const), [tf.shape(w)[0], 1, 1, 1])
 
     def compute_output_shape(self, input_shape):
@@ -207,14 +57,14 @@ class LearnedConstant(keras.layers.Layer):
 
 
 class _PerChannel(keras.layers.Layer):
-    """One learned number a feature map, zero before training."""
+    """One learned weight per channel, zero before training."""
 
     weight_name = "weight"
 
     def build(self, input_shape):
-        maps = input_shape[-1:]
+        channels = input_shape[-1:]
         self.weight = self.add_weight(
-            shape=maps, initializer=ZEROS, name=self.weight_name
+            shape=channels, initializer="zeros", name=self.weight_name
         )
 
     def compute_output_shape(self, input_shape, *_):
@@ -223,14 +73,14 @@ class _PerChannel(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ScaledNoise(_PerChannel):
-    """Adds noise scaled by a learned weight per feature map (section 2; B in figure 1).
+    """Adds noise scaled by a learned weight per channel (section 2; B in figure 1).
 
     Args:
-        per_channel: bool, False scales all maps alike, as StyleGAN2 does.
+        per_channel: bool; False = one weight for all channels, as in StyleGAN2.
 
     Call arguments:
         x: float [N, H, W, C].
-        noise: float [N or 1, H, W, 1], one map shared by all channels.
+        noise: float [N or 1, H, W, 1], the same for all channels.
 
     Returns:
         float [N, H, W, C].
@@ -243,7 +93,7 @@ class ScaledNoise(_PerChannel):
     def build(self, input_shape):
         super().build(input_shape if self.per_channel else ())
 
-    def call(self, x, noise):
+    def call(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         return x + tf.cast(noise, x.dtype) * tf.convert_to_tensor(self.weight)
 
     def compute_output_shape(self, x_shape, noise_shape=None):
@@ -255,29 +105,29 @@ class ScaledNoise(_PerChannel):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Bias(_PerChannel):
-    """Adds a learned number to every feature map: [N, H, W, C] -> [N, H, W, C]."""
+    """Adds a learned bias per channel: [N, H, W, C] -> [N, H, W, C]."""
 
     weight_name = "bias"
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.bias_add(x, tf.convert_to_tensor(self.weight))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class AdaIN(Composite):
-    """Adaptive instance normalization (Karras et al. 2019, section 2, equation 1).
+    """Adaptive instance normalization (section 2, equation 1).
 
-    Every feature map is brought to zero mean and unit variance over its pixels, then
-    scaled and shifted by a learned affine of the style. The scale is stored as its
-    difference from one: the first C outputs of the affine are the scale, the last C
-    the shift.
+    Each feature map is normalized to zero mean and unit variance over its pixels, then
+    scaled and shifted by a learned affine transform of the style (A in figure 1). Its
+    first C outputs are the scale, stored as the difference from one, its last C the
+    shift.
 
     Args:
-        normalize: bool, False leaves the statistics of x alone.
+        normalize: bool; False = scale and shift only.
 
     Call arguments:
         x: float [N, H, W, C], feature maps.
-        w: float [N, w_dim], one style an example.
+        w: float [N, w_dim], one style per example.
 
     Returns:
         float [N, H, W, C].
@@ -293,7 +143,7 @@ class AdaIN(Composite):
         )
         self.part("affine", affine, w_shape)
 
-    def call(self, x, w):
+    def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         style = tf.reshape(self.affine(w), [-1, 1, 1, 2 * x.shape[-1]])
         scale, shift = tf.split(style, 2, axis=-1)  # [N, 1, 1, C]
         if self.normalize:
@@ -309,16 +159,18 @@ class AdaIN(Composite):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Epilogue(Composite):
-    """What follows every convolution of the synthesis network (figure 1b).
+    """The layers that follow each convolution of the synthesis network (figure 1b).
 
-    Noise, bias, activation, normalization, style: in this order the paper's released
-    networks work. `noise_position="after_adain"` moves the noise to the end, where
-    some descriptions put it.
+    Noise, bias, activation, normalization, style: the order of the paper's released
+    networks. `noise_position="after_adain"` moves the noise to the end, where some
+    descriptions put it.
 
     Args:
         activation: "lrelu" or "relu".
-        use_noise, use_pixel_norm, use_instance_norm, use_styles: bool, the switches
-            of the ablation ladder.
+        use_noise: bool, False in configs A to D of table 1.
+        use_pixel_norm: bool, True in configs A and B.
+        use_instance_norm: bool, False in configs A and B.
+        use_styles: bool, False in configs A and B.
         noise_position: "before_bias" or "after_adain".
 
     Call arguments:
@@ -332,12 +184,12 @@ class Epilogue(Composite):
 
     def __init__(
         self,
-        activation="lrelu",
-        use_noise=True,
-        use_pixel_norm=False,
-        use_instance_norm=True,
-        use_styles=True,
-        noise_position="before_bias",
+        activation: str = "lrelu",
+        use_noise: bool = True,
+        use_pixel_norm: bool = False,
+        use_instance_norm: bool = True,
+        use_styles: bool = True,
+        noise_position: str = "before_bias",
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -357,7 +209,9 @@ class Epilogue(Composite):
             style = AdaIN(self.use_instance_norm, name="style", dtype=dtype)
             self.part("style", style, x_shape, w_shape)
 
-    def call(self, x, w, noise=None):
+    def call(
+        self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
         noisy = self.use_noise and noise is not None
         if noisy and self.noise_position == "before_bias":
             x = self.noise(x, noise)
@@ -381,15 +235,19 @@ class Epilogue(Composite):
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 
+# ---------------------------------------------------------------------------
+# Between images and feature maps (Karras et al. 2018, figure 2)
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class ToRGB(EqualizedConv2D):
-    """Feature maps -> picture: 1 x 1, linear, unbounded, always float32.
+    """Feature maps -> image: 1 x 1 convolution, linear, unbounded, always float32.
 
     Args:
-        channels: int, of the picture.
+        channels: int, of the image.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs):
         kwargs = kwargs | {"dtype": "float32", "gain": 1.0, "kernel_size": 1}
         kwargs.pop("filters", None)
         super().__init__(filters=channels, **kwargs)
@@ -401,20 +259,26 @@ class ToRGB(EqualizedConv2D):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FromRGB(EqualizedConv2D):
-    """Picture -> feature maps: 1 x 1 and an activation.
+    """Image -> feature maps: 1 x 1 convolution and an activation.
 
     Args:
-        filters: int, output maps.
+        filters: int, output channels.
         activation: "lrelu" or "relu".
         activation_gain: float, sqrt(2) in StyleGAN2.
     """
 
-    def __init__(self, filters, activation="lrelu", activation_gain=1.0, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        activation: str = "lrelu",
+        activation_gain: float = 1.0,
+        **kwargs,
+    ):
         super().__init__(filters=filters, **(kwargs | {"kernel_size": 1}))
         self.activation = activation
         self.activation_gain = activation_gain
 
-    def call(self, x):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
         x = super().call(x)
         return recompute.activate(x, self.activation, self.activation_gain)
 
@@ -423,13 +287,17 @@ class FromRGB(EqualizedConv2D):
         return super().get_config() | own
 
 
+# ---------------------------------------------------------------------------
+# Minibatch standard deviation (Karras et al. 2018, section 3)
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class MinibatchStddev(keras.layers.Layer):
-    """Appends the spread of each group of examples as feature maps.
+    """Appends the standard deviation over each group of examples as feature maps.
 
     Args:
-        group: int, examples a group.
-        features: int, maps appended.
+        group: int, examples per group.
+        features: int, feature maps appended.
 
     Call arguments:
         x: float [N, H, W, C].
@@ -443,9 +311,9 @@ class MinibatchStddev(keras.layers.Layer):
         self.group = group
         self.features = features
 
-    def call(self, x):
-        spread = ops.minibatch_stddev(x, self.group, self.features)
-        return tf.concat([x, spread], axis=-1)
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        stddev = ops.minibatch_stddev(x, self.group, self.features)
+        return tf.concat([x, stddev], axis=-1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + self.features)

@@ -1,40 +1,43 @@
 """The mapping network f: Z -> W (Karras et al. 2019, section 2 and figure 1b, left).
 
-An MLP of eight layers that learns a hundred times slower than the rest. Labels are
-embedded by a plain matrix and concatenated to z before the common normalization.
+An MLP of eight layers that learns a hundred times more slowly than the other layers.
+A label is embedded by a matrix and concatenated to z before both are normalized.
 """
 
 import keras
 import tensorflow as tf
 
+from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.growing import Block
-from stylegan_tf.networks.layers import PACKAGE, EqualizedDense
+from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.equalized import EqualizedDense
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Mapping(Block):
-    """z, and perhaps a label, to the intermediate latent w. Always float32.
+    """Maps a latent z, and a label, to the intermediate latent w. Always float32.
 
     Args:
-        config: `GeneratorConfig`, or the dict that `get_config` made of one.
+        config: `GeneratorConfig` or its dict.
 
     Call arguments:
         z: float [N, z_dim].
-        labels: one-hot float [N, classes], or None without classes.
+        labels: one-hot float [N, classes], or None.
 
     Returns:
         w: float32 [N, w_dim].
     """
 
-    def __init__(self, config, name="mapping", **kwargs):
+    config: GeneratorConfig
+
+    def __init__(self, config: GeneratorConfig | dict, name: str = "mapping", **kwargs):
         fixed = {"dtype": "float32", "autocast": True}
         super().__init__(config, name=name, **(kwargs | fixed))
 
     def build(self, z_shape=None, labels_shape=None):
         c = self.config
         if c.classes:
-            # DCGAN's is as long as a one-hot label: one as long as z drowns z.
+            # DCGAN's has the norm of a one-hot label: one of the norm of z drowns z.
             deviation = c.z_dim**-0.5 if c.architecture == "dcgan" else 1.0
             self.label_embedding = self.add_weight(
                 shape=(c.classes, c.z_dim),
@@ -54,9 +57,8 @@ class Mapping(Block):
             self.part(f"dense{i}", dense, (None, width))
             width = units
 
-    def call(self, z, labels=None):
-        c = self.config
-        x = z
+    def call(self, z: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+        c, x = self.config, z
         if c.classes:
             labels = tf.zeros([tf.shape(z)[0], c.classes]) if labels is None else labels
             x = tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
@@ -64,7 +66,7 @@ class Mapping(Block):
             x = ops.pixel_norm(x)
         for i in range(c.mapping_layers):
             dense = getattr(self, f"dense{i}")
-            x = ops.activate(dense(x), c.activation, c.gains[1])
+            x = ops.activation(dense(x), c.activation, c.gains[1])
         return x
 
     def compute_output_shape(self, z_shape, labels_shape=None):

@@ -1,10 +1,10 @@
-"""Stateless tensor maths of StyleGAN and StyleGAN2, NHWC (Karras et al. 2018 to 2020).
+"""Tensor functions of StyleGAN and StyleGAN2, NHWC (Karras et al. 2018, 2019, 2020).
 
-Every function here is differentiable twice (R1 differentiates a gradient) and is
-written with the stock operation whose first and second derivatives are cheapest on a
-CPU: depthwise convolution for the blur, pooling for the down-sampling, concatenation
-for the up-sampling, sums of padded kernels instead of slices. Statistics are taken in
-float32 whatever the precision of the input, and cast back.
+Every function is differentiable twice, as R1 needs it, and is written with the stock
+operations whose first and second gradients are cheapest on a CPU: depthwise convolution
+for the blur, pooling for downsampling, concatenation for upsampling, sums of padded
+kernels instead of slices. Statistics are taken in float32 whatever the precision of the
+input, and the result is cast back.
 """
 
 import numpy as np
@@ -14,79 +14,85 @@ EPSILON = 1e-8
 
 
 # ---------------------------------------------------------------------------
-# Resampling. Without `taps`, nearest neighbor up and 2 x 2 means down, as the growing
-# networks do; with `taps`, a low-pass filter (1, 3, 3, 1) goes with it, as in
-# StyleGAN2 (Karras et al. 2020, appendix B).
+# Resampling. Without `taps`: nearest neighbor up and 2 x 2 means down, as the growing
+# networks do (Karras et al. 2018, figure 2). With `taps`: a low-pass filter such as
+# (1, 3, 3, 1) goes with it, as in StyleGAN2 (Karras et al. 2020, appendix B).
 
 
 def blur(x: tf.Tensor, taps: tuple[int, ...] = (1, 2, 1)) -> tf.Tensor:
-    """Low-pass filter: the normalized outer product of `taps`, one map at a time.
+    """Low-pass filters each channel by the normalized outer product of `taps`.
 
-    Zero padding outside the picture, so borders lose energy as in the paper's code.
+    The image is padded with zeros, so its borders lose energy as in the paper's code.
 
     Args:
         x: float [N, H, W, C].
-        taps: filter taps of one axis; empty = no filter.
+        taps: filter along one axis; empty = no filter.
 
     Returns:
         float [N, H, W, C].
     """
     if not taps:
         return x
-    return _depthwise(x, _outer(taps, x), "SAME")
+    return _depthwise_conv(x, _filter(taps, x), "SAME")
 
 
 def upsample(x: tf.Tensor, taps: tuple[int, ...] = ()) -> tf.Tensor:
-    """Twice the size, [N, 2H, 2W, C]: every pixel twice, or zeros between, filtered."""
+    """Doubles the size: [N, H, W, C] -> [N, 2H, 2W, C].
+
+    Repeats each pixel; with `taps`, inserts zeros and filters.
+    """
     if not taps:
-        return _interleave(x)
+        return _spread(x)
     n = len(taps)
-    x = _interleave(x, zeros=True)
-    return _fir(x, taps, (n - 1) // 2 + 1, (n - 2) // 2, gain=4)
+    x = _spread(x, zeros=True)
+    return _pad_and_filter(x, taps, (n - 1) // 2 + 1, (n - 2) // 2, gain=4)
 
 
 def downsample(x: tf.Tensor, taps: tuple[int, ...] = ()) -> tf.Tensor:
-    """Half the size, [N, H/2, W/2, C]: means of 2 x 2 cells, or filtered samples."""
+    """Halves the size: [N, H, W, C] -> [N, H/2, W/2, C].
+
+    Takes means of 2 x 2 pixels; with `taps`, filters and takes every second pixel.
+    """
     if not taps:
         return tf.nn.avg_pool2d(x, 2, 2, "VALID")
     n = len(taps)
-    return _fir(x, taps, (n - 1) // 2, (n - 2) // 2, stride=2)
+    return _pad_and_filter(x, taps, (n - 1) // 2, (n - 2) // 2, stride=2)
 
 
-def _interleave(x: tf.Tensor, zeros: bool = False) -> tf.Tensor:
-    """Every row and column twice, or followed by zeros: [N, 2H, 2W, C]."""
-    n, h, w, c = _sizes(x)
+def _spread(x: tf.Tensor, zeros: bool = False) -> tf.Tensor:
+    """Repeats each row and column, or follows it by zeros: [N, 2H, 2W, C]."""
+    n, h, w, c = _shape(x)
     x = tf.concat([x, tf.zeros_like(x) if zeros else x], axis=-1)  # columns
     x = tf.reshape(x, [n, h, 1, 2 * w * c])
     x = tf.concat([x, tf.zeros_like(x) if zeros else x], axis=2)  # rows
     return tf.reshape(x, [n, 2 * h, 2 * w, c])
 
 
-def _fir(x, taps, before: int, after: int, gain: float = 1.0, stride: int = 1):
-    """Pads with zeros and convolves (the kernel turned round) with `taps`."""
+def _pad_and_filter(x, taps, before: int, after: int, gain: float = 1.0, stride=1):
+    """Pads with zeros and convolves (the taps reversed) each channel."""
     pads = [before, after]
     x = tf.pad(x, [[0, 0], pads, pads, [0, 0]])
-    kernel = _outer(taps[::-1], x) * tf.cast(gain, x.dtype)
-    return _depthwise(x, kernel, "VALID", stride)
+    kernel = _filter(taps[::-1], x) * tf.cast(gain, x.dtype)
+    return _depthwise_conv(x, kernel, "VALID", stride)
 
 
-def _outer(taps, x: tf.Tensor) -> tf.Tensor:
-    """Normalized outer product of the taps, once a channel of x: [k, k, C, 1]."""
+def _filter(taps, x: tf.Tensor) -> tf.Tensor:
+    """Normalized outer product of the taps, per channel of x: [k, k, C, 1]."""
     kernel = np.outer(taps, taps).astype(np.float32) / np.sum(taps) ** 2
     kernel = np.tile(kernel[:, :, None, None], [1, 1, x.shape[-1], 1])
     return tf.constant(kernel, x.dtype)
 
 
-def _depthwise(x: tf.Tensor, kernel: tf.Tensor, padding: str, stride: int = 1):
+def _depthwise_conv(x: tf.Tensor, kernel: tf.Tensor, padding: str, stride: int = 1):
     return tf.nn.depthwise_conv2d(x, kernel, [1, stride, stride, 1], padding)
 
 
 # ---------------------------------------------------------------------------
-# Convolutions. Doubling followed by a 3 x 3 convolution is one transposed convolution
-# with a 4 x 4 kernel, and a 3 x 3 convolution followed by 2 x 2 means is one 4 x 4
-# convolution of stride 2: 16 taps on the small side where the two steps take 9 taps
-# on the large one, and exactly the same numbers, borders included. With `taps`, the
-# filter works where the maps are large, and the 3 x 3 kernel in steps of two.
+# Convolutions fused with their resampling. Upsampling and a 3 x 3 convolution are one
+# transposed convolution with a 4 x 4 kernel; a 3 x 3 convolution and 2 x 2 means are
+# one 4 x 4 convolution of stride 2. The numbers are exactly the same, borders included,
+# for 16 multiplications per small pixel instead of 9 per large one. With `taps`, the
+# filter works at the large size, and the 3 x 3 kernel in steps of two.
 
 
 def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -97,80 +103,87 @@ def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 def upsample_conv(
     x: tf.Tensor, kernel: tf.Tensor, taps: tuple[int, ...] = ()
 ) -> tf.Tensor:
-    """`conv(upsample(x, taps), kernel)` in one step: [N, 2H, 2W, O]."""
+    """Returns `conv(upsample(x, taps), kernel)` in one step: [N, 2H, 2W, O]."""
     if not taps:
-        return doubled(x, doubling_kernel(kernel))
-    n, h, w, _ = _sizes(x)
-    kernel, k = _turned(kernel), kernel.shape[0]
+        return conv_transpose(x, fused_kernel(kernel))
+    n, h, w, _ = _shape(x)
+    kernel, k = _transposed(kernel), kernel.shape[0]
     # No row more than the kernel reaches: oneDNN's strided 1 x 1 convolution, which is
     # the gradient here, reads past its input where one is left over (AVX-512).
     shape = [n, 2 * h - 2 + k, 2 * w - 2 + k, kernel.shape[2]]
-    return _smooth(tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID"), taps, k)
+    x = tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID")
+    return _filter_upsampled(x, taps, k)
 
 
-def doubling_kernel(kernel: tf.Tensor) -> tf.Tensor:
-    """What `doubled` takes for a kernel [3, 3, I, O]: [4, 4, O, I]."""
-    return _four_shifts(_turned(kernel))
+def fused_kernel(kernel: tf.Tensor) -> tf.Tensor:
+    """The kernel [4, 4, O, I] with which `conv_transpose` upsamples and convolves.
+
+    Args:
+        kernel: float [3, 3, I, O], of the convolution.
+    """
+    return _four_shifts(_transposed(kernel))
 
 
-def doubled(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """The transposed convolution of stride 2 with a `doubling_kernel`."""
-    n, h, w, _ = _sizes(x)
+def conv_transpose(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Transposed convolution of stride 2 with a `fused_kernel`: [N, 2H, 2W, O]."""
+    n, h, w, _ = _shape(x)
     shape = [n, 2 * h, 2 * w, kernel.shape[2]]
     return tf.nn.conv2d_transpose(x, kernel, shape, 2, "SAME")
 
 
-def _turned(kernel: tf.Tensor) -> tf.Tensor:
-    """Turned round, as the adjoint does: [k, k, I, O] -> [k, k, O, I]."""
+def _transposed(kernel: tf.Tensor) -> tf.Tensor:
+    """The adjoint's kernel, rotated by 180 degrees: [k, k, I, O] -> [k, k, O, I]."""
     return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
 
 
-def _smooth(x: tf.Tensor, taps, k: int, left_over: int = 0) -> tf.Tensor:
-    """The filter behind a k x k convolution of maps with zeros between their pixels.
+def _filter_upsampled(x: tf.Tensor, taps, k: int, left_over: int = 0) -> tf.Tensor:
+    """Filters the output of a k x k convolution of an image with zeros between pixels.
 
     Args:
-        x: float [N, 2H - 2 + k, 2W - 2 + k, C], but for what is left over.
-        taps: of the filter.
+        x: float [N, 2H - 2 + k + left_over, 2W - 2 + k + left_over, C].
+        taps: filter along one axis.
         k: side of the kernel.
         left_over: rows and columns of zeros at the end of x.
     """
     spare = len(taps) - 2 - (k - 1)
     after = spare // 2 + 1 - left_over
-    return _fir(x, taps, (spare + 1) // 2 + 1, after, gain=4)
+    return _pad_and_filter(x, taps, (spare + 1) // 2 + 1, after, gain=4)
 
 
 def conv_downsample(
     x: tf.Tensor, kernel: tf.Tensor, taps: tuple[int, ...] = ()
 ) -> tf.Tensor:
-    """`downsample(conv(x, kernel), taps)` in one step: [N, H/2, W/2, O]."""
+    """Returns `downsample(conv(x, kernel), taps)` in one step: [N, H/2, W/2, O]."""
     if not taps:
         return tf.nn.conv2d(x, _four_shifts(kernel) * 0.25, 2, "SAME")
     spare = len(taps) - 2 + (kernel.shape[0] - 1)
-    x = _fir(x, taps, (spare + 1) // 2, spare // 2)
+    x = _pad_and_filter(x, taps, (spare + 1) // 2, spare // 2)
     return tf.nn.conv2d(x, kernel, 2, "VALID")
-
-
-_ENDS = (0, 1), (1, 0)
 
 
 def _four_shifts(kernel: tf.Tensor) -> tf.Tensor:
     """Sum of the kernel at the four corners of a frame one pixel larger."""
     for axis in range(2):
-        ends = [[(0, 0)] * axis + [end] + [(0, 0)] * (3 - axis) for end in _ENDS]
-        # Not add_n: TensorFlow makes that a buffer of zeros, which it keeps, and sums.
-        kernel = tf.pad(kernel, ends[0]) + tf.pad(kernel, ends[1])
+        pads = [
+            [(0, 0)] * axis + [ends] + [(0, 0)] * (3 - axis)
+            for ends in ((0, 1), (1, 0))
+        ]
+        # Not add_n: TensorFlow turns it into a stored buffer of zeros and additions.
+        kernel = tf.pad(kernel, pads[0]) + tf.pad(kernel, pads[1])
     return kernel
 
 
 # ---------------------------------------------------------------------------
-# Modulated convolution (Karras et al. 2020, section 2.2): the kernel's input maps are
-# scaled by a style s, and its output maps brought back to unit variance,
+# Modulated convolution (Karras et al. 2020, section 2.2, equations 1 to 3): the style s
+# scales the kernel's input channels, demodulation brings the expected standard
+# deviation of each output channel back to one (k runs over the kernel's pixels),
 #
-#     w'[i,o] = s[i] w[i,o],    d[o] = 1 / sqrt(sum_i w'[i,o]^2 + epsilon),
+#     w'[k, i, o] = s[i] w[k, i, o]
+#     w''[k, i, o] = w'[k, i, o] / sqrt(sum_ki w'[k, i, o]^2 + epsilon)
 #
-# one kernel an example. The same sums in two orders: scale the maps that go in and
-# come out of one shared convolution, or build every example's kernel and convolve in
-# groups. Which is faster depends on the device: benchmarks/modulation.py.
+# There are two ways to the same numbers: scale the feature maps before and after one
+# shared convolution, or build one kernel per example. The faster one depends on the
+# device: benchmarks/modulation.py.
 
 
 def modulated_conv(
@@ -182,45 +195,46 @@ def modulated_conv(
     taps: tuple[int, ...] = (),
     grouped: bool = False,
 ) -> tf.Tensor:
-    """Convolution with the kernel modulated by a style.
+    """Convolution with a kernel that is modulated by a style.
 
     Args:
         x: float [N, H, W, I].
         kernel: float [k, k, I, O].
-        style: float [N, I].
-        demodulate: bring the output maps back to unit variance.
-        up: double the size, filtered by `taps`.
-        grouped: one kernel an example, instead of scaling the maps.
+        style: float [N, I], s above.
+        demodulate: bring the output channels back to unit variance.
+        up: double the size first.
+        taps: filter of the upsampling.
+        grouped: build one kernel per example instead of scaling the feature maps.
 
     Returns:
         float [N, H', W', O].
     """
     if grouped:
-        return _grouped_conv(x, kernel, style, demodulate, up, taps)
+        return _conv_per_example(x, kernel, style, demodulate, up, taps)
     x = x * style[:, None, None, :]
     y = upsample_conv(x, kernel, taps) if up else conv(x, kernel)
     if demodulate:
-        squares = tf.reduce_sum(_float(kernel) ** 2, axis=[0, 1])  # [I, O]
-        d = tf.math.rsqrt(tf.matmul(_float(style) ** 2, squares) + EPSILON)  # [N, O]
-        y *= tf.cast(d, y.dtype)[:, None, None, :]
+        squares = tf.reduce_sum(_float32(kernel) ** 2, axis=[0, 1])  # [I, O]
+        squares = tf.matmul(_float32(style) ** 2, squares)  # [N, O]
+        y *= tf.cast(tf.math.rsqrt(squares + EPSILON), y.dtype)[:, None, None, :]
     return y
 
 
-def _grouped_conv(x, kernel, style, demodulate, up, taps):
-    """One kernel an example, as a product of matrices an example.
+def _conv_per_example(x, kernel, style, demodulate, up, taps):
+    """One kernel per example, as one matrix product per example.
 
     Grouped convolutions would do, but on CPUs some of their gradients do not exist.
     """
     k, c, out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
     kernels = kernel[None] * style[:, None, None, :, None]  # [N, k, k, I, O]
     if demodulate:
-        squares = tf.reduce_sum(_float(kernels) ** 2, axis=[1, 2, 3], keepdims=True)
+        squares = tf.reduce_sum(_float32(kernels) ** 2, axis=[1, 2, 3], keepdims=True)
         kernels *= tf.cast(tf.math.rsqrt(squares + EPSILON), kernels.dtype)
     before, after = k // 2, k // 2
     if up:
-        x, before, after = _interleave(x, zeros=True), k - 1, max(k - 2, 0)
+        x, before, after = _spread(x, zeros=True), k - 1, max(k - 2, 0)
     x = tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
-    n, h, w, _ = _sizes(x)
+    n, h, w, _ = _shape(x)
     h, w = h - k + 1, w - k + 1
     patches = [
         tf.slice(x, [0, i, j, 0], [n, h, w, c]) for i in range(k) for j in range(k)
@@ -228,11 +242,7 @@ def _grouped_conv(x, kernel, style, demodulate, up, taps):
     rows = tf.reshape(tf.concat(patches, axis=-1), [n, h * w, k * k * c])
     y = tf.matmul(rows, tf.reshape(kernels, [n, k * k * c, out]))
     y = tf.reshape(y, [n, h, w, out])
-    return _smooth(y, taps, k, left_over=int(k == 1)) if up else y
-
-
-def _float(x: tf.Tensor) -> tf.Tensor:
-    return tf.cast(x, tf.float32)
+    return _filter_upsampled(y, taps, k, left_over=int(k == 1)) if up else y
 
 
 # ---------------------------------------------------------------------------
@@ -240,28 +250,31 @@ def _float(x: tf.Tensor) -> tf.Tensor:
 
 
 def lrelu(x: tf.Tensor) -> tf.Tensor:
-    """Leaky ReLU of slope 0.2."""
+    """Leaky ReLU with a slope of 0.2 below zero."""
     return tf.nn.leaky_relu(x, 0.2)
 
 
 ACTIVATIONS = {"lrelu": lrelu, "relu": tf.nn.relu}
 
 
-def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
+def activation(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
     """An activation by name, times a gain: sqrt(2) in StyleGAN2."""
     x = ACTIVATIONS[kind](x)
     return x if gain == 1 else x * tf.cast(gain, x.dtype)
 
 
 def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
-    """Every vector along the last axis brought to unit mean square."""
-    y = tf.cast(x, tf.float32)
+    """Scales each vector along the last axis to unit mean square.
+
+    Pixelwise feature vector normalization (Karras et al. 2018, section 4.2).
+    """
+    y = _float32(x)
     y *= tf.math.rsqrt(tf.reduce_mean(y * y, axis=-1, keepdims=True) + epsilon)
     return tf.cast(y, x.dtype)
 
 
 def instance_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
-    """Every feature map brought to zero mean and unit (biased) variance."""
+    """Brings each feature map to zero mean and unit (biased) variance."""
     y, scale = _centered(x, epsilon)
     return tf.cast(y * scale, x.dtype)
 
@@ -269,48 +282,54 @@ def instance_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
 def adain(
     x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float = EPSILON
 ) -> tf.Tensor:
-    """`instance_norm(x) * (scale + 1) + shift`, its two products made one.
+    """AdaIN(x, y) = (scale + 1) (x - mean(x)) / std(x) + shift.
+
+    Adaptive instance normalization (Karras et al. 2019, equation 1).
 
     Args:
         x: float [N, H, W, C].
-        scale, shift: float [N, 1, 1, C].
-        epsilon: under the root.
+        scale: float [N, 1, 1, C], y_s - 1.
+        shift: float [N, 1, 1, C], y_b.
+        epsilon: added to the variance.
+
+    Returns:
+        float [N, H, W, C].
     """
-    y, own = _centered(x, epsilon)
-    y *= own * (_float(scale) + 1)
-    return tf.cast(y + _float(shift), x.dtype)
+    y, inverse_std = _centered(x, epsilon)
+    y *= inverse_std * (_float32(scale) + 1)
+    return tf.cast(y + _float32(shift), x.dtype)
 
 
 def _centered(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Maps less their means, float32, and what brings them to unit variance."""
-    y = _float(x)
+    """Feature maps less their means, and one over their standard deviations."""
+    y = _float32(x)
     y -= tf.reduce_mean(y, axis=[1, 2], keepdims=True)
-    variance = tf.reduce_mean(y * y, axis=[1, 2], keepdims=True)
+    variance = tf.reduce_mean(y * y, axis=[1, 2], keepdims=True)  # [N, 1, 1, C]
     return y, tf.math.rsqrt(variance + epsilon)
 
 
 # ---------------------------------------------------------------------------
-# Minibatch standard deviation (Karras et al. 2018, section 3)
+# Minibatch standard deviation (Karras et al. 2018, section 3). Groups are strided: with
+# M = N / group, example n belongs to group n mod M.
 
 
 def minibatch_stddev(x: tf.Tensor, group: int = 4, features: int = 1) -> tf.Tensor:
-    """How much the examples of a group differ, one number a group and feature.
+    """Standard deviation over the examples of a group, averaged per feature.
 
-    Groups are strided: with M = N / group, example n belongs to group n mod M. A batch
-    that `group` does not divide is split into the largest groups that do.
+    A batch that `group` does not divide is split into the largest groups that do.
 
     Args:
         x: float [N, H, W, C], C divisible by `features`.
-        group: examples a group.
-        features: statistics a group, each over C / features maps.
+        group: examples per group.
+        features: statistics per group, each over C / features channels.
 
     Returns:
-        [N, H, W, features], to be appended to x.
+        float [N, H, W, features], to be appended to x.
     """
-    n, h, w, c = _sizes(x)
+    n, h, w, c = _shape(x)
     g = group_size(n, group)
     m = n // g
-    y = tf.reshape(tf.cast(x, tf.float32), [g, m, h * w, features, c // features])
+    y = tf.reshape(_float32(x), [g, m, h * w, features, c // features])
     y -= tf.reduce_mean(y, axis=0, keepdims=True)
     y = tf.sqrt(tf.reduce_mean(y * y, axis=0) + EPSILON)  # [M, HW, F, C/F]
     y = tf.reduce_mean(y, axis=[1, 3])  # [M, F]
@@ -318,27 +337,23 @@ def minibatch_stddev(x: tf.Tensor, group: int = 4, features: int = 1) -> tf.Tens
     return tf.cast(tf.broadcast_to(y, [n, h, w, features]), x.dtype)
 
 
-def group_size(n, group: int):
-    """The largest group size up to `group` that divides n, an int or a tensor."""
+def group_size(n: int | tf.Tensor, group: int) -> int | tf.Tensor:
+    """The largest group size up to `group` that divides a batch of n."""
     if isinstance(n, int):
         return max(g for g in range(1, min(group, n) + 1) if n % g == 0)
     sizes = tf.range(1, group + 1)
     return tf.reduce_max(tf.where(n % sizes == 0, sizes, 1))
 
 
-def interleave_groups(a: tf.Tensor, b: tf.Tensor, group: int) -> tf.Tensor:
-    """Joins two batches [N, ...] so that no strided group of examples mixes them.
-
-    Returns:
-        [2 N, ...], whose groups of `group` examples are the groups of `a`, then of `b`.
-    """
+def join_batches(a: tf.Tensor, b: tf.Tensor, group: int) -> tf.Tensor:
+    """Two batches [N, ...] as one, [2N, ...], that keeps the strided groups of both."""
     n, shape = a.shape[0], a.shape[1:]
     rows = [tf.reshape(x, [group, n // group, *shape]) for x in (a, b)]
     return tf.reshape(tf.concat(rows, axis=1), [2 * n, *shape])
 
 
-def split_groups(x: tf.Tensor, group: int) -> list[tf.Tensor]:
-    """Splits [2 N, ...] into the two batches that `interleave_groups` joined."""
+def split_batches(x: tf.Tensor, group: int) -> list[tf.Tensor]:
+    """The two batches [N, ...] that `join_batches` made one of."""
     rows = tf.split(tf.reshape(x, [group, -1, *x.shape[1:]]), 2, axis=1)
     return [tf.reshape(row, [-1, *x.shape[1:]]) for row in rows]
 
@@ -346,18 +361,22 @@ def split_groups(x: tf.Tensor, group: int) -> list[tf.Tensor]:
 # ---------------------------------------------------------------------------
 
 
-def lerp(a: tf.Tensor, b: tf.Tensor, t) -> tf.Tensor:
-    """a + (b - a) t, in the precision of a."""
+def lerp(a: tf.Tensor, b: tf.Tensor, t: float | tf.Tensor) -> tf.Tensor:
+    """Linear interpolation a + (b - a) t, in the precision of a."""
     return a + (b - a) * tf.cast(t, a.dtype)
 
 
-def to_uint8(images: tf.Tensor) -> tf.Tensor:
-    """[-1, 1] -> uint8, as `figures.to_uint8`, where the pictures are."""
+def uint8_images(images: tf.Tensor) -> tf.Tensor:
+    """[-1, 1] -> uint8 in [0, 255], rounded like `figures.to_uint8`."""
     levels = tf.floor(images * 127.5 + 128.0)
     return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
-def _sizes(x: tf.Tensor) -> list:
-    """The sizes of x, Python ints where they are known."""
+def _shape(x: tf.Tensor) -> list[int | tf.Tensor]:
+    """The shape of x: Python ints where it is static, scalar tensors elsewhere."""
     dynamic = tf.shape(x)
     return [dynamic[i] if s is None else s for i, s in enumerate(x.shape)]
+
+
+def _float32(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float32)

@@ -230,8 +230,16 @@ def _recomputed(f: Callable, args: list, n: int, chunks: _Chunks) -> list[tf.Ten
 
 
 def _gradient(f: Callable, k: int, which: Sequence[int]) -> Callable:
-    """Returns the function: k arguments of f and the gradients in its results, to the
-    gradients in the arguments `which`."""
+    """The gradient of f as a function.
+
+    Args:
+        f: a function of k tensors, to a list of tensors.
+        k: number of arguments.
+        which: indices of the arguments that the gradients are taken in.
+
+    Returns:
+        A function of the k arguments and of the gradients in the results of f.
+    """
 
     def gradient(*both):
         args, upstream = list(both[:k]), list(both[k:])
@@ -250,14 +258,14 @@ def _gradient(f: Callable, k: int, which: Sequence[int]) -> Callable:
 
 
 def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
-    """Like `ops.activate`; in a training step its gradient needs the output alone.
+    """Like `ops.activation`; in a training step its gradient needs the output alone.
 
     The sign of a leaky ReLU's output is that of its input, and the output is what the
     next layer stores in any case. This gradient has no second derivative, for which
     TensorFlow's own makes, stores and adds feature maps of zeros.
     """
     if _ENABLED.get() is None:
-        return ops.activate(x, kind, gain)
+        return ops.activation(x, kind, gain)
     alpha = {"lrelu": 0.2, "relu": 0.0}[kind]
 
     def scaled(y):

@@ -1,49 +1,52 @@
-"""StyleGAN2's synthesis network (Karras et al. 2020, sections 2 and 4, figure 2 and 7).
+"""StyleGAN2's synthesis network (Karras et al. 2020, sections 2, 4, figures 2, 7).
 
-The style no longer normalizes feature maps: it modulates the kernel of the convolution
-that makes them (`ModulatedConv2D`), which removes the droplet artifacts. The constant
-goes straight into a convolution, noise has one strength a layer, and the gain sqrt(2)
-follows the activation. `architecture` says how pictures leave:
+A style no longer normalizes feature maps: it modulates the kernel of the convolution
+that computes them, which removes the droplet artifacts. The constant goes straight into
+a convolution, noise has one strength per layer, and the gain sqrt(2) follows the
+activation. `architecture` says where the image leaves:
 
-    skip        every resolution adds to the picture of the one below, enlarged
-    residual    from the last block; every block adds its input to its output
-    original    from the last block
-    revised     as StyleGAN grows: at the resolution under training, faded in
+    skip        at every resolution: the image is the sum of all, upsampled
+    residual    at the final resolution, and each block adds its input to its output
+    original    at the final resolution
+    revised     at the resolution under training, faded in, as StyleGAN grows
 """
+
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from stylegan_tf.config import levels
+from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.growing import (
-    Block,
+    Noise,
     ResolutionBlock,
     SynthesisNetwork,
     fade_in,
     fully_faded,
 )
-from stylegan_tf.networks.layers import (
-    PACKAGE,
-    Bias,
-    EqualizedConv2D,
-    EqualizedDense,
-    LearnedConstant,
-    ScaledNoise,
-)
+from stylegan_tf.networks.layers import Bias, LearnedConstant, ScaledNoise
+
+# ---------------------------------------------------------------------------
+# Weight modulation and demodulation (section 2.2, figure 2c and 2d)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModulatedConv2D(EqualizedConv2D):
-    """Convolution whose kernel is modulated by a style (section 2.2).
+    """Convolution whose kernel is modulated by a style (equations 1 to 3).
 
-    The affine of the style stores its difference from one.
+    The affine transform of the style stores the difference from one.
 
     Args:
-        filters, kernel_size, resample, taps: as in `EqualizedConv2D`; "up" or None.
-        demodulate: bool, bring the output maps back to unit variance.
-        modulation: "maps" scales what goes in and out, "kernels" builds one kernel an
-            example; the same numbers, whichever is faster.
+        filters: int, output channels.
+        demodulate: bool, bring the output channels back to unit variance.
+        modulation: "maps" scales the feature maps before and after, "kernels" builds
+            one kernel per example; the same numbers, whichever is faster.
+        kernel_size: int, as in `EqualizedConv2D`.
+        resample: "up" or None.
+        taps: filter of the upsampling, as in `EqualizedConv2D`.
 
     Call arguments:
         x: float [N, H, W, C].
@@ -54,11 +57,7 @@ class ModulatedConv2D(EqualizedConv2D):
     """
 
     def __init__(
-        self,
-        filters: int,
-        demodulate: bool = True,
-        modulation: str = "maps",
-        **kwargs,
+        self, filters: int, demodulate: bool = True, modulation: str = "maps", **kwargs
     ):
         super().__init__(filters, **(kwargs | {"gain": 1.0, "use_bias": False}))
         self.demodulate = demodulate
@@ -71,10 +70,10 @@ class ModulatedConv2D(EqualizedConv2D):
         )
         self.part("affine", affine, w_shape)
 
-    def call(self, x, w):
+    def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return ops.modulated_conv(
             x,
-            self._kernel(),
+            self._scaled_kernel(),
             self.affine(w) + 1,
             demodulate=self.demodulate,
             up=self.resample == "up",
@@ -92,11 +91,11 @@ class ModulatedConv2D(EqualizedConv2D):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class StyledConv2D(Block):
-    """Modulated convolution, noise, bias, activation (figure 2c).
+    """Modulated convolution, noise, bias, activation: a layer of figure 2d.
 
     Args:
         config: `GeneratorConfig` or its dict.
-        filters: int, output maps.
+        filters: int, output channels.
         resample: "up" or None.
 
     Call arguments:
@@ -108,7 +107,15 @@ class StyledConv2D(Block):
         float [N, H', W', filters].
     """
 
-    def __init__(self, config, filters, resample=None, **kwargs):
+    config: GeneratorConfig
+
+    def __init__(
+        self,
+        config: GeneratorConfig | dict,
+        filters: int,
+        resample: str | None = None,
+        **kwargs,
+    ):
         super().__init__(config, **kwargs)
         self.filters = filters
         self.resample = resample
@@ -129,11 +136,12 @@ class StyledConv2D(Block):
             self.part("noise", noise, x_shape)
         self.part("bias", Bias(name="bias", dtype=dtype), (None, self.filters))
 
-    def call(self, x, w, noise=None):
-        x = self.conv(x, w)
-        if self.config.use_noise and noise is not None:
+    def call(
+        self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        c, x = self.config, self.conv(x, w)
+        if c.use_noise and noise is not None:
             x = self.noise(x, noise)
-        c = self.config
         return recompute.activate(self.bias(x), c.activation, c.gains[1])
 
     def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
@@ -146,13 +154,13 @@ class StyledConv2D(Block):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModulatedToRGB(ModulatedConv2D):
-    """Feature maps -> picture: 1 x 1, modulated but not demodulated, always float32.
+    """Feature maps -> image: 1 x 1, modulated, not demodulated, always float32.
 
     Args:
-        channels: int, of the picture.
+        channels: int, of the image.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs):
         fixed = {"dtype": "float32", "kernel_size": 1, "demodulate": False}
         kwargs.pop("filters", None)
         super().__init__(channels, **(kwargs | fixed))
@@ -163,58 +171,43 @@ class ModulatedToRGB(ModulatedConv2D):
         bias = Bias(name="bias", dtype="float32")
         self.part("rgb_bias", bias, (None, self.channels))
 
-    def call(self, x, w):
+    def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         return self.rgb_bias(super().call(x, w))
 
     def get_config(self):
         return super().get_config() | {"channels": self.channels}
 
 
+# ---------------------------------------------------------------------------
+# The network (section 4, figure 7)
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class StyleGAN2Block(ResolutionBlock):
-    """The styled layers at one resolution: one at 4 x 4, two above.
+    """The styled convolutions at one resolution: one at 4 x 4, two elsewhere.
 
     Args:
         config: `GeneratorConfig` or its dict.
-        resolution: int, level of the block.
+        resolution: int, a power of two from 4.
 
     Call arguments:
-        x: float [N, H/2, W/2, C'] from the block below; for the first block anything
-            whose first dimension is N.
-        styles: floats [N, w_dim], one a layer.
-        noise: floats [N or 1, H, W, 1], one a layer, or None each.
+        x: float [N, H/2, W/2, C'] from the block below; at 4 x 4 any tensor [N, ...].
+        styles: floats [N, w_dim], one per layer.
+        noise: floats [N or 1, H, W, 1], one per layer, or None each.
 
     Returns:
         float [N, H, W, C].
     """
 
-    def build(self, input_shape=None, *_):
-        c, r, dtype = self.config, self.resolution, self.dtype_policy
-        maps = c.fmaps(r)
-        x, w = (None, *c.shape(r), maps), (None, c.w_dim)
-        if r == 4:
-            const = LearnedConstant(x[1:], "normal", name="const", dtype=dtype)
-            self.part("const", const, w)
-        else:
-            below = (None, *c.shape(r // 2), c.fmaps(r // 2))
-            conv0 = StyledConv2D(c, maps, "up", name="conv0_up", dtype=dtype)
-            self.part("conv0", conv0, below, w)
-            if c.architecture == "residual":
-                skip = EqualizedConv2D(
-                    maps,
-                    1,
-                    resample="up",
-                    taps=c.resample_filter,
-                    gain=1.0,
-                    use_bias=False,
-                    name="skip",
-                    dtype=dtype,
-                )
-                self.part("skip", skip, below)
-        self.part("conv1", StyledConv2D(c, maps, name="conv1", dtype=dtype), x, w)
+    config: GeneratorConfig
 
     @recompute.in_chunks
-    def call(self, x, styles, noise):
+    def call(
+        self,
+        x: tf.Tensor,
+        styles: Sequence[tf.Tensor],
+        noise: Sequence[tf.Tensor | None],
+    ) -> tf.Tensor:
         if self.resolution == 4:
             return self.conv1(self.const(x), styles[0], noise[0])
         y = self.lower(x, styles[0], noise=noise[0])
@@ -224,34 +217,106 @@ class StyleGAN2Block(ResolutionBlock):
         return y
 
     @recompute.segment("conv0")
-    def lower(self, x, w, noise):
+    def lower(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
         """The first styled convolution, which doubles the size."""
         return self.conv0(x, w, noise)
 
     @recompute.segment("conv1")
-    def upper(self, x, w, noise):
+    def upper(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
         """The second styled convolution."""
         return self.conv1(x, w, noise)
 
     @recompute.segment("skip")
-    def shortcut(self, x):
-        """The residual path: 1 x 1 convolution, doubled size."""
+    def shortcut(self, x: tf.Tensor) -> tf.Tensor:
+        """The residual path: 1 x 1 convolution, twice the size."""
         return self.skip(x)
+
+    def build(self, input_shape=None, *_):
+        c, r, dtype = self.config, self.resolution, self.dtype_policy
+        channels = c.fmaps(r)
+        x, w = (None, *c.shape(r), channels), (None, c.w_dim)
+        if r == 4:
+            const = LearnedConstant(x[1:], "normal", name="const", dtype=dtype)
+            self.part("const", const, w)
+        else:
+            below = (None, *c.shape(r // 2), c.fmaps(r // 2))
+            conv0 = StyledConv2D(c, channels, "up", name="conv0_up", dtype=dtype)
+            self.part("conv0", conv0, below, w)
+            if c.architecture == "residual":
+                skip = EqualizedConv2D(
+                    channels,
+                    kernel_size=1,
+                    resample="up",
+                    taps=c.resample_filter,
+                    gain=1.0,
+                    use_bias=False,
+                    name="skip",
+                    dtype=dtype,
+                )
+                self.part("skip", skip, below)
+        self.part("conv1", StyledConv2D(c, channels, name="conv1", dtype=dtype), x, w)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class StyleGAN2Synthesis(SynthesisNetwork):
-    """Styles to pictures.
+    """Styles to images.
 
-    Layer i of the convolutions takes style i; the picture of a resolution takes the
-    style that the next resolution's first layer takes as well.
+    Layer i of the convolutions takes style i; the image of a resolution takes the style
+    that the first layer of the next resolution takes as well.
 
-    Args, call arguments, returns: as in `Synthesis`; an architecture that does not
-        grow draws at the final resolution only.
+    Args:
+        config: `GeneratorConfig` or its dict.
+
+    Call arguments:
+        ws, noise, resolution, alpha, seed: as in `Synthesis`; an architecture that does
+            not grow has the final resolution only.
+
+    Returns:
+        float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
 
     Raises:
         ValueError: a noise mode or resolution that it does not have.
     """
+
+    def call(
+        self,
+        ws: tf.Tensor,
+        noise: Noise = "random",
+        resolution: int | None = None,
+        alpha: float | tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        c, final = self.config, resolution or self.config.resolution
+        if final != c.resolution and c.architecture != "revised":
+            raise ValueError(
+                f"architecture={c.architecture} draws at {c.resolution} only, not at "
+                f"{final}."
+            )
+        alpha = self.growth.alpha_at(final) if alpha is None else alpha
+        styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
+        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
+        x, image = ws, None
+        for i, r in enumerate(levels(final)):
+            layers = slice(max(2 * i - 1, 0), 2 * i + 1)  # those of this block
+            x = getattr(self, f"block{r}")(x, styles[layers], noise[layers])
+            if c.architecture == "skip":
+                image = self._add(image, r, x, styles[2 * i + 1])
+            elif r == final // 2 and not fully_faded(alpha):
+                image = getattr(self, f"to_rgb{r}")(x, styles[2 * i + 1])
+        if c.architecture == "skip":
+            return image
+        new = getattr(self, f"to_rgb{final}")(x, styles[2 * i + 1])
+        return fade_in(image, new, alpha)
+
+    def _add(
+        self, image: tf.Tensor | None, r: int, x: tf.Tensor, w: tf.Tensor
+    ) -> tf.Tensor:
+        """Upsamples the image so far and adds that of resolution r (figure 7b)."""
+        new = getattr(self, f"to_rgb{r}")(x, w)
+        if image is None:
+            return new
+        return ops.upsample(image, self.config.resample_filter) + new
 
     def build(self, input_shape=None, *_):
         c = self.config
@@ -267,58 +332,20 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         self.add_noise_weights()
 
     def _exits(self) -> list[int]:
-        """The resolutions at which a picture leaves."""
+        """The resolutions at which an image leaves."""
         c = self.config
         single = c.architecture in ("original", "residual")
         return [c.resolution] if single else levels(c.resolution)
 
-    def call(
-        self,
-        ws,
-        noise="random",
-        resolution=None,
-        alpha=None,
-        seed=None,
-        training=False,
-    ):
-        c = self.config
-        final = resolution or c.resolution
-        if final != c.resolution and c.architecture != "revised":
-            raise ValueError(
-                f"architecture={c.architecture} draws at {c.resolution} only, not at "
-                f"{final}."
-            )
-        alpha = self.growth.alpha_at(final) if alpha is None else alpha
-        styles = tf.unstack(ws, num=c.num_styles, axis=1)
-        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
-        x, rgb = ws, None
-        for i, r in enumerate(levels(final)):
-            first, last = max(2 * i - 1, 0), 2 * i + 1
-            its = slice(first, last)  # the layers of this block
-            x = getattr(self, f"block{r}")(x, styles[its], noise[its])
-            if c.architecture == "skip":
-                rgb = self._add(rgb, r, x, styles[last])
-            elif r == final // 2 and not fully_faded(alpha):
-                rgb = getattr(self, f"to_rgb{r}")(x, styles[last])
-        if c.architecture == "skip":
-            return rgb
-        return fade_in(rgb, getattr(self, f"to_rgb{final}")(x, styles[last]), alpha)
+    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+        """The trainable weights that an image at `resolution` depends on.
 
-    def _add(self, rgb, r: int, x, w) -> tf.Tensor:
-        """The picture so far, enlarged, and what this resolution adds."""
-        new = getattr(self, f"to_rgb{r}")(x, w)
-        if rgb is None:
-            return new
-        return ops.upsample(rgb, self.config.resample_filter) + new
-
-    def stage_variables(
-        self, resolution: int, fading: bool = True
-    ) -> list[keras.Variable]:
-        """As `Synthesis.stage_variables`."""
-        exits = self._exits()
+        Args:
+            resolution: int, of the image.
+            fading: True includes the image of the resolution below.
+        """
         if self.config.architecture == "revised":
-            last = (resolution // 2, resolution) if fading else (resolution,)
-            exits = [r for r in last if r >= 4]
+            return super().stage_variables(resolution, fading)
         parts = [getattr(self, f"block{r}") for r in levels(resolution)]
-        parts += [getattr(self, f"to_rgb{r}") for r in exits]
+        parts += [getattr(self, f"to_rgb{r}") for r in self._exits()]
         return [v for part in parts for v in part.trainable_variables]

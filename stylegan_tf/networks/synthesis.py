@@ -1,70 +1,81 @@
-"""The synthesis network g: W -> pictures (Karras et al. 2019, figure 1b, right).
+"""The synthesis network g: W -> images (Karras et al. 2019, figure 1b, right).
 
-Read top to bottom, this is the figure: a learned constant, then per resolution two
-convolutions, each followed by noise (B), bias, activation and AdaIN driven by a
-style (A). It grows progressively (Karras et al. 2018, figure 2): all blocks exist
-from the start, `resolution` says how many of them run, and `alpha` how far the last
-one has faded in.
+The figure, from top to bottom: a learned constant; then, per resolution, two layers of
+a convolution, noise (B), bias, activation, and AdaIN with a style (A).
+
+Decorators mark what training may compute again instead of storing it: `recompute.py`.
 """
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, levels
 from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.block import PACKAGE
+from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.growing import (
+    Noise,
     ResolutionBlock,
     SynthesisNetwork,
     fade_in,
     fully_faded,
 )
-from stylegan_tf.networks.layers import (
-    PACKAGE,
-    Epilogue,
-    EqualizedConv2D,
-    EqualizedDense,
-    LearnedConstant,
-    ToRGB,
-)
-
-
-def epilogue(c: GeneratorConfig, name: str, dtype) -> Epilogue:
-    """The tail of a layer, with the switches that `c` sets."""
-    return Epilogue(
-        activation=c.activation,
-        use_noise=c.use_noise,
-        use_pixel_norm=c.use_pixel_norm,
-        use_instance_norm=c.use_instance_norm,
-        use_styles=c.use_styles,
-        noise_position=c.noise_position,
-        name=name,
-        dtype=dtype,
-    )
+from stylegan_tf.networks.layers import Epilogue, LearnedConstant, ToRGB
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SynthesisBlock(ResolutionBlock):
-    """Two styled layers at one resolution.
-
-    The first block starts from the learned constant (or, on ladder B and C, from a
-    dense layer on w); every other one doubles the picture by its first convolution
-    and blurs what that leaves.
+    """The two layers at one resolution, a gray box of figure 1b.
 
     Args:
         config: `GeneratorConfig` or its dict.
-        resolution: int, level of the block.
+        resolution: int, a power of two from 4.
 
     Call arguments:
-        x: float [N, H/2, W/2, C'] from the block below; for the first block anything
-            whose first dimension is N.
+        x: float [N, H/2, W/2, C'] from the block below; at 4 x 4 any tensor [N, ...].
         styles: two floats [N, w_dim].
         noise: two floats [N or 1, H, W, 1], or None each.
 
     Returns:
         float [N, H, W, C].
     """
+
+    config: GeneratorConfig
+
+    @recompute.in_chunks
+    def call(
+        self,
+        x: tf.Tensor,
+        styles: Sequence[tf.Tensor],
+        noise: Sequence[tf.Tensor | None] = (None, None),
+    ) -> tf.Tensor:
+        x = self.start(x, styles[0])
+        x = self.lower(x, styles[0], noise=noise[0])
+        return self.upper(x, styles[1], noise=noise[1])
+
+    def start(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """Upsample, Conv 3 x 3; at 4 x 4 the constant (configs A to C: from w)."""
+        if self.resolution > 4:
+            return self.conv0(x)
+        if self.config.const_input:
+            return self.const(x)
+        c = self.config
+        return tf.reshape(self.dense(w), (-1, *c.shape(4), c.fmaps(4)))
+
+    @recompute.segment("epilogue0", "conv1")
+    def lower(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
+        """Blur, noise, AdaIN; Conv 3 x 3."""
+        if self.resolution > 4:
+            x = ops.blur(x, self.config.blur_filter)
+        return self.conv1(self.epilogue0(x, w, noise))
+
+    @recompute.segment("epilogue1")
+    def upper(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
+        """Noise, AdaIN."""
+        return self.epilogue1(x, w, noise)
 
     def build(self, input_shape=None, *_):
         c, r, dtype = self.config, self.resolution, self.dtype_policy
@@ -82,59 +93,55 @@ class SynthesisBlock(ResolutionBlock):
             dense = EqualizedDense(units, gain=gain, name="dense", **linear)
             self.part("dense", dense, w)
         self.part("conv1", EqualizedConv2D(x[-1], name="conv1", **linear), x)
-        self.part("epilogue0", epilogue(c, "epilogue0", dtype), x, w)
-        self.part("epilogue1", epilogue(c, "epilogue1", dtype), x, w)
-
-    @recompute.in_chunks
-    def call(self, x, styles, noise=(None, None)):
-        x = self.start(x, styles[0])
-        x = self.lower(x, styles[0], noise=noise[0])
-        return self.upper(x, styles[1], noise=noise[1])
-
-    def start(self, x, w):
-        """The first convolution, of the enlarged x; at 4 x 4, the learned constant."""
-        c = self.config
-        if self.resolution > 4:
-            return self.conv0(x)
-        if c.const_input:
-            return self.const(x)
-        return tf.reshape(self.dense(w), (-1, *c.shape(4), c.fmaps(4)))
-
-    @recompute.segment("epilogue0", "conv1")
-    def lower(self, x, w, noise):
-        """Blur, noise, AdaIN, second convolution."""
-        if self.resolution > 4:
-            x = ops.blur(x, self.config.blur_filter)
-        return self.conv1(self.epilogue0(x, w, noise))
-
-    @recompute.segment("epilogue1")
-    def upper(self, x, w, noise):
-        """Noise, AdaIN."""
-        return self.epilogue1(x, w, noise)
+        self.part("epilogue0", _epilogue(c, "epilogue0", dtype), x, w)
+        self.part("epilogue1", _epilogue(c, "epilogue1", dtype), x, w)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Synthesis(SynthesisNetwork):
-    """Styles to pictures.
+    """Styles to images.
 
     Args:
         config: `GeneratorConfig` or its dict.
 
     Call arguments:
-        ws: float [N, num_styles, w_dim], one style a layer.
-        noise: "random" (fresh for every example), "const" (the stored maps), "none",
-            or a list with one float [N or 1, H, W, 1] a layer.
-        resolution: int, level of the output; None = the final one.
+        ws: float [N, num_styles, w_dim], one style per layer.
+        noise: "random" (new for each example), "const" (the stored noise maps), "none",
+            or a list with one float [N or 1, H, W, 1] per layer.
+        resolution: int, of the images; None = the final one.
         alpha: float or scalar tensor in [0, 1], how far the last block has faded in;
-            None = as far as it had in training.
-        seed: int [2], makes random noise a pure function of it; None = fresh draws.
+            None = as far as `growth` says.
+        seed: int [2], makes random noise a function of it; None = fresh random numbers.
 
     Returns:
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
 
     Raises:
-        ValueError: another noise mode, or a list of another length.
+        ValueError: another noise mode, or too few noise maps.
     """
+
+    def call(
+        self,
+        ws: tf.Tensor,
+        noise: Noise = "random",
+        resolution: int | None = None,
+        alpha: float | tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        c, final = self.config, resolution or self.config.resolution
+        alpha = self.growth.alpha_at(final) if alpha is None else alpha
+        styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
+        if not c.use_styles:
+            styles *= c.num_layers
+        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
+        x, below = ws, None
+        for i, r in enumerate(levels(final)):
+            two = slice(2 * i, 2 * i + 2)  # the layers of this block
+            x = getattr(self, f"block{r}")(x, styles[two], noise[two])  # [N, H, W, C]
+            if r == final // 2 and not fully_faded(alpha):
+                below = getattr(self, f"to_rgb{r}")(x)
+        return fade_in(below, getattr(self, f"to_rgb{final}")(x), alpha)
 
     def build(self, input_shape=None, *_):
         c = self.config
@@ -145,26 +152,16 @@ class Synthesis(SynthesisNetwork):
             self.part(f"to_rgb{r}", to_rgb, (None, *c.shape(r), c.fmaps(r)))
         self.add_noise_weights()
 
-    def call(
-        self,
-        ws,
-        noise="random",
-        resolution=None,
-        alpha=None,
-        seed=None,
-        training=False,
-    ):
-        c = self.config
-        final = resolution or c.resolution
-        alpha = self.growth.alpha_at(final) if alpha is None else alpha
-        styles = tf.unstack(ws, num=c.num_styles, axis=1)
-        if not c.use_styles:
-            styles *= c.num_layers
-        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
-        x, rgb = ws, None
-        for i, r in enumerate(levels(final)):
-            two = slice(2 * i, 2 * i + 2)  # the layers of this block
-            x = getattr(self, f"block{r}")(x, styles[two], noise[two])
-            if r == final // 2 and not fully_faded(alpha):
-                rgb = getattr(self, f"to_rgb{r}")(x)
-        return fade_in(rgb, getattr(self, f"to_rgb{final}")(x), alpha)
+
+def _epilogue(c: GeneratorConfig, name: str, dtype: keras.DTypePolicy) -> Epilogue:
+    """The layers after a convolution, with the config's switches."""
+    return Epilogue(
+        activation=c.activation,
+        use_noise=c.use_noise,
+        use_pixel_norm=c.use_pixel_norm,
+        use_instance_norm=c.use_instance_norm,
+        use_styles=c.use_styles,
+        noise_position=c.noise_position,
+        name=name,
+        dtype=dtype,
+    )

@@ -149,8 +149,8 @@ def _doubling(layer: EqualizedConv2D, side: int) -> Callable[[tf.Tensor], tf.Ten
     kernel = _kernel(layer)
     if side <= DOUBLING_SIDE:
         return Doubling(kernel)
-    prepared = ops.doubling_kernel(tf.constant(kernel))
-    return lambda x: ops.doubled(x, prepared)
+    prepared = ops.fused_kernel(tf.constant(kernel))
+    return lambda x: ops.conv_transpose(x, prepared)
 
 
 def _same_size(

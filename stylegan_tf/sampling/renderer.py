@@ -183,7 +183,7 @@ class Renderer:
         @tf.function(autograph=False, reduce_retracing=True)
         def render(ws, maps, alpha):
             images = single(ws, maps) if single else self.images(ws, maps, alpha)
-            return ops.to_uint8(images)
+            return ops.uint8_images(images)
 
         self._render = render
 

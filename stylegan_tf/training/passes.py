@@ -170,13 +170,13 @@ class Passes:
             real = self.score_reals(reals, inputs, clock)
             return real, self.score_fakes(fakes, inputs, clock)
         group = self._group_size(n)
-        images = ops.interleave_groups(
+        images = ops.join_batches(
             self._augment(reals, inputs.real_uniforms, clock),
             self._augment(fakes, inputs.fake_uniforms, clock),
             group,
         )
-        labels = ops.interleave_groups(inputs.labels, inputs.labels, group)
-        real, fake = ops.split_groups(self._score(images, labels, clock), group)
+        labels = ops.join_batches(inputs.labels, inputs.labels, group)
+        real, fake = ops.split_batches(self._score(images, labels, clock), group)
         return real, fake
 
     def _score(self, images: tf.Tensor, labels: tf.Tensor, clock: Clock) -> tf.Tensor:

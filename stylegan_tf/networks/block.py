@@ -1,0 +1,54 @@
+"""Bases of the layers and networks: parts, and a config that is saved with them."""
+
+from typing import TypeVar
+
+import keras
+
+from stylegan_tf import config
+from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+
+PACKAGE = "stylegan_tf"  # Keras registers the classes as "stylegan_tf>Name"
+LayerT = TypeVar("LayerT", bound=keras.layers.Layer)
+
+
+class Composite(keras.layers.Layer):
+    """A layer made of other layers, its parts.
+
+    Parts are direct attributes: a TensorFlow checkpoint silently skips layers in a list
+    or dict of a Keras object.
+    """
+
+    def part(self, name: str, layer: LayerT, *shapes: tuple) -> LayerT:
+        """Sets attribute `name` to a layer and builds it.
+
+        Args:
+            name: of the attribute; the layer's own name may differ.
+            layer: not yet built.
+            shapes: shapes of the layer's inputs, as `layer.build` takes them.
+
+        Returns:
+            The layer.
+        """
+        setattr(self, name, layer)
+        layer.build(*shapes)
+        return layer
+
+
+class Block(Composite):
+    """A layer or network that is made from a config.
+
+    Args:
+        config: an instance of `config_class`, or the dict in `get_config`.
+    """
+
+    config_class: type[GeneratorConfig | DiscriminatorConfig] = GeneratorConfig
+
+    def __init__(self, config: GeneratorConfig | DiscriminatorConfig | dict, **kwargs):
+        super().__init__(**({"autocast": False} | kwargs))
+        self.config = self._from_dict(config) if isinstance(config, dict) else config
+
+    def _from_dict(self, values: dict):
+        return config.from_dict(self.config_class, values)
+
+    def get_config(self):
+        return super().get_config() | {"config": config.to_dict(self.config)}

@@ -1,0 +1,151 @@
+"""Equalized learning rate (Karras et al. 2018, section 4.1).
+
+A weight is stored as N(0, 1 / lrmul) and scaled where it is used by the constant
+c = gain / sqrt(fan_in) * lrmul, so that all weights have the same dynamic range and,
+under Adam, the same learning speed. The gain sqrt(2) of the leaky ReLU is part of c;
+StyleGAN2 applies it after the activation instead.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stylegan_tf.networks import ops
+from stylegan_tf.networks.block import PACKAGE, Composite
+
+RELU_GAIN = float(np.sqrt(2.0))
+
+
+class _Equalized(Composite):
+    """A kernel with the equalized learning rate, and optionally a bias."""
+
+    def __init__(
+        self,
+        gain: float = RELU_GAIN,
+        lrmul: float = 1.0,
+        use_bias: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.gain = gain
+        self.lrmul = lrmul
+        self.use_bias = use_bias
+
+    def _add_weights(self, shape: tuple[int, ...]) -> None:
+        fan_in = int(np.prod(shape[:-1]))
+        self.runtime_coef = self.gain / np.sqrt(fan_in) * self.lrmul
+        normal = keras.initializers.RandomNormal(stddev=1 / self.lrmul)
+        self.kernel = self.add_weight(shape=shape, initializer=normal, name="kernel")
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=shape[-1:], name="bias", initializer="zeros"
+            )
+
+    def _scaled_kernel(self) -> tf.Tensor:
+        return self.kernel * tf.cast(self.runtime_coef, self.compute_dtype)
+
+    def _add_bias(self, x: tf.Tensor) -> tf.Tensor:
+        if self.bias is None:
+            return x
+        scaled = self.bias if self.lrmul == 1 else self.bias * self.lrmul
+        return tf.nn.bias_add(x, tf.convert_to_tensor(scaled))
+
+    def get_config(self):
+        own = {"gain": self.gain, "lrmul": self.lrmul, "use_bias": self.use_bias}
+        return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class EqualizedDense(_Equalized):
+    """Dense layer with the equalized learning rate.
+
+    Args:
+        units: int, output features.
+        gain: float, sqrt(2) before a leaky ReLU, 1 for a linear output.
+        lrmul: float, learning rate multiplier (0.01 in the mapping network).
+        use_bias: bool.
+
+    Call arguments:
+        x: float [N, I].
+
+    Returns:
+        float [N, units].
+    """
+
+    def __init__(self, units: int, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        self._add_weights((input_shape[-1], self.units))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self._add_bias(tf.matmul(x, self._scaled_kernel()))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class EqualizedConv2D(_Equalized):
+    """Convolution with the equalized learning rate, fused with its resampling.
+
+    Args:
+        filters: int, output channels.
+        kernel_size: int, odd.
+        resample: None, "up" (double the size before) or "down" (halve it after).
+        taps: filter of the resampling; empty = nearest neighbor up and 2 x 2 means
+            down.
+        gain: float, as in `EqualizedDense`.
+        lrmul: float, as in `EqualizedDense`.
+        use_bias: bool.
+
+    Call arguments:
+        x: float [N, H, W, C].
+
+    Returns:
+        float [N, H', W', filters], H' = H, 2H or H/2.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        resample: str | None = None,
+        taps: tuple[int, ...] = (),
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if resample not in (None, "up", "down"):
+            raise ValueError(f"resample is {resample!r}; use None, 'up' or 'down'.")
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.resample = resample
+        self.taps = tuple(taps)
+
+    def build(self, input_shape):
+        k = self.kernel_size
+        self._add_weights((k, k, input_shape[-1], self.filters))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        if self.resample is None:
+            return self._add_bias(ops.conv(x, self._scaled_kernel()))
+        conv = {"up": ops.upsample_conv, "down": ops.conv_downsample}[self.resample]
+        return self._add_bias(conv(x, self._scaled_kernel(), self.taps))
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, _ = input_shape
+        if self.resample == "up":
+            h, w = (s and s * 2 for s in (h, w))
+        if self.resample == "down":
+            h, w = (s and s // 2 for s in (h, w))
+        return (n, h, w, self.filters)
+
+    def get_config(self):
+        own = {"filters": self.filters, "kernel_size": self.kernel_size}
+        own |= {"resample": self.resample, "taps": self.taps}
+        return super().get_config() | own
