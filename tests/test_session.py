@@ -15,7 +15,7 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 from stylegan_tf.runs import rundir, session, settings
 from stylegan_tf.runs.settings import Request
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
 
 TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
@@ -96,7 +96,7 @@ def save_run(path, changes=None, nimg=48):
     config = tiny.config(changes)
     path.mkdir(parents=True, exist_ok=True)
     configs.write_config(config, path / "config.json")
-    state = State(make_networks(config), path)
+    state = TrainingState(make_networks(config), path)
     state.nimg = nimg
     state.save()
     return config
@@ -255,7 +255,7 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     request = Request(changes=changes, resolution="8", out=str(tmp_path))
     config, _ = settings.settle(request, devices.make_strategy("one"))
     run = rundir.create(tmp_path, config, [])
-    state = State(make_networks(config), run.path)
+    state = TrainingState(make_networks(config), run.path)
     state.nimg = 48
     state.save()
 
