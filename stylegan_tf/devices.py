@@ -1,6 +1,6 @@
-"""Which devices a run uses, and how exactly it computes on them.
+"""Devices of a run: strategies, precision, and settings chosen by the device.
 
-Must be called before anything else touches TensorFlow's devices: a multi-worker
+Call `make_strategy` before anything else touches TensorFlow's devices: a multi-worker
 strategy has to be made first.
 """
 
@@ -21,16 +21,16 @@ STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 
 
 def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """The distribution strategy of that name.
+    """Returns a distribution strategy by name.
 
     Args:
         name: "one" (the first GPU, or the CPU), "mirrored" (all GPUs of this machine,
-            or its logical CPU devices), "multiworker" (as the variable TF_CONFIG says),
-            "tpu" (as TPU_NAME says), or "auto" (several workers in TF_CONFIG, then
-            several GPUs, then one device).
+            or its logical CPU devices), "multiworker" (the cluster in TF_CONFIG),
+            "tpu" (the one that TPU_NAME names), or "auto" (multiworker if TF_CONFIG
+            has several workers, else mirrored if there are several GPUs, else one).
 
     Raises:
-        UserError: what the name asks for is not there.
+        UserError: an unknown name, or the devices are not there.
     """
     if name not in STRATEGIES:
         raise UserError(f"strategy is {name!r}; choose one of {', '.join(STRATEGIES)}.")
@@ -65,7 +65,7 @@ def _one() -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")
 
 
-@functools.cache  # a second one would number its collectives like the first
+@functools.cache  # a second strategy would number its collectives like the first
 def _mirrored() -> tf.distribute.Strategy:
     _grow_memory()
     gpus = tf.config.list_logical_devices("GPU")
@@ -101,11 +101,11 @@ def _grow_memory() -> None:
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError:
-            return  # devices are in use already: their settings stay
+            return  # devices in use keep their settings
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes: true but on the other workers of a cluster."""
+    """True if this process writes files: one worker of a cluster does."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
         return True
@@ -117,12 +117,12 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
-    """Processes that train together."""
+    """Returns the number of processes that train together."""
     return len(_workers()) if _is_multiworker(strategy) else 1
 
 
 def sum_over_replicas(strategy: tf.distribute.Strategy, value: float) -> float:
-    """Sum of a number over all replicas; every worker must call it."""
+    """Sums a number over all replicas; every worker must call it."""
     return float(_summing(strategy)(tf.constant(value)))
 
 
@@ -137,7 +137,7 @@ def _summing(strategy: tf.distribute.Strategy):
 
 
 def barrier(strategy: tf.distribute.Strategy) -> None:
-    """Workers wait here for each other; nothing to do on one."""
+    """Waits until all workers are here; every worker must call it."""
     if num_workers(strategy) > 1:
         sum_over_replicas(strategy, 1.0)
 
@@ -156,10 +156,10 @@ def device_kind() -> str:
 
 
 def resolve_precision(precision: str) -> str:
-    """The precision that "auto" stands for here; any other name is itself.
+    """Chooses "bfloat16" or "float32" for precision="auto".
 
-    bfloat16 on a CPU that multiplies in it, where it takes half the time. Elsewhere
-    float32: other CPUs imitate it, and on an H100 it was no faster.
+    bfloat16 on CPUs with instructions for it, where a step takes half the time. Else
+    float32: other CPUs emulate bfloat16, and on an H100 it was no faster.
     """
     if precision != "auto":
         return precision
@@ -176,15 +176,17 @@ def _multiplies_in_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def resolve_jit(jit: str, kind: str, replicas: int = 1, deterministic=False) -> str:
-    """Chooses whether XLA compiles the training step, "on" or "off", for jit="auto".
+def resolve_jit(
+    jit: str, kind: str, replicas: int = 1, deterministic: bool = False
+) -> str:
+    """Chooses "on" or "off" for jit="auto": whether XLA compiles the training step.
 
     On for one GPU: an H100 takes about 100 ms per step at 64x64, 128x128 and 256x256
-    alike, so that launching its 2,300 operations takes the time, and XLA launches
-    fewer. That the compiled step is faster there is an inference, not a measurement.
-    Off on CPUs: 51.9 ms per step against 21.3 (`demo` at 8x8). Off on several devices,
-    where the step talks to other replicas, and in deterministic runs, since XLA draws
-    other random numbers than TensorFlow's kernels.
+    (batches of 32, 16 and 8) alike, so that launching 2,300 operations takes the time,
+    and XLA launches fewer. That the compiled step is faster there is an inference, not
+    a measurement. Off on CPUs: 51.9 ms per step against 21.3 (`demo` at 8x8). Off on
+    several devices, where the step communicates, and in deterministic runs, as
+    TensorFlow promises repeatable results for its own kernels only.
 
     Args:
         jit: "off", "on" or "auto"; the first two are returned as they are.
@@ -198,12 +200,13 @@ def resolve_jit(jit: str, kind: str, replicas: int = 1, deterministic=False) -> 
 
 
 def resolve_modulation(modulation: str) -> str:
-    """Chooses the form of StyleGAN2's modulated convolution for modulation="auto".
+    """Chooses StyleGAN2's form of modulated convolution for modulation="auto".
 
     "maps" (scale the feature maps around one shared convolution) on every device. On
     CPUs "kernels" (one kernel per example) takes 1.1 to 4 times as long, as
-    `benchmarks/modulation.py` shows. On GPUs neither was measured; "kernels" has no
-    fewer operations to launch there.
+    `benchmarks/modulation.py` shows. On GPUs neither was timed; a layer and its
+    gradient have 49 operations to launch with "maps" and 137 with "kernels" (63 and 163
+    where it doubles the resolution).
     """
     return "maps" if modulation == "auto" else modulation
 
@@ -212,19 +215,19 @@ def resolve_modulation(modulation: str) -> str:
 
 
 def dtype_policy(precision: str) -> keras.DTypePolicy:
-    """float32, or bfloat16 arithmetic on float32 weights."""
+    """Returns the Keras policy: float32, or bfloat16 arithmetic on float32 weights."""
     precision = resolve_precision(precision)
     names = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
     return keras.DTypePolicy(names[precision])
 
 
 def make_deterministic() -> None:
-    """Bit-for-bit repeatable kernels on GPUs too, at some cost in speed."""
+    """Makes kernels repeatable to the bit on GPUs, too, at some cost in speed."""
     tf.config.experimental.enable_op_determinism()
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now; where the system does not tell, its peak."""
+    """Returns this process's resident memory, or its peak without /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -233,7 +236,7 @@ def resident_bytes() -> int:
 
 
 def peak_memory_gb() -> dict[str, float]:
-    """Peak memory so far in GB: of this process, and of the first GPU if any."""
+    """Returns the peak memory in GB of this process and of the first GPU, if any."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     out = {"memory/cpu_gb": peak}
     if tf.config.list_logical_devices("GPU"):
@@ -244,7 +247,7 @@ def peak_memory_gb() -> dict[str, float]:
 
 @contextlib.contextmanager
 def exact_float32() -> Iterator[None]:
-    """No TF32 in here; afterwards it is as it was."""
+    """Switches TF32 off inside the context."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:

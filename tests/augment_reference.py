@@ -14,7 +14,7 @@ TAPS = np.array(wavelets.SYM6)
 
 
 def numbers(row, name):
-    first = randomness.FIRST[name]
+    first = randomness.OFFSETS[name]
     return [float(u) for u in row[first : first + randomness.NUMBERS[name]]]
 
 
@@ -29,7 +29,7 @@ def row(**wanted):
     """
     out = np.full(randomness.UNIFORMS, 0.97, np.float32)
     for name, parameters in wanted.items():
-        first = randomness.FIRST[name]
+        first = randomness.OFFSETS[name]
         values = (0.01, *np.atleast_1d(parameters))
         assert len(values) == randomness.NUMBERS[name]
         out[first : first + len(values)] = values

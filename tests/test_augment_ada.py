@@ -19,7 +19,7 @@ def pictures(n, *shape):
 def quiet(table):
     """The same uniforms without the noise, which NumPy does not know."""
     out = np.array(table)
-    out[:, randomness.FIRST["noise"]] = 0.999
+    out[:, randomness.OFFSETS["noise"]] = 0.999
     return out
 
 

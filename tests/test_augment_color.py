@@ -53,7 +53,7 @@ def test_alpha_is_left_alone():
 def test_probabilities():
     p, table = 0.3, randomness.sample_uniforms(20000, [7, 8])
     for channels, operations in ((3, 4), (1, 2)):  # and half of the luma flips
-        changed = transforms.changed(
+        changed = transforms.differs_from_identity(
             transforms.color_matrix(table, p, channels)
         ).numpy()
         expected = 1 - (1 - p) ** operations * (1 - p / 2)

@@ -53,7 +53,7 @@ def test_matrices(case):
         expected = np.linalg.inv(reference.forward_matrix(row, 0.5, h, w, BOTH))
         actual = transforms.inverse_matrix(tf.constant(row[None]), 0.5, h, w, BOTH)
         np.testing.assert_allclose(actual[0], expected, rtol=1e-4, atol=1e-5)
-        assert transforms.changed(actual)[0]
+        assert transforms.differs_from_identity(actual)[0]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -88,7 +88,7 @@ def test_random_matrices():
 def test_no_movement_is_perfect_reconstruction():
     images = pictures(3, 9, 12, 3)
     identity = tf.eye(3, batch_shape=[3])
-    assert not transforms.changed(identity).numpy().any()
+    assert not transforms.differs_from_identity(identity).numpy().any()
     np.testing.assert_allclose(transforms.resample(images, identity), images, atol=2e-6)
 
 
@@ -155,7 +155,7 @@ def test_constant_pictures_stay_constant():
 def share(p, groups):
     table = randomness.sample_uniforms(20000, [7, 8])
     matrix = transforms.inverse_matrix(table, p, 64, 64, groups)
-    return transforms.changed(matrix).numpy().mean()
+    return transforms.differs_from_identity(matrix).numpy().mean()
 
 
 def test_probabilities():
@@ -174,12 +174,12 @@ def test_rotations_happen_with_probability_p():
     table = randomness.sample_uniforms(20000, [7, 8]).numpy()
     for p in (0.2, 0.9):
         gates = table[
-            :, [randomness.FIRST[f"rotation_{w}"] for w in ("before", "after")]
+            :, [randomness.OFFSETS[f"rotation_{w}"] for w in ("before", "after")]
         ]
         rotated = (gates < 1 - np.sqrt(1 - p)).any(axis=1)
         assert rotated.mean() == pytest.approx(p, abs=0.01)
         others = [n for n in randomness.NUMBERS if "rotation" not in n]
         for name in others:
-            table[:, randomness.FIRST[name]] = 0.99
+            table[:, randomness.OFFSETS[name]] = 0.99
         matrix = transforms.inverse_matrix(table, p, 64, 64, ("geom",))
-        np.testing.assert_array_equal(transforms.changed(matrix), rotated)
+        np.testing.assert_array_equal(transforms.differs_from_identity(matrix), rotated)

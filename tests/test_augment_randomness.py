@@ -24,9 +24,9 @@ def test_the_ends_of_the_interval_are_harmless():
     """Where float32 draws 0 and its largest number below 1."""
     ends = tf.constant([0.0, 1 - 1 / randomness.STEPS]) + 0.5 / randomness.STEPS
     assert ends[0] > 0 and ends[1] < 1
-    assert np.isfinite(randomness.normal(ends)).all()
+    assert np.isfinite(randomness.to_normal(ends)).all()
     for count in range(1, 300):
-        np.testing.assert_array_equal(randomness.choice(ends, count), [0, count - 1])
+        np.testing.assert_array_equal(randomness.to_choice(ends, count), [0, count - 1])
 
 
 def test_the_same_seed_is_the_same_table():
@@ -58,15 +58,15 @@ def test_gates_open_with_probability_p(p):
 def test_uniform_to_other_distributions():
     u = np.float32([1e-6, 0.02, 0.3, 0.5, 0.8, 0.9999])
     exact = np.array([normal(float(x)) for x in u])
-    np.testing.assert_allclose(randomness.normal(u), exact, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(randomness.to_normal(u), exact, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
-        randomness.normal(u, 0.2), 0.2 * exact, rtol=1e-5, atol=1e-6
+        randomness.to_normal(u, 0.2), 0.2 * exact, rtol=1e-5, atol=1e-6
     )
     np.testing.assert_allclose(
-        randomness.power_of_two(u, 0.5), 2 ** (exact / 2), rtol=1e-5
+        randomness.to_power_of_two(u, 0.5), 2 ** (exact / 2), rtol=1e-5
     )
-    np.testing.assert_allclose(randomness.between(u, -2, 6), -2 + 8 * u, rtol=1e-6)
-    np.testing.assert_array_equal(randomness.choice(u, 4), [0, 0, 1, 2, 3, 3])
+    np.testing.assert_allclose(randomness.to_range(u, -2, 6), -2 + 8 * u, rtol=1e-6)
+    np.testing.assert_array_equal(randomness.to_choice(u, 4), [0, 0, 1, 2, 3, 3])
 
 
 def test_uniforms_of_an_unknown_batch():

@@ -23,7 +23,7 @@ from stylegan_tf.export import program
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
 
 # A program of someone who has TensorFlow and nothing else.
@@ -76,7 +76,7 @@ def run(tmp_path_factory):
     config = tiny.config()
     configs.write_config(config, path / "config.json")
     nets = make_networks(config)
-    state = State(nets, path)
+    state = TrainingState(nets, path)
     for nimg in (24, 40):
         for v in nets.average.weights:
             v.assign(v + 1)  # so that it is not the generator

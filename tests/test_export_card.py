@@ -16,7 +16,7 @@ from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import bundle, card, provenance
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
 
 FACES = {"metric": "fid5k", "network": "builtin-v1"}
@@ -38,7 +38,7 @@ def make_run(path, data, config) -> None:
     (path / "progress.json").write_text('{"nimg": 40, "seconds": 1.0}')
     lines = [json.dumps(row) for row in ROWS]
     (path / "metrics.jsonl").write_text("\n".join([*lines, '{"metric": "fid5']))
-    state = State(make_networks(config), path)
+    state = TrainingState(make_networks(config), path)
     for state.nimg in (24, 40):
         state.save()
 

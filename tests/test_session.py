@@ -17,7 +17,7 @@ from stylegan_tf.official import networks as official
 from stylegan_tf.runs import rundir, session
 from stylegan_tf.runs.plan import Plan, plan_run
 from stylegan_tf.runs.request import RunRequest
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
 
 TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
@@ -98,7 +98,7 @@ def save_run(path, changes=None, nimg=48):
     config = tiny.config(changes)
     path.mkdir(parents=True, exist_ok=True)
     configs.write_config(config, path / "config.json")
-    state = State(make_networks(config), path)
+    state = TrainingState(make_networks(config), path)
     state.nimg = nimg
     state.save()
     return config
@@ -257,7 +257,7 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     request = RunRequest(changes=changes, resolution="8", out=str(tmp_path))
     config = plan_run(request, devices.make_strategy("one")).config
     run = rundir.create_run(tmp_path, config, [])
-    state = State(make_networks(config), run.path)
+    state = TrainingState(make_networks(config), run.path)
     state.nimg = 48
     state.save()
 

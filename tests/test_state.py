@@ -9,7 +9,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
 
 
@@ -26,8 +26,8 @@ def scramble(nets, seed: int) -> dict:
     return tiny.state(nets)
 
 
-def saved(nets, path, nimg=1000) -> State:
-    state = State(nets, path)
+def saved(nets, path, nimg=1000) -> TrainingState:
+    state = TrainingState(nets, path)
     state.nimg = nimg
     state.save()
     return state
@@ -38,7 +38,7 @@ def test_every_weight_and_slot_comes_back_with_its_own_value(nets, tmp_path):
     expected = scramble(nets, seed=0)
     saved(nets, tmp_path)
     scramble(nets, seed=1)
-    assert State(nets, tmp_path).restore()
+    assert TrainingState(nets, tmp_path).restore()
     tiny.check_equal(tiny.state(nets), expected)
 
 
@@ -52,12 +52,12 @@ def test_the_file_has_an_entry_for_every_weight_of_every_part(nets, tmp_path):
 
 
 def test_counters_come_back(nets, tmp_path):
-    state = State(nets, tmp_path)
+    state = TrainingState(nets, tmp_path)
     assert (state.nimg, state.seconds, state.stage) == (0, 0.0, (-1, -1))
     state.nimg, state.skipped, state.stage = 2**40 + 1, 3, (2, 1)
     state.seconds = 0.1 + 1e9
     state.save()
-    again = State(nets, tmp_path)
+    again = TrainingState(nets, tmp_path)
     assert again.restore()
     assert (again.nimg, again.skipped, again.stage) == (2**40 + 1, 3, (2, 1))
     assert again.seconds == 0.1 + 1e9
@@ -65,7 +65,7 @@ def test_counters_come_back(nets, tmp_path):
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(nets, tmp_path):
     before = tiny.state(nets)
-    assert State(nets, tmp_path).restore() is False
+    assert TrainingState(nets, tmp_path).restore() is False
     tiny.check_equal(tiny.state(nets), before)
 
 
@@ -79,7 +79,7 @@ def test_the_two_newest_are_kept(nets, tmp_path):
 
 
 def test_who_does_not_write_does_not(nets, tmp_path):
-    state = State(nets, tmp_path, writes=False)
+    state = TrainingState(nets, tmp_path, writes=False)
     state.save()
     assert not list(tmp_path.iterdir())
 
@@ -92,11 +92,11 @@ def test_a_damaged_checkpoint_is_named(part, harm, nets, tmp_path):
     file = tmp_path / "checkpoints" / f"ckpt-200.{part}"
     file.write_bytes(file.read_bytes()[:100]) if harm == "cut" else file.unlink()
     with pytest.raises(UserError, match=r"ckpt-200 .*damaged.* go on from ckpt-100"):
-        State(nets, tmp_path).restore()
+        TrainingState(nets, tmp_path).restore()
 
 
 def test_a_checkpoint_of_other_networks_is_refused(nets, tmp_path):
     saved(nets, tmp_path)
     wide = make_networks(tiny.config({"generator.mapping_layers": 3}))
     with pytest.raises(UserError, match="does not fit"):
-        State(wide, tmp_path).restore()
+        TrainingState(wide, tmp_path).restore()

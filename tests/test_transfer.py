@@ -11,7 +11,7 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 from stylegan_tf.runs import transfer
 from stylegan_tf.training.passes import Networks
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
 
 
@@ -23,7 +23,7 @@ def save_run(path, changes=None, nimg=48) -> Networks:
         v.assign(v + 1)
     path.mkdir()
     configs.write_config(config, path / "config.json")
-    state = State(nets, path)
+    state = TrainingState(nets, path)
     state.nimg = nimg
     state.save()
     return nets

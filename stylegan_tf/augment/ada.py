@@ -1,19 +1,20 @@
-"""The pipeline of adaptive discriminator augmentation.
+"""Pipeline of adaptive discriminator augmentation (ADA).
 
 Karras et al. 2020, "Training generative adversarial networks with limited data",
-appendix B. Real and generated pictures pass through it on their way to the
-discriminator. Each transform is applied to each example with probability p, which
-`controller` adapts; as long as p stays below about 0.8 the generator does not learn to
-draw augmented pictures (section 2).
+appendix B. Reals and fakes pass through it on their way to the discriminator. Each
+transform is applied to each example with probability p, which `controller` adapts; as
+long as p stays below about 0.8 the generator does not learn to draw augmented images
+(section 2).
 """
 
 import tensorflow as tf
 
 from stylegan_tf.augment import transforms, wavelets
-from stylegan_tf.augment.randomness import gated, normal, power_of_two
+from stylegan_tf.augment.randomness import gated, to_normal, to_power_of_two
+from stylegan_tf.augment.transforms import Probability
 from stylegan_tf.errors import UserError
 
-# In the order in which they are applied; names of the paper's section 3.
+# In the order of application; names as in the paper's section 3.
 SINGLE = ("blit", "geom", "color", "filter", "noise", "cutout")
 GROUPS = {name: (name,) for name in SINGLE} | {
     "bg": SINGLE[:2],
@@ -23,21 +24,23 @@ GROUPS = {name: (name,) for name in SINGLE} | {
     "bgcfnc": SINGLE,
 }
 BAND_GAIN = 1.0  # standard deviation, octaves
-BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # of natural pictures, lowest first
+BAND_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)  # of natural images, lowest first
 NOISE = 0.1  # standard deviation of the noise's standard deviation
-CUTOUT = 0.5  # of the picture's size
+CUTOUT = 0.5  # of the image's size
 
 
-def ada(images: tf.Tensor, uniforms: tf.Tensor, p, groups: str = "bgc") -> tf.Tensor:
-    """Pictures as the discriminator gets to see them.
+def ada(
+    images: tf.Tensor, uniforms: tf.Tensor, p: Probability, groups: str = "bgc"
+) -> tf.Tensor:
+    """Augments images for the discriminator.
 
-    Differentiable twice with respect to the pictures. An example that no transform of
-    a stage was applied to leaves the stage bit by bit as it was; p = 0 is the identity.
+    Twice differentiable in the images. A stage returns an example bit for bit unless
+    one of its transforms is applied; p = 0 is the identity.
 
     Args:
         images: float [N, H, W, C] in [-1, 1], H, W and C static.
-        uniforms: float32 [N, UNIFORMS] from `randomness.draw`, a row an example.
-        p: float or scalar tensor, probability of each transform; 1 and more = always.
+        uniforms: float32 [N, UNIFORMS] from `sample_uniforms`.
+        p: probability of each transform; 1 or more = always.
         groups: a name of `GROUPS`.
 
     Returns:
@@ -58,51 +61,57 @@ def ada(images: tf.Tensor, uniforms: tf.Tensor, p, groups: str = "bgc") -> tf.Te
     return tf.cast(x, images.dtype)
 
 
-def _only(touched, new, old) -> tf.Tensor:
-    """The new picture where touched, bool [N], the old one elsewhere."""
-    return tf.where(touched[:, None, None, None], new, old)
+def _where(applied: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """Returns the new image where a transform is applied, bool [N], else the old."""
+    return tf.where(applied[:, None, None, None], new, old)
 
 
 # ---------------------------------------------------------------------------
 
 
-def _geometry(x, uniforms, p, groups):
+def _geometry(
+    x: tf.Tensor, uniforms: tf.Tensor, p: Probability, groups: tuple[str, ...]
+) -> tf.Tensor:
     inverse = transforms.inverse_matrix(uniforms, p, *x.shape[1:3], groups)
-    return _only(transforms.changed(inverse), transforms.resample(x, inverse), x)
+    return _where(
+        transforms.differs_from_identity(inverse), transforms.resample(x, inverse), x
+    )
 
 
-def _color(x, uniforms, p):
+def _color(x: tf.Tensor, uniforms: tf.Tensor, p: Probability) -> tf.Tensor:
     x, *alpha = transforms.split_alpha(x)
     matrix = transforms.color_matrix(uniforms, p, x.shape[-1])
-    x = _only(transforms.changed(matrix), transforms.recolor(x, matrix), x)
+    x = _where(
+        transforms.differs_from_identity(matrix), transforms.recolor(x, matrix), x
+    )
     return tf.concat([x, *alpha], axis=-1)
 
 
 # ---------------------------------------------------------------------------
-# Image-space filtering: four bands of the spectrum, made stronger or weaker
+# Image-space filtering: amplifies or attenuates four bands of the spectrum
 
 
-def _filter(x, uniforms, p):
+def _filter(x: tf.Tensor, uniforms: tf.Tensor, p: Probability) -> tf.Tensor:
     gains = band_gains(uniforms, p)
     rows, columns = (
         tf.tensordot(gains, wavelets.bands(size), 1)  # [N, size, size]
         for size in x.shape[1:3]
     )
     y = tf.einsum("njw,nhwc->nhjc", columns, tf.einsum("nih,nhwc->niwc", rows, x))
-    return _only(tf.reduce_any(gains != 1, axis=1), y, x)
+    return _where(tf.reduce_any(gains != 1, axis=1), y, x)
 
 
-def band_gains(uniforms: tf.Tensor, p) -> tf.Tensor:
-    """Gain of each band, float32 [N, 4].
+def band_gains(uniforms: tf.Tensor, p: Probability) -> tf.Tensor:
+    """Returns the gain of each band, float32 [N, 4].
 
-    Band by band a gain t is drawn and all four are divided by
-    sqrt(sum_k power_k t_k^2), t_k = 1 for the others, which keeps a natural picture's
-    power.
+    For each band in turn a gain t is sampled, and all four gains are divided by
+    sqrt(sum_k power_k t_k^2), t_k = 1 for the other bands, which keeps the power of a
+    natural image.
     """
     gains = tf.ones([tf.shape(uniforms)[0], wavelets.BANDS])
     for band, power in enumerate(BAND_POWER):
         on, u = gated(uniforms, f"band{band}", p)
-        t = tf.where(on, power_of_two(u, BAND_GAIN), 1.0)[:, None]
+        t = tf.where(on, to_power_of_two(u, BAND_GAIN), 1.0)[:, None]
         one = 1 + (t - 1) * tf.one_hot(band, wavelets.BANDS)
         gains *= one / tf.sqrt(1 + power * (t * t - 1))
     return gains
@@ -112,8 +121,8 @@ def band_gains(uniforms: tf.Tensor, p) -> tf.Tensor:
 # Corruptions
 
 
-def _noise(x, uniforms, p):
-    """Independent normal noise a pixel and channel, of strength |N(0, 0.1^2)|."""
+def _noise(x: tf.Tensor, uniforms: tf.Tensor, p: Probability) -> tf.Tensor:
+    """Adds normal noise per pixel and channel, of strength |N(0, 0.1^2)|."""
     on, u, *pair = gated(uniforms, "noise", p)
     seeds = tf.cast(tf.stack(pair, axis=1) * 2**23, tf.int32)  # [N, 2], 46 random bits
     noise = tf.map_fn(
@@ -121,11 +130,11 @@ def _noise(x, uniforms, p):
         seeds,
         fn_output_signature=tf.TensorSpec(x.shape[1:]),
     )
-    return _only(on, x + noise * tf.abs(normal(u, NOISE))[:, None, None, None], x)
+    return _where(on, x + noise * tf.abs(to_normal(u, NOISE))[:, None, None, None], x)
 
 
-def _cutout(x, uniforms, p):
-    """A rectangle of half the size set to zero, its center anywhere in the picture."""
+def _cutout(x: tf.Tensor, uniforms: tf.Tensor, p: Probability) -> tf.Tensor:
+    """Sets a rectangle of half the size to zero, its center anywhere in the image."""
     on, u, v = gated(uniforms, "cutout", p)
     inside = []
     for center, size in ((u, x.shape[2]), (v, x.shape[1])):

@@ -1,9 +1,9 @@
-"""How strongly ADA augments: p follows the discriminator's overfitting. No TensorFlow.
+"""Controller of ADA's p, which follows the discriminator's overfitting. No TensorFlow.
 
 Karras et al. 2020, "Training GANs with limited data", section 3: r_t = E[sign D(real)]
-is 0 while the discriminator cannot tell real pictures of the training set from others
-and 1 once it knows them by heart. p goes up where r_t is above its target and down
-where it is below, at a speed that takes it from 0 to 1 in `kimg` thousand pictures.
+is 0 without overfitting and 1 once the discriminator has memorized the training set. p
+rises while r_t is above its target and falls while it is below, at a speed that takes
+it from 0 to 1 in `kimg` thousand images.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ KINDS = ("ada", "fixed")
 
 
 class Controller:
-    """The probability p of every transform, and the rule that moves it.
+    """Probability p of every transform, and the rule that adapts it.
 
     Args:
-        p: float, where it starts.
-        kind: "ada", or "fixed" to leave p where it is.
-        target: float, the r_t to hold.
-        kimg: float, thousands of real pictures in which p can move by 1.
-        interval: int, iterations between two moves.
+        p: p at the start.
+        kind: "ada", or "fixed" to keep p.
+        target: the r_t to hold.
+        kimg: thousands of real images in which p can change by 1.
+        interval: iterations between two changes.
 
     Attributes:
-        p: float, the present probability; not limited above, as in the paper.
-        r: float or None, r_t at the last move.
+        p: the present probability; not limited above, as in the paper.
+        r: r_t at the last change, or None.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Controller:
         self.restore((p, 0, 0, 0))
 
     def update(self, mean_sign: float, batch: int) -> float:
-        """Takes note of an iteration, moves p if it is time, and returns it.
+        """Counts one iteration, adapts p every `interval` iterations, and returns it.
 
         Args:
-            mean_sign: mean of sign D(x) over the iteration's real pictures.
-            batch: how many these were, on all devices.
+            mean_sign: mean of sign D(x) over the iteration's real images.
+            batch: number of these images, over all devices.
         """
         self._sum += float(mean_sign) * batch
         self._images += batch
         self._steps += 1
         if self._steps >= self.interval:
-            self._move()
+            self._adapt()
         return self.p
 
-    def _move(self) -> None:
+    def _adapt(self) -> None:
         self.r = self._sum / self._images
         direction = (self.r > self.target) - (self.r < self.target)
         if self.kind == "ada":
@@ -67,14 +67,14 @@ class Controller:
         self._sum, self._steps, self._images = 0.0, 0, 0
 
     # -----------------------------------------------------------------------
-    # For the checkpoint
+    # Checkpoint
 
     def state(self) -> tuple[float, float, float, float]:
-        """p; and since its last move: sum of signs, iterations, images."""
+        """Returns p and, since its last change: sum of signs, iterations, images."""
         return self.p, self._sum, float(self._steps), float(self._images)
 
     def restore(self, state: Sequence[float]) -> None:
-        """Goes on exactly where `state()` was taken."""
+        """Continues from a `state()`."""
         p, total, steps, images = state
         self.p, self._sum = float(p), float(total)
         self._steps, self._images = int(steps), int(images)

@@ -1,21 +1,21 @@
-"""Differentiable augmentation: three fixed treatments of every picture.
+"""Differentiable augmentation: color, translation and cutout of every image.
 
 Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training",
-section 3. Real and generated pictures are treated alike on their way to the
-discriminator, and the generator's gradient passes through the treatment.
+section 3. Reals and fakes are augmented alike on their way to the discriminator, and
+the generator's gradient passes through the augmentation.
 """
 
 import tensorflow as tf
 
-from stylegan_tf.augment.randomness import between, choice, columns
+from stylegan_tf.augment.randomness import columns, to_choice, to_range
 from stylegan_tf.augment.transforms import split_alpha
 from stylegan_tf.errors import UserError
 
-BRIGHTNESS = 0.5  # at most, up and down; pictures span [-1, 1]
+BRIGHTNESS = 0.5  # at most, up and down; images span [-1, 1]
 SATURATION = (0.0, 2.0)  # factor
 CONTRAST = (0.5, 1.5)  # factor
-TRANSLATION = 0.125  # of the picture's size, at most
-CUTOUT = 0.5  # of the picture's size
+TRANSLATION = 0.125  # of the image's size, at most
+CUTOUT = 0.5  # of the image's size
 
 
 def diffaugment(
@@ -23,11 +23,11 @@ def diffaugment(
     uniforms: tf.Tensor,
     policy: tuple[str, ...] = ("color", "translation", "cutout"),
 ) -> tf.Tensor:
-    """Pictures as the discriminator gets to see them.
+    """Augments images for the discriminator.
 
     Args:
         images: float [N, H, W, C] in [-1, 1], H, W and C static.
-        uniforms: float32 [N, UNIFORMS] from `randomness.draw`, a row an example.
+        uniforms: float32 [N, UNIFORMS] from `sample_uniforms`.
         policy: names of `POLICIES`, applied in this order.
 
     Returns:
@@ -47,58 +47,59 @@ def diffaugment(
     return tf.cast(x, images.dtype)
 
 
-def _color(x, uniforms):
-    """Brightness, saturation, contrast: distances from the pixel's, the picture's mean.
+def _color(x: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Changes brightness, saturation and contrast.
 
-    A pixel's mean is gray, so a gray picture has no saturation to change.
+    Saturation scales the distance from the pixel's mean, which is gray, and contrast
+    the distance from the image's mean. A gray image has no saturation.
     """
     x, *alpha = split_alpha(x)
     brightness, saturation, contrast = (
         columns(uniforms, name)[1][:, None, None, None]  # [N, 1, 1, 1]
         for name in ("brightness", "saturation", "contrast")
     )
-    x += between(brightness, -BRIGHTNESS, BRIGHTNESS)
+    x += to_range(brightness, -BRIGHTNESS, BRIGHTNESS)
     if x.shape[-1] > 1:
         gray = tf.reduce_mean(x, axis=-1, keepdims=True)
-        x = gray + (x - gray) * between(saturation, *SATURATION)
+        x = gray + (x - gray) * to_range(saturation, *SATURATION)
     mean = tf.reduce_mean(x, axis=[1, 2, 3], keepdims=True)
-    x = mean + (x - mean) * between(contrast, *CONTRAST)
+    x = mean + (x - mean) * to_range(contrast, *CONTRAST)
     return tf.concat([x, *alpha], axis=-1)
 
 
-def _translation(x, uniforms):
-    """Whole pixels, each distance as likely; what comes into view is zero."""
+def _translation(x: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Shifts by whole pixels, each distance as likely, and fills with zeros."""
     _, u, v = columns(uniforms, "shift")
     shown = []
     for axis, number in ((1, v), (2, u)):
         size = x.shape[axis]
         most = int(size * TRANSLATION + 0.5)
-        shift = tf.cast(choice(number, 2 * most + 1), tf.int32) - most
+        shift = tf.cast(to_choice(number, 2 * most + 1), tf.int32) - most
         source = tf.range(size) - shift[:, None]  # [N, size]
         shown.append((source >= 0) & (source < size))
         x = tf.gather(x, tf.clip_by_value(source, 0, size - 1), axis=axis, batch_dims=1)
     return tf.where(_cells(*shown), x, 0.0)
 
 
-def _cutout(x, uniforms):
-    """A rectangle of half the size set to zero, cut off where it leaves the picture.
+def _cutout(x: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Sets a rectangle of half the size to zero, cut off at the border.
 
-    Its middle is a pixel if its side is odd, a corner of pixels if it is even; all of
-    them, those of the border included, are as likely.
+    Its center is a pixel if its side is odd, and a corner of pixels if it is even. All
+    centers are as likely, the border included.
     """
     _, u, v = columns(uniforms, "cutout")
     inside = []
     for number, size in ((v, x.shape[1]), (u, x.shape[2])):
         side = int(size * CUTOUT + 0.5)
         centers = size if side % 2 else size + 1
-        first = choice(number, centers)[:, None] - side // 2
+        first = to_choice(number, centers)[:, None] - side // 2
         pixels = tf.range(size, dtype=tf.float32)
         inside.append((pixels >= first) & (pixels < first + side))  # [N, size]
     return tf.where(_cells(*inside), 0.0, x)
 
 
-def _cells(rows, columns) -> tf.Tensor:
-    """Pixels in both: bool [N, H] and [N, W] -> [N, H, W, 1]."""
+def _cells(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Returns bool [N, H, W, 1], True in rows [N, H] and columns [N, W] alike."""
     return (rows[:, :, None] & columns[:, None])[..., None]
 
 

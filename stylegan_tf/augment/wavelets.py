@@ -1,8 +1,8 @@
-"""Wavelet filters as matrices that act on one axis of a picture. No TensorFlow.
+"""Wavelet filters as matrices that act on one axis of an image. No TensorFlow.
 
-Karras et al. 2020, "Training GANs with limited data", appendix B: sym6 takes pictures
-to twice the resolution and back around a geometric transform, sym2 splits the spectrum
-into four bands. A matrix carries its own border, so any size works, even one pixel.
+Karras et al. 2020, "Training GANs with limited data", appendix B: sym6 upsamples and
+downsamples around a geometric transform, sym2 splits the spectrum into four bands. A
+matrix includes its border, so any size works, even one pixel.
 """
 
 import functools
@@ -35,8 +35,8 @@ SYM6 = (
 BANDS = 4
 
 
-def reflect(index, size: int):
-    """Integers folded into 0 ... size - 1, the border pixel not repeated."""
+def reflect(index: int | np.ndarray, size: int) -> np.ndarray:
+    """Reflects integers into 0 ... size - 1, without repeating the border pixel."""
     period = max(2 * size - 2, 1)
     index = np.mod(index, period)
     return np.minimum(index, period - index) if size > 1 else index
@@ -53,7 +53,7 @@ CENTER = float(np.dot(SYM6, np.arange(len(SYM6))) / np.sum(SYM6)) - MARGIN  # 0.
 
 @functools.cache
 def up(size: int) -> np.ndarray:
-    """[2 size + 2 EDGE, size]: points from -EDGE on, of the picture and its mirror."""
+    """Returns the upsampling matrix [2 size + 2 EDGE, size], from point -EDGE on."""
     matrix = np.zeros([2 * size + 2 * EDGE, size])
     for row in range(len(matrix)):
         j = row - EDGE
@@ -65,9 +65,9 @@ def up(size: int) -> np.ndarray:
 
 @functools.cache
 def down(size: int) -> np.ndarray:
-    """[size, 2 size + 2 MARGIN]: the adjoint filter, from points from -MARGIN on.
+    """Returns the downsampling matrix [size, 2 size + 2 MARGIN], from point -MARGIN on.
 
-    It undoes `up` exactly, since h is orthogonal to its even shifts.
+    The adjoint filter undoes `up` exactly, as h is orthogonal to its even shifts.
     """
     matrix = np.zeros([size, 2 * size + 2 * MARGIN])
     for i in range(size):
@@ -80,7 +80,7 @@ def down(size: int) -> np.ndarray:
 
 
 def band_filters() -> np.ndarray:
-    """Symmetric kernels [4, 43] of the bands, lowest first.
+    """Returns symmetric kernels [4, 43] of the bands, lowest first.
 
     L = h * reversed(h) / 2 and H = delta - L are half-band filters; with z^k for
     zeros put between the taps, the bands are L(z) L(z^2) L(z^4), L(z) L(z^2) H(z^4),
@@ -106,7 +106,7 @@ def _spread(kernel: np.ndarray, k: int) -> np.ndarray:
 
 @functools.cache
 def bands(size: int) -> np.ndarray:
-    """[4, size, size]: what each band takes from an axis reflected at its borders."""
+    """Returns band-pass matrices [4, size, size] of an axis with reflected borders."""
     kernels = band_filters()
     matrix = np.zeros([BANDS, size, size])
     reach = kernels.shape[1] // 2

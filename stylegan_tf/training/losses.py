@@ -1,7 +1,7 @@
-"""Losses and penalties: pure functions of scores and of a discriminator to call.
+"""Losses and penalties: pure functions of scores, or of a discriminator to call.
 
 Every loss is per example: float32 [N, 1] scores in, [N, 1] out; the caller averages.
-Penalties differentiate the score with respect to the pictures and return [N, 1].
+Penalties differentiate the score in the images and return [N, 1].
 
 Sources: logistic, Goodfellow et al. 2014; R1 and R2, Mescheder et al. 2018; WGAN-GP,
 Gulrajani et al. 2017, with the drift of Karras et al. 2018; hinge, Lim & Ye 2017; path
@@ -18,21 +18,21 @@ ScoreFunction = Callable[[tf.Tensor], tf.Tensor]
 
 
 # ---------------------------------------------------------------------------
-# Generator: what it pays for the score of its picture
+# Generator: losses of its images' scores
 
 
 def logistic_nonsaturating(fake: tf.Tensor) -> tf.Tensor:
-    """-log sigmoid(D(G(z))), the paper's choice."""
+    """Returns -log sigmoid(D(G(z))), the paper's choice."""
     return tf.nn.softplus(-fake)
 
 
 def logistic_saturating(fake: tf.Tensor) -> tf.Tensor:
-    """log(1 - sigmoid(D(G(z)))), the original minimax game."""
+    """Returns log(1 - sigmoid(D(G(z)))), the original minimax game."""
     return -tf.nn.softplus(fake)
 
 
 def wasserstein_generator(fake: tf.Tensor) -> tf.Tensor:
-    """-D(G(z)); also goes with the hinge discriminator."""
+    """Returns -D(G(z)); also used with the hinge discriminator."""
     return -fake
 
 
@@ -44,21 +44,21 @@ GENERATOR = {
 
 
 # ---------------------------------------------------------------------------
-# Discriminator: what it pays for the scores of a real and a generated picture
+# Discriminator: losses of the scores of reals and fakes
 
 
 def logistic(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    """-log sigmoid(D(x)) - log(1 - sigmoid(D(G(z))))."""
+    """Returns -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z))))."""
     return tf.nn.softplus(fake) + tf.nn.softplus(-real)
 
 
 def wasserstein(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    """D(G(z)) - D(x); needs the gradient penalty."""
+    """Returns D(G(z)) - D(x); needs the gradient penalty."""
     return fake - real
 
 
 def hinge(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
-    """max(0, 1 + D(G(z))) + max(0, 1 - D(x))."""
+    """Returns max(0, 1 + D(G(z))) + max(0, 1 - D(x))."""
     return tf.nn.relu(1 + fake) + tf.nn.relu(1 - real)
 
 
@@ -66,22 +66,22 @@ DISCRIMINATOR = {"logistic": logistic, "wasserstein": wasserstein, "hinge": hing
 
 
 def drift(real: tf.Tensor) -> tf.Tensor:
-    """D(x)^2, keeps a Wasserstein score from wandering (weight 0.001)."""
+    """Returns D(x)^2, which keeps Wasserstein scores from drifting (weight 0.001)."""
     return tf.square(real)
 
 
 # ---------------------------------------------------------------------------
-# Penalties on the gradient of the score. A network that works at native resolution r
-# sees gradients R / r times those of the official one, which is fed pictures enlarged
-# to R x R; `scale` = r / R brings them back, so that gamma means the same.
+# Penalties on the gradient of the score. At native resolution r gradients are R / r
+# times those of the official network, which sees images enlarged to R x R; `scale` =
+# r / R corrects for it, so that gamma means the same.
 
 
 def scores_and_gradients(
     score: ScoreFunction, images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """D(x) [N, 1] and its gradient with respect to x [N, H, W, C].
+    """Returns D(x) [N, 1] and its gradient in x [N, H, W, C].
 
-    Called under an outer tape, both can be differentiated with respect to D.
+    Under an outer tape both can be differentiated in D's weights.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
@@ -92,11 +92,11 @@ def scores_and_gradients(
 
 
 def zero_centered(gradients: tf.Tensor, scale: float = 1.0) -> tf.Tensor:
-    """|grad D(x)|^2 / 2 an example: R1 on real pictures, R2 on generated ones.
+    """Returns |grad D(x)|^2 / 2 per example: R1 on reals, R2 on fakes.
 
     Args:
         gradients: float [N, H, W, C] from `scores_and_gradients`.
-        scale: r / R, see above.
+        scale: r / R, which corrects gradients at native resolution r.
 
     Returns:
         [N, 1], to be weighted by gamma.
@@ -112,40 +112,43 @@ def gradient_penalty(
     target: float = 1.0,
     scale: float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """WGAN-GP: ((|grad D(x')| - target) / target)^2 between a real and a fake picture.
+    """Returns WGAN-GP's ((|grad D(x')| - target) / target)^2 between reals and fakes.
 
     Args:
         score: the discriminator.
-        real, fake: float [N, H, W, C].
+        real: float [N, H, W, C].
+        fake: float [N, H, W, C].
         mix: float [N, 1, 1, 1] in [0, 1): x' = real + (fake - real) mix.
-        target: float, the norm it pulls to.
-        scale: r / R, see above.
+        target: the norm that it pulls to.
+        scale: r / R, which corrects gradients at native resolution r.
 
     Returns:
         The penalty [N, 1], to be weighted by lambda, and the norms [N, 1].
     """
     between = real + (fake - real) * mix
     _, gradients = scores_and_gradients(score, between)
-    # The root of zero has no slope: a score that is flat somewhere counts as constant.
+    # sqrt has no gradient at 0: where D is flat, the norm counts as a constant.
     norm = tf.sqrt(tf.maximum(_squared_norm(gradients, scale), 1e-30))
     return tf.square(norm - target) / target**2, norm
 
 
 def path_lengths(
-    synthesize: Callable, ws: tf.Tensor, direction: Callable
+    synthesize: Callable[[tf.Tensor], tf.Tensor],
+    ws: tf.Tensor,
+    direction: Callable[[tf.Tensor], tf.Tensor],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """|J_w^T y|, how far a step in w moves the picture along a random direction y.
+    """Returns images and |J_w^T y|, the change along y per step in w.
 
     Karras et al. 2020, section 3.2; y is normal noise divided by the root of the number
-    of pixels. Under an outer tape, the lengths can be differentiated.
+    of pixels. Under an outer tape the lengths can be differentiated.
 
     Args:
         synthesize: styles -> float [N, H, W, C].
         ws: float [N, num_styles, w_dim].
-        direction: shape -> normal numbers.
+        direction: shape -> normal noise of that shape.
 
     Returns:
-        The pictures, and the lengths [N, 1]: the root of the mean over styles.
+        The images, and the lengths [N, 1]: the root of the mean square over styles.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(ws)
@@ -154,8 +157,8 @@ def path_lengths(
         y = direction(tf.shape(images)) / pixels**0.5
         total = tf.reduce_sum(images * y)
     with recompute.inputs_only():
-        slope = tape.gradient(total, ws)
-    squares = tf.reduce_sum(tf.square(slope), axis=2)
+        gradients = tape.gradient(total, ws)
+    squares = tf.reduce_sum(tf.square(gradients), axis=2)
     return images, tf.sqrt(tf.reduce_mean(squares, axis=1, keepdims=True))
 
 

@@ -1,9 +1,9 @@
 """Adam for a network that grows (Kingma & Ba 2015, in TensorFlow 1's formulation).
 
-`keras.optimizers.Adam` does the same sums; this one is here for what a growing GAN
-asks beside them: it updates only the weights of the current stage, starts anew when a
-resolution joins, and leaves everything untouched when a gradient is not finite. It is
-one fused operation a weight, about a third of the cost.
+The sums are those of `keras.optimizers.Adam`. A growing GAN needs more: this Adam
+updates only the weights of the current stage, starts anew when a resolution joins, and
+leaves everything untouched when a gradient is not finite. It takes one fused operation
+per weight, about a third of the cost.
 """
 
 import keras
@@ -13,12 +13,18 @@ import tensorflow as tf
 class Adam(tf.Module):
     """Adam over a fixed list of weights, of which each step may use a part.
 
-    Built in the strategy's scope; `apply` is called in replica context, after which
+    Build it in the strategy's scope. `apply` is called in replica context; afterwards
     every replica holds the same weights.
 
     Args:
         variables: trainable Keras variables.
-        beta1, beta2, epsilon: float.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        epsilon: keeps the step finite where the second moment is 0.
+        name: prefix of the variables.
+
+    Attributes:
+        step: int64, steps since the last reset.
     """
 
     def __init__(
@@ -44,8 +50,8 @@ class Adam(tf.Module):
     def reset(self) -> None:
         """Zeroes every slot and the step counter.
 
-        A weight that joins a running Adam would otherwise take a first step about ten
-        times the learning rate: the bias correction counts steps it has not made.
+        The bias correction counts all steps, so that a weight that joins a running
+        Adam would take a first step of about ten times the learning rate.
         """
         for slot in (self.step, *self.m, *self.v):
             slot.assign(tf.zeros_like(slot))
@@ -53,23 +59,23 @@ class Adam(tf.Module):
     def apply(
         self, gradients: list[tf.Tensor], variables: list[keras.Variable], lr: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step on `variables`, unless a gradient is not finite.
+        """Makes one step on `variables`, unless a gradient is not finite.
 
         Args:
-            gradients: this replica's, scaled so that their mean over replicas is that
-                of the global batch.
-            variables: as many of the optimizer's weights.
+            gradients: gradients of this replica; their mean over replicas is the
+                gradient of the global batch.
+            variables: the optimizer's weights that the gradients belong to.
             lr: float32 scalar.
 
         Returns:
-            Norm of the gradient, and 1.0 where the step was skipped.
+            Norm of the gradient, and 1.0 if the step was skipped, else 0.0.
         """
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         norm = tf.linalg.global_norm(gradients)
         finite = tf.math.is_finite(norm)
-        # Nothing in the branches crosses replicas: all of them see the same gradient.
+        # No branch communicates, and all replicas have the same gradient.
         tf.cond(
             finite,
             lambda: self._update(gradients, variables, lr),

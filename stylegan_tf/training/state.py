@@ -1,8 +1,8 @@
-"""Everything a run needs to go on, saved and restored as one.
+"""State of a run, saved and restored as one checkpoint.
 
 Weights of G, D and the moving average (w_avg and the noise maps are weights), both
 optimizers, the running path length, the augmentation's controller, images seen, stage.
-The data position and every random draw are functions of the seed and the images seen,
+The data position and all random inputs are functions of the seed and the images seen,
 so nothing else is state.
 """
 
@@ -16,21 +16,22 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import write_text
 from stylegan_tf.training.passes import Networks
 
-KEEP = 2
+KEEP = 2  # checkpoints
 
 
-class State:
-    """The saved state of a run. Built in the strategy's scope.
+class TrainingState:
+    """State of a run. Build it in the strategy's scope.
 
     Args:
-        networks: all built, so that restoring finds every variable.
+        networks: built networks, so that restoring finds every variable.
         path: run directory.
-        writes: False on the workers that must not write.
-        augment: the controller of the augmentation, where there is one.
+        writes: False on workers that must not write.
+        augment: controller of an adaptive augmentation, or None.
 
     Attributes:
         nimg: images seen.
-        skipped: steps left out because a gradient was not finite.
+        stage: `Phase.stage` that the optimizers were last reset for.
+        skipped: steps skipped because a gradient was not finite.
         seconds: time spent training, over all sessions of the run.
     """
 
@@ -46,7 +47,7 @@ class State:
         self.path, self.writes = path, writes
         self.networks = networks
         self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
-        # Of two, the second is not used: checkpoints of 0.1.0's first runs have it.
+        # The second value is unused; older checkpoints have it.
         self._values = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
         self.augment, parts = augment, {"counts": self._counts, "values": self._values}
         parts |= {k: v for k, v in vars(networks).items() if v is not None}
@@ -70,7 +71,7 @@ class State:
         progress = {"nimg": self.nimg, "seconds": round(self.seconds, 1)}
         write_text(self.path / "progress.json", json.dumps(progress) + "\n")
 
-    def _way_out(self, broken: str) -> str:
+    def _remedy(self, broken: str) -> str:
         older = [p for p in self.manager.checkpoints if p != broken]
         if not older:
             return "There is no older one; start anew with --resume=never."
@@ -80,7 +81,10 @@ class State:
         )
 
     def restore(self) -> bool:
-        """Restores the newest checkpoint; False when there is none.
+        """Restores the newest checkpoint.
+
+        Returns:
+            False if there is none.
 
         Raises:
             UserError: the newest checkpoint cannot be read.
@@ -94,7 +98,7 @@ class State:
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             raise UserError(
                 f"checkpoint {newest} does not fit, is damaged or gone: "
-                f"{str(error).splitlines()[0]}. {self._way_out(newest)}"
+                f"{str(error).splitlines()[0]}. {self._remedy(newest)}"
             ) from error
         counts = self._counts.numpy()
         self.nimg, self.skipped = int(counts[0]), int(counts[1])

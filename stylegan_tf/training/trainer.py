@@ -29,7 +29,7 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.objectives import Objectives, Regularization
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.passes import Clock, Networks, Passes
-from stylegan_tf.training.state import State
+from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
 
 
@@ -47,7 +47,7 @@ class Trainer:
     Attributes:
         phase: resolution, alpha, batch and learning rate of the latest step.
         networks: `Networks`, everything that a step changes.
-        state: `State`, which is saved and restored.
+        state: `TrainingState`, which is saved and restored.
         augment: `Controller` of the probability of ADA's augmentations.
         replicas: number of devices, over all workers.
         chief: True if this worker writes files.
@@ -72,7 +72,7 @@ class Trainer:
         with self.strategy.scope():
             self.networks = make_networks(config)
             saved = self.augment if config.augment.kind == "ada" else None
-            self.state = State(self.networks, self.run_dir, self.chief, saved)
+            self.state = TrainingState(self.networks, self.run_dir, self.chief, saved)
         self.phase = self._current_phase()
         self._labels = pipeline.read_labels(data) if config.generator.classes else None
         self._steps: dict[tuple, Callable] = {}
