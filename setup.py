@@ -1,7 +1,8 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
-`.[onnx]`, `.[litert]` and `.[explore]` are for what they are called after; `.[peers]`
-is for what benchmarks/ compares with; `.[docs]` builds the site, `.[dev]` checks code.
+`.[onnx]`, `.[litert]`, `.[explore]`, `.[tfds]` and `.[video]` are for what they are
+called after; `.[benchmarks]` draws the figures of benchmarks/, `.[peers]` adds what
+they compare with; `.[docs]` builds the site, `.[dev]` checks code.
 """
 
 from pathlib import Path
@@ -12,6 +13,10 @@ HERE = Path(__file__).parent
 ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, runs
 LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
+TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources>=6"]  # --data=tfds:NAME;
+# the second one is imported by the first without being declared
+VIDEO = ["imageio>=2.35", "imageio-ffmpeg>=0.5"]  # --video=x.mp4, with an ffmpeg
+BENCHMARKS = ["matplotlib>=3.8"]  # heat maps and curves of benchmarks/
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
 TEST = ["pytest>=8", "pytest-xdist>=3.6"]
 DEV = ["ruff>=0.17,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
@@ -43,10 +48,13 @@ setup(
         "onnx": ONNX,
         "litert": LITERT,
         "explore": EXPLORE,
-        "peers": PEERS,
+        "tfds": TFDS,
+        "video": VIDEO,
+        "benchmarks": BENCHMARKS,
+        "peers": [*PEERS, *BENCHMARKS],
         "dev": DEV,
         "docs": DOCS,
-        "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE],
+        "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS],
     },
     package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},

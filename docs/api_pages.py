@@ -22,18 +22,12 @@ TOPICS = {
 def public_names(root: Path = ROOT) -> dict[str, str]:
     """Returns the module that each public name comes from, in alphabetical order.
 
-    Both ways of saying so are understood: a table of names and modules, and imports
-    under TYPE_CHECKING.
+    The imports under TYPE_CHECKING in the package's `__init__` tell.
     """
     tree = ast.parse((root / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     found: dict[str, str] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            texts = [(getattr(k, "value", 0), getattr(v, "value", 0)) for k, v in pairs]
-            if texts and all(isinstance(t, str) for pair in texts for t in pair):
-                found |= {name: f"{PACKAGE}.{module}" for name, module in texts}
-        elif isinstance(node, ast.ImportFrom) and _inside(node.module):
+        if isinstance(node, ast.ImportFrom) and _inside(node.module):
             found |= {a.asname or a.name: node.module for a in node.names}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
