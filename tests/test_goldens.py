@@ -13,6 +13,7 @@ import test_data_official
 import test_latent
 import test_losses
 import test_networks
+import test_older_files
 import test_ops
 import test_pickles
 import test_pipeline
@@ -43,6 +44,7 @@ CLAIMS = {
     "v1_ppl": [test_latent.test_official_path_lengths],
     "v2_ppl": [test_latent.test_official_path_lengths],
     "v2_pickle_": [test_pickles.test_official_files_are_read_exactly],
+    "before_rooms/": [test_older_files],
     "tfrecords/": [
         test_data_official.test_the_files_are_those_of_the_official_tools,
     ],

@@ -43,11 +43,15 @@ class Block(Composite):
 
     config_class: type[GeneratorConfig | DiscriminatorConfig] = GeneratorConfig
 
-    def __init__(self, config: GeneratorConfig | DiscriminatorConfig | dict, **kwargs):
+    def __init__(
+        self,
+        config: GeneratorConfig | DiscriminatorConfig | dict[str, object],
+        **kwargs,
+    ):
         super().__init__(**({"autocast": False} | kwargs))
         self.config = self._from_dict(config) if isinstance(config, dict) else config
 
-    def _from_dict(self, values: dict):
+    def _from_dict(self, values: dict[str, object]):
         return config.from_dict(self.config_class, values)
 
     def get_config(self):

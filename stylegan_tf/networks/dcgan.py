@@ -97,12 +97,14 @@ class DCGANSynthesis(SynthesisNetwork):
         return tf.tanh(x)
 
     @property
-    def running_means(self) -> list:
+    def running_means(self) -> list[keras.Variable]:
         """The statistics of batch normalization that are used after training."""
         norms = [getattr(self, f"norm{r}") for r in levels(self.config.resolution // 2)]
         return [v for n in norms for v in (n.moving_mean, n.moving_variance)]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """All trainable weights: the network does not grow."""
         return self.trainable_variables
 
@@ -129,7 +131,7 @@ class DCGANDiscriminator(Block, keras.Model):
 
     def __init__(
         self,
-        config: DiscriminatorConfig | dict,
+        config: DiscriminatorConfig | dict[str, object],
         name: str = "discriminator",
         **kwargs,
     ):
@@ -184,6 +186,8 @@ class DCGANDiscriminator(Block, keras.Model):
             x = tf.nn.leaky_relu(x, 0.2)
         return self.score(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]))
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """All trainable weights: the network does not grow."""
         return self.trainable_variables

@@ -174,7 +174,7 @@ class Discriminator(Block, keras.Model):
 
     def __init__(
         self,
-        config: DiscriminatorConfig | dict,
+        config: DiscriminatorConfig | dict[str, object],
         name: str = "discriminator",
         **kwargs,
     ):
@@ -244,7 +244,9 @@ class Discriminator(Block, keras.Model):
             )
         return sizes[tuple(images.shape[1:3])]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that the score of an image at `resolution` depends on.
 
         Args:

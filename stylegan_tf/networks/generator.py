@@ -49,7 +49,7 @@ class Generator(Block, keras.Model):
 
     def __init__(
         self,
-        config: GeneratorConfig | dict,
+        config: GeneratorConfig | dict[str, object],
         growth: Growth | None = None,
         name: str = "generator",
         **kwargs,
@@ -166,11 +166,13 @@ class Generator(Block, keras.Model):
         self.synthesis.growth = Growth(*growth)
 
     @property
-    def running_means(self) -> list:
+    def running_means(self) -> list[keras.Variable]:
         """Weights that are averages over training already."""
         return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that an image at `resolution` depends on.
 
         Args:

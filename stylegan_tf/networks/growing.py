@@ -26,7 +26,7 @@ class ResolutionBlock(Block):
 
     def __init__(
         self,
-        config: GeneratorConfig | DiscriminatorConfig | dict,
+        config: GeneratorConfig | DiscriminatorConfig | dict[str, object],
         resolution: int,
         **kwargs,
     ):
@@ -54,12 +54,17 @@ class SynthesisNetwork(Block):
     config: GeneratorConfig
 
     def __init__(
-        self, config: GeneratorConfig | dict, name: str = "synthesis", **kwargs
+        self,
+        config: GeneratorConfig | dict[str, object],
+        name: str = "synthesis",
+        **kwargs,
     ):
         super().__init__(config, name=name, **kwargs)
         self.growth = Growth(self.config.resolution)
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that an image at `resolution` depends on.
 
         Args:
@@ -92,7 +97,7 @@ class SynthesisNetwork(Block):
         resolution: int,
         n: int | tf.Tensor,
         seed: tf.Tensor | None = None,
-    ) -> list:
+    ) -> list[tf.Tensor | None]:
         """The noise of each layer up to `resolution`.
 
         Args:

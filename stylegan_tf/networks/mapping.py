@@ -30,7 +30,12 @@ class Mapping(Block):
 
     config: GeneratorConfig
 
-    def __init__(self, config: GeneratorConfig | dict, name: str = "mapping", **kwargs):
+    def __init__(
+        self,
+        config: GeneratorConfig | dict[str, object],
+        name: str = "mapping",
+        **kwargs,
+    ):
         fixed = {"dtype": "float32", "autocast": True}
         super().__init__(config, name=name, **(kwargs | fixed))
 

@@ -111,7 +111,7 @@ class StyledConv2D(Block):
 
     def __init__(
         self,
-        config: GeneratorConfig | dict,
+        config: GeneratorConfig | dict[str, object],
         filters: int,
         resample: str | None = None,
         **kwargs,
@@ -337,7 +337,9 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         single = c.architecture in ("original", "residual")
         return [c.resolution] if single else levels(c.resolution)
 
-    def stage_variables(self, resolution: int, fading: bool = True) -> list:
+    def stage_variables(
+        self, resolution: int, fading: bool = True
+    ) -> list[keras.Variable]:
         """The trainable weights that an image at `resolution` depends on.
 
         Args:
