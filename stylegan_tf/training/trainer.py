@@ -60,7 +60,7 @@ class Trainer:
         data: Path | str,
         run_dir: Path | str,
         strategy: tf.distribute.Strategy | None = None,
-        reports: Sequence = (),
+        reports: Sequence[object] = (),
     ):
         self.config, self.data, self.run_dir = config, data, Path(run_dir)
         self.strategy = strategy or devices.make_strategy("one")
