@@ -1,1 +1,1 @@
-"""What the discriminator sees of a small data set: DiffAugment, ADA, its controller."""
+"""Augmentation for small data sets: DiffAugment, ADA and its controller."""

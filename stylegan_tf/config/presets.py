@@ -41,7 +41,7 @@ class Preset:
     resolution: int
     max_auto: int
     expect: str
-    changes: Callable[[int, int], dict]
+    changes: Callable[[int, int], dict[str, object]]
 
 
 NETWORKS = ("generator", "discriminator")

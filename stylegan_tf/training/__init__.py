@@ -1,1 +1,1 @@
-"""The compiled, distributed step, the loop around it, and what the loop leaves."""
+"""The training engine: a compiled, distributed step, the loop around it, its state."""

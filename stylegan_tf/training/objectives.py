@@ -8,6 +8,7 @@ section 3.2) asks that a step in w changes the image by the same amount everywhe
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from stylegan_tf.config.run import LossConfig
@@ -277,7 +278,7 @@ class Objectives:
 def gradients_of(
     target: tf.Tensor,
     tape: tf.GradientTape,
-    variables: list,
+    variables: list[keras.Variable],
     output_gradients: tf.Tensor | None = None,
 ) -> Gradients:
     """Returns the gradients of `target` in Keras variables.

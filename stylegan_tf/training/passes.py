@@ -7,6 +7,7 @@ discriminator sees reals and fakes behind the same kind of augmentation.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from stylegan_tf.augment.ada import ada
@@ -93,7 +94,7 @@ class Passes:
     # -----------------------------------------------------------------------
     # Generator
 
-    def g_variables(self) -> list:
+    def g_variables(self) -> list[keras.Variable]:
         """Returns G's weights that have a part at this resolution."""
         return self.networks.generator.stage_variables(self.resolution, self.fading)
 
@@ -138,7 +139,7 @@ class Passes:
     # -----------------------------------------------------------------------
     # Discriminator
 
-    def d_variables(self) -> list:
+    def d_variables(self) -> list[keras.Variable]:
         """Returns D's weights that have a part at this resolution."""
         return self.networks.discriminator.stage_variables(self.resolution, self.fading)
 
