@@ -76,8 +76,8 @@ class Reference:
         c, seeds = self.config, np.arange(first, first + n)
         arrays = {"z": latents.z_of(seeds.tolist(), c.z_dim)}
         if c.classes:
-            turns = seeds % c.classes
-            arrays["labels"] = latents.one_hot(turns.tolist(), c.classes)
+            class_ids = seeds % c.classes
+            arrays["labels"] = latents.one_hot(class_ids.tolist(), c.classes)
         return arrays
 
     def w(self, n: int, first: int = 0) -> np.ndarray:

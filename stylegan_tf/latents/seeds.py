@@ -45,7 +45,7 @@ def noise_of(seeds: list[int], shapes: list[tuple[int, int]]) -> list[np.ndarray
     ]
 
 
-def one_hot(classes: list[int], count: int) -> np.ndarray:
+def one_hot(classes: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
     """Returns one-hot labels, float32 [len(classes), count]."""
     return np.eye(count, dtype=np.float32)[np.asarray(classes, int)]
 

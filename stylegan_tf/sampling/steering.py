@@ -122,7 +122,7 @@ def style_affines(model: Generator) -> list[list[np.ndarray]]:
             f"the model (architecture {c.architecture}) has no style a layer, so no "
             f"affines to factorise; use pca."
         )
-    found: list[list[np.ndarray]] = [[] for _ in range(c.num_styles)]
+    found: list[list[EqualizedDense]] = [[] for _ in range(c.num_styles)]
     resolutions = [4 << i for i in range(c.num_layers // 2)]
     for i, r in enumerate(resolutions):
         block = getattr(model.synthesis, f"block{r}")

@@ -113,14 +113,16 @@ class StyleBatch:
 
     def __getitem__(self, rows: slice | Sequence[int]) -> "StyleBatch":
         """Returns some of the images, in the order of `rows`."""
-        rows = np.arange(len(self))[rows]
+        chosen = np.arange(len(self))[rows]
         noise = self.noise
         if noise is not None:
-            noise = [m[rows] if len(m) > 1 else m for m in noise]
-        names = tuple(self.names[i] for i in rows)
-        class_ids = self.class_ids[rows] if len(self.class_ids) else self.class_ids
-        z = None if self.z is None else self.z[rows]
-        return StyleBatch(self.ws[rows], self.centers[rows], names, class_ids, noise, z)
+            noise = [m[chosen] if len(m) > 1 else m for m in noise]
+        names = tuple(self.names[i] for i in chosen)
+        class_ids = self.class_ids[chosen] if len(self.class_ids) else self.class_ids
+        z = None if self.z is None else self.z[chosen]
+        return StyleBatch(
+            self.ws[chosen], self.centers[chosen], names, class_ids, noise, z
+        )
 
     def truncated(
         self, psi: float | Sequence[float] = 1.0, cutoff: int | None = None
