@@ -57,7 +57,7 @@ def train(name: str, arguments: list[str]) -> tuple[Path, float]:
 
 
 def evaluation(network, run: Path):
-    """What measures the model of a run beside the data that it was trained on."""
+    """Makes the evaluation of a run's model beside its training data."""
     from stylegan_tf import devices
     from stylegan_tf.metrics import subject
     from stylegan_tf.metrics.evaluation import Evaluation

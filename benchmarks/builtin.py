@@ -133,7 +133,7 @@ def repeated(images, count: int):
 
 
 def ways(num: int) -> dict[str, tuple[Callable, list]]:
-    """What is wrong -> how it is done, and how much of it, from none on."""
+    """Returns fault -> its function, and its amounts, from none on."""
     shares = (1, 0.5, 0.25, 0.1, 0.05, 0.02)
     return {
         "blur": (blurred, [0, 0.5, 1, 1.5, 2, 3]),
@@ -145,7 +145,7 @@ def ways(num: int) -> dict[str, tuple[Callable, list]]:
 
 
 def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]:
-    """What is wrong -> how much of it, and the distance to `real`.
+    """Measures fault -> its amounts, and the distances to `real`.
 
     Args:
         network: pictures to features.
@@ -167,7 +167,7 @@ def measure(network, real, fake, classes) -> dict[str, tuple[list, list[float]]]
 
 
 def falls(curves: dict[str, tuple[list, list[float]]]) -> list[str]:
-    """What the distance does not rise with at every step."""
+    """Returns the faults with which the distance does not rise at every step."""
     return [
         name
         for name, (_, values) in curves.items()
@@ -189,10 +189,9 @@ def table(curves) -> str:
 
 def figure(curves, path: str) -> None:
     """A panel for each way, a line for each network."""
-    import matplotlib
+    from workers.plotting import load_pyplot
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     names = list(next(iter(curves.values())))
     fig, axes = pyplot.subplots(1, len(names), figsize=(11, 2.6), sharey=True)

@@ -1,4 +1,4 @@
-"""What the input delivers beside what training consumes, at every resolution.
+"""Images that the input delivers and that training consumes, at every resolution.
 
     python benchmarks/data.py                        up to 64x64, of 64x64 pictures
     python benchmarks/data.py --preset=demo          the same for the demo's network

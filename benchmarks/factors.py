@@ -1,4 +1,4 @@
-"""Which layer of a StyleGAN controls what, and how its latents hold it.
+"""Factors of the demo: the layers that control them, the latents that hold them.
 
     python benchmarks/factors.py --models=runs/00000-demo-demo
     python benchmarks/factors.py --models=RUN,RUN2 --out=docs/images/factors.png
@@ -111,10 +111,9 @@ def score_table(scores: dict, network: str) -> str:
 
 def figure(tables: dict, network: str, path: str) -> None:
     """Heat maps side by side."""
-    import matplotlib
+    from workers.plotting import load_pyplot
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     widths = [len(t.layers) + 1 for t in tables.values()]
     fig, axes = pyplot.subplots(

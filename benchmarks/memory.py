@@ -111,7 +111,7 @@ def _cells(row: dict) -> list[str]:
 
 
 def _compared(rows: list[dict]) -> str:
-    """What recomputing saves, of all that is above the base and of the maps alone."""
+    """Tabulates what recomputing saves above the base, and of activations alone."""
     columns = ("network", "size", "precision", "memory, with / without")
     columns += ("activations, with / without", "processor time, with / without")
     out = []

@@ -110,7 +110,7 @@ def row(name: str, size: int, precision: str, ours: Rate, theirs: Rate) -> dict:
 
 
 def by_operations(name: str, precision: str) -> bool:
-    """Whether multiply-adds are compared, as the networks are different ones."""
+    """Returns True if multiply-adds are compared, as the networks differ."""
     return name in PEERS and PEERS[name].own and precision != "defaults"
 
 

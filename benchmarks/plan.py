@@ -88,7 +88,7 @@ def _parameters(config) -> dict[str, int]:
 
 
 def authors() -> str:
-    """What the paper's training times come to, in operations a second and device."""
+    """Derives operations per second and device from the paper's training times."""
     from stylegan_tf.config import cost, presets
 
     rows = []
@@ -156,7 +156,7 @@ def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Device:
-    """What decides the time of a step.
+    """The properties of a device that decide the time of a step.
 
     Attributes:
         rate: multiply-adds a second that training reaches on one device.
@@ -191,7 +191,7 @@ def step_seconds(
 
 
 class Stage(NamedTuple):
-    """What one resolution costs: images a step, seconds a step, hours in all."""
+    """Costs of one resolution: images per step, seconds per step, hours in all."""
 
     resolution: int
     kimg: float

@@ -82,7 +82,7 @@ def name_of(data: str) -> str:
 
 
 def folder_of(data: str, program: str) -> Path:
-    """Where a training lies."""
+    """Returns the folder of a training."""
     return Path(FLAGS.out) / name_of(data) / program
 
 
@@ -170,13 +170,13 @@ def measure(data: str, program: str) -> None:
 
 
 def has(rows: Sequence[dict], about: dict, stamp: clock.Stamp) -> bool:
-    """Whether this state was measured already, with as many pictures."""
+    """Returns True if this state was measured already, with as many images."""
     wanted = about | {"minute": stamp.minute, "images": stamp.images}
     return any(wanted.items() <= row.items() for row in rows)
 
 
 def moments(network, batches):
-    """Of the features of pictures that come in batches."""
+    """Computes moments of the features of images that come in batches."""
     from stylegan_tf.metrics.scores.distribution import Moments
 
     found = Moments(network.size)
@@ -210,7 +210,7 @@ def drawn_by_ours(folder: Path, stamp: clock.Stamp, stored: Path) -> dict:
 
 
 def drawn_by_peer(folder: Path, stamp: clock.Stamp, stored: Path) -> dict:
-    """Of both of its generators: {"average": uint8 [num, H, W, 3], "live": ...}."""
+    """Draws with its average and its live generator: name -> uint8 [N, H, W, 3]."""
     import numpy as np
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -270,7 +270,7 @@ def _row(mine: float | None, theirs: float | None) -> list:
 
 
 def statements(mine: dict, theirs: dict) -> str:
-    """What the benchmark wants to know, in words."""
+    """Says in words which program is ahead, and when."""
     below, of = clock.lower_after(mine, theirs)
     lines = [f"Ours is lower at {below} of {of} minutes after the fifth."]
     if found := clock.reached(mine, theirs):
@@ -284,10 +284,9 @@ def statements(mine: dict, theirs: dict) -> str:
 
 def plot(found: dict, path: Path) -> None:
     """A panel for each data set, a line for each program."""
-    import matplotlib
+    from workers.plotting import load_pyplot
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     size = (4.2 * max(len(found), 1), 3.2)
     fig, axes = pyplot.subplots(1, max(len(found), 1), figsize=size, squeeze=False)

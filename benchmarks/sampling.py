@@ -1,4 +1,4 @@
-"""How fast pictures are drawn, beside a plain PyTorch and a plain Keras generator.
+"""Speed of sampling, beside a plain PyTorch and a plain Keras generator.
 
     pip install torch
     python benchmarks/sampling.py

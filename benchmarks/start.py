@@ -1,4 +1,4 @@
-"""How long the scripts take to begin.
+"""Start-up time of the scripts.
 
     python benchmarks/start.py --model=runs/00000-demo-demo
 

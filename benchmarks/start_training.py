@@ -37,7 +37,7 @@ class _Done(Exception):
 
 
 class Stages:
-    """What happened when, in seconds since the command."""
+    """Seconds that each stage of a start takes."""
 
     def __init__(self, began: float):
         self.last, self.rows = began, {}

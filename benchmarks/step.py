@@ -1,4 +1,4 @@
-"""How much of the machine's convolution rate a whole training step reaches.
+"""Share of the machine's convolution rate that a whole training step reaches.
 
     python benchmarks/step.py
     python benchmarks/step.py --resolutions=64 --precisions=bfloat16 --rounds=9

@@ -1,4 +1,4 @@
-"""What `benchmarks/sampling.py` measures of this package: what `draw` is made of.
+"""This package's sampling for `benchmarks/sampling.py`: the parts of `draw`.
 
     python -m workers.draw_ours --resolution=64 --batch=8
 

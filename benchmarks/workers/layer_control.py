@@ -1,4 +1,4 @@
-"""Which layer controls which factor: StyleGAN's coarse and fine styles, measured.
+"""Control of factors by layers: StyleGAN's coarse and fine styles, measured.
 
 Karras et al. 2019, section 3.1, mix styles and look: those of coarse layers bring pose
 and face shape, those of fine layers colors. Here two pictures a and b are drawn, and
@@ -62,7 +62,7 @@ class LayerTable:
     pairs: int
 
     def center(self) -> np.ndarray:
-        """Where each factor is controlled: float [factors], a log2 of resolution.
+        """Returns the log2 of resolution that controls each factor: float [factors].
 
         The mean over single layers, weighted by their shares.
         """
@@ -189,7 +189,7 @@ def _name(group: Sequence[int], at: Sequence[int]) -> str:
 
 
 def confusion(network, size: int, pairs: int) -> dict[str, float]:
-    """What share of its change the network sees in a factor that did not change.
+    """Measures the share of its change that the network sees in an unchanged factor.
 
     Faces of the demo in pairs that agree in one factor and in nothing else, against
     pairs that agree in nothing.

@@ -99,7 +99,7 @@ def narrow(maps: int) -> None:
 
 
 def missing(packages: tuple[str, ...]) -> str | None:
-    """What to do about packages that are not installed; None where all of them are."""
+    """Says how to install missing packages; None if there is none."""
     gone = [name for name in packages if importlib.util.find_spec(name) is None]
     if not gone:
         return None
@@ -107,7 +107,7 @@ def missing(packages: tuple[str, ...]) -> str | None:
 
 
 def before_tensorflow() -> None:
-    """What TensorFlow reads when it is loaded, unless the user has set it."""
+    """Sets variables that TensorFlow reads when loaded, unless the user has."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

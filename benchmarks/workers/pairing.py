@@ -1,4 +1,4 @@
-"""What the benchmarks share: programs timed in turns, and their tables.
+"""Programs that are timed in turns, and the tables of the benchmarks.
 
 Machines drift; the ratio of two programs that take turns does not. A worker is a script
 of its own process that calls `serve`; the benchmark starts several and lets one work at

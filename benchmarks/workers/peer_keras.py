@@ -269,7 +269,7 @@ def build(resolution: int, precision: str = "float32", **compile_) -> StyleGAN:
 
 
 def stepping(model: StyleGAN, resolution: int, jit: bool = False):
-    """What `pairing.serve` calls: the step in a `tf.function`, called so many times."""
+    """Makes the function for `pairing.serve`, which calls a compiled step."""
     step = tf.function(model.train_step, jit_compile=jit)
     images = [tf.constant(x) for x in matched.pictures(resolution, 4)]
 

@@ -20,7 +20,8 @@ def trainer(
     """A trainer of the matched architecture on drawn faces.
 
     Args:
-        resolution, precision: as in `matched.settings`.
+        resolution: see `matched.settings`.
+        precision: see `matched.settings`.
         folder: an empty one, for its data set and its files.
         changes: further ones, by dotted name.
     """
@@ -37,7 +38,7 @@ def trainer(
 
 
 def worker(trainer):
-    """What `pairing.serve` calls: steps by batches seen, whatever a call makes."""
+    """Makes the function for `pairing.serve`, which counts steps by batches seen."""
 
     def work(steps: int) -> None:
         goal = trainer.state.nimg + steps * matched.BATCH

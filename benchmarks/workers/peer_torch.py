@@ -80,7 +80,7 @@ class Blur(nn.Module):
 
 
 class Tail(nn.Module):
-    """What follows a convolution of G: noise, bias, activation, AdaIN."""
+    """Noise, bias, activation and AdaIN, after a convolution of G."""
 
     def __init__(self, maps: int):
         super().__init__()
@@ -189,7 +189,7 @@ class Discriminator(nn.Module):
 
     @staticmethod
     def spread(x):
-        """How much the examples of a group differ, as a map [N, 1, H, W]."""
+        """Computes the standard deviation over a group: [N, 1, H, W]."""
         n, maps, height, width = x.shape
         y = x.float().reshape(matched.GROUP, -1, maps, height, width)
         y = (y.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))

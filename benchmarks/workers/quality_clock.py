@@ -91,7 +91,7 @@ class Stamps:
 
     @property
     def finished(self) -> bool:
-        """Whether the last state has been kept."""
+        """True once the last state has been kept."""
         return not self._open
 
     def due(self, seconds: float) -> float | None:
@@ -128,7 +128,7 @@ def lower_after(ours: dict, theirs: dict, minute: float = 5) -> tuple[int, int]:
 
 
 def reached(ours: dict, theirs: dict) -> tuple[float, float] | None:
-    """When ours is at the last value of theirs, and the share of their time.
+    """Finds when ours is at the last value of theirs, and the share of their time.
 
     Nothing is interpolated: it is the first minute that was measured with a distance
     not above theirs at its end. None if there is no such minute, or no curve.

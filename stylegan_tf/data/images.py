@@ -12,7 +12,7 @@ import io
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -77,7 +77,7 @@ def _reason(error: Exception) -> str:
     return f"damaged: {lines[0] if lines else type(error).__name__}"
 
 
-def read_header(file: BinaryIO) -> Header:
+def read_header(file: IO[bytes]) -> Header:
     """Reads size and kind of an image, without decoding it.
 
     Args:

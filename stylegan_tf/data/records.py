@@ -110,8 +110,8 @@ def _report_skipped(work: Path, receipts: list[dict], strict: bool) -> None:
         _discard(work)
         raise UserError(_complaint(skipped, usable))
     if skipped:
-        path, how = work / manifest.SKIPPED, {"newline": "", "encoding": "utf-8"}
-        with open(path, "w", errors="surrogateescape", **how) as f:
+        path = work / manifest.SKIPPED
+        with open(path, "w", -1, "utf-8", "surrogateescape", newline="") as f:
             rows = csv.writer(f)
             rows.writerow(Skipped._fields)
             rows.writerows(skipped)
@@ -299,8 +299,9 @@ def _convert(
     workers: int,
 ) -> list[dict]:
     """Makes the shards that are missing; returns the receipts of all."""
-    receipts = store.read_receipts(work, len(parts), layout)
-    missing = [s for s, receipt in enumerate(receipts) if receipt is None]
+    found = store.read_receipts(work, len(parts), layout)
+    receipts = {s: receipt for s, receipt in enumerate(found) if receipt is not None}
+    missing = [s for s in range(len(parts)) if s not in receipts]
     fair = -(-sum(len(parts[s]) for s in missing) // (_CHUNKS * workers))
     size = max(min(convert.chunk_size(layout), fair), 1)
     chunks = [
@@ -315,7 +316,7 @@ def _convert(
                 done.append(next(results))
                 bar.update(len(done[-1]))
             receipts[s] = store.write_shard(work, s, layout, done)
-    return receipts
+    return [receipts[s] for s in range(len(parts))]
 
 
 def _progress(parts: list[list[int]], missing: list[int]) -> tqdm:

@@ -240,15 +240,16 @@ def write_file(path: Path, parts: Iterable[bytes], mode: str = "wb") -> None:
 def _encode_record(image: EncodedImage, i: int, layout: Layout) -> bytes:
     """Makes one record; `manifest.py` describes its features."""
     level = layout.levels[i]
-    vector = isinstance(image.label, np.ndarray)
+    label = image.label
     # In the order of TensorFlow's deterministic serialization.
     first, last = _around(
         layout.channels, layout.encodings[level], *layout.shape(level)
     )
-    features = {"image": image.levels[i], "index": image.index}
-    if vector:
-        features["label_vector"] = image.label.astype(np.float32)
-    features["label"] = -1 if vector else int(image.label)
+    features: dict = {"image": image.levels[i], "index": image.index}
+    if isinstance(label, np.ndarray):
+        features |= {"label_vector": label.astype(np.float32), "label": -1}
+    else:
+        features["label"] = int(label)
     encoded = [encode_feature(*feature) for feature in features.items()]
     return tfrecords.join_features([first, *encoded, last])
 

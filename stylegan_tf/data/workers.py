@@ -15,7 +15,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +27,8 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 
-Task, Result = TypeVar("Task"), TypeVar("Result")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 _AHEAD = 2  # tasks per process that are handed out before their turn comes
 # A process needs no threads beside its core. Pillow may keep up to 128 MB of one
 # image's memory for the next one; eight blocks, unless the user says otherwise.
@@ -47,7 +49,7 @@ def run_tasks(
     source: Source,
     tasks: Sequence[Task],
     workers: int,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yields `function(source, task)` for every task, in the order of the tasks.
 
     This process works until the others are ready. It starts them after the first task,
@@ -64,10 +66,12 @@ def run_tasks(
         UserError: a process was killed, usually for want of memory.
         Exception: raised by `function`.
     """
-    began, pool, ready, pending = time.perf_counter(), None, None, deque()
+    began, pending = time.perf_counter(), deque()
+    pool: ProcessPoolExecutor | None = None
+    ready: Future = Future()
     with contextlib.ExitStack() as stack, _death_told():
         for i, task in enumerate(tasks):
-            if pool and ready.done():
+            if pool is not None and ready.done():
                 pending.append(pool.submit(_call, function, task))
                 if len(pending) >= _AHEAD * workers:
                     yield pending.popleft().result()
@@ -82,7 +86,9 @@ def run_tasks(
 
 
 @contextlib.contextmanager
-def _started(source: Source, workers: int) -> Iterator[tuple]:
+def _started(
+    source: Source, workers: int
+) -> Iterator[tuple[ProcessPoolExecutor, Future]]:
     """A pool of processes, and a future that is done when one of them is ready."""
     with tempfile.TemporaryDirectory() as folder:
         # In a file: among the arguments, a long list of names would fill the pipe of

@@ -30,7 +30,7 @@ from stylegan_tf.data.demo.painting import (
     Canvas,
     Mask,
     band,
-    blend,
+    blend_colors,
     curve,
     dark,
     ellipse,
@@ -251,8 +251,10 @@ class _Face:
         y = EAR_LINE + (np.where(cos > 0, CHIN, CROWN) + grow) * cos
         return points(x, y)
 
-    def turned(self, x, out: float = 0.0) -> tuple:
-        """Where yaw takes `x` of the frontal face (`out` above it), and its width."""
+    def turned(
+        self, x: float | np.ndarray, out: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Turns `x` of the frontal face, `out` above it, by the yaw; and its width."""
         angle, yaw = np.arcsin(x / self.half), 0.2 * self.yaw
         width = np.cos(angle + yaw) / np.cos(angle)
         return (self.half + out) * np.sin(angle + yaw), width
@@ -261,9 +263,9 @@ class _Face:
 def _backdrop(face: _Face, size: int) -> Image.Image:
     above, below = face.color(BACKGROUND, "background")
     down = (np.arange(size)[:, None, None] + 0.5) / size
-    column = blend(above, below, down).astype(np.uint8)
+    column = blend_colors(above, below, down).astype(np.uint8)
     p = Canvas(Image.fromarray(np.repeat(column, size, 1)))
-    p.glow((0, 0), (0.8, 0.8), blend(above, WHITE, 0.6), 0.6)
+    p.glow((0, 0), (0.8, 0.8), blend_colors(above, WHITE, 0.6), 0.6)
     x, y, r, _ = face.specks
     r = 0.008 + 0.01 * r
     specks = ellipse(2 * x - 1, 2 * y - 1, r, r, every=4)
@@ -304,7 +306,10 @@ def _draw_head(p: Canvas, face: _Face) -> Mask:
     p.flat(
         (dark(face.skin, 0.18), ellipse(x, 0.17 + 0.16 * y, r, r, every=4)),
         (dark(face.skin, 0.28), [ellipse(nose, 0.27, 0.062, 0.045)]),
-        (blend(face.skin, ROSE, 0.12), [ellipse(nose - 0.006, 0.255, 0.052, 0.04)]),
+        (
+            blend_colors(face.skin, ROSE, 0.12),
+            [ellipse(nose - 0.006, 0.255, 0.052, 0.04)],
+        ),
         *_mouth(face),
         *_eyes(face),
     )
@@ -384,15 +389,15 @@ def _draw_headwear(p: Canvas, face: _Face) -> None:
     if face.kind == HAT:
         turn = np.arange(1, 7)[:, None]
         x, y = 0.08 * np.sin(turn), -0.65 + 0.07 * np.cos(turn)
-        p.solid(*ellipse(x, y, 0.1, 0.1), color=blend(face.cloth, WHITE, 0.8))
+        p.solid(*ellipse(x, y, 0.1, 0.1), color=blend_colors(face.cloth, WHITE, 0.8))
         p.solid(face.outline(0.08, 0.72, 1.28), color=face.cloth, depth=0.25)
         brim = BRIM * (face.half + 0.1, 1)
-        p.solid(brim, color=blend(face.cloth, WHITE, 0.3))
+        p.solid(brim, color=blend_colors(face.cloth, WHITE, 0.3))
     if face.kind == HOOD:
         ears = [CAT_EAR * (side * (face.half + 0.08), 1) for side in (-1, 1)]
         p.solid(*ears, color=face.cloth)
         inner = [0.55 * ear + 0.45 * ear.mean(0) for ear in ears]
-        p.flat((blend(ROSE, WHITE, 0.4), inner))
+        p.flat((blend_colors(ROSE, WHITE, 0.4), inner))
         opening = OPENING * (face.half, 1)
         # Both outlines start at the chin: the even-odd rule then cuts the opening out.
         ring = np.concatenate([face.outline(0.17), opening, opening[:1]])

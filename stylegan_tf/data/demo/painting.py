@@ -16,7 +16,7 @@ SHADOW = np.array(
 )  # share of red, green and blue that shadow takes away
 
 
-def blend(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarray:
+def blend_colors(a: np.ndarray, b: np.ndarray, t: float | np.ndarray) -> np.ndarray:
     """Interpolates two colors: `a` at t = 0, `b` at t = 1."""
     return a + (b - a) * t
 

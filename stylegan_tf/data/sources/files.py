@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -72,7 +72,7 @@ class FileSource(Source):
         )
         return kept
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> IO[bytes]:
         raise NotImplementedError
 
     def _side_file(self, name: str) -> str | None:
@@ -115,7 +115,7 @@ class FolderSource(FileSource):
     def __init__(self, path: Path, choice: str = "auto"):
         super().__init__(path, _walk(path), choice)
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> IO[bytes]:
         return open(self.path / name, "rb")
 
     def _side_file(self, name: str) -> str | None:
@@ -155,7 +155,7 @@ class ZipSource(FileSource):
                 ) from e
         return self._opened
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> IO[bytes]:
         return self._zip().open(name)
 
     def _side_file(self, name: str) -> str | None:
