@@ -1,20 +1,19 @@
-"""Measures a model: how far its pictures are from real ones, how evenly latents move.
+"""Evaluates a model: FID, KID, precision and recall, path length, disentanglement.
 
     python launch/evaluate.py --model=runs/00000-demo-demo
     python launch/evaluate.py --model=runs/00000-demo-demo --metrics=all --num=5000
     python launch/evaluate.py --model=generator.keras --data=photos/ --metrics=pr50k3
     python launch/evaluate.py --model=x.pkl --data=ffhq/ --features=inception:FILE
 
-Prints a table, and adds to metrics.jsonl and TensorBoard in the run's folder. What is
-there already for the same model, data and network is not computed again, and what was
-stopped goes on where it was: give the same command again.
+Prints a table, and adds to metrics.jsonl and TensorBoard in the run's folder. A metric
+recorded for the same model, data and network is not computed again. An evaluation that
+was stopped continues with the same command.
 
-A number carries the name of the network that it was measured in, fid50k[builtin-v1],
-and can be compared only with numbers of the same name. Only fid50k[inception-2015] is
-the FID of papers.
+A score carries the name of its feature network, fid50k[builtin-v1], and compares only
+with scores of the same name. Only fid50k[inception-2015] is the FID of papers.
 
-Metrics (all is every one that the network can compute; the rest is listed with the
-reason):
+Metrics (all is every metric that the network can compute; the others are listed with
+the reason):
 {metrics}
 
 fid5k, kid10k, pr5k3, ppl5k_wend, ls5k are the same with another number of pictures.
@@ -34,32 +33,32 @@ define.string(
     "data",
     None,
     "Real pictures to compare with, as train.py takes them: demo, a folder, a zip, a "
-    "data set. By default what the run was trained on.",
+    "data set. By default the run's training data.",
 )
-define.list("metrics", ["fid50k"], "Names, see above.")
+define.list("metrics", ["fid50k"], "Names of metrics, see above.")
 define.string(
     "features",
     "builtin",
-    "The network to measure in: builtin, random, keras:NAME, inception:FILE or "
+    "The feature network: builtin, random, keras:NAME, inception:FILE or "
     "vgg16-lpips:FILE.",
 )
 define.integer(
     "num",
     None,
-    "Pictures drawn for each metric, whatever its name says; it is renamed: fid5k. "
-    "5000 is a quick look.",
+    "Pictures drawn for each metric, in place of the number in its name (which becomes "
+    "fid5k). 5000 is a quick look.",
     lower_bound=1,
 )
 define.bool(
     "mirror",
     None,
-    "Whether the model was trained on mirrored pictures too. By default as its run "
-    "says, and no for a model of no run.",
+    "The model was trained on mirrored pictures too. By default by its run, and no for "
+    "a model of no run.",
 )
 define.integer(
     "batch",
     None,
-    "Pictures at a time, over all devices. By default as their size suits.",
+    "Pictures per batch, over all devices. By default by their size.",
     lower_bound=1,
 )
 define.enum(
@@ -68,9 +67,7 @@ define.enum(
     ["auto", "one", "mirrored"],
     "Devices of this machine that draw: auto takes all GPUs, else one device.",
 )
-define.string(
-    "cache", None, "Folder that keeps converted pictures and what was measured of them."
-)
+define.string("cache", None, "Folder of converted data sets and their statistics.")
 define.string(
     "out",
     None,
@@ -80,7 +77,7 @@ define.string(
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measures as the flags say; returns the exit code."""
+    """Evaluates as the flags say; returns the exit code."""
     from stylegan_tf.errors import UserError
 
     cli.check_model(FLAGS.model)
@@ -89,26 +86,27 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.metrics import results
 
     evaluation = _open()
-    refused = {r: why for r in requests if (why := evaluation.refusal(r))}
+    refused = {r: reason for r in requests if (reason := evaluation.refusal(r))}
     if refused and "all" not in FLAGS.metrics:
-        name, why = next((r.name, why) for r, why in refused.items())
-        raise UserError(f"{name} cannot be computed: {why}.")
+        name, reason = next((r.name, reason) for r, reason in refused.items())
+        raise UserError(f"{name} cannot be computed: {reason}.")
     requests = [r for r in requests if r not in refused]
     evaluation.announce(requests)
     rows = evaluation.run(requests)
     results.write_summaries(evaluation.out, rows)
-    print(results.results_table(rows, {r.name: why for r, why in refused.items()}))
+    print(results.results_table(rows, {r.name: x for r, x in refused.items()}))
     print(f"in {evaluation.out / results.FILE}")
     return 0
 
 
 def _open():
     from stylegan_tf import devices
-    from stylegan_tf.metrics import features, subject
+    from stylegan_tf.metrics import features
     from stylegan_tf.metrics.evaluation import Evaluation
+    from stylegan_tf.metrics.subject import open_subject
 
     strategy = devices.make_strategy(FLAGS.strategy)
-    subject = subject.open_subject(FLAGS.model, strategy, FLAGS.data, FLAGS.cache)
+    subject = open_subject(FLAGS.model, strategy, FLAGS.data, FLAGS.cache)
     channels = subject.model.config.channels
     network = features.open_network(FLAGS.features, subject.data, channels, FLAGS.cache)
     return Evaluation(

@@ -1,4 +1,4 @@
-"""Takes a trained model elsewhere: SavedModel, ONNX, LiteRT, Keras.
+"""Exports a trained model: SavedModel, ONNX, LiteRT, Keras.
 
     python launch/export.py --model=runs/00000-demo-demo
     python launch/export.py --model=runs/00000-demo-demo --format=onnx --batch=1
@@ -6,21 +6,21 @@
     python launch/export.py --model=stylegan2-ffhq.pkl --format=savedmodel,onnx
     python launch/export.py --model=runs/00000-demo-demo --format=all --precision=all
 
-Into the folder go
+The folder then holds
 
     saved_model         TensorFlow and TensorFlow Serving; any batch size
     generator.onnx, mapping.onnx, synthesis.onnx
                         onnxruntime and others
     generator.tflite    LiteRT; also generator_float16.tflite, generator_int8.tflite
     generator.keras     this package
-    MODEL_CARD.md       what the model is, and how each file is called
+    MODEL_CARD.md       facts about the model, and how to call each file
     model_card.json     the same for programs
 
 Every file is run and compared with the Keras model before it is kept, on fixed latents
-with psi 0.7 and 1: one that is off by more than 0.001 (of pictures from -1 to 1) is an
-error, and is not written. Weights of float16 and int8 are off by more; the table, and
-the card, say by how much. The last columns are milliseconds a picture, of the file and
-of the compiled Keras model timed in turn with it.
+with psi 0.7 and 1. A file with an error above 0.001 (pixels go from -1 to 1) is not
+written. The errors of float16 and int8 weights are larger; the table and the card state
+them. The last columns are milliseconds per picture, of the file and of the compiled
+Keras model, timed in turn.
 """
 
 import shlex
@@ -34,14 +34,14 @@ define.string("model", None, cli.MODEL)
 define.list(
     "format",
     "savedmodel",
-    "What to write: savedmodel, onnx, litert, keras, some of them, or all.",
+    "Formats to write: savedmodel, onnx, litert, keras, some of them, or all.",
 )
 define.string("out", "export", "Folder for the files.")
 define.string(
     "batch",
     "dynamic",
-    "Pictures a call of ONNX and LiteRT files: a number, or dynamic for any. Fixed "
-    "ones are often faster.",
+    "Pictures per call of ONNX and LiteRT files: a number, or dynamic for any. A fixed "
+    "number is often faster.",
 )
 define.list(
     "precision",
@@ -52,12 +52,12 @@ define.enum(
     "noise",
     "const",
     ["const", "none", "random"],
-    "Fine detail: the stored maps, none, or, in a SavedModel, new for every picture.",
+    "Noise: the stored maps, none, or, in a SavedModel, new for every picture.",
 )
 define.integer(
     "resolution",
     None,
-    "Level to draw at, a power of two. By default the highest that the model has "
+    "Resolution to draw at, a power of two. By default the highest that the model has "
     "learned.",
 )
 
@@ -66,11 +66,11 @@ def main(argv: Sequence[str]) -> int:
     """Exports as the flags say; returns the exit code."""
     cli.check_model(FLAGS.model)
     batch = _batch(FLAGS.batch)
-    _check_unheard()
+    _check_unused_flags()
 
     cli.load_tensorflow(exact=True)
     from stylegan_tf import export
-    from stylegan_tf.export import card, litert
+    from stylegan_tf.export import litert
 
     request = export.ExportRequest(
         formats=_several(FLAGS.format, export.FORMATS),
@@ -81,12 +81,12 @@ def main(argv: Sequence[str]) -> int:
         command=shlex.join(sys.argv),
     )
     files = export.export(FLAGS.model, FLAGS.out, request, progress=True)
-    print(card.files_table(files))
+    print(export.files_table(files))
     print(f"and {export.CARD}, in {FLAGS.out}")
     return 0
 
 
-def _check_unheard() -> None:
+def _check_unused_flags() -> None:
     formats = {name.strip() for name in FLAGS.format}
     if not formats & {"onnx", "litert", "all"}:
         cli.refuse_flags(
@@ -109,7 +109,7 @@ def _batch(text: str) -> int | None:
 
 
 def _several(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The names once each; all that there are for `all`."""
+    """Returns the names once each; all known names for `all`."""
     names = [name.strip() for name in names if name.strip()]
     return tuple(known) if "all" in names else tuple(dict.fromkeys(names))
 

@@ -6,20 +6,20 @@
     python launch/project.py --model=RUN --target_seeds=0-31
     python launch/project.py --model=ffhq.pkl --images=me.jpg --loss=lpips:FILE
 
-Pictures are cut to the model's shape around their middle and resized. A model draws
-what it has learned: faces must stand where those of its training pictures do.
+Pictures are cropped to the model's shape at the center and resized. A model draws only
+what it has learned: faces must stand where the faces of its training pictures stand.
 
-W is one style for all layers: what comes out is a picture of the model's own, as near
-as that goes. W+ is one style a layer: nearer, and less at ease when it is edited. The
-settings are those of StyleGAN2's projector; without a feature network, pictures are
-compared by their pixels and gradients at several sizes, and models smaller than
-1024x1024 have a smaller --noise_weight.
+W is one style for all layers: the result is a picture of the model's own, as near as
+possible. W+ is one style per layer: nearer, but it edits less well. The settings are
+those of StyleGAN2's projector. By default pictures are compared by their pixels and
+gradients at several sizes, and --noise_weight is smaller for models smaller than
+1024x1024.
 
 --out then holds projected.npz (styles, noise maps and names), comparison.png (target,
 projection, difference times four), every target and projection, projection.json with
-distances and PSNR, and progress.mp4; of several batches, progress-0.mp4 and so on.
+distances and PSNR, and progress.mp4 (progress-0.mp4 and so on for several batches).
 
---target_seeds takes pictures of the model itself, to see how well a search does.
+--target_seeds takes pictures of the model itself, to see how well the search works.
 """
 
 import math
@@ -42,30 +42,33 @@ define.string(
     None,
     "Take the model's own pictures of these seeds, 0-31,100, not truncated.",
 )
-define.enum("space", "w", ["w", "wplus"], "Search for one style, or for one a layer.")
-define.integer("steps", 1000, "Of Adam.", lower_bound=1)
+define.enum("space", "w", ["w", "wplus"], "Search for one style, or one per layer.")
+define.integer("steps", 1000, "Steps of Adam.", lower_bound=1)
 define.integer(
-    "seed", 0, "Of the noise in the search.", lower_bound=0, upper_bound=2**32 - 1
+    "seed",
+    0,
+    "Random seed of the noise in the search.",
+    lower_bound=0,
+    upper_bound=2**32 - 1,
 )
 define.string(
     "classes",
     None,
-    "Class numbers of a conditional model, 0-3,7; given in turn to the pictures, whose "
-    "search starts at the mean of their class. By default at the mean of all.",
+    "Class numbers of a conditional model, 0-3,7, cycled over the pictures: the search "
+    "starts at the mean of the class. By default at the mean of all classes.",
 )
 define.string(
     "loss",
     "multiscale",
-    "How pictures are compared: multiscale (pixels and gradients), builtin, random, or "
+    "Distance of pictures: multiscale (pixels and gradients), builtin, random, or "
     "lpips:FILE with the published weights.",
 )
 define.string(
     "data",
     None,
-    "The data set whose network --loss=builtin is; by default that of the built-in "
-    "faces.",
+    "The data set that --loss=builtin is trained on; by default the built-in faces.",
 )
-define.float("lr", 0.1, "Adam's highest rate.")
+define.float("lr", 0.1, "Adam's highest learning rate.")
 define.float(
     "noise_weight",
     None,
@@ -76,11 +79,11 @@ define.float(
 define.integer(
     "batch",
     None,
-    "Pictures at a time; by default as many as suit their size.",
+    "Pictures per batch; by default by their size.",
     lower_bound=1,
 )
 define.bool("video", True, "Write progress.mp4.")
-define.string("out", "out/projection", "Folder for it all.")
+define.string("out", "out/projection", "Folder for all files.")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,12 +106,15 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import models, projector
     from stylegan_tf.projector import report
 
-    settings = projector.Settings(lr=FLAGS.lr, noise_weight=FLAGS.noise_weight)
+    settings = projector.ProjectionSettings(
+        lr=FLAGS.lr, noise_weight=FLAGS.noise_weight
+    )
     model = models.load(FLAGS.model)
     loss = _loss(model.config.channels)
-    names, targets, classes = _own(model) if FLAGS.target_seeds else _read(model)
+    from_seeds = bool(FLAGS.target_seeds)
+    names, targets, classes = _from_seeds(model) if from_seeds else _from_files(model)
     cli.make_folder(FLAGS.out)
-    found = projector.project(
+    projection = projector.project(
         model,
         targets,
         FLAGS.space,
@@ -121,13 +127,13 @@ def main(argv: Sequence[str]) -> int:
         settings,
         progress=True,
         every=math.ceil(FLAGS.steps / FRAMES) if FLAGS.video else 0,
-        watch=_film(targets) if FLAGS.video else None,
+        watch=_film_writer(targets) if FLAGS.video else None,
     )
     about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
     weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
     about |= vars(settings) | {"noise_weight": weight}
-    report.save(found, FLAGS.out, about)
-    print(report.table(found))
+    report.save_projection(projection, FLAGS.out, about)
+    print(report.projection_table(projection))
     print(f"{FLAGS.out}/comparison.png")
     return 0
 
@@ -152,8 +158,8 @@ def _loss(channels: int):
     return network
 
 
-def _film(targets):
-    """What writes a film of every batch."""
+def _film_writer(targets):
+    """Returns a function that writes a film of each batch."""
     from stylegan_tf.figures import video
     from stylegan_tf.projector import report
 
@@ -162,40 +168,40 @@ def _film(targets):
     def watch(rows: slice, snapshots) -> None:
         whole = rows == slice(0, len(targets))
         name = "progress" if whole else f"progress-{rows.start}"
-        frames = report.frames(targets[rows], snapshots)
+        frames = report.search_frames(targets[rows], snapshots)
         video.write_video(f"{FLAGS.out}/{name}.mp4", frames, report.FPS)
 
     return watch
 
 
 # ---------------------------------------------------------------------------
-# Targets: names fit for files, uint8 pictures, and classes in turn or None
+# Targets: names, uint8 images, and the classes that are cycled over them or None
 
 
-def _own(model):
+def _from_seeds(model):
     import numpy as np
 
     from stylegan_tf import sampling
     from stylegan_tf.latents import parse_numbers
 
     seeds = list(dict.fromkeys(parse_numbers(FLAGS.target_seeds, "target_seeds")))
-    turns = sampling.chosen_classes(model, _classes())
-    drawn = sampling.draw(model, seeds, classes=turns, progress=True)
-    pictures = np.stack([picture for _, picture in drawn])
-    return [f"seed{seed:04d}" for seed in seeds], pictures, turns or None
+    classes = sampling.chosen_classes(model, _classes())
+    drawn = sampling.draw(model, seeds, classes=classes, progress=True)
+    images = np.stack([image for _, image in drawn])
+    return [f"seed{seed:04d}" for seed in seeds], images, classes or None
 
 
-def _read(model):
+def _from_files(model):
     from stylegan_tf import sampling
     from stylegan_tf.projector import targets
 
     c = model.config
     classes = sampling.chosen_classes(model, _classes()) if FLAGS.classes else None
     shape = c.shape(model.growth.resolution)
-    found = targets.read(FLAGS.images, shape, c.channels, FLAGS.first)
-    for note in found.notes:
+    read = targets.read_targets(FLAGS.images, shape, c.channels, FLAGS.first)
+    for note in read.notes:
         print(note)
-    return found.names, found.pictures, classes
+    return read.names, read.images, classes
 
 
 def _classes() -> list[int] | None:

@@ -346,3 +346,11 @@ def probabilities(weights: Weights, images: np.ndarray) -> np.ndarray:
     logits = features(weights, images) @ weights.softmax
     odds = np.exp(logits - logits.max(1, keepdims=True))
     return odds / odds.sum(1, keepdims=True)
+
+
+def pictures(n=3, height=21, width=34, channels=3):
+    """Soft noise: neighbors are alike, as in pictures."""
+    rng = np.random.default_rng(n)
+    coarse = rng.uniform(0, 255, (n, height // 4 + 2, width // 4 + 2, channels))
+    fine = coarse.repeat(4, 1).repeat(4, 2)[:, :height, :width]
+    return np.clip(fine + rng.normal(0, 20, fine.shape), 0, 255).astype(np.uint8)

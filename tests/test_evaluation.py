@@ -1,4 +1,4 @@
-"""evaluation.py and what it is made of: names, tables, pictures by number, results."""
+"""metrics/evaluation.py and metrics/pictures.py: pictures by number, and scores."""
 
 import functools
 import hashlib
@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import devices, figures, latents, models, sampling
+from stylegan_tf import devices, figures, latents, sampling
 from stylegan_tf.config import Growth
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
@@ -99,133 +99,6 @@ def evaluation(pictures, folder, network=None, replicas=1, **settings):
     e = Evaluation(made, pictures, network, strategy(replicas), **how)
     e._fakes, e._path_steps = fakes_of(0, replicas, None, None), ways_of(replicas)
     return e
-
-
-# ---------------------------------------------------------------------------
-# Names
-
-
-@pytest.mark.parametrize(
-    ("name", "num", "found"),
-    [
-        ("fid50k", 50_000, "fid50k"),
-        ("fid5k", 5000, "fid5k"),
-        ("fid1234_full", 1234, "fid1234_full"),
-        ("kid10k", 10_000, "kid10k"),
-        ("is50k", 50_000, "is50k"),
-        ("pr5k3", 5000, "pr5k3"),
-        ("pr50k3_full", 50_000, "pr50k3_full"),
-        ("ppl_zfull", 100_000, "ppl_zfull"),
-        ("ppl100k_wend", 100_000, "ppl_wend"),
-        ("ppl5k_wend", 5000, "ppl5k_wend"),
-        ("ppl2_wend", 50_000, "ppl2_wend"),
-        ("ppl2_5k_wend", 5000, "ppl2_5k_wend"),
-        ("ls", 200_000, "ls"),
-        ("ls5k", 5000, "ls5k"),
-        ("dci", 4000, "dci"),
-        ("mig4k", 4000, "mig"),
-        ("sap500", 500, "sap500"),
-    ],
-)
-def test_names_say_how_many_pictures(name, num, found):
-    (request,) = suite.parse_metrics(name)
-    assert (request.num, request.name) == (num, found)
-
-
-def test_num_renames():
-    names = [
-        r.name for r in suite.parse_metrics("fid50k,ppl_wend,ls,pr50k3_full", 5000)
-    ]
-    assert names == ["fid5k", "ppl5k_wend", "ls5k", "pr5k3_full"]
-    every = suite.parse_metrics(["all", "fid50k"])
-    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 16
-
-
-@pytest.mark.parametrize(
-    "name", ["fid", "fid0k", "fid5K", "pr50k", "ppl_end", "", "FID"]
-)
-def test_other_names_are_refused(name):
-    with pytest.raises(UserError, match="there is no metric .* of fid50k, fid50k_full"):
-        suite.parse_metrics([name])
-    with pytest.raises(UserError, match="--num=0 is no number"):
-        suite.parse_metrics("fid50k", 0)
-
-
-def test_networks_by_name():
-    assert open_network("random", channels=1).name == "random-v1"
-    for wrong in ("inception", "keras:", "randm", "random:2", "builtin:x"):
-        with pytest.raises(
-            UserError, match="choose one of builtin, random, keras:NAME"
-        ):
-            open_network(wrong)
-
-
-# ---------------------------------------------------------------------------
-# Tables
-
-
-def fill(table, limits, batch=4, log=None, fail_at=None):
-    def compute(start, wanted):
-        if log is not None:
-            log.append((start, *sorted(wanted)))
-        if start == fail_at:
-            raise KeyboardInterrupt
-        i = np.arange(start, start + batch)
-        both = {"a": i[:, None] * [1, 10], "b": -i}
-        return {name: both[name] for name in wanted}
-
-    table.fill(limits, lambda start: start, compute, batch)
-
-
-def test_a_table_has_as_many_rows_as_were_asked_for(tmp_path):
-    table, log = Table(tmp_path / "t"), []
-    fill(table, {"a": 10, "b": 6}, log=log)
-    assert log == [(0, "a", "b"), (4, "a", "b"), (8, "a")]
-    assert table.rows() == {"a": 10, "b": 6}
-    np.testing.assert_array_equal(table.read("a", 10), np.outer(range(10), [1, 10]))
-    np.testing.assert_array_equal(table.read("b", 5)[:, 0], -np.arange(5))
-    with pytest.raises(RuntimeError, match="6 rows of b are there; 7 were asked"):
-        table.read("b", 7)
-    with pytest.raises(RuntimeError, match="0 rows of c"):
-        table.read("c", 1)
-
-
-def test_a_table_grows_and_computes_nothing_twice(tmp_path):
-    table, log = Table(tmp_path / "t"), []
-    fill(table, {"a": 10, "b": 3})
-    fill(table, {"a": 8, "b": 9}, batch=3, log=log)
-    assert log == [(3, "b"), (6, "b")]
-    fill(table, {"a": 13, "b": 9}, log=log)
-    assert log[2:] == [(10, "a")]
-    np.testing.assert_array_equal(table.read("a", 13)[:, 0], np.arange(13))
-    np.testing.assert_array_equal(table.read("b", 9)[:, 0], -np.arange(9))
-
-
-def test_a_table_goes_on_where_it_was_stopped(tmp_path):
-    table, log = Table(tmp_path / "t"), []
-    with pytest.raises(KeyboardInterrupt):
-        fill(table, {"a": 20}, fail_at=12)
-    assert table.rows() == {"a": 12}
-    with open(tmp_path / "t" / "a.f32", "ab") as f:  # what a kill left half-written
-        f.write(b"12345")
-    fill(table, {"a": 20}, log=log)
-    assert [start for start, *_ in log] == [12, 16]
-    np.testing.assert_array_equal(table.read("a", 20)[:, 0], np.arange(20))
-
-
-def test_rows_that_are_gone_or_wrong_do_not_count(tmp_path):
-    table = Table(tmp_path / "t")
-    fill(table, {"a": 8})
-    with open(tmp_path / "t" / "a.f32", "r+b") as f:
-        f.truncate(20)
-    assert table.rows() == {}
-    nan = lambda start, wanted: {"a": np.full(4, np.nan)}  # noqa: E731
-    with pytest.raises(ValueError, match="a holds a value that is not finite"):
-        table.fill({"a": 4}, lambda start: start, nan, 4)
-    few = lambda start, wanted: {"a": np.ones(3)}  # noqa: E731
-    with pytest.raises(ValueError, match="3 rows of a came for a batch of 4"):
-        table.fill({"a": 4}, lambda start: start, few, 4)
-    assert table.rows() in ({}, {"a": 0})
 
 
 # ---------------------------------------------------------------------------
@@ -617,69 +490,3 @@ def test_data_of_another_size_is_refused(pictures, tmp_path):
     settings = tiny.config(CHANGES | {"channels": 1}).generator
     with pytest.raises(UserError, match="model draws 8x8x1, but .* holds 8x8x3"):
         Evaluation(Generator(settings), pictures, Toy(), strategy(), tmp_path)
-
-
-# ---------------------------------------------------------------------------
-# Results
-
-
-ROW = {"nimg": 5, "metric": "fid5k", "network": "toy", "value": 2.5, "model": "m"}
-
-
-def test_rows_are_found_by_what_they_are_of(tmp_path):
-    results.append_results(tmp_path, [ROW, ROW | {"metric": "kid5k"}])
-    assert results.find_results(tmp_path, ["fid5k"], {"model": "m"}) == [ROW]
-    assert results.find_results(tmp_path, ["fid5k", "is5k"], {"model": "m"}) == []
-    assert results.find_results(tmp_path, ["fid5k"], {"model": "other"}) == []
-
-
-def test_a_line_cut_short_harms_no_other(tmp_path):
-    results.append_results(tmp_path, [ROW])
-    with open(tmp_path / results.FILE, "a") as f:
-        f.write('{"nimg": 6, "met')
-    results.append_results(tmp_path, [ROW | {"nimg": 7}])
-    assert [row["nimg"] for row in results.read_results(tmp_path)] == [5, 7]
-
-
-def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):
-    results.forget_results(tmp_path, 5)
-    results.append_results(tmp_path, [ROW | {"nimg": n} for n in (4, None, 5, 6)])
-    results.forget_results(tmp_path, 5)
-    assert [row["nimg"] for row in results.read_results(tmp_path)] == [4, None, 5]
-
-
-def test_tensorboard_has_the_names_of_networks(tmp_path):
-    results.write_summaries(tmp_path, [ROW])
-    (file,) = tmp_path.glob("events.*")
-    found = [
-        (event.step, value.tag, float(tf.make_ndarray(value.tensor)))
-        for event in tf.compat.v1.train.summary_iterator(str(file))
-        for value in event.summary.value
-    ]
-    assert found == [(5, "metrics/fid5k[toy]", 2.5)]
-
-
-# ---------------------------------------------------------------------------
-# Models
-
-
-def test_a_model_and_its_run(pictures, tmp_path):
-    run = tmp_path / "run"
-    best = run / "model" / "best"
-    best.mkdir(parents=True)
-    young = model(growth=Growth(4))
-    young.save(best / models.KERAS_FILE)
-    configs.write_config(tiny.config(CHANGES | {"mirror": True}), run / "config.json")
-    (run / "data.txt").write_text(f"0123abcd {pictures}\n")
-    (run / "model" / "best" / subject.BEST).write_text('{"nimg": 17}')
-    found = subject.open_subject(run / "model" / "best", strategy())
-    assert (found.run, found.nimg, found.mirror) == (run, 17, True)
-    assert found.data == pictures and found.model.growth == (4, 1.0)
-    for mine, theirs in zip(found.model.weights, young.weights, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    alone = tmp_path / "alone.keras"
-    (run / "model" / "best" / models.KERAS_FILE).rename(alone)
-    with pytest.raises(UserError, match="name the real pictures with --data"):
-        subject.open_subject(alone, strategy())
-    found = subject.open_subject(alone, strategy(), str(pictures))
-    assert (found.run, found.nimg, found.mirror) == (None, None, False)

@@ -10,11 +10,11 @@ from pathlib import Path
 import golden
 import pytest
 import test_data_official
-import test_latent
 import test_losses
 import test_networks
 import test_older_files
 import test_ops
+import test_path_length
 import test_pickles
 import test_pipeline
 import test_schedule
@@ -41,8 +41,8 @@ CLAIMS = {
     "v2_train_": [test_stylegan2],
     "v2_ops": [test_stylegan2],
     "v2_schedule": [test_schedule],
-    "v1_ppl": [test_latent.test_official_path_lengths],
-    "v2_ppl": [test_latent.test_official_path_lengths],
+    "v1_ppl": [test_path_length.test_official_path_lengths],
+    "v2_ppl": [test_path_length.test_official_path_lengths],
     "v2_pickle_": [test_pickles.test_official_files_are_read_exactly],
     "before_rooms/": [test_older_files],
     "tfrecords/": [
@@ -87,7 +87,9 @@ def check_rounding() -> None:
     """The tests' tolerances are far above the rounding of the numbers themselves."""
     for row in golden.table("noise_floor"):
         kind, what = row["tensor"].split("/")[:2]
-        lengths = row["file"].endswith("_ppl")  # of differences: 5e-2, test_latent.py
+        lengths = row["file"].endswith(
+            "_ppl"
+        )  # of differences, with a tolerance of 5e-2
         if kind == "out" and not lengths and float(row["rms"]) > 1e-6:
             tolerance = 1e-3 if what.startswith("grad") else 1e-4
             ratio = float(row["rms_diff"]) / float(row["rms"])

@@ -127,11 +127,11 @@ def found(count=3, size=(8, 8, 3), psnr=20.0) -> Projection:
 
 def test_the_sheet_shows_target_projection_and_difference():
     projection = found(1, (512, 512, 3))
-    sheet = report.comparison(projection)
+    sheet = report.comparison_sheet(projection)
     assert sheet.shape == (512, 3 * 512, 3)
     np.testing.assert_array_equal(sheet[:, :512], projection.targets[0])
-    np.testing.assert_array_equal(sheet[:, 512:1024], projection.pictures[0])
-    gap = np.abs(projection.targets[0].astype(int) - projection.pictures[0])
+    np.testing.assert_array_equal(sheet[:, 512:1024], projection.images[0])
+    gap = np.abs(projection.targets[0].astype(int) - projection.images[0])
     np.testing.assert_array_equal(sheet[:, 1024:], np.minimum(gap * 4, 255))
 
 
@@ -139,7 +139,7 @@ def test_the_sheet_shows_target_projection_and_difference():
     ("count", "size"), [(7, (8, 8, 1)), (2, (1024, 1024, 3)), (8, (256, 384, 4))]
 )
 def test_sheets_have_a_size_that_can_be_looked_at(count, size):
-    sheet = report.comparison(found(count, size))
+    sheet = report.comparison_sheet(found(count, size))
     assert sheet.shape[-1] == 3
     assert 760 <= max(sheet.shape[:2]) <= 1600
 
@@ -150,19 +150,19 @@ def test_films_hold_one_frame_and_rest_on_the_last():
     def snapshots():
         for step in range(3):
             alive.append(step)
-            yield Snapshot(step, projection.pictures)
+            yield Snapshot(step, projection.images)
 
-    frames = report.frames(projection.targets, snapshots())
+    frames = report.search_frames(projection.targets, snapshots())
     assert next(frames).shape == (2 * 256 + 8, 512, 3) and alive == [0]
     assert sum(1 for _ in frames) == 2 + 36
 
 
 def test_numbers_of_pictures_that_are_equal():
     projection = found(2, psnr=np.inf)
-    assert [r["psnr"] for r in report.rows(projection)] == [None, None]
-    assert report.totals(projection)["mean"]["psnr"] is None
-    json.dumps(report.rows(projection), allow_nan=False)
-    lines = report.table(projection).splitlines()
+    assert [r["psnr"] for r in report.projection_rows(projection)] == [None, None]
+    assert report.projection_totals(projection)["mean"]["psnr"] is None
+    json.dumps(report.projection_rows(projection), allow_nan=False)
+    lines = report.projection_table(projection).splitlines()
     assert lines[0] == "distance [x], PSNR in dB"
     assert lines[2].split() == ["a", "1.0000", "0.0000", "equal"]
     assert [line.split()[0] for line in lines[2:]] == ["a", "b", "mean", "median"]

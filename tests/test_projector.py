@@ -13,7 +13,14 @@ from stylegan_tf import latents, sampling
 from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.projector import MultiScale, Settings, likeness, noise, project, search
+from stylegan_tf.projector import (
+    MultiScale,
+    ProjectionSettings,
+    likeness,
+    noise,
+    project,
+    search,
+)
 
 BARE = {"use_styles": False, "use_noise": False, "const_input": False}
 BARE = {f"generator.{k}": v for k, v in BARE.items()}  # ladder B
@@ -57,9 +64,9 @@ def projector(model):
 
 
 def run(projector, targets) -> list[np.ndarray]:
-    means, deviations = search._starts(projector.model, None, len(targets))
+    means, deviations = search._start_points(projector.model, None, len(targets))
     assert list(projector.run(targets, means, deviations)) == []
-    return projector.found()
+    return projector.result()
 
 
 # ---------------------------------------------------------------------------
@@ -80,22 +87,22 @@ def run(projector, targets) -> list[np.ndarray]:
 )
 def test_ramps(step, rate, strength):
     t = step / 1000
-    assert Settings().learning_rate(t) == pytest.approx(rate, abs=1e-12)
-    assert Settings().noise_on_w(t) == pytest.approx(strength, abs=1e-12)
+    assert ProjectionSettings().learning_rate(t) == pytest.approx(rate, abs=1e-12)
+    assert ProjectionSettings().noise_on_w(t) == pytest.approx(strength, abs=1e-12)
 
 
 def test_ramps_are_those_of_a_formula_at_every_step():
     t = np.arange(1000) / 1000
     down = 0.5 - 0.5 * np.cos(np.pi * np.minimum(1, (1 - t) / 0.25))
-    rates = [Settings().learning_rate(x) for x in t]
+    rates = [ProjectionSettings().learning_rate(x) for x in t]
     np.testing.assert_allclose(rates, 0.1 * np.minimum(1, t / 0.05) * down, atol=1e-12)
-    noises = [Settings().noise_on_w(x) for x in t]
+    noises = [ProjectionSettings().noise_on_w(x) for x in t]
     expected = 0.05 * np.maximum(0, 1 - t / 0.75) ** 2
     np.testing.assert_allclose(noises, expected, atol=1e-12)
 
 
 def test_ramps_may_be_left_out():
-    flat = Settings(ramp_up=0, ramp_down=0, w_noise_ramp=0)
+    flat = ProjectionSettings(ramp_up=0, ramp_down=0, w_noise_ramp=0)
     assert flat.learning_rate(0.0) == flat.learning_rate(0.999) == 0.1
     assert flat.noise_on_w(0.0) == 0
 
@@ -104,8 +111,10 @@ def test_ramps_may_be_left_out():
     ("pixels", "weight"), [(1024**2, 1e5), (512**2, 25e3), (1 << 22, 1e5), (1, 0.09537)]
 )
 def test_the_penalty_of_white_noise_costs_the_same_at_every_size(pixels, weight):
-    assert Settings().penalty_weight(pixels) == pytest.approx(weight, rel=1e-4)
-    assert Settings(noise_weight=7).penalty_weight(pixels) == 7
+    assert ProjectionSettings().penalty_weight(pixels) == pytest.approx(
+        weight, rel=1e-4
+    )
+    assert ProjectionSettings(noise_weight=7).penalty_weight(pixels) == 7
 
 
 def test_statistics_of_w(model):
@@ -142,7 +151,7 @@ def reference_penalty(x: np.ndarray) -> np.ndarray:
 def test_penalty(shape):
     maps = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
     maps[1] = np.sin(np.arange(maps[1].size)).reshape(shape)  # far from noise
-    found = noise.penalty(tf.constant(maps[..., None]))
+    found = noise.noise_penalty(tf.constant(maps[..., None]))
     np.testing.assert_allclose(found, reference_penalty(maps), rtol=1e-4, atol=1e-9)
 
 
@@ -150,16 +159,18 @@ def test_penalty_sees_what_is_smooth_at_any_size():
     rng = np.random.default_rng(0)
     white = rng.normal(size=(1, 64, 64, 1)).astype(np.float32)
     coarse = rng.normal(size=(1, 8, 8, 1)).repeat(8, 1).repeat(8, 2)
-    both = noise.normalize(tf.constant(white + 0.5 * coarse, tf.float32))
-    assert float(noise.penalty(both)[0]) > 20 * float(noise.penalty(white)[0])
+    both = noise.normalize_noise(tf.constant(white + 0.5 * coarse, tf.float32))
+    assert float(noise.noise_penalty(both)[0]) > 20 * float(
+        noise.noise_penalty(white)[0]
+    )
 
 
 def test_maps_are_brought_back_to_noise():
     maps = np.random.default_rng(0).normal(3, 7, size=(2, 4, 6, 1)).astype(np.float32)
-    found = noise.normalize(tf.constant(maps)).numpy().astype(np.float64)
+    found = noise.normalize_noise(tf.constant(maps)).numpy().astype(np.float64)
     np.testing.assert_allclose(found.mean((1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(found.var((1, 2)), 1, rtol=1e-5)
-    one = noise.normalize(tf.ones([2, 1, 1, 1]))
+    one = noise.normalize_noise(tf.ones([2, 1, 1, 1]))
     np.testing.assert_array_equal(one, np.zeros((2, 1, 1, 1)))
 
 
@@ -203,7 +214,7 @@ def test_equal_pictures_have_no_distance_and_a_gradient():
 )
 def test_large_pictures_are_compared_small(shape, small):
     images = np.random.default_rng(0).uniform(size=(1, *shape, 1)).astype(np.float32)
-    found = likeness.shrink(tf.constant(images)).numpy()
+    found = likeness.downscale_images(tf.constant(images)).numpy()
     assert found.shape == (1, *small, 1)
     f = shape[0] // small[0]
     cells = images.reshape(1, small[0], f, small[1], f, 1).mean((2, 4))
@@ -277,7 +288,9 @@ def test_own_pictures_are_found_again(model, targets):
     w = project(model, targets, "w", 100)
     wplus = project(model, targets, "wplus", 100)
     for found in (w, wplus):
-        assert np.all(found.distances < found.starts / 3) and np.all(found.psnr > 32)
+        assert np.all(found.distances < found.start_distances / 3) and np.all(
+            found.psnr > 32
+        )
     c = model.config
     assert w.latents.ws.shape == wplus.latents.ws.shape == (3, c.num_styles, c.w_dim)
     assert np.all(w.latents.ws == w.latents.ws[:, :1])
@@ -285,7 +298,7 @@ def test_own_pictures_are_found_again(model, targets):
     for m in w.latents.noise:
         np.testing.assert_allclose(m.mean((1, 2)), 0, atol=1e-5)
         np.testing.assert_allclose(m.var((1, 2)), 1, rtol=1e-4)
-        assert np.all(noise.penalty(tf.constant(m)) < 1e-5)
+        assert np.all(noise.noise_penalty(tf.constant(m)) < 1e-5)
     assert w.latents.names == ("0000", "0001", "0002")
     _check_files(model, w)
 
@@ -296,7 +309,7 @@ def _check_files(model, found):
         path = found.latents.save(Path(folder) / "x.npz")
         read = latents.load_latents(path, model.config.num_styles, model.config.w_dim)
     again = sampling.Renderer(model)(read.ws, read.noise)
-    np.testing.assert_array_equal(again, found.pictures)
+    np.testing.assert_array_equal(again, found.images)
     np.testing.assert_array_equal(likeness.psnr(again, found.targets), found.psnr)
     distance = MultiScale().distance(
         again.astype(np.float32), found.targets.astype(np.float32)
@@ -324,7 +337,7 @@ def test_another_seed_is_another_search(model, targets, projector):
 
 
 def test_gradients_reach_w_and_every_noise_map(model, targets):
-    free = Settings(noise_weight=0)  # so that only the picture moves the maps
+    free = ProjectionSettings(noise_weight=0)  # so that only the picture moves the maps
     found = project(model, targets[:1], "wplus", 3, seed=4, settings=free)
     rng = np.random.default_rng([4, 2])
     for m in found.latents.noise:
@@ -346,16 +359,14 @@ def test_every_kind_of_model(changes, growth):
     pictures = np.stack([picture for _, picture in drawn])
     classes = [2, 0] if c.classes else None
     found = project(model, pictures, "wplus", 30, classes=classes)
-    assert found.pictures.shape == pictures.shape
-    assert np.all(found.distances < found.starts)
-    assert len(found.latents.noise or []) == len(
-        c.noise_shapes(model.growth.resolution)
-    )
+    assert found.images.shape == pictures.shape
+    assert np.all(found.distances < found.start_distances)
+    assert len(found.latents.noise or []) == len(c.noise_shapes(model.growth.resolution))
 
 
 def test_a_search_starts_at_the_mean_of_the_class():
     model = generator(OTHER)
-    means, deviations = search._starts(model, [2, 0], 3)
+    means, deviations = search._start_points(model, [2, 0], 3)
     z = np.random.RandomState(123).randn(10_000, 8).astype(np.float32)
     w = [
         model.mapping(z, latents.one_hot([k] * 10_000, 3)).numpy().astype(np.float64)
@@ -366,7 +377,7 @@ def test_a_search_starts_at_the_mean_of_the_class():
         gaps = ((w[k] - w[k].mean(0)) ** 2).sum(1)
         assert deviations[i] == pytest.approx(np.sqrt(gaps.mean()), rel=1e-4)
     assert np.abs(means[0] - means[1]).max() > 0.01
-    (mixed,), _ = search._starts(model, None, 1)  # every class has its third of z
+    (mixed,), _ = search._start_points(model, None, 1)  # every class has its third of z
     turns = np.choose(np.arange(10_000)[:, None] % 3, w)
     np.testing.assert_allclose(mixed, turns.mean(0), atol=1e-5)
 
@@ -376,17 +387,17 @@ def test_snapshots_are_made_as_they_are_asked_for(model, targets, projector):
 
     def watch(rows, snapshots):
         first = next(snapshots)
-        seen.append((rows, first.step, first.pictures))
+        seen.append((rows, first.step, first.images))
 
     found = project(model, targets, "wplus", 20, batch=2, every=2, watch=watch)
     assert [s[:2] for s in seen] == [(slice(0, 2), 0), (slice(2, 3), 0)]
     assert seen[1][2].shape == (1, 8, 8, 3)  # without what fills up the batch
     np.testing.assert_allclose(found.latents.ws, run(projector, targets)[0], atol=1e-3)
-    own = projector.run(targets, *search._starts(model, None, 3), every=8)
-    seen = [(s.step, s.pictures) for s in own]
+    own = projector.run(targets, *search._start_points(model, None, 3), every=8)
+    seen = [(s.step, s.images) for s in own]
     assert [step for step, _ in seen] == [0, 8, 16, 20]
-    gap = np.abs(seen[-1][1].astype(int) - found.pictures)
-    assert gap.max() <= 1 < np.abs(seen[0][1].astype(int) - found.pictures).max()
+    gap = np.abs(seen[-1][1].astype(int) - found.images)
+    assert gap.max() <= 1 < np.abs(seen[0][1].astype(int) - found.images).max()
 
 
 class Broken(Pixels):
@@ -417,6 +428,6 @@ def test_what_does_not_suit_the_model_is_refused(model, targets, options, words)
 
 def test_settings_are_checked():
     with pytest.raises(UserError, match="lr is -1; give a number of at least 0"):
-        Settings(lr=-1)
+        ProjectionSettings(lr=-1)
     with pytest.raises(UserError, match="noise_weight is nan"):
-        Settings(noise_weight=float("nan"))
+        ProjectionSettings(noise_weight=float("nan"))

@@ -27,14 +27,14 @@ def folder(tmp_path_factory):
 
 
 def test_a_folder(folder):
-    found = targets.read([str(folder)], (16, 16), 3)
+    found = targets.read_targets([str(folder)], (16, 16), 3)
     assert found.names == ["a_face", "clear", "a_face-2", "wide"]
-    assert (found.pictures.shape, found.pictures.dtype) == ((4, 16, 16, 3), np.uint8)
+    assert (found.images.shape, found.images.dtype) == ((4, 16, 16, 3), np.uint8)
     expected = fit_image(demo.draw_face(0, 32), (16, 16), 3)
-    np.testing.assert_array_equal(found.pictures[0], expected)
-    assert np.all(found.pictures[1] == 255)  # nothing, over white
-    assert np.all(np.ptp(found.pictures[2], axis=-1) == 0)
-    np.testing.assert_array_equal(found.pictures[3], np.full((16, 16, 3), (0, 0, 255)))
+    np.testing.assert_array_equal(found.images[0], expected)
+    assert np.all(found.images[1] == 255)  # nothing, over white
+    assert np.all(np.ptp(found.images[2], axis=-1) == 0)
+    np.testing.assert_array_equal(found.images[3], np.full((16, 16, 3), (0, 0, 255)))
     assert found.notes == [
         "Skipped broken.png: not a picture in a known format.",
         "Skipped tiny.png: is 3x3, too small for 16x16 (it would be enlarged 5.3 "
@@ -46,12 +46,12 @@ def test_a_folder(folder):
 
 def test_a_mixture_for_a_gray_model_that_is_not_square(folder):
     specs = ["demo:2", str(folder / "wide.png"), str(folder / "wide.png")]
-    found = targets.read(specs, (8, 16), 1)
+    found = targets.read_targets(specs, (8, 16), 1)
     assert found.names == ["demo_0", "demo_1", "wide", "wide-2"]
-    assert found.pictures.shape == (4, 8, 16, 1)
+    assert found.images.shape == (4, 8, 16, 1)
     assert found.notes == ["4 of 4 pictures turned from RGB to gray."]
-    first = targets.read(specs, (8, 16), 1, first=3)
-    np.testing.assert_array_equal(first.pictures, found.pictures[:3])
+    first = targets.read_targets(specs, (8, 16), 1, first=3)
+    np.testing.assert_array_equal(first.images, found.images[:3])
 
 
 def test_no_file_of_a_projection_is_written_twice(tmp_path):
@@ -59,13 +59,13 @@ def test_no_file_of_a_projection_is_written_twice(tmp_path):
     for i, name in enumerate(names):
         Image.fromarray(demo.draw_face(i, 16)).save(tmp_path / f"{name}.png")
     specs = [str(tmp_path / f"{name}.png") for name in names]
-    found = targets.read(specs, (16, 16), 3).names
+    found = targets.read_targets(specs, (16, 16), 3).names
     files = [*found, *(f"{name}-target" for name in found), "comparison"]
     assert len(set(files)) == 2 * len(names) + 1
 
 
 def test_what_is_not_there_is_said(folder):
     with pytest.raises(UserError, match="there is no 'nothing.png'"):
-        targets.read(["nothing.png"], (8, 8), 3)
+        targets.read_targets(["nothing.png"], (8, 8), 3)
     with pytest.raises(UserError, match="no picture of .* Skipped broken.png: not a"):
-        targets.read([str(folder / "broken.png")], (8, 8), 3)
+        targets.read_targets([str(folder / "broken.png")], (8, 8), 3)

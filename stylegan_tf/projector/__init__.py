@@ -1,13 +1,28 @@
-"""Projection: the styles and noise maps that draw a given picture.
+"""Projection of images into a generator's latent space.
 
-    found = project(model, pictures, space="w")
-    found.latents.save("projected.npz")
+    projection = project(model, images, space="w")
+    projection.latents.save("projected.npz")
 
-`search` finds them, `likeness` says how unlike two pictures look, `noise` keeps the
-noise maps noise, `report` shows what was found.
+search       finds styles and noise maps by gradient descent
+likeness     distances of images
+noise        the penalty that keeps noise maps white
+targets      reads the images
+report       writes figures, a film and a summary
 """
 
 from stylegan_tf.projector.likeness import Loss, MultiScale
-from stylegan_tf.projector.search import Projection, Settings, Snapshot, project
+from stylegan_tf.projector.search import (
+    Projection,
+    ProjectionSettings,
+    Snapshot,
+    project,
+)
 
-__all__ = ["Loss", "MultiScale", "Projection", "Settings", "Snapshot", "project"]
+__all__ = [
+    "Loss",
+    "MultiScale",
+    "Projection",
+    "ProjectionSettings",
+    "Snapshot",
+    "project",
+]

@@ -1,7 +1,7 @@
-"""How unlike two pictures look, in a form that a search can follow downhill.
+"""Differentiable distances of images, for the projector.
 
-Anything with a `name` and a `distance` will do: `MultiScale` below, which needs no
-download, or a feature network of `stylegan_tf.metrics`.
+A loss has a `name` and a `distance`: `MultiScale` below, which needs no download, or a
+feature network of `stylegan_tf.metrics`.
 """
 
 from typing import Protocol
@@ -11,57 +11,58 @@ import tensorflow as tf
 
 from stylegan_tf.networks import ops
 
-SMALLEST = 8  # side at which the pyramid of a picture ends
-LARGEST = 256  # pictures are shrunk to this before they are compared
+SMALLEST = 8  # pixels per side at the end of the pyramid
+LARGEST = 256  # pixels; larger images are shrunk before they are compared
 
 
 class Loss(Protocol):
-    """What a search makes small.
+    """A distance that the projector minimizes.
 
     Attributes:
-        name: goes with every number.
+        name: stands with every distance.
     """
 
     name: str
 
     def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """Two float [N, H, W, C] in [0, 255] to [N]; differentiable."""
+        """Maps two float [N, H, W, C] in [0, 255] to distances [N], differentiable."""
+        ...
 
 
 class MultiScale:
-    """Differences of pixels and of their gradients, at every size down to 8 pixels.
+    """Differences of pixels and of image gradients, at every size down to 8 pixels.
 
     With x = a - b, pixels in [-1, 1], at each level of a pyramid of 2 x 2 means, and h
     a smooth absolute value, h(x) = sqrt(x^2 + 0.01^2) - 0.01:
 
         distance = mean over levels of  mean h(x) + mean h(dx/dcolumn) + mean h(dx/drow)
 
-    Coarse levels pull shapes into place from afar; gradients keep edges sharp. Two
-    faces with nothing in common are half to one apart, as with LPIPS, so that the
-    penalty on noise maps weighs as much beside either.
+    Coarse levels move shapes into place; image gradients keep edges sharp. Two
+    unrelated faces have a distance of 0.5 to 1, as with LPIPS, so the noise penalty has
+    the same weight with either.
     """
 
     name = "multiscale-v1"
-    bend = 0.01
+    smoothing = 0.01
 
     def distance(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """Two float [N, H, W, C] in [0, 255] to [N]."""
+        """Maps two float [N, H, W, C] in [0, 255] to distances [N]."""
         x, levels = (a - b) / 127.5, []
         while True:
             parts = [x, x[:, :, 1:] - x[:, :, :-1], x[:, 1:] - x[:, :-1]]
-            sizes = [self._size(p) for p in parts if p.shape[1] * p.shape[2]]
-            levels.append(tf.add_n(sizes))
+            means = [self._mean_abs(p) for p in parts if p.shape[1] * p.shape[2]]
+            levels.append(tf.add_n(means))
             if min(x.shape[1:3]) < 2 * SMALLEST:
                 return tf.add_n(levels) / len(levels)
             x = ops.downsample(x)
 
-    def _size(self, x: tf.Tensor) -> tf.Tensor:
-        smooth = tf.sqrt(x * x + self.bend**2) - self.bend
+    def _mean_abs(self, x: tf.Tensor) -> tf.Tensor:
+        smooth = tf.sqrt(x * x + self.smoothing**2) - self.smoothing
         return tf.reduce_mean(smooth, axis=[1, 2, 3])
 
 
-def shrink(images: tf.Tensor) -> tf.Tensor:
-    """Pictures [N, H, W, C] halved until the shorter side is at most 256."""
+def downscale_images(images: tf.Tensor) -> tf.Tensor:
+    """Halves images [N, H, W, C] until the shorter side is at most 256."""
     while min(images.shape[1:3]) > LARGEST and not any(
         n % 2 for n in images.shape[1:3]
     ):
@@ -69,15 +70,24 @@ def shrink(images: tf.Tensor) -> tf.Tensor:
     return images
 
 
-def distances(loss: Loss, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distances of uint8 [N, H, W, C] pairs, one pair at a time: float64 [N]."""
+def image_distances(loss: Loss, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns distances of uint8 [N, H, W, C] pairs, float64 [N]."""
     pairs = zip(np.float32(a), np.float32(b), strict=True)
-    found = [loss.distance(shrink(x[None]), shrink(y[None])) for x, y in pairs]
-    return np.array([float(d[0]) for d in found])
+    return np.array(
+        [
+            float(
+                loss.distance(downscale_images(x[None]), downscale_images(y[None]))[0]
+            )
+            for x, y in pairs
+        ]
+    )
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio of uint8 [N, H, W, C] pairs, dB: [N]; inf = equal."""
+    """Returns the peak signal-to-noise ratio of uint8 [N, H, W, C] pairs, dB [N].
+
+    Equal images have infinite PSNR.
+    """
     error = (a.astype(np.float64) - b.astype(np.float64)) ** 2
     with np.errstate(divide="ignore"):
         return 10 * np.log10(255**2 / error.mean(axis=(1, 2, 3)))

@@ -1,7 +1,7 @@
-"""What a search found, for people: a sheet, a film, a table, a summary.
+"""Reports of a projection: a comparison sheet, a film, a table, a summary.
 
-A strip of the sheet is target, projection and their difference, DIFFERENCE times as
-strong; black is no difference at all.
+A strip of the sheet shows target, projection and their absolute difference times
+`DIFFERENCE`; black is no difference.
 """
 
 import json
@@ -13,42 +13,41 @@ import numpy as np
 
 from stylegan_tf import figures
 from stylegan_tf.files import atomic_write
+from stylegan_tf.projector.search import Projection, Snapshot
 
 DIFFERENCE = 4
-SHEET, FILM = (1600, 1600), (1920, 1080)  # width and height that they fit in
-LARGEST, GAP = 256, 8  # pixels: a side that is not enlarged further; between strips
-FPS, HOLD = 24, 1.5  # frames a second; seconds that a film rests on its end
+SHEET, FILM = (1600, 1600), (1920, 1080)  # largest width and height
+LARGEST, GAP = 256, 8  # pixels: side up to which images are enlarged; between strips
+FPS, HOLD = 24, 1.5  # frames per second; seconds the last frame is repeated
 
 
-def comparison(projection) -> np.ndarray:
-    """Target, projection, difference of every picture: one uint8 [H, W, 3] sheet.
-
-    Args:
-        projection: `search.Projection`.
-    """
-    targets, found = (figures.rgb(x) for x in (projection.targets, projection.pictures))
-    gap = np.abs(targets.astype(int) - found) * DIFFERENCE
-    difference = np.minimum(gap, 255).astype(np.uint8)
-    return _strips([targets, found, difference], SHEET)
+def comparison_sheet(projection: Projection) -> np.ndarray:
+    """Returns target, projection and difference of all images, uint8 [H, W, 3]."""
+    targets, images = (figures.rgb(x) for x in (projection.targets, projection.images))
+    difference = np.abs(targets.astype(int) - images) * DIFFERENCE
+    difference = np.minimum(difference, 255).astype(np.uint8)
+    return _strips([targets, images, difference], SHEET)
 
 
-def frames(targets: np.ndarray, snapshots: Iterable) -> Iterator[np.ndarray]:
-    """Frames of a film, uint8 [H, W, 3]: targets, and the search as it goes on.
+def search_frames(
+    targets: np.ndarray, snapshots: Iterable[Snapshot]
+) -> Iterator[np.ndarray]:
+    """Yields the frames of a film of the search, uint8 [H, W, 3].
 
     Args:
         targets: uint8 [n, H, W, C].
-        snapshots: `search.Snapshot`; one is held at a time.
+        snapshots: of the search, read one at a time.
     """
     targets, frame = figures.rgb(targets), None
     for snapshot in snapshots:
-        frame = _strips([targets, figures.rgb(snapshot.pictures)], FILM)
+        frame = _strips([targets, figures.rgb(snapshot.images)], FILM)
         yield frame
     if frame is not None:
         yield from [frame] * round(FPS * HOLD)
 
 
 def _strips(parts: list[np.ndarray], room: tuple[int, int]) -> np.ndarray:
-    """Pictures [n, H, W, 3] of one index side by side, as large as there is room."""
+    """Arranges images [n, H, W, 3] of one index side by side, as large as fits."""
     strips = np.concatenate(parts, axis=2)
     scales = [_scale(strips, columns, room) for columns in range(1, len(strips) + 1)]
     columns = 1 + int(np.argmax(scales))
@@ -60,16 +59,16 @@ def _strips(parts: list[np.ndarray], room: tuple[int, int]) -> np.ndarray:
 
 
 def _scale(strips: np.ndarray, columns: int, room: tuple[int, int]) -> float:
-    """How many times larger strips could be, in so many columns."""
+    """Returns the factor by which strips in so many columns can be enlarged."""
     n, height, width, _ = strips.shape
-    rows = -(-n // columns)
+    projection_rows = -(-n // columns)
     across = (room[0] - (columns - 1) * GAP) / (columns * width)
-    down = (room[1] - (rows - 1) * GAP) / (rows * height)
+    down = (room[1] - (projection_rows - 1) * GAP) / (projection_rows * height)
     return min(across, down)
 
 
 def _halved(images: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels: uint8 [n, H/2, W/2, C]."""
+    """Returns means of 2 x 2 pixels, uint8 [n, H/2, W/2, C]."""
     n, h, w, c = images.shape
     cells = images[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2, c)
     return np.rint(cells.mean(axis=(2, 4))).astype(np.uint8)
@@ -79,9 +78,9 @@ def _halved(images: np.ndarray) -> np.ndarray:
 # Numbers
 
 
-def rows(projection) -> list[dict]:
-    """A dict a picture: name, distance, distance of the start, PSNR (None = equal)."""
-    columns = (projection.distances, projection.starts, projection.psnr)
+def projection_rows(projection: Projection) -> list[dict]:
+    """Returns name, distance, start distance and PSNR (None = equal) per image."""
+    columns = (projection.distances, projection.start_distances, projection.psnr)
     numbers = zip(projection.latents.names, *columns, strict=True)
     return [
         {
@@ -94,24 +93,24 @@ def rows(projection) -> list[dict]:
     ]
 
 
-def totals(projection) -> dict[str, dict[str, float | None]]:
-    """Mean and median of what `rows` lists, by name of the statistic."""
+def projection_totals(projection: Projection) -> dict[str, dict[str, float | None]]:
+    """Returns {"mean" or "median": {column of `projection_rows`: value}}."""
     columns = {
         "distance": projection.distances,
-        "start": projection.starts,
+        "start": projection.start_distances,
         "psnr": projection.psnr,
     }
-    found = {}
-    for name, how in (("mean", np.mean), ("median", np.median)):
-        values = {key: float(how(column)) for key, column in columns.items()}
-        found[name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
-    return found
+    totals = {}
+    for name, function in (("mean", np.mean), ("median", np.median)):
+        values = {key: float(function(column)) for key, column in columns.items()}
+        totals[name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
+    return totals
 
 
-def table(projection) -> str:
-    """What `rows` and `totals` hold, in lines."""
-    entries = rows(projection)
-    entries += [{"name": k, **v} for k, v in totals(projection).items()]
+def projection_table(projection: Projection) -> str:
+    """Returns `projection_rows` and `projection_totals` as lines of text."""
+    entries = projection_rows(projection)
+    entries += [{"name": k, **v} for k, v in projection_totals(projection).items()]
     width = max(len("picture"), *(len(e["name"]) for e in entries))
     head = f"{'picture':{width}}  {'start':>8}  {'distance':>8}  {'PSNR':>8}"
     lines = [f"distance [{projection.loss}], PSNR in dB", head]
@@ -126,23 +125,30 @@ def table(projection) -> str:
 # Files
 
 
-def save(projection, folder: Path | str, about: dict) -> Path:
-    """Writes styles, pictures, the sheet and `projection.json`.
+def save_projection(projection: Projection, folder: Path | str, about: dict) -> Path:
+    """Writes latents, images, the comparison sheet and `projection.json`.
 
     Args:
-        projection: `search.Projection`, with names fit for files.
+        projection: its names become file names.
         folder: created if need be.
-        about: what else the summary shall say: model, settings.
+        about: further entries of the summary, such as model and settings.
+
+    Returns:
+        The folder.
     """
     folder = Path(folder)
     projection.latents.save(folder / "projected.npz")
-    figures.save_image(folder / "comparison.png", comparison(projection))
-    pairs = zip(projection.targets, projection.pictures, strict=True)
-    for name, (target, found) in zip(projection.latents.names, pairs, strict=True):
+    figures.save_image(folder / "comparison.png", comparison_sheet(projection))
+    pairs = zip(projection.targets, projection.images, strict=True)
+    for name, (target, image) in zip(projection.latents.names, pairs, strict=True):
         figures.save_image(folder / f"{name}-target.png", target)
-        figures.save_image(folder / f"{name}.png", found)
-    summary = {**about, "loss": projection.loss, "pictures": rows(projection)}
-    summary |= totals(projection)
+        figures.save_image(folder / f"{name}.png", image)
+    summary = {
+        **about,
+        "loss": projection.loss,
+        "pictures": projection_rows(projection),
+    }
+    summary |= projection_totals(projection)
     with atomic_write(folder / "projection.json") as draft:
         draft.write_text(json.dumps(summary, indent=2) + "\n")
     return folder

@@ -1,12 +1,13 @@
-"""The search for styles and noise maps that draw given pictures.
+"""Projects images into latent space (Karras et al. 2020, section 5 and appendix D).
 
-The method of Karras et al. 2020, section 5 and appendix D. Gradient descent from the
-mean w, on one style for all layers (W) or on one a layer (W+, which fits any picture
-more closely but strays from what the model has learned), and on the noise maps. Noise
-that fades out is added to w, so that the search looks around before it settles.
+Adam minimizes the distance of the generated image to the target, from the mean w on. It
+optimizes one style for all layers (W) or one style per layer (W+, which fits any image
+more closely but leaves the distribution of w), and the noise maps. Noise on w, which
+fades out, widens the search at the start.
 
-Pictures are searched for in batches, each for itself: losses are summed, noise maps are
-its own, and the random numbers are the same for every picture, whatever lies beside it.
+A batch of images is searched for at once. The images do not influence each other:
+losses are summed, every image has its own noise maps, and all images get the same
+random numbers.
 """
 
 import math
@@ -23,34 +24,47 @@ from stylegan_tf.latents import Latents
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.projector import noise
-from stylegan_tf.projector.likeness import Loss, MultiScale, distances, psnr, shrink
+from stylegan_tf.projector.likeness import (
+    Loss,
+    MultiScale,
+    downscale_images,
+    image_distances,
+    psnr,
+)
 
 SPACES = ("w", "wplus")
 MEAN_SEED, MEAN_COUNT = 123, 10_000
-BATCH_PIXELS, BATCH_LARGEST = 1 << 19, 32  # what a batch holds, unless it is told
+BATCH_PIXELS, BATCH_LARGEST = 1 << 19, 32  # of the default batch
 OFFICIAL_WEIGHT, OFFICIAL_PIXELS = 1e5, 1024**2
 SHOW_EVERY = 10  # steps between two readings of the loss
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to search; the defaults are the official projector's, t = step / steps.
+class ProjectionSettings:
+    """Settings of the optimization; the defaults are the official projector's.
 
-    The penalty of a map of white noise falls with its area. At 1024 x 1024, where the
-    official weight of 1e5 was chosen, the largest map's costs 0.2, a fraction of the
-    loss. The same weight on 32 x 32 makes it cost 200, and Adam, which does not forget
-    such gradients within a search, hardly moves the maps any more: the styles then make
-    up for noise that is wrong. So the weight is 1e5 x pixels / 1024^2 by default, for
-    the same 0.2 at every size.
+    The noise penalty of a white noise map falls with its area. At 1024 x 1024, for
+    which the official weight of 1e5 was chosen, the largest map costs 0.2, a fraction
+    of the loss. With the same weight a map of 32 x 32 costs 200. Adam's second moments
+    then stay large and the maps hardly move, so the styles compensate for wrong noise.
+    The default weight is therefore 1e5 x pixels / 1024^2, which costs 0.2 at any size.
+
+    Attributes:
+        lr: highest learning rate.
+        ramp_up: share of the steps in which the learning rate rises.
+        ramp_down: share of the steps in which the learning rate falls.
+        w_noise: standard deviation of the noise on w at the start, in deviations of w.
+        w_noise_ramp: share of the steps after which the noise on w is 0.
+        noise_weight: of the penalty on noise maps; None = by the size of the image.
     """
 
-    lr: float = 0.1  # Adam's, at its highest
-    ramp_up: float = 0.05  # share of the steps in which it rises
-    ramp_down: float = 0.25  # share in which it falls
-    w_noise: float = 0.05  # noise on w at the start, in deviations of w
-    w_noise_ramp: float = 0.75  # share of the steps after which it is gone
-    noise_weight: float | None = None  # of the penalty on noise maps; None = as above
+    lr: float = 0.1
+    ramp_up: float = 0.05
+    ramp_down: float = 0.25
+    w_noise: float = 0.05
+    w_noise_ramp: float = 0.75
+    noise_weight: float | None = None
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -58,55 +72,57 @@ class Settings:
                 raise UserError(f"{name} is {value}; give a number of at least 0.")
 
     def learning_rate(self, t: float) -> float:
-        """Adam's step size at t in [0, 1]: up in a line, down in a cosine."""
+        """Returns the learning rate at t = step / steps: linear up, cosine down."""
         up = min(1.0, t / self.ramp_up) if self.ramp_up else 1.0
         down = min(1.0, (1.0 - t) / self.ramp_down) if self.ramp_down else 1.0
         return self.lr * up * (0.5 - 0.5 * math.cos(math.pi * down))
 
     def penalty_weight(self, pixels: int) -> float:
-        """The weight of the penalty on noise maps, for pictures of so many pixels."""
+        """Returns the weight of the noise penalty for images of so many pixels."""
         if self.noise_weight is not None:
             return self.noise_weight
         return OFFICIAL_WEIGHT * min(1.0, pixels / OFFICIAL_PIXELS)
 
     def noise_on_w(self, t: float) -> float:
-        """Noise on w at t in [0, 1], in deviations of w."""
+        """Returns the noise on w at t = step / steps, in deviations of w."""
         ramp = self.w_noise_ramp
         return self.w_noise * max(0.0, 1.0 - t / ramp) ** 2 if ramp else 0.0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A batch on its way.
+    """The state of a batch during the search.
 
     Attributes:
         step: steps done.
-        pictures: uint8 [n, H, W, C], what the styles draw without the noise on w.
+        images: uint8 [n, H, W, C], generated without the noise on w.
     """
 
     step: int
-    pictures: np.ndarray
+    images: np.ndarray
 
 
 @dataclass(frozen=True)
 class Projection:
-    """What a search found.
+    """The latents of projected images.
 
     Attributes:
         latents: styles, noise maps and names.
-        pictures, targets: uint8 [N, H, W, C]; what the latents draw, and should.
+        images: uint8 [N, H, W, C], generated from the latents.
+        targets: uint8 [N, H, W, C].
         loss: name of the distance.
-        distances, starts: float64 [N], to the target; and, for comparison, what it is
-            with the mean w that the search began with and the noise maps found.
+        distances: float64 [N], of the images to the targets.
+        start_distances: float64 [N], of the images of the mean w with the final noise
+            maps to the targets.
         psnr: float64 [N], dB.
     """
 
     latents: Latents
-    pictures: np.ndarray
+    images: np.ndarray
     targets: np.ndarray
     loss: str
     distances: np.ndarray
-    starts: np.ndarray
+    start_distances: np.ndarray
     psnr: np.ndarray
 
 
@@ -123,58 +139,58 @@ def project(
     loss: Loss | None = None,
     names: Sequence[str] = (),
     batch: int | None = None,
-    settings: Settings | None = None,
+    settings: ProjectionSettings | None = None,
     progress: bool = False,
     every: int = 0,
     watch: Watch | None = None,
 ) -> Projection:
-    """Finds the styles and noise maps that draw pictures.
+    """Finds the styles and noise maps with which a generator reproduces images.
 
     Args:
-        model: any generator.
-        targets: uint8 [N, H, W, C], of the size that the model draws.
-        space: "w", one style for all layers, or "wplus", one a layer.
+        model: the generator.
+        targets: uint8 [N, H, W, C] of the model's image size.
+        space: "w", one style for all layers, or "wplus", one style per layer.
         steps: of Adam.
-        seed: of the noise; the same seed is the same result.
-        classes: of a conditional model, taken in turn: a search starts at the mean w of
-            the picture's class. None = at the mean of all classes.
-        loss: what to make small; None = `MultiScale`.
-        names: what the pictures are called; by default 0000, 0001, ...
-        batch: pictures at a time; None = as many as suit their size.
-        settings: of the search.
+        seed: of the noise; equal seeds give equal results.
+        classes: of a conditional model, cycled over the targets: the search starts at
+            the mean w of the class. None = at the mean of all classes.
+        loss: the distance to minimize; None = `MultiScale`.
+        names: of the targets; by default 0000, 0001, ...
+        batch: images per batch; None = by their size.
+        settings: of the optimization.
         progress: show a bar.
-        every, watch: for each batch `watch` gets the rows that it has of `targets`, and
-            its snapshots, one every `every` steps, made while they are asked for.
+        every: steps between two snapshots; 0 = none.
+        watch: called for each batch with its rows of `targets` and an iterator of
+            `Snapshot`, which runs the search as it is read.
 
     Raises:
-        UserError: pictures, classes or settings that do not suit the model.
+        UserError: targets, classes or settings that do not fit the model.
     """
     targets = np.asarray(targets)
-    _check(model, targets, space, steps, batch, names)
+    _check_arguments(model, targets, space, steps, batch, names)
     count, pixels = len(targets), math.prod(targets.shape[1:3])
     batch = min(batch or np.clip(BATCH_PIXELS // pixels, 1, BATCH_LARGEST), count)
-    means, stds = _starts(model, classes, count)
+    means, stds = _start_points(model, classes, count)
     search = Projector(model, batch, space, seed, loss, steps, settings)
-    bar = tqdm(
-        total=-(-count // batch) * steps,
-        unit="step",
-        disable=None if progress else True,
-    )
-    parts = []
+    parts, total = [], -(-count // batch) * steps
+    bar = tqdm(total=total, unit="step", disable=None if progress else True)
     with bar:
         for start in range(0, count, batch):
             rows = np.minimum(np.arange(start, start + batch), count - 1)
-            used = slice(start, min(start + batch, count))
+            used, n = slice(start, min(start + batch, count)), count - start
             snapshots = search.run(targets[rows], means[rows], stds[rows], every, bar)
-            _watched(snapshots, used, watch)
-            parts.append([x[: used.stop - start] for x in search.found()])
+            if watch is not None:
+                watch(used, (Snapshot(s.step, s.images[:n]) for s in snapshots))
+            for _ in snapshots:  # runs the steps that `watch` has not asked for
+                pass
+            parts.append([x[:n] for x in search.result()])
     ws, *maps = (np.concatenate(part) for part in zip(*parts, strict=True))
     names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
-    kept = Latents(ws, maps or None, names)
-    return _measured(model, kept, targets, means, search.loss)
+    latents = Latents(ws, maps or None, names)
+    return _projection(model, latents, targets, means, search.loss)
 
 
-def _check(model: Generator, targets, space, steps, batch, names) -> None:
+def _check_arguments(model: Generator, targets, space, steps, batch, names) -> None:
     c = model.config
     shape = (*c.shape(model.growth.resolution), c.channels)
     if space not in SPACES:
@@ -183,83 +199,87 @@ def _check(model: Generator, targets, space, steps, batch, names) -> None:
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}; give at least 1.")
     if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
-        found, wanted = (" x ".join(map(str, s)) for s in (targets.shape, shape))
+        given, expected = (" x ".join(map(str, s)) for s in (targets.shape, shape))
         raise UserError(
-            f"the pictures are {targets.dtype} of {found}; give at least one, as uint8 "
-            f"of N x {wanted}, which the model draws."
+            f"the pictures are {targets.dtype} of {given}; give at least one, as uint8 "
+            f"of N x {expected}, which the model draws."
         )
     if names and len(names) != len(targets):
         raise UserError(f"{len(names)} names were given for {len(targets)} pictures.")
 
 
-def _watched(snapshots: Iterator[Snapshot], used: slice, watch: Watch | None) -> None:
-    """Runs the search of a batch to its end."""
-    count = used.stop - used.start  # the rest fills up the batch
-    if watch is not None:
-        watch(used, (Snapshot(s.step, s.pictures[:count]) for s in snapshots))
-    for _ in snapshots:  # what `watch` did not ask for
-        pass
-
-
-def _measured(model, kept, targets, means, loss: Loss) -> Projection:
+def _projection(
+    model: Generator,
+    latents: Latents,
+    targets: np.ndarray,
+    means: np.ndarray,
+    loss: Loss,
+) -> Projection:
+    """Generates the images of the latents, and measures them."""
     render = sampling.Renderer(model)
-    pictures = render(kept.ws, kept.noise)
-    styles = np.repeat(means[:, None], model.config.num_styles, axis=1)
+    images = render(latents.ws, latents.noise)
+    mean_ws = np.repeat(means[:, None], model.config.num_styles, axis=1)
+    start_images = render(mean_ws, latents.noise)
     return Projection(
-        latents=kept,
-        pictures=pictures,
+        latents=latents,
+        images=images,
         targets=targets,
         loss=loss.name,
-        distances=distances(loss, pictures, targets),
-        starts=distances(loss, render(styles, kept.noise), targets),
-        psnr=psnr(pictures, targets),
+        distances=image_distances(loss, images, targets),
+        start_distances=image_distances(loss, start_images, targets),
+        psnr=psnr(images, targets),
     )
 
 
 # ---------------------------------------------------------------------------
-# Where a search starts
+# The start of the search
 
 
 def w_statistics(
     model: Generator, label: int | None = None, count: int = MEAN_COUNT
 ) -> tuple[np.ndarray, float]:
-    """The mean w, and how far w lies from it.
+    """Returns the mean of w and its standard deviation.
 
     Args:
         model: the generator.
-        label: class number; None = all classes of a conditional model in turn.
-        count: latents.
+        label: class; None = all classes of a conditional model in turn.
+        count: number of latents.
 
     Returns:
         The mean, float32 [w_dim], and sqrt(sum |w - mean|^2 / count).
     """
     c = model.config
     z = np.random.RandomState(MEAN_SEED).randn(count, c.z_dim).astype(np.float32)
-    turns = np.arange(count) % max(c.classes, 1) if label is None else [label] * count
-    w = sampling.map_latents(model, z, turns).astype(np.float64)
+    cycled = np.arange(count) % max(c.classes, 1)
+    class_ids = cycled if label is None else [label] * count
+    w = sampling.map_latents(model, z, class_ids).astype(np.float64)
     mean = w.mean(axis=0)
     return mean.astype(np.float32), float(np.sqrt(((w - mean) ** 2).sum() / count))
 
 
-def _starts(model, classes, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean w [N, w_dim] and deviation [N] for each picture."""
-    turns = [None] if classes is None else sampling.chosen_classes(model, classes)
-    known = {k: w_statistics(model, k) for k in dict.fromkeys(turns)}
-    own = [known[turns[i % len(turns)]] for i in range(count)]
-    return np.stack([m for m, _ in own]), np.array([s for _, s in own], np.float32)
+def _start_points(model, classes, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean w [N, w_dim] and its deviation [N] for each image."""
+    class_ids = [None] if classes is None else sampling.chosen_classes(model, classes)
+    statistics = {k: w_statistics(model, k) for k in dict.fromkeys(class_ids)}
+    rows = [statistics[class_ids[i % len(class_ids)]] for i in range(count)]
+    return np.stack([m for m, _ in rows]), np.array([s for _, s in rows], np.float32)
 
 
 # ---------------------------------------------------------------------------
-# The search
+# The optimization
 
 
 class Projector:
-    """The search for a batch of pictures, compiled once.
+    """The optimization of a batch of images, compiled once.
 
     Args:
         model: the generator.
-        batch: pictures at a time.
-        space, seed, loss, steps, settings: as of `project`.
+        batch: images per batch.
+        space: see `project`.
+        seed: see `project`.
+        loss: see `project`.
+        steps: see `project`.
+        settings: see `project`.
     """
 
     def __init__(
@@ -270,18 +290,21 @@ class Projector:
         seed: int = 0,
         loss: Loss | None = None,
         steps: int = 1000,
-        settings: Settings | None = None,
+        settings: ProjectionSettings | None = None,
     ):
         c = model.config
         self.model, self.batch, self.seed, self.steps = model, batch, seed, steps
-        self.settings, self.loss = settings or Settings(), loss or MultiScale()
+        self.settings, self.loss = (
+            settings or ProjectionSettings(),
+            loss or MultiScale(),
+        )
         self._resolution = model.growth.resolution
         self._repeats = c.num_styles if space == "w" else 1
         self._w = _variable(batch, c.num_styles // self._repeats, c.w_dim)
         shapes = c.noise_shapes(self._resolution)
         self._maps = [_variable(batch, *shape, 1) for shape in shapes]
-        self._searched = [self._w, *self._maps]
-        self._slots = [[_variable(*v.shape) for v in self._searched] for _ in BETAS]
+        self._parameters = [self._w, *self._maps]
+        self._moments = [[_variable(*v.shape) for v in self._parameters] for _ in BETAS]
         self._deviation = _variable(batch, 1, 1)
         size = (*c.shape(self._resolution), c.channels)
         self._target = _variable(batch, *size)
@@ -297,94 +320,97 @@ class Projector:
         every: int = 0,
         bar: tqdm | None = None,
     ) -> Iterator[Snapshot]:
-        """Searches, and stops for a look now and then.
+        """Searches for a batch of targets.
 
         Args:
             targets: uint8 [batch, H, W, C].
-            means, deviations: [batch, w_dim] and [batch], as of `w_statistics`.
+            means: mean w [batch, w_dim], the start; see `w_statistics`.
+            deviations: of w, [batch]; see `w_statistics`.
             every: steps between two snapshots; 0 = none.
-            bar: moves with every step.
+            bar: progress bar, updated after every step.
 
         Yields:
-            The start, every `every`-th step, and the end.
+            Snapshots of the start, of every `every`-th step, and of the end.
 
         Raises:
-            UserError: the loss is no longer a number.
+            UserError: the loss is not finite.
         """
         self._start(targets, means, deviations)
         for step in range(self.steps):
             if every and step % every == 0:
-                yield Snapshot(step, self.pictures())
+                yield Snapshot(step, self.images())
             t = step / self.steps
             rates = self.settings.learning_rate(t), self.settings.noise_on_w(t)
-            found = self._step(tf.constant(step), *map(tf.constant, rates))
+            distances = self._step(tf.constant(step), *map(tf.constant, rates))
             if bar is not None:
                 bar.update()
             if step % SHOW_EVERY == 0 or step == self.steps - 1:
-                self._check(found.numpy(), step, bar)
+                self._show(distances.numpy(), step, bar)
         if every:
-            yield Snapshot(self.steps, self.pictures())
+            yield Snapshot(self.steps, self.images())
 
-    def _check(self, found: np.ndarray, step: int, bar: tqdm | None) -> None:
-        if not np.all(np.isfinite(found)):
+    def _show(self, distances: np.ndarray, step: int, bar: tqdm | None) -> None:
+        if not np.all(np.isfinite(distances)):
             raise UserError(
                 f"the distance [{self.loss.name}] is no number at step {step}; "
                 f"a smaller learning rate than {self.settings.lr} may help."
             )
         if bar is not None:
-            bar.set_postfix(distance=f"{found.mean():.4f}", refresh=False)
+            bar.set_postfix(distance=f"{distances.mean():.4f}", refresh=False)
 
     def _start(self, targets, means, deviations) -> None:
         rng = np.random.default_rng([self.seed, 2])
         for m in self._maps:
-            drawn = rng.standard_normal((1, *m.shape[1:]), np.float32)
-            m.assign(np.repeat(drawn, self.batch, axis=0))
-        for slot in self._slots[0] + self._slots[1]:
-            slot.assign(tf.zeros_like(slot))
+            normal = rng.standard_normal((1, *m.shape[1:]), np.float32)
+            m.assign(np.repeat(normal, self.batch, axis=0))
+        for moment in self._moments[0] + self._moments[1]:
+            moment.assign(tf.zeros_like(moment))
         self._w.assign(np.repeat(means[:, None], self._w.shape[1], axis=1))
         self._deviation.assign(np.asarray(deviations, np.float32)[:, None, None])
         self._target.assign(np.asarray(targets, np.float32))
 
     def _images(self, w) -> tf.Tensor:
-        """Pictures of w, float [batch, H, W, C], nominally in [-1, 1]."""
+        """Generates float [batch, H, W, C], nominally in [-1, 1], from w."""
         ws = tf.repeat(w, self._repeats, axis=1)
         maps = [tf.convert_to_tensor(m) for m in self._maps] or "none"
         return self.model.synthesis(ws, noise=maps, resolution=self._resolution)
 
     def _take_step(self, number, lr, noise_on_w) -> tf.Tensor:
-        """One step of all pictures; returns the distances [batch] before it."""
+        """Updates all images; returns the distances [batch] before the step."""
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.cast(number, tf.int64)])
-        luck = tf.random.stateless_normal([1, *self._w.shape[1:]], seed)
+        normal = tf.random.stateless_normal([1, *self._w.shape[1:]], seed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._searched)
-            w = self._w + noise_on_w * self._deviation * luck
-            shown = shrink((self._images(w) + 1) * 127.5)
-            distance = self.loss.distance(shown, shrink(self._target))
-            penalties = [noise.penalty(tf.convert_to_tensor(m)) for m in self._maps]
+            tape.watch(self._parameters)
+            w = self._w + noise_on_w * self._deviation * normal
+            images = downscale_images((self._images(w) + 1) * 127.5)
+            distance = self.loss.distance(images, downscale_images(self._target))
+            penalties = [
+                noise.noise_penalty(tf.convert_to_tensor(m)) for m in self._maps
+            ]
             total = tf.reduce_sum(distance)
             if penalties:
                 total += self._weight * tf.reduce_sum(tf.add_n(penalties))
-        gradients = tape.gradient(total, self._searched, unconnected_gradients="zero")
+        gradients = tape.gradient(total, self._parameters, unconnected_gradients="zero")
         self._adam(gradients, lr, tf.cast(number + 1, tf.float32))
         for m in self._maps:
-            m.assign(noise.normalize(tf.convert_to_tensor(m)))
+            m.assign(noise.normalize_noise(tf.convert_to_tensor(m)))
         return distance
 
     def _adam(self, gradients, lr, count) -> None:
-        """Kingma and Ba 2015. Every number for itself: no picture sees another."""
+        """Applies a step of Adam (Kingma and Ba 2015, algorithm 1)."""
         one, two = BETAS
         lr *= tf.sqrt(1 - two**count) / (1 - one**count)
-        for x, g, m, v in zip(self._searched, gradients, *self._slots, strict=True):
+        for x, g, m, v in zip(self._parameters, gradients, *self._moments, strict=True):
             m.assign(ops.lerp(g, m, one))
             v.assign(ops.lerp(g * g, v, two))
             x.assign_sub(lr * m / (tf.sqrt(v) + EPSILON))
 
-    def pictures(self) -> np.ndarray:
-        """What the search has come to: uint8 [batch, H, W, C]."""
+    def images(self) -> np.ndarray:
+        """Returns the images of the present latents, uint8 [batch, H, W, C]."""
         return figures.to_uint8(self._draw().numpy())
 
-    def found(self) -> list[np.ndarray]:
-        """Styles [batch, num_styles, w_dim], then a [batch, H, W, 1] a layer."""
+    def result(self) -> list[np.ndarray]:
+        """Returns styles [batch, num_styles, w_dim] and noise maps [batch, H, W, 1]."""
         ws = self._w.numpy().repeat(self._repeats, axis=1)
         return [ws, *(m.numpy() for m in self._maps)]
 

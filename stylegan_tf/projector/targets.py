@@ -1,7 +1,7 @@
-"""A few pictures that a user names, brought to the size that a model draws.
+"""Reads the images to project, cropped and resized to the model's image size.
 
-Files, folders, zips and `demo:N`, in any mixture. What is left out or changed is told
-in `Targets.notes`.
+Files, folders, zips and `demo:N` may be mixed. `Targets.notes` tells which images were
+skipped or converted.
 """
 
 import re
@@ -22,61 +22,61 @@ KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
 class Targets(NamedTuple):
-    """Pictures ready to be compared with a model's.
+    """Images of a model's size.
 
     Attributes:
-        names: one each, all different and fit for a file's name.
-        pictures: uint8 [N, H, W, C].
-        notes: what a user should know: files skipped, channels converted.
+        names: unique names, valid as file names.
+        images: uint8 [N, H, W, C].
+        notes: messages for the user: files skipped, channels converted.
     """
 
     names: list[str]
-    pictures: np.ndarray
+    images: np.ndarray
     notes: list[str]
 
 
-def read(
+def read_targets(
     specs: Sequence[str],
     shape: tuple[int, int],
     channels: int,
     first: int | None = None,
 ) -> Targets:
-    """Reads pictures, cuts them around their middle and resizes them.
+    """Reads images, crops them at the center and resizes them.
 
     Args:
-        specs: picture files, folders or zips of pictures, `demo:N`.
-        shape: height and width to reach.
+        specs: image files, folders or zips of images, `demo:N`.
+        shape: height and width of the result.
         channels: 1 (gray), 3 (RGB) or 4 (RGBA).
-        first: only so many of them.
+        first: largest number of images; None = all.
 
     Raises:
-        UserError: nothing there, or not one picture that can be used.
+        UserError: nothing there, or no image that can be read.
     """
-    found, skipped, kinds = {}, [], Counter()
-    for name, open_picture in _named(specs, max(shape)):
-        if len(found) == first:
+    images, skipped, kinds = {}, [], Counter()
+    for name, open_image in _named(specs, max(shape)):
+        if len(images) == first:
             break
         try:
-            image = open_picture()
-            found[_unused(name, found)] = fit_image(image, shape, channels)
+            image = open_image()
+            images[_unused(name, images)] = fit_image(image, shape, channels)
             kinds[_kind(image)] += 1
         except BadImage as error:
             skipped.append(f"Skipped {name}: {error.reason}.")
-    if not found:
+    if not images:
         reasons = " ".join(skipped[:3])
         raise UserError(f"no picture of {', '.join(specs)} can be used. {reasons}")
     wanted = KINDS[channels]
-    turned = [
-        f"{count} of {len(found)} pictures turned from {kind} to {wanted}"
+    converted = [
+        f"{count} of {len(images)} pictures turned from {kind} to {wanted}"
         f"{', over white' * (kind == 'RGBA')}."
         for kind, count in kinds.items()
         if kind != wanted
     ]
-    return Targets(list(found), np.stack(list(found.values())), skipped + turned)
+    return Targets(list(images), np.stack(list(images.values())), skipped + converted)
 
 
 def _named(specs: Sequence[str], size: int) -> Iterator[tuple[str, Callable]]:
-    """Names of pictures, and what opens each."""
+    """Yields (name, function that opens the image)."""
     for spec in specs:
         path = Path(spec).expanduser()
         if path.is_file() and path.suffix.lower() in files.IMAGE_SUFFIXES:
@@ -102,7 +102,7 @@ def _kind(image: Image.Image | np.ndarray) -> str:
 
 
 def _unused(name: str, used: dict) -> str:
-    """`a/my cat.png` -> `my_cat`, or `my_cat-2` if there is one already.
+    """Returns a unique name: `my_cat` for `a/my cat.png`, `my_cat-2` if it is taken.
 
     A projection writes `my_cat.png` and `my_cat-target.png`, beside `comparison.png`.
     """
