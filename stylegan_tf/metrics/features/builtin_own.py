@@ -147,7 +147,7 @@ def examples(
         np.round(resized(batch["image"]).numpy()).astype(np.uint8)
         for batch in data.take(-(-count // 250)).as_numpy_iterator()
     ]
-    images, labels = np.concatenate(parts)[:count], pipeline.read_labels(known)[:count]
+    images, labels = np.concatenate(parts)[:count], pipeline.dataset_labels(known)[:count]
     if known.class_names:
         truth = labels.argmax(axis=1)[:, None].astype(np.float32)
         return images, truth, (Head("class", known.label_size),)
