@@ -274,6 +274,43 @@ def test_modules_explain_themselves_and_functions_are_short(path):
             assert length <= LONGEST, f"{node.name} has {length} lines"
 
 
+# What Keras defines: a layer's class docstring says what they take and return.
+KERAS = {"build", "call", "compute_output_shape", "get_config", "from_config"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "networks").glob("*.py")), ids=name_of
+)
+def test_public_methods_of_layers_have_docstrings(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef):
+                    known = method.name.startswith("_") or method.name in KERAS
+                    setter = any("setter" in ast.dump(d) for d in method.decorator_list)
+                    assert known or setter or ast.get_docstring(method), method.name
+
+
+CLAUSE = re.compile(r"(What|Whether|Those|Which|How|Where|As|Of|With|And)\b")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.stem}.{p.stem}")
+def test_docstrings_begin_with_a_verb_or_a_noun(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node) or ""
+            assert not CLAUSE.match(text), text.splitlines()[0]
+
+
+def test_a_public_function_has_a_name_of_its_own():
+    seen: dict[str, str] = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                assert node.name not in seen, f"{seen[node.name]} and {name}"
+                seen[node.name] = f"{name}.{node.name}"
+
+
 @pytest.mark.parametrize("name", stylegan_tf.__all__)
 def test_public_names_are_there(name):
     assert getattr(stylegan_tf, name).__doc__ or name == "PRESETS"

@@ -160,7 +160,7 @@ def test_elements_have_static_shapes_and_their_labels(data, memory):
     for element in found.take(6).as_numpy_iterator():
         classes = element["image"][:, 0, -1, 0] % 4
         np.testing.assert_array_equal(element["label"], np.eye(4)[classes])
-    classes = np.argmax(pipeline.read_labels(data), 1)
+    classes = np.argmax(pipeline.dataset_labels(data), 1)
     stored = pipeline.first_images(data, 4, COUNT)
     np.testing.assert_array_equal(stored[:, 0, -1, 0] % 4, classes)
     assert pipeline.first_images(data.folder, 16, 100).shape == (COUNT, 16, 16, 1)
@@ -169,7 +169,7 @@ def test_elements_have_static_shapes_and_their_labels(data, memory):
 def test_without_labels_they_have_no_width(data, tmp_path):
     source = sources.open_source(str(data.folder.parent / "in"), "none")
     made = records.write_dataset(source, tmp_path / "out", max_images=6)
-    assert pipeline.read_labels(made).shape == (6, 0)
+    assert pipeline.dataset_labels(made).shape == (6, 0)
     element = next(iter(pipeline.dataset(made, 4, 2)))
     assert element["label"].shape == (2, 0)
 

@@ -361,7 +361,8 @@ def test_every_kind_of_model(changes, growth):
     found = project(model, pictures, "wplus", 30, classes=classes)
     assert found.images.shape == pictures.shape
     assert np.all(found.distances < found.start_distances)
-    assert len(found.latents.noise or []) == len(c.noise_shapes(model.growth.resolution))
+    shapes = c.noise_shapes(model.growth.resolution)
+    assert len(found.latents.noise or []) == len(shapes)
 
 
 def test_a_search_starts_at_the_mean_of_the_class():

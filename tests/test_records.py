@@ -1,10 +1,8 @@
 """Data sets on disk: exactness, faults, interruption, damage."""
 
-import contextlib
 import csv
 import io
 import json
-import operator
 import shutil
 import signal
 import subprocess
@@ -19,9 +17,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from stylegan_tf.data import convert, pipeline, records, shards, sources, workers
+from stylegan_tf.data import convert, pipeline, records, shards, sources
 from stylegan_tf.data.manifest import Manifest
-from stylegan_tf.data.workers import run_tasks
 from stylegan_tf.errors import UserError
 
 GOLDENS = Path(__file__).parent / "goldens" / "tfrecords"
@@ -67,21 +64,6 @@ def pixels(example: dict) -> np.ndarray:
     if example["encoding"] == [b"png"]:
         return np.asarray(Image.open(io.BytesIO(data))).reshape(shape)
     return np.frombuffer(data, np.uint8).reshape(shape)
-
-
-@pytest.fixture
-def workers_at_once(monkeypatch):
-    """Workers start after the first task, however short, and are waited for."""
-    start = workers._started
-
-    @contextlib.contextmanager
-    def start_and_wait(*arguments):
-        with start(*arguments) as (pool, ready):
-            ready.result()
-            yield pool, ready
-
-    monkeypatch.setattr(workers, "_START_PAYS", 0)
-    monkeypatch.setattr(workers, "_started", start_and_wait)
 
 
 def folders(path: Path) -> list[str]:
@@ -191,7 +173,7 @@ def test_labels_of_each_kind(tmp_path):
     for example in examples(made, 8):
         assert example["label"] == [-1]
         assert example["label_vector"] == [example["index"][0], 0.5]
-    assert pipeline.read_labels(made).shape == (4, 2)
+    assert pipeline.dataset_labels(made).shape == (4, 2)
     assert records.check_dataset(made.folder) == []
     classes = {"labels": [[name, i % 3] for i, name in enumerate(names)]}
     (root / "dataset.json").write_text(json.dumps(classes))
@@ -208,14 +190,6 @@ def test_max_images_takes_some_at_random(tmp_path):
     made = convert_folder(tmp_path, max_images=5)
     indices = [e["index"][0] for e in examples(made, 4)]
     assert len(set(indices)) == 5 and max(indices) > 5
-
-
-def test_workers_do_not_change_the_result(tmp_path, monkeypatch, workers_at_once):
-    monkeypatch.setattr(convert, "CHUNK_IMAGES", 2)
-    one = convert_folder(tmp_path, workers=1)
-    source = sources.open_source(str(tmp_path / "in"))
-    two = records.write_dataset(source, tmp_path / "out2", workers=2)
-    assert one == two  # with the CRC32 of every file
 
 
 # ---------------------------------------------------------------------------
@@ -378,23 +352,6 @@ def test_conversions_to_one_place_wait_for_each_other(tmp_path):
     assert records.check_dataset(tmp_path / "out") == []
     assert folders(tmp_path) == ["in", "out", "script.py"]
     assert folders(tmp_path / "out") == ["0004", "0008", "0016", "manifest.json"]
-
-
-def test_workers_answer_in_order_and_may_print(capfd, workers_at_once):
-    assert list(run_tasks(operator.add, 1, range(9), 2)) == list(range(1, 10))
-    assert list(run_tasks(print, "chatter", range(3), 2)) == [None] * 3
-    assert capfd.readouterr().out == "chatter 0\n"  # of this process, the first
-
-
-def test_workers_that_fail_or_die(workers_at_once):
-    results = run_tasks(operator.floordiv, 12, [1, 2, 0, 3], 2)
-    assert [next(results) for _ in range(2)] == [12, 6]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
-    itself = "__import__('os').kill(__import__('os').getpid(), number)"
-    tasks = [{"number": number} for number in (0, 0, signal.SIGKILL, 0)]
-    with pytest.raises(UserError, match="want of memory"):
-        list(run_tasks(eval, itself, tasks, 2))
 
 
 def test_ctrl_c_reaches_no_worker(tmp_path):

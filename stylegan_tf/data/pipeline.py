@@ -134,7 +134,7 @@ def first_images(
     ].numpy()
 
 
-def read_labels(source: str | os.PathLike | Manifest) -> np.ndarray:
+def dataset_labels(source: str | os.PathLike | Manifest) -> np.ndarray:
     """Reads the labels of all images in stored order: float32 [count, label_size]."""
     manifest = _manifest(source)
     if not manifest.label_size:

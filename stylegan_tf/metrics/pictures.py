@@ -81,7 +81,7 @@ class LabelSampler:
         self.table = None
         if not model.config.classes:
             return
-        self.table = pipeline.read_labels(data)
+        self.table = pipeline.dataset_labels(data)
         if self.table.shape[1] != model.config.classes:
             raise UserError(
                 f"the model has {model.config.classes} classes, the data has "

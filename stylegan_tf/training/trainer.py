@@ -68,6 +68,13 @@ class Trainer:
         self.chief = devices.is_chief(self.strategy)
         self.reports = reports if self.chief else ()
         self.stopping: str | None = None
+<<<<<<< HEAD
+=======
+        self._labels = pipeline.dataset_labels(data) if config.generator.classes else None
+        self._functions: dict[tuple, Callable] = {}
+        self._iterator, self._reading = None, None
+        self._tick: _Tick | None = None
+>>>>>>> data
         self.augment = _controller(config.augment)
         with self.strategy.scope():
             self.networks = make_networks(config)
