@@ -86,7 +86,8 @@ def _content(path: Path):
         need(is_torch(head), f"is no file that PyTorch wrote, or cut short; {AGAIN}")
         if head.startswith(ZIP):
             return _archive(f, path.stat().st_size)
-        return _sequence(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+        data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        return _sequence(data, data)
 
 
 # ---------------------------------------------------------------------------
@@ -152,14 +153,16 @@ def _sizes(values) -> bool:
     return fits and all(type(n) is int and 0 <= n < 2**48 for n in values)
 
 
-def _rebuild_tensor(machine, storage, offset, shape, strides, *rest) -> Tensor:
+def rebuild_tensor(machine, storage, offset, shape, strides, *rest) -> Tensor:
+    """A tensor, as `torch._utils._rebuild_tensor_v2` puts it together."""
     fits = type(storage) in (Storage, Part) and _sizes((offset,)) and len(rest) <= 3
     fits = fits and _sizes(shape) and _sizes(strides) and len(shape) == len(strides)
     need(fits, "puts a tensor together in a way that PyTorch does not.")
     return Tensor(storage, offset, shape, strides)
 
 
-def _parameter(machine, tensor, *rest) -> Tensor:
+def parameter(machine, tensor, *rest) -> Tensor:
+    """A parameter: its tensor."""
     fits = type(tensor) is Tensor and len(rest) <= 2
     need(fits, f"has a parameter made of {shown(tensor)}; only tensors are read.")
     return tensor
@@ -167,10 +170,10 @@ def _parameter(machine, tensor, *rest) -> Tensor:
 
 _CALLS = {
     "collections.OrderedDict": ordered_dict,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.nn.parameter.Parameter": _parameter,
+    "torch._utils._rebuild_tensor": rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
+    "torch._utils._rebuild_parameter": parameter,
+    "torch.nn.parameter.Parameter": parameter,
 }
 
 
@@ -225,24 +228,37 @@ def _part(storage: Storage, part) -> Part:
 # The two layouts, and what comes out of them
 
 
-def _sequence(data: mmap.mmap):
+def storage_of(data: bytes) -> Storage:
+    """The storage that PyTorch wrote into a byte string, in the old layout.
+
+    Raises:
+        Refused: it is no such string, or its storage is longer than what it holds.
+    """
+    need(data.startswith(MAGIC), "has numbers in a layout that PyTorch does not write.")
+    storage = _sequence(io.BytesIO(data), data)
+    need(type(storage) is Storage, f"has {shown(storage)} in the place of numbers.")
+    need(storage.values is not None, f"lacks the numbers of a tensor; {AGAIN}")
+    return storage
+
+
+def _sequence(stream: BinaryIO | mmap.mmap, data: bytes | mmap.mmap):
     """Of pickles: number, version, machine, dict, keys; then the numbers."""
     storages: dict[str, Storage] = {}
-    data.seek(len(MAGIC))
-    version = TorchMachine(len(data)).run(data)
+    stream.seek(len(MAGIC))
+    version = TorchMachine(len(data)).run(stream)
     need(version == VERSION, f"has layout {shown(version)}; {VERSION} is read.")
-    about = TorchMachine(len(data)).run(data)
+    about = TorchMachine(len(data)).run(stream)
     little = type(about) is dict and about.get("little_endian") is True
     need(little, "was written by a machine whose numbers begin at the other end.")
-    content = TorchMachine(len(data), storages).run(data)
-    keys = TorchMachine(len(data)).run(data)
+    content = TorchMachine(len(data), storages).run(stream)
+    keys = TorchMachine(len(data)).run(stream)
     fits = type(keys) is list and set(keys) <= set(storages)
     need(fits, "is damaged: it has numbers that no tensor is made of.")
     for key in keys:
-        count, storage = int.from_bytes(data.read(8), "little"), storages[key]
+        count, storage = int.from_bytes(stream.read(8), "little"), storages[key]
         need(count == storage.count, f"is cut short or damaged; {AGAIN}")
-        storage.fill(data, data.tell())
-        data.seek(count * storage.dtype.itemsize, io.SEEK_CUR)
+        storage.fill(data, stream.tell())
+        stream.seek(count * storage.dtype.itemsize, io.SEEK_CUR)
     return content
 
 

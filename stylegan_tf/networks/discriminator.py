@@ -74,6 +74,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         c = self.config
         y = recompute.again(self._inner, [self.conv0(x)], [self.conv1])
         y = recompute.activate(y, c.activation, c.gains[1])
+        y = ops.clamp(y, c.conv_clamp)
         if c.architecture != "residual":
             return y
         return (y + recompute.again(self.skip, [x], [self.skip])) / 2**0.5
@@ -82,6 +83,7 @@ class DiscriminatorBlock(keras.layers.Layer):
         """From the first convolution's maps to the second one's."""
         c = self.config
         x = recompute.activate(x, c.activation, c.gains[1])
+        x = ops.clamp(x, c.conv_clamp)
         if c.architecture == "stylegan":
             x = ops.blur(x, c.blur_filter)
         return self.conv1(x)
@@ -101,7 +103,8 @@ class DiscriminatorHead(keras.layers.Layer):
 
     With labels there is one output a class, and the label picks its own; or, with
     `conditioning="projection"` (Miyato & Koyama 2018, as in StyleGAN2-ADA), a vector
-    that is projected on the label's normalized embedding.
+    that is projected on the label's normalized embedding, or on what a mapping network
+    makes of it.
 
     Args:
         config: `DiscriminatorConfig` or its dict.
@@ -127,25 +130,46 @@ class DiscriminatorHead(keras.layers.Layer):
                 c.mbstd_group, extra, name="stddev", dtype=dtype
             )
             self.stddev.build((None, h, w, maps))
-        gain, hidden = c.gains[0], c.fmaps(2)
+        gain, hidden = c.gains[0], c.head_width or c.fmaps(2)
         self.conv = EqualizedConv2D(maps, name="conv", gain=gain, dtype=dtype)
         self.conv.build((None, h, w, maps + extra))
         self.dense0 = EqualizedDense(hidden, name="dense0", gain=gain, dtype=dtype)
         self.dense0.build((None, h * w * maps))
         projects = c.classes and c.conditioning == "projection"
-        outputs = hidden if projects else max(c.classes, 1)
+        wide = c.projection_width or hidden
+        outputs = wide if projects else max(c.classes, 1)
         linear = {"gain": 1.0, "dtype": "float32"}
         self.dense1 = EqualizedDense(outputs, name="dense1", **linear)
         self.dense1.build((None, hidden))
         if projects:
-            self.embedding = EqualizedDense(hidden, name="embedding", **linear)
+            width = c.label_width or wide
+            self.embedding = EqualizedDense(width, name="embedding", **linear)
             self.embedding.build((None, c.classes))
+            self._build_mapping(width, wide)
+
+    def _build_mapping(self, width: int, wide: int) -> None:
+        """The layers between the label's embedding and what is projected on."""
+        c = self.config
+        for i in range(c.mapping_layers):
+            last = i == c.mapping_layers - 1
+            units = wide if last else c.mapping_width or wide
+            dense = EqualizedDense(
+                units,
+                gain=c.gains[0],
+                lrmul=c.mapping_lrmul,
+                name=f"mapping{i}",
+                dtype="float32",
+            )
+            setattr(self, f"mapping{i}", dense)
+            dense.build((None, width))
+            width = units
 
     def call(self, x, labels=None):
         c = self.config
         if c.mbstd_group > 1:
             x = self.stddev(x)
         x = recompute.activate(self.conv(x), c.activation, c.gains[1])
+        x = ops.clamp(x, c.conv_clamp)
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
         x = recompute.activate(self.dense0(x), c.activation, c.gains[1])
         x = self.dense1(x)
@@ -153,7 +177,11 @@ class DiscriminatorHead(keras.layers.Layer):
             return x
         labels = tf.zeros([tf.shape(x)[0], c.classes]) if labels is None else labels
         if c.conditioning == "projection":
-            labels = ops.pixel_norm(self.embedding(labels)) / x.shape[1] ** 0.5
+            labels = ops.pixel_norm(self.embedding(labels))
+            for i in range(c.mapping_layers):
+                labels = getattr(self, f"mapping{i}")(labels)
+                labels = ops.activate(labels, c.activation, c.gains[1])
+            labels /= x.shape[1] ** 0.5
         return tf.reduce_sum(x * labels, axis=1, keepdims=True)
 
     def get_config(self):
@@ -189,10 +217,12 @@ class Discriminator(keras.Model):
         c, dtype = self.config, self.dtype_policy
         weight_gain, gain = c.gains
         for r in self._entrances():
+            free = r == 4 and not c.clamp_last_entrance
             from_rgb = FromRGB(
                 c.fmaps(r),
                 c.activation,
                 gain,
+                0.0 if free else c.conv_clamp,
                 name=f"from_rgb{r}",
                 gain=weight_gain,
                 dtype=dtype,

@@ -15,12 +15,14 @@ from stylegan_tf.networks.growing import as_config, blend
 from stylegan_tf.networks.layers import PACKAGE, ZEROS
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
+from stylegan_tf.networks.stylegan3 import StyleGAN3Synthesis
 from stylegan_tf.networks.synthesis import Synthesis
 
 
 def synthesis_of(c: config.GeneratorConfig, dtype) -> keras.layers.Layer:
     """The synthesis network of an architecture."""
     kinds = {"stylegan": Synthesis, "dcgan": DCGANSynthesis}
+    kinds["stylegan3"] = StyleGAN3Synthesis
     return kinds.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
 
 

@@ -379,19 +379,25 @@ class FromRGB(EqualizedConv2D):
         filters: int, output maps.
         activation: "lrelu" or "relu".
         activation_gain: float, sqrt(2) in StyleGAN2.
+        limit: float, largest value either way; 0 = none.
     """
 
-    def __init__(self, filters, activation="lrelu", activation_gain=1.0, **kwargs):
+    def __init__(
+        self, filters, activation="lrelu", activation_gain=1.0, limit=0.0, **kwargs
+    ):
         super().__init__(filters=filters, **(kwargs | {"kernel_size": 1}))
         self.activation = activation
         self.activation_gain = activation_gain
+        self.limit = limit
 
     def call(self, x):
         x = super().call(x)
-        return recompute.activate(x, self.activation, self.activation_gain)
+        x = recompute.activate(x, self.activation, self.activation_gain)
+        return ops.clamp(x, self.limit)
 
     def get_config(self):
         own = {"activation": self.activation, "activation_gain": self.activation_gain}
+        own |= {"limit": self.limit}
         return super().get_config() | own
 
 

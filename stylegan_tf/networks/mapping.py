@@ -1,7 +1,8 @@
 """The mapping network f: Z -> W (Karras et al. 2019, section 2 and figure 1b, left).
 
 An MLP of eight layers that learns a hundred times slower than the rest. Labels are
-embedded by a plain matrix and concatenated to z before the common normalization.
+embedded by a plain matrix and concatenated to z before the common normalization; or,
+since StyleGAN2-ADA, by a dense layer, and either part is normalized on its own.
 """
 
 import keras
@@ -34,7 +35,12 @@ class Mapping(keras.layers.Layer):
 
     def build(self, z_shape=None, labels_shape=None):
         c = self.config
-        if c.classes:
+        if c.classes and c.label_norm == "own":
+            self.embedding = EqualizedDense(
+                c.embedding_dim, gain=1.0, name="embedding", dtype="float32"
+            )
+            self.embedding.build((None, c.classes))
+        elif c.classes:
             # DCGAN's is as long as a one-hot label: one as long as z drowns z.
             deviation = c.z_dim**-0.5 if c.architecture == "dcgan" else 1.0
             self.label_embedding = self.add_weight(
@@ -61,13 +67,25 @@ class Mapping(keras.layers.Layer):
         x = z
         if c.classes:
             labels = tf.zeros([tf.shape(z)[0], c.classes]) if labels is None else labels
-            x = tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
-        if c.normalize_z:
+            x = self._with_label(z, labels)
+        if c.normalize_z and not self._parts_normalized:
             x = ops.pixel_norm(x)
         for i in range(c.mapping_layers):
             dense = getattr(self, f"dense{i}")
             x = ops.activate(dense(x), c.activation, c.gains[1])
         return x
+
+    @property
+    def _parts_normalized(self) -> bool:
+        return bool(self.config.classes) and self.config.label_norm == "own"
+
+    def _with_label(self, z, labels) -> tf.Tensor:
+        """z and the label's embedding, side by side."""
+        if self.config.label_norm == "joint":
+            return tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
+        embedded = ops.pixel_norm(self.embedding(labels))
+        z = ops.pixel_norm(z) if self.config.normalize_z else z
+        return tf.concat([z, embedded], axis=-1)
 
     def compute_output_shape(self, z_shape, labels_shape=None):
         return (z_shape[0], self.config.w_dim)

@@ -63,9 +63,17 @@ def _interleave(x: tf.Tensor, zeros: bool = False) -> tf.Tensor:
 
 
 def _fir(x, taps, before: int, after: int, gain: float = 1.0, stride: int = 1):
-    """Pads with zeros and convolves (the kernel turned round) with `taps`."""
-    pads = [before, after]
+    """Pads with zeros and convolves (the kernel turned round) with `taps`.
+
+    A filter of one tap asks for less than no padding: a row and a column go.
+    """
+    pads = [max(before, 0), max(after, 0)]
     x = tf.pad(x, [[0, 0], pads, pads, [0, 0]])
+    if min(before, after) < 0:
+        n, h, w, c = _sizes(x)
+        cut, start = max(-before, 0), [0, max(-before, 0), max(-before, 0), 0]
+        cut += max(-after, 0)
+        x = tf.slice(x, start, [n, h - cut, w - cut, c])
     kernel = _outer(taps[::-1], x) * tf.cast(gain, x.dtype)
     return _depthwise(x, kernel, "VALID", stride)
 
@@ -251,6 +259,11 @@ def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
     """An activation by name, times a gain: sqrt(2) in StyleGAN2."""
     x = ACTIVATIONS[kind](x)
     return x if gain == 1 else x * tf.cast(gain, x.dtype)
+
+
+def clamp(x: tf.Tensor, limit: float) -> tf.Tensor:
+    """x within +-limit; 0 = no limit."""
+    return tf.clip_by_value(x, -limit, limit) if limit else x
 
 
 def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:

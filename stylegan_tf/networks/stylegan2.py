@@ -135,7 +135,8 @@ class StyledConv2D(keras.layers.Layer):
         if self.config.use_noise and noise is not None:
             x = self.noise(x, noise)
         c = self.config
-        return recompute.activate(self.bias(x), c.activation, c.gains[1])
+        x = recompute.activate(self.bias(x), c.activation, c.gains[1])
+        return ops.clamp(x, c.conv_clamp)
 
     def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
         return self.conv.compute_output_shape(x_shape)
@@ -151,13 +152,15 @@ class ModulatedToRGB(ModulatedConv2D):
 
     Args:
         channels: int, of the picture.
+        limit: float, largest value either way; 0 = none.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels, limit=0.0, **kwargs):
         fixed = {"dtype": "float32", "kernel_size": 1, "demodulate": False}
         kwargs.pop("filters", None)
         super().__init__(channels, **(kwargs | fixed))
         self.channels = channels
+        self.limit = limit
 
     def build(self, x_shape, w_shape):
         super().build(x_shape, w_shape)
@@ -165,10 +168,11 @@ class ModulatedToRGB(ModulatedConv2D):
         self.rgb_bias.build((None, None, None, self.channels))
 
     def call(self, x, w):
-        return self.rgb_bias(super().call(x, w))
+        return ops.clamp(self.rgb_bias(super().call(x, w)), self.limit)
 
     def get_config(self):
-        return super().get_config() | {"channels": self.channels}
+        own = {"channels": self.channels, "limit": self.limit}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -257,7 +261,7 @@ class StyleGAN2Synthesis(keras.layers.Layer):
             block.build()
         for r in self._exits():
             to_rgb = ModulatedToRGB(
-                c.channels, modulation=c.modulation, name=f"to_rgb{r}"
+                c.channels, c.conv_clamp, modulation=c.modulation, name=f"to_rgb{r}"
             )
             setattr(self, f"to_rgb{r}", to_rgb)
             to_rgb.build((None, *c.shape(r), c.fmaps(r)), (None, c.w_dim))

@@ -6,6 +6,7 @@ what was not given has the function's default. The functions differ by release:
     G_style, D_basic                      StyleGAN (Karras et al. 2019)
     G_main, D_stylegan2                   StyleGAN2, skip / resnet / orig
     G_main with G_synthesis_stylegan_revised, D_stylegan      StyleGAN2's growing ones
+    G_main with G_synthesis, D_main       StyleGAN2-ADA (Karras et al. 2020b)
     G_paper, D_paper                      progressive GAN (Karras et al. 2018)
 """
 
@@ -38,6 +39,8 @@ GENERATOR = {
     "nonlinearity": "activation",
     "style_mixing_prob": "style_mixing_prob",
     "dlatent_avg_beta": "w_avg_beta",
+    "conv_clamp": "conv_clamp",
+    "label_fmaps": "label_width",
 }
 DISCRIMINATOR = {
     name: ours
@@ -57,12 +60,14 @@ PROGAN = {
     "style_mixing_prob": 0.0,
     "blur_filter": (),
 }
+ADA = 5  # the version of a state that StyleGAN2-ADA writes
 # Arguments that must have one value, because we have no other.
 FIXED = {"use_wscale": True, "fmap_min": 1, "use_pixelnorm": True}
 FIXED |= {"mapping_nonlinearity": "lrelu", "mapping_use_wscale": True}
 FIXED |= {"use_leakyrelu": True}
 OFF = {"style_mixing_prob": 0.0, "w_avg_beta": 1.0}  # what None means for these
 MAX_TAPS = 64
+WHOLE_BATCH = 4096  # as a group of the minibatch statistic: more than a batch has
 
 
 def generator_config(state: NetworkState) -> GeneratorConfig:
@@ -80,9 +85,29 @@ def generator_config(state: NetworkState) -> GeneratorConfig:
         width = min(fields.get("fmap_base", 8192), fields.get("fmap_max", 512))
         fields.setdefault("z_dim", width)
         return from_dict(GeneratorConfig, fields | {"w_dim": fields["z_dim"]})
+    if state.version == ADA:
+        fields = _ada_mapping(state, fields) | fields
     if kind != "stylegan":
         fields = {"fmap_base": 16384} | fields | {"use_styles": True}
     return from_dict(GeneratorConfig, fields | {"architecture": kind})
+
+
+def _ada_mapping(state: NetworkState, fields: dict) -> dict:
+    """What StyleGAN2-ADA's mapping network has where its arguments are silent."""
+    if fields.get("classes") and not fields.get("normalize_z", True):
+        raise UserError(f"{state.name} has labels beside a z that is not normalized.")
+    width = fields.get("w_dim", 512)
+    return {"label_norm": "own", "mapping_width": width}
+
+
+def _ada_discriminator(fields: dict) -> dict:
+    """What StyleGAN2-ADA's discriminator has where its arguments are silent."""
+    fields = {"mbstd_group": WHOLE_BATCH} | fields
+    if not fields.get("classes"):
+        return fields
+    wide = fields.get("mapping_width", 0)
+    fields = {"mapping_layers": 0, "mapping_lrmul": 0.1} | fields
+    return fields | {"conditioning": "projection", "projection_width": wide}
 
 
 def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
@@ -101,17 +126,19 @@ def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
         return from_dict(DiscriminatorConfig, fields)
     if name == "D_stylegan":
         kind = "revised"
-    elif name == "D_stylegan2":
+    elif name in ("D_stylegan2", "D_main"):
         kind = _architecture(given.get("architecture", "resnet"))
     else:
         raise UserError(f"{state.name} is built by {name!r}; {_KNOWN}")
+    fields = _ada_discriminator(fields) if name == "D_main" else fields
     fields = {"fmap_base": 16384} | fields | {"architecture": kind}
     return from_dict(DiscriminatorConfig, fields)
 
 
 _KNOWN = (
     "known are G_style and D_basic (StyleGAN), G_main, D_stylegan and D_stylegan2 "
-    "(StyleGAN2), G_paper and D_paper (progressive GAN)."
+    "(StyleGAN2), G_main and D_main (StyleGAN2-ADA), G_paper and D_paper (progressive "
+    "GAN)."
 )
 
 
@@ -125,7 +152,7 @@ def _generator_kind(state: NetworkState) -> str:
     built = synthesis.build_func_name if synthesis else ""
     if built == "G_synthesis_stylegan_revised":
         return "revised"
-    if built == "G_synthesis_stylegan2":
+    if built == ("G_synthesis" if state.version == ADA else "G_synthesis_stylegan2"):
         return _architecture(state.static_kwargs.get("architecture", "skip"))
     raise UserError(f"{state.name} has a synthesis network {built!r}; {_KNOWN}")
 
@@ -179,6 +206,8 @@ def official_arguments(c: GeneratorConfig | DiscriminatorConfig) -> tuple[str, d
     _check_official(c)
     names = GENERATOR if generator else DISCRIMINATOR
     skip = ["resample_filter"] if c.architecture == "stylegan" else ["blur_filter"]
+    skip += ["conv_clamp", "label_width"]  # of StyleGAN2-ADA, which is not written
+    skip += [] if generator else ["mapping_layers", "mapping_width", "mapping_lrmul"]
     if generator and c.architecture != "stylegan":
         skip += ["use_styles", "const_input", "use_pixel_norm", "use_instance_norm"]
     arguments = {
@@ -202,6 +231,11 @@ def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
         f"architecture={c.architecture}": c.architecture
         not in ("stylegan", *STYLEGAN2),
         "pictures that are not square or no power of two": c.start_shape != (4, 4),
+        "a clamp": c.conv_clamp,
+        "labels that are normalized on their own": c.classes
+        and getattr(c, "label_norm", "") == "own",
+        "that width of the last block": getattr(c, "head_width", 0)
+        not in (0, c.fmaps(2)),
         "noise after AdaIN": getattr(c, "noise_position", "") == "after_adain",
         "a projection on the label": c.classes
         and getattr(c, "conditioning", "") == "projection",

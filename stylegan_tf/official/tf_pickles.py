@@ -2,7 +2,8 @@
 
 `formats.safe_pickle` reads the file; here its content becomes the states of networks,
 each part of them checked. Versions of a network's state: 2 is progressive GAN, 3
-StyleGAN (2018), 4 StyleGAN2. The source text that comes with every network is dropped.
+StyleGAN (2018), 4 StyleGAN2, 5 StyleGAN2-ADA. The source text that comes with every
+network is dropped.
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +30,11 @@ from stylegan_tf.formats.safe_pickle import (
 KEYS = ("G", "D", "Gs")
 
 _NETWORK = "dnnlib.tflib.network.Network"
-CLASSES = {2: "tfutil.Network", 3: _NETWORK, 4: _NETWORK}
+CLASSES = {2: "tfutil.Network", 3: _NETWORK, 4: _NETWORK, 5: _NETWORK}
 STATE = ("version", "name", "static_kwargs", "components", "build_module_src")
 STATE += ("build_func_name", "variables")
+# Of version 5 alone: what goes in and comes out, which the other values tell as well.
+ENDS = ("input_shapes", "output_shapes", "input_names", "output_names")
 
 
 @dataclass(eq=False)
@@ -39,7 +42,7 @@ class NetworkState:
     """One official network, as its file describes it.
 
     Attributes:
-        version: of the state: 2, 3 or 4.
+        version: of the state: 2, 3, 4 or 5.
         name: such as "Gs" or "G_synthesis".
         static_kwargs: the arguments it was built with, as far as they were given.
         build_func_name: of the official function, such as "G_style".
@@ -157,8 +160,9 @@ def _network(node, left: Allowance, depth: int = 0) -> NetworkState:
     state = node.state
     version = state.get("version")
     known = type(version) is int and version in CLASSES
-    need(known, f"has a network of version {shown(version)}; 2, 3 and 4 are read.")
-    wrong = set(state) ^ set(STATE) - ({"components"} if version == 2 else set())
+    need(known, f"has a network of version {shown(version)}; 2 to 5 are read.")
+    known = set(STATE) | (set(ENDS) if version == 5 else set())
+    wrong = set(state) ^ known - ({"components"} if version == 2 else set())
     names = ", ".join(sorted(shown(key) for key in wrong)[:3])
     need(not wrong, f"has a network whose state differs in {names} from any known.")
     _typed(state["build_module_src"], str, "source")
