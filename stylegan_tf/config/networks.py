@@ -106,6 +106,21 @@ class GeneratorConfig:
         )
 
     @property
+    def multiplications(self) -> int:
+        """Of a picture of StyleGAN3's: convolutions, and the filters around them."""
+        count = 0
+        for p in self.filtered_layers:
+            fine = (p.after.size - 1) * p.down + p.down_taps  # pixels a side
+            count += (
+                (p.before.size * p.kernel_size) ** 2 * p.in_channels * p.out_channels
+            )
+            taps = 2 * p.up_taps // p.up + 2 * p.down_taps // p.down
+            if p.radial:
+                taps += (p.down_taps // p.down) ** 2
+            count += fine**2 * p.out_channels * taps
+        return count
+
+    @property
     def mapping_input_dim(self) -> int:
         """Width of the mapping network's input: z, and the label's embedding."""
         return self.z_dim + (self.embedding_dim if self.classes else 0)

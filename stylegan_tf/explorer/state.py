@@ -58,9 +58,12 @@ def groups_of(c: config.GeneratorConfig, resolution: int) -> tuple[Group, ...]:
     if c.num_styles == 1:
         return ()
     levels, found = config.levels(resolution), []
-    for name, own in layer_groups(2 * len(levels)).items():
+    grid = [r for r in levels for _ in range(2)]
+    if c.architecture == "stylegan3":
+        grid = [resolution] * c.num_styles  # no layer has a size of its own
+    for name, own in layer_groups(len(grid)).items():
         if own:
-            reached = dict.fromkeys(levels[k // 2] for k in own)
+            reached = dict.fromkeys(grid[k] for k in own)
             found.append(Group(name, own[0], own[-1], tuple(reached)))
     return tuple(found)
 

@@ -160,6 +160,8 @@ def affines(model) -> list[list[np.ndarray]]:
             f"the model (architecture {c.architecture}) has no style a layer, so no "
             f"affines to factorise; use pca."
         )
+    if c.architecture == "stylegan3":
+        return _affines_of_stylegan3(model.synthesis)
     found: list[list[np.ndarray]] = [[] for _ in range(c.num_styles)]
     resolutions = [4 << i for i in range(c.num_layers // 2)]
     for i, r in enumerate(resolutions):
@@ -174,6 +176,15 @@ def affines(model) -> list[list[np.ndarray]]:
         if hasattr(model.synthesis, f"to_rgb{r}"):
             found[2 * i + 1].append(getattr(model.synthesis, f"to_rgb{r}").affine)
     return [[_weights(dense) for dense in own] for own in found]
+
+
+def _affines_of_stylegan3(synthesis) -> list[list[np.ndarray]]:
+    """Those of the Fourier features, then one a layer."""
+    kernel = np.asarray(synthesis.input_features.affine_kernel.numpy(), np.float64)
+    first = kernel / len(kernel) ** 0.5
+    count = synthesis.config.num_layers
+    layers = [getattr(synthesis, f"layer{i}").affine for i in range(count)]
+    return [[first], *([_weights(dense)] for dense in layers)]
 
 
 def _weights(dense) -> np.ndarray:

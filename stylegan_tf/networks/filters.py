@@ -8,7 +8,6 @@ or multiplied, and filters along the axes are applied one axis after the other.
 
 import numpy as np
 import tensorflow as tf
-from scipy import signal, special
 
 
 def design(
@@ -26,6 +25,8 @@ def design(
     Returns:
         float32 [taps], for either axis, or [taps, taps] if radial.
     """
+    from scipy import signal, special
+
     if not radial:
         h = signal.firwin(taps, cutoff=cutoff, width=width, fs=rate)
         return h.astype(np.float32)

@@ -227,6 +227,8 @@ def batch_of(model: Generator, resolution: int | None = None) -> int:
 def _multiplications(model: Generator, resolution: int) -> int:
     """Of a picture, about: those of one 3 x 3 convolution a resolution, twice."""
     c, count = model.config, 0
+    if c.architecture == "stylegan3":
+        return c.multiplications
     for r in config.levels(resolution):
         h, w = c.shape(r)
         count += 18 * h * w * c.fmaps(r) ** 2
@@ -254,9 +256,14 @@ def drawn_resolution(model: Generator) -> int:
 
 
 def drawn_styles(model: Generator) -> int:
-    """How many styles finished pictures depend on: two a resolution, or just one."""
+    """How many styles finished pictures depend on: two a resolution, or just one.
+
+    Those of StyleGAN3, which does not grow, are all that it has.
+    """
     if not model.config.has_styles:
         return 1
+    if model.config.architecture == "stylegan3":
+        return model.config.num_styles
     return 2 * len(config.levels(drawn_resolution(model)))
 
 

@@ -113,7 +113,7 @@ def everything(
 
 
 def _title(model: Generator) -> str:
-    names = {"stylegan": "StyleGAN", "dcgan": "DCGAN"}
+    names = {"stylegan": "StyleGAN", "stylegan3": "StyleGAN3", "dcgan": "DCGAN"}
     h, w = model.config.shape(sampling.drawn_resolution(model))
     kind = names.get(model.config.architecture, "StyleGAN2")
     return f"{kind}, {w} x {h} pixels"
