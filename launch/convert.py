@@ -13,9 +13,9 @@ From a pickle, the folder gets
     report.txt            every variable of the file and where it went
     MODEL_CARD.md         what is known of the model, and its license
 
-Read are TensorFlow pickles of StyleGAN and StyleGAN2 (its skip, residual, original and
-growing networks). Nothing in a pickle is run. The pickles of progressive GAN,
-StyleGAN2-ADA, StyleGAN3 and anything in PyTorch are not read.
+Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
+StyleGAN2-ADA for TensorFlow, and for PyTorch, without PyTorch, StyleGAN2-ADA and
+StyleGAN3 (T and R). Nothing in a pickle is run. Progressive GAN's are not read.
 
 Converting is not needed to use a pickle: every script takes one as it is, as in
 generate.py --model=x.pkl, and train.py --init=x.pkl takes G, D and Gs out of it. It is

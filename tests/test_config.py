@@ -73,7 +73,7 @@ def test_flat_names_every_field():
     assert names["schedule.batch_at"] == {8: 32, 16: 16}
     assert names["mirror"] is True
     parts = (FULL.generator, FULL.discriminator, FULL.loss, FULL.schedule)
-    parts += (FULL.augment,)
+    parts += (FULL.augment, FULL.generator.stylegan3)
     count = sum(len(dataclasses.fields(part)) for part in parts)
     assert len(names) == count + len(dataclasses.fields(FULL)) - len(parts)
 

@@ -25,6 +25,7 @@ from golden import close
 from stylegan_tf import networks
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.config.networks import MODULATIONS, STYLEGAN2
+from stylegan_tf.config.stylegan3 import StyleGAN3Config
 from stylegan_tf.devices import make_strategy
 from stylegan_tf.networks import layers
 from stylegan_tf.networks.dcgan import DCGANDiscriminator, DCGANSynthesis
@@ -41,6 +42,11 @@ from stylegan_tf.networks.stylegan2 import (
     StyledConv2D,
     StyleGAN2Block,
     StyleGAN2Synthesis,
+)
+from stylegan_tf.networks.stylegan3 import (
+    FilteredLayer,
+    FourierFeatures,
+    StyleGAN3Synthesis,
 )
 from stylegan_tf.networks.synthesis import Synthesis, SynthesisBlock
 
@@ -149,6 +155,7 @@ def more(cls, inputs, variant="", options=None, **kwargs):
 FIR = (1, 3, 3, 1)
 FLOAT32 = (ModulatedToRGB, StyleGAN2Synthesis, DCGANSynthesis)
 FLOAT32 += (Generator, Discriminator, DCGANDiscriminator)
+FLOAT32 += (FourierFeatures, StyleGAN3Synthesis, Mapping, DiscriminatorHead)
 SKIP, DCGAN = g_of("skip"), g_of("dcgan", mapping_layers=0, w_dim=12)
 Z, FACES, LABELS, WS = (N, 6), (N, 8, 8, 3), (N, 3), (N, 4, 6)
 Y, WIDE_NOISE = (N, 4, 4, 4), (N, 16, 16, 1)
@@ -183,6 +190,36 @@ SPECS += [
         FADING,
         config=d_of("stylegan", conditioning="projection"),
     ),
+]
+# StyleGAN2-ADA's labels and clamps, StyleGAN3's networks.
+OWN = g_of("skip", label_norm="own", label_width=5, conv_clamp=1.0)
+CMAP = d_of(
+    "residual",
+    conditioning="projection",
+    conv_clamp=1.0,
+    head_width=5,
+    projection_width=7,
+    mapping_layers=2,
+    mapping_width=3,
+    label_width=4,
+)
+BANDS = StyleGAN3Config(layers=3, critical=1, margin=2)
+T = g_of("stylegan3", stylegan3=BANDS)
+R = dataclasses.replace(
+    T, stylegan3=dataclasses.replace(BANDS, layers=2, kernel_size=1, radial=True)
+)
+INSIDE = (N, 12, 12, 4)
+SPECS += [
+    more(Mapping, [Z, LABELS], "own norm", config=OWN),
+    more(Generator, [Z, LABELS], "ada", CONST, config=OWN),
+    more(DiscriminatorHead, [Y, LABELS], "label mapping", config=CMAP),
+    more(Discriminator, [FACES, LABELS], "ada", config=CMAP),
+    more(FourierFeatures, [W], config=T),
+    more(FilteredLayer, [INSIDE, W], "0", config=T, index=0),
+    more(FilteredLayer, [INSIDE, W], "radial", config=R, index=0),
+    more(StyleGAN3Synthesis, [(N, 5, 6)], "T", config=T),
+    more(StyleGAN3Synthesis, [WS], "R", config=R),
+    more(Generator, [Z, LABELS], "stylegan3", config=T),
 ]
 for way in MODULATIONS:
     changed = {"filters": 5, "modulation": way}

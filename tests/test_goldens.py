@@ -10,6 +10,8 @@ from pathlib import Path
 import golden
 import pytest
 import test_data_official
+import test_filters
+import test_later_networks
 import test_losses
 import test_networks
 import test_older_files
@@ -20,6 +22,7 @@ import test_pipeline
 import test_schedule
 import test_step
 import test_stylegan2
+import test_torch_pickles
 
 # What a file's name starts with -> tests and modules, one of which must look at it.
 CLAIMS = {
@@ -45,6 +48,13 @@ CLAIMS = {
     "v2_ppl": [test_path_length.test_official_path_lengths],
     "v2_pickle_": [test_pickles.test_official_files_are_read_exactly],
     "before_rooms/": [test_older_files],
+    "ada_sg3/pt_ops": [test_filters],
+    "ada_sg3/sg3_presets": [test_filters],
+    "ada_sg3/adatf_": [test_later_networks.test_files_of_tensorflow_draw_the_same],
+    "ada_sg3/": [
+        test_later_networks.test_files_of_pytorch_draw_the_same,
+        test_torch_pickles.test_official_files_are_read_exactly,
+    ],
     "tfrecords/": [
         test_data_official.test_the_files_are_those_of_the_official_tools,
     ],
@@ -96,9 +106,20 @@ def check_rounding() -> None:
             assert 15 * ratio < tolerance, row
 
 
+def check_later_rounding() -> None:
+    """As `check_rounding`, of StyleGAN2-ADA's and StyleGAN3's numbers."""
+    for row in golden.table("ada_sg3/noise_floor"):
+        tight = row["tensor"].startswith("out/") and "/D/" not in row["tensor"]
+        if tight and "fp16" not in row["tensor"] and float(row["rms_ref"]) > 1e-6:
+            ratio = float(row["rms_diff"]) / float(row["rms_ref"])
+            assert 5 * ratio < test_later_networks.TIGHT, row
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_reference_file_is_looked_at(name):
     stem = Path(name.removesuffix(".gz")).stem
+    if name == "ada_sg3/noise_floor.csv":
+        return check_later_rounding()
     if stem == "noise_floor":
         return check_rounding()
     assert claimed(name), f"no test looks at {name}: claim it in CLAIMS"
@@ -119,5 +140,8 @@ def test_what_a_clone_must_contain_is_there():
     for version in ("v1", "v2"):
         kept += [f"{version}_pickle_r32_Gs_only.pkl"]
         kept += [f"{version}_pickle_r32_expected.npz"]
-    assert set(kept) <= set(FILES)
+    text = (Path(__file__).parent / "goldens" / "ada_sg3" / "compact.py").read_text()
+    later = re.findall(r'^    "(.+)",$', text, re.MULTILINE)
+    kept += [f"ada_sg3/{n}" if ".pkl" in n else f"ada_sg3/{n}.npz" for n in later]
+    assert len(later) == 18 and set(kept) <= set(FILES)
     assert golden.table("v1_schedule") and golden.table("v2_schedule")

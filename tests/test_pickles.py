@@ -204,7 +204,7 @@ def test_networks_find_their_places(file, content, places):
         (pickle.dumps(0x1950A86A20F9469CFC6C, 2) + b"...", "is a PyTorch pickle"),
         (b"\x80\2(Q.", "is a PyTorch pickle"),
         (b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n.", "is a PyTorch pickle"),
-        (b"\x80\2ctorch_utils.persistence\nx\n.", "only TensorFlow pickles"),
+        (b"\x80\2ctorch_utils.persistence\nx\n.", "only network pickles"),
         (pickle.dumps([1, 2], 4), "holds 2 things and not (G, D, Gs)"),
         (pickle.dumps((None,) * 3), "holds no network"),
         (pickle.dumps({"a": 1}), "holds no network"),
@@ -225,9 +225,9 @@ def test_places_that_are_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"version": 1}, "version '1'; 3 and 4"),
+        ({"version": 1}, "version '1'; 3 to 5"),
         ({"version": [3]}, "version list"),
-        ({"version": 2}, "version '2'; 3 and 4"),
+        ({"version": 2}, "version '2'; 3 to 5"),
         ({"surprise": 1}, "differs in 'surprise'"),
         ({"name": 5}, "something named '5'"),
         ({"name": "a\nb"}, "something named 'a\\nb'"),

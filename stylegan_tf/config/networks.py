@@ -9,13 +9,19 @@ from stylegan_tf.config.sizes import (
     image_shape,
     levels,
 )
+from stylegan_tf.config.stylegan3 import (
+    FilteredLayerPlan,
+    StyleGAN3Config,
+    layer_plans,
+)
 from stylegan_tf.errors import UserError
 
 NOISE_POSITIONS = ("before_bias", "after_adain")
 ACTIVATIONS = ("lrelu", "relu")
 STYLEGAN2 = ("revised", "skip", "residual", "original")  # modulated convolutions
-ARCHITECTURES = ("stylegan", *STYLEGAN2, "dcgan")
+ARCHITECTURES = ("stylegan", *STYLEGAN2, "stylegan3", "dcgan")
 GROWING = ("stylegan", "revised")
+LABEL_NORMS = ("joint", "own")
 CONDITIONINGS = ("sum", "projection")
 MODULATIONS = ("maps", "kernels")
 
@@ -58,6 +64,12 @@ class GeneratorConfig:
         activation: one of `ACTIVATIONS`.
         style_mixing_prob: ladder F; probability that two latents share an image.
         w_avg_beta: decay of the running mean of w.
+        conv_clamp: feature maps and images stay within +-conv_clamp; 0 = no limit,
+            StyleGAN2-ADA has 256 in half precision.
+        label_norm: "joint" normalizes z and the label's embedding together, "own" each
+            on its own, as in StyleGAN2-ADA.
+        label_width: width of the label's embedding under "own"; 0 = z_dim.
+        stylegan3: StyleGAN3's synthesis network.
     """
 
     architecture: str = "stylegan"
@@ -86,9 +98,16 @@ class GeneratorConfig:
     activation: str = "lrelu"
     style_mixing_prob: float = 0.9
     w_avg_beta: float = 0.995
+    conv_clamp: float = 0.0
+    label_norm: str = "joint"
+    label_width: int = 0
+    stylegan3: StyleGAN3Config = StyleGAN3Config()
 
     def __post_init__(self) -> None:
         _check_sizes(self)
+        check_choice("label_norm", self.label_norm, LABEL_NORMS)
+        if self.architecture == "stylegan3":
+            self._check_stylegan3()
         check_choice("noise_position", self.noise_position, NOISE_POSITIONS)
         check_choice("modulation", self.modulation, ("auto", *MODULATIONS))
         check_range("style_mixing_prob", self.style_mixing_prob, 0, 1)
@@ -101,10 +120,38 @@ class GeneratorConfig:
                 f"set w_dim={self.mapping_input_dim} or use a mapping layer."
             )
 
+    def _check_stylegan3(self) -> None:
+        if self.start_shape != (4, 4):
+            raise UserError("StyleGAN3 draws square pictures; use start_shape=(4, 4).")
+        rate, size = self.filtered_layers[0].before.rate, self.resolution
+        if rate > size or any(p.out_channels < 1 for p in self.filtered_layers):
+            raise UserError(
+                f"stylegan3's layers need {rate} pixels and some maps; at {size} "
+                f"pixels, lower first_stopband or raise fmap_base."
+            )
+        if any(p.up > 1 or p.down > 1 for p in self.filtered_layers if p.to_rgb):
+            raise UserError("stylegan3.critical leaves the picture at another rate.")
+
+    @property
+    def filtered_layers(self) -> list[FilteredLayerPlan]:
+        """StyleGAN3's layers, the one that makes the image included."""
+        return layer_plans(
+            self.stylegan3,
+            self.resolution,
+            self.channels,
+            self.fmap_base,
+            self.fmap_max,
+        )
+
     @property
     def mapping_input_dim(self) -> int:
         """Width of the mapping network's input: z and the label's embedding."""
-        return self.z_dim * (2 if self.classes else 1)
+        return self.z_dim + (self.embedding_dim if self.classes else 0)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the label's embedding."""
+        return (self.label_norm == "own" and self.label_width) or self.z_dim
 
     @property
     def gains(self) -> tuple[float, float]:
@@ -114,11 +161,15 @@ class GeneratorConfig:
     @property
     def num_layers(self) -> int:
         """Number of styled layers, two per resolution: 18 at 1024."""
+        if self.architecture == "stylegan3":
+            return self.stylegan3.layers + 1  # the last one makes the image
         return 2 * len(levels(self.resolution))
 
     @property
     def num_styles(self) -> int:
         """Number of styles in ws: one per layer, or one for all when styles are off."""
+        if self.architecture == "stylegan3":
+            return self.num_layers + 1  # the first one places the Fourier features
         return self.num_layers if self.has_styles else 1
 
     @property
@@ -126,14 +177,14 @@ class GeneratorConfig:
         """True if every layer takes a style of its own."""
         if self.architecture == "stylegan":
             return self.use_styles
-        return self.architecture in STYLEGAN2
+        return self.architecture in (*STYLEGAN2, "stylegan3")
 
     def noise_shapes(self, resolution: int) -> list[tuple[int, int]]:
         """Returns height and width of each layer's noise map, up to `resolution`.
 
-        StyleGAN2 adds no noise to its constant, and DCGAN none at all.
+        StyleGAN2 adds no noise to its constant, StyleGAN3 and DCGAN none at all.
         """
-        if not self.use_noise or self.architecture == "dcgan":
+        if not self.use_noise or self.architecture in ("stylegan3", "dcgan"):
             return []
         shapes = [self.shape(r) for r in levels(resolution) for _ in range(2)]
         return shapes if self.architecture == "stylegan" else shapes[1:]
@@ -168,6 +219,15 @@ class DiscriminatorConfig:
         blur_filter: filter before downsampling; () = no blur.
         resample_filter: StyleGAN2's filter around downsampling.
         activation: one of `ACTIVATIONS`.
+        conv_clamp: feature maps stay within +-conv_clamp; 0 = no limit.
+        clamp_last_entry: clamp the maps of images that enter at 4x4, too.
+        head_width: width of the first dense layer; 0 = feature maps at 2x2.
+        projection_width: width of the vector that is projected on the label; 0 =
+            head_width.
+        label_width: width of the label's embedding; 0 = projection_width.
+        mapping_layers: layers between the label's embedding and the projection.
+        mapping_width: width of the hidden ones; 0 = projection_width.
+        mapping_lrmul: factor of their learning rate.
     """
 
     architecture: str = "stylegan"
@@ -184,10 +244,24 @@ class DiscriminatorConfig:
     blur_filter: tuple[int, ...] = (1, 2, 1)
     resample_filter: tuple[int, ...] = (1, 3, 3, 1)
     activation: str = "lrelu"
+    conv_clamp: float = 0.0
+    clamp_last_entry: bool = True
+    head_width: int = 0
+    projection_width: int = 0
+    label_width: int = 0
+    mapping_layers: int = 0
+    mapping_width: int = 0
+    mapping_lrmul: float = 0.01
 
     def __post_init__(self) -> None:
         _check_sizes(self)
         check_choice("conditioning", self.conditioning, CONDITIONINGS)
+        check_range("mapping_layers", self.mapping_layers, 0, 64)
+        if self.architecture == "stylegan3":
+            raise UserError(
+                "StyleGAN3 has no discriminator of its own; it takes StyleGAN2's, "
+                "discriminator.architecture=residual."
+            )
 
     @property
     def gains(self) -> tuple[float, float]:
@@ -208,7 +282,8 @@ Network = GeneratorConfig | DiscriminatorConfig
 
 def _gains(architecture: str) -> tuple[float, float]:
     """Returns (weights, activations): StyleGAN2 moves sqrt(2) behind the activation."""
-    return (1.0, 2**0.5) if architecture in STYLEGAN2 else (2**0.5, 1.0)
+    moved = architecture in (*STYLEGAN2, "stylegan3")
+    return (1.0, 2**0.5) if moved else (2**0.5, 1.0)
 
 
 def _fmaps(config: Network, resolution: int) -> int:
@@ -232,6 +307,9 @@ def _check_sizes(config: Network) -> None:
         )
     for name in ("fmap_base", "fmap_max"):
         check_range(name, getattr(config, name), 1, 1 << 20)
+    check_range("conv_clamp", config.conv_clamp, 0, 1 << 20)
+    for name in ("label_width", "head_width", "projection_width", "mapping_width"):
+        check_range(name, getattr(config, name, 0), 0, 1 << 20)
     if config.fmaps(config.resolution) < 1:
         raise UserError(
             f"fmap_base={config.fmap_base} leaves no channel at "

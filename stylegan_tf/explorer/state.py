@@ -57,10 +57,13 @@ def groups_of(c: config.GeneratorConfig, resolution: int) -> tuple[LayerGroup, .
     """
     if c.num_styles == 1:
         return ()
-    resolutions, groups = config.levels(resolution), []
-    for name, own in layer_groups(2 * len(resolutions)).items():
+    reached_by = [r for r in config.levels(resolution) for _ in range(2)]
+    if c.architecture == "stylegan3":  # no layer has a resolution of its own
+        reached_by = [resolution] * c.num_styles
+    groups = []
+    for name, own in layer_groups(len(reached_by)).items():
         if own:
-            reached = dict.fromkeys(resolutions[k // 2] for k in own)
+            reached = dict.fromkeys(reached_by[k] for k in own)
             groups.append(LayerGroup(name, own[0], own[-1], tuple(reached)))
     return tuple(groups)
 

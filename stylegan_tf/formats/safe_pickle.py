@@ -18,7 +18,7 @@ import numpy as np
 MAX_STEPS = 100_000  # operations and values per file; published files have 20,000
 DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 PLAIN = (type(None), bool, int, float, str, bytes)
-ONLY = "only TensorFlow pickles of StyleGAN and StyleGAN2 are read."
+ONLY = "only network pickles of StyleGAN, StyleGAN2 and StyleGAN3 are read."
 AGAIN = "download or copy it again."
 
 
@@ -135,7 +135,7 @@ class Machine:
         self.stack: list = []
         self.below: list[list] = []  # one stack per open mark
         self.memo: dict[int, object] = {}
-        self.calls, self.makes = _CALLS, _MAKES
+        self.calls, self.makes = CALLS, _MAKES
 
     def run(self, data: bytes | BinaryIO) -> object:
         """Returns the value of a pickle; a stream is left just behind the pickle."""
@@ -346,16 +346,16 @@ def _encode(machine: Machine, text, encoding) -> bytes | bytearray:
     return machine.raw(text)
 
 
-_CALLS: dict[str, Callable] = {
+CALLS: dict[str, Callable] = {
     "collections.OrderedDict": ordered_dict,
     "dnnlib.util.EasyDict": ordered_dict,
     "numpy.dtype": lambda machine, code, align, copy: DTypeNode(code),
     "_codecs.encode": _encode,
 }
 for _core in ("numpy.core", "numpy._core"):
-    _CALLS[f"{_core}.multiarray._reconstruct"] = _reconstruct
-    _CALLS[f"{_core}.multiarray.scalar"] = _scalar
-    _CALLS[f"{_core}.numeric._frombuffer"] = _frombuffer
+    CALLS[f"{_core}.multiarray._reconstruct"] = _reconstruct
+    CALLS[f"{_core}.multiarray.scalar"] = _scalar
+    CALLS[f"{_core}.numeric._frombuffer"] = _frombuffer
 _MAKES: dict[str, Callable] = {
     "dnnlib.tflib.network.Network": lambda machine: NetworkNode(),
     "dnnlib.util.EasyDict": ordered_dict,

@@ -87,7 +87,8 @@ def _content(path: Path) -> object:
         need(is_torch(head), f"is no file that PyTorch wrote, or cut short; {AGAIN}")
         if head.startswith(ZIP):
             return _archive(f, path.stat().st_size)
-        return _sequence(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+        data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        return _sequence(data, data)
 
 
 # ---------------------------------------------------------------------------
@@ -158,7 +159,15 @@ def _sizes(values: object) -> bool:
     return fits and all(type(n) is int and 0 <= n < 2**48 for n in values)
 
 
-def _rebuild_tensor(machine, storage, offset, shape, strides, *rest) -> TensorNode:
+def rebuild_tensor(
+    machine: Machine,
+    storage: object,
+    offset: object,
+    shape: object,
+    strides: object,
+    *rest: object,
+) -> TensorNode:
+    """Builds a tensor, as `torch._utils._rebuild_tensor_v2` does."""
     fits = type(storage) in (Storage, StorageView) and len(rest) <= 3
     fits = fits and _sizes((offset,)) and _sizes(shape) and _sizes(strides)
     fits = fits and len(shape) == len(strides)
@@ -166,7 +175,8 @@ def _rebuild_tensor(machine, storage, offset, shape, strides, *rest) -> TensorNo
     return TensorNode(storage, offset, shape, strides)
 
 
-def _parameter(machine, tensor, *rest) -> TensorNode:
+def rebuild_parameter(machine: Machine, tensor: object, *rest: object) -> TensorNode:
+    """Returns a parameter's tensor, as `torch._utils._rebuild_parameter` does."""
     fits = type(tensor) is TensorNode and len(rest) <= 2
     need(fits, f"has a parameter made of {shown(tensor)}; only tensors are read.")
     return tensor
@@ -174,10 +184,10 @@ def _parameter(machine, tensor, *rest) -> TensorNode:
 
 _CALLS = {
     "collections.OrderedDict": ordered_dict,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.nn.parameter.Parameter": _parameter,
+    "torch._utils._rebuild_tensor": rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
+    "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch.nn.parameter.Parameter": rebuild_parameter,
 }
 
 
@@ -232,28 +242,42 @@ def _storage_view(storage: Storage, view: object) -> StorageView:
 # The two layouts
 
 
-def _sequence(data: mmap.mmap) -> object:
+def read_storage(data: bytes) -> Storage:
+    """Reads a storage that PyTorch wrote into a byte string, in the old layout.
+
+    Raises:
+        RefusedError: it is no such string, or lacks some of the storage's numbers.
+    """
+    need(data.startswith(MAGIC), "has numbers in a layout that PyTorch does not write.")
+    storage = _sequence(io.BytesIO(data), data)
+    need(type(storage) is Storage, f"has {shown(storage)} in the place of numbers.")
+    need(storage.values is not None, f"lacks the numbers of a tensor; {AGAIN}")
+    return storage
+
+
+def _sequence(stream: BinaryIO | mmap.mmap, data: bytes | mmap.mmap) -> object:
     """Reads the old layout.
 
     It is a sequence of pickles (magic number, version, facts about the machine, the
-    state dict, the keys of its storages), then the numbers of each storage.
+    state dict, the keys of its storages), then the numbers of each storage. The stream
+    reads from `data`, and storages are views of it.
     """
     storages: dict[str, Storage] = {}
-    data.seek(len(MAGIC))
-    version = TorchMachine(len(data)).run(data)
+    stream.seek(len(MAGIC))
+    version = TorchMachine(len(data)).run(stream)
     need(version == VERSION, f"has layout {shown(version)}; {VERSION} is read.")
-    about = TorchMachine(len(data)).run(data)
+    about = TorchMachine(len(data)).run(stream)
     little = type(about) is dict and about.get("little_endian") is True
     need(little, BIG_ENDIAN)
-    content = TorchMachine(len(data), storages).run(data)
-    keys = TorchMachine(len(data)).run(data)
+    content = TorchMachine(len(data), storages).run(stream)
+    keys = TorchMachine(len(data)).run(stream)
     fits = type(keys) is list and set(keys) <= set(storages)
     need(fits, "is damaged: it has numbers that no tensor is made of.")
     for key in keys:
-        count, storage = int.from_bytes(data.read(8), "little"), storages[key]
+        count, storage = int.from_bytes(stream.read(8), "little"), storages[key]
         need(count == storage.count, f"is cut short or damaged; {AGAIN}")
-        storage.fill(data, data.tell())
-        data.seek(count * storage.dtype.itemsize, io.SEEK_CUR)
+        storage.fill(data, stream.tell())
+        stream.seek(count * storage.dtype.itemsize, io.SEEK_CUR)
     return content
 
 

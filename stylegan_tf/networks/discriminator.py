@@ -70,8 +70,10 @@ class DiscriminatorBlock(ResolutionBlock):
         return y
 
     def activate(self, x: tf.Tensor) -> tf.Tensor:
-        """The config's activation."""
-        return recompute.activate(x, self.config.activation, self.config.gains[1])
+        """The config's activation and clamp."""
+        c = self.config
+        x = recompute.activate(x, c.activation, c.gains[1])
+        return ops.clamp(x, c.conv_clamp)
 
     @recompute.segment("conv1")
     def halve(self, x: tf.Tensor) -> tf.Tensor:
@@ -97,7 +99,8 @@ class DiscriminatorHead(Block):
 
     With labels there is one output per class, and the label picks its own; or, with
     `conditioning="projection"` (Miyato & Koyama 2018, as in StyleGAN2-ADA), an output
-    vector that is projected on the label's normalized embedding.
+    vector that is projected on the label's normalized embedding, or on the output of a
+    mapping network of that.
 
     Args:
         config: `DiscriminatorConfig` or its dict.
@@ -122,23 +125,42 @@ class DiscriminatorHead(Block):
             self.part("stddev", stddev, (None, h, w, channels))
         conv = EqualizedConv2D(channels, name="conv", gain=gain, dtype=dtype)
         self.part("conv", conv, (None, h, w, channels + extra))
-        hidden = c.fmaps(2)
+        hidden = c.head_width or c.fmaps(2)
         dense0 = EqualizedDense(hidden, name="dense0", gain=gain, dtype=dtype)
         self.part("dense0", dense0, (None, h * w * channels))
         projects = c.classes and c.conditioning == "projection"
-        outputs = hidden if projects else max(c.classes, 1)
+        width = c.projection_width or hidden
+        outputs = width if projects else max(c.classes, 1)
         linear = {"gain": 1.0, "dtype": "float32"}
         dense1 = EqualizedDense(outputs, name="dense1", **linear)
         self.part("dense1", dense1, (None, hidden))
         if projects:
-            embedding = EqualizedDense(hidden, name="embedding", **linear)
+            embedded = c.label_width or width
+            embedding = EqualizedDense(embedded, name="embedding", **linear)
             self.part("embedding", embedding, (None, c.classes))
+            self._build_mapping(embedded, width)
+
+    def _build_mapping(self, embedded: int, width: int) -> None:
+        """Adds the dense layers between the label's embedding and the projection."""
+        c = self.config
+        for i in range(c.mapping_layers):
+            last = i == c.mapping_layers - 1
+            dense = EqualizedDense(
+                width if last else c.mapping_width or width,
+                gain=c.gains[0],
+                lrmul=c.mapping_lrmul,
+                name=f"mapping{i}",
+                dtype="float32",
+            )
+            self.part(f"mapping{i}", dense, (None, embedded))
+            embedded = dense.units
 
     def call(self, x: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         c = self.config
         if c.mbstd_group > 1:
             x = self.stddev(x)
         x = recompute.activate(self.conv(x), c.activation, c.gains[1])
+        x = ops.clamp(x, c.conv_clamp)
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
         x = recompute.activate(self.dense0(x), c.activation, c.gains[1])
         x = self.dense1(x)  # [N, 1], [N, classes] or [N, hidden]
@@ -146,8 +168,16 @@ class DiscriminatorHead(Block):
             return x
         labels = tf.zeros([tf.shape(x)[0], c.classes]) if labels is None else labels
         if c.conditioning == "projection":
-            labels = ops.pixel_norm(self.embedding(labels)) / x.shape[1] ** 0.5
+            labels = self._embed(labels) / x.shape[1] ** 0.5
         return tf.reduce_sum(x * labels, axis=1, keepdims=True)
+
+    def _embed(self, labels: tf.Tensor) -> tf.Tensor:
+        """The vector per label that outputs are projected on."""
+        c, x = self.config, ops.pixel_norm(self.embedding(labels))
+        for i in range(c.mapping_layers):
+            dense = getattr(self, f"mapping{i}")
+            x = ops.activation(dense(x), c.activation, c.gains[1])
+        return x
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -185,10 +215,12 @@ class Discriminator(Block, keras.Model):
         c, dtype = self.config, self.dtype_policy
         weight_gain, activation_gain = c.gains
         for r in self._entries():
+            clamped = r > 4 or c.clamp_last_entry
             from_rgb = FromRGB(
                 c.fmaps(r),
                 c.activation,
                 activation_gain,
+                c.conv_clamp if clamped else 0.0,
                 name=f"from_rgb{r}",
                 gain=weight_gain,
                 dtype=dtype,

@@ -15,6 +15,7 @@ from stylegan_tf.networks.dcgan import DCGANSynthesis
 from stylegan_tf.networks.growing import Noise, SynthesisNetwork
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
+from stylegan_tf.networks.stylegan3 import StyleGAN3Synthesis
 from stylegan_tf.networks.synthesis import Synthesis
 
 
@@ -22,7 +23,11 @@ def synthesis_of(
     c: GeneratorConfig, dtype: str | keras.DTypePolicy | None = None
 ) -> SynthesisNetwork:
     """The synthesis network of a config's architecture."""
-    classes = {"stylegan": Synthesis, "dcgan": DCGANSynthesis}
+    classes = {
+        "stylegan": Synthesis,
+        "stylegan3": StyleGAN3Synthesis,
+        "dcgan": DCGANSynthesis,
+    }
     return classes.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
 
 

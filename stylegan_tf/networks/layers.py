@@ -265,6 +265,7 @@ class FromRGB(EqualizedConv2D):
         filters: int, output channels.
         activation: "lrelu" or "relu".
         activation_gain: float, sqrt(2) in StyleGAN2.
+        limit: float, the result stays within +-limit; 0 = no limit.
     """
 
     def __init__(
@@ -272,19 +273,22 @@ class FromRGB(EqualizedConv2D):
         filters: int,
         activation: str = "lrelu",
         activation_gain: float = 1.0,
+        limit: float = 0.0,
         **kwargs,
     ):
         super().__init__(filters=filters, **(kwargs | {"kernel_size": 1}))
         self.activation = activation
         self.activation_gain = activation_gain
+        self.limit = limit
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         x = super().call(x)
-        return recompute.activate(x, self.activation, self.activation_gain)
+        x = recompute.activate(x, self.activation, self.activation_gain)
+        return ops.clamp(x, self.limit)
 
     def get_config(self):
-        own = {"activation": self.activation, "activation_gain": self.activation_gain}
-        return super().get_config() | own
+        names = ("activation", "activation_gain", "limit")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 # ---------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The mapping network f: Z -> W (Karras et al. 2019, section 2 and figure 1b, left).
 
 An MLP of eight layers that learns a hundred times more slowly than the other layers.
-A label is embedded by a matrix and concatenated to z before both are normalized.
+A label is embedded by a matrix and concatenated to z before both are normalized; since
+StyleGAN2-ADA (Karras et al. 2020b) by a dense layer, and each is normalized on its own.
 """
 
 import keras
@@ -41,7 +42,12 @@ class Mapping(Block):
 
     def build(self, z_shape=None, labels_shape=None):
         c = self.config
-        if c.classes:
+        if c.classes and c.label_norm == "own":
+            embedding = EqualizedDense(
+                c.embedding_dim, gain=1.0, name="embedding", dtype="float32"
+            )
+            self.part("embedding", embedding, (None, c.classes))
+        elif c.classes:
             # DCGAN's has the norm of a one-hot label: one of the norm of z drowns z.
             deviation = c.z_dim**-0.5 if c.architecture == "dcgan" else 1.0
             self.label_embedding = self.add_weight(
@@ -63,16 +69,23 @@ class Mapping(Block):
             width = units
 
     def call(self, z: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
-        c, x = self.config, z
-        if c.classes:
-            labels = tf.zeros([tf.shape(z)[0], c.classes]) if labels is None else labels
-            x = tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
-        if c.normalize_z:
+        c = self.config
+        x = self._with_label(z, labels) if c.classes else z
+        if c.normalize_z and not (c.classes and c.label_norm == "own"):
             x = ops.pixel_norm(x)
         for i in range(c.mapping_layers):
             dense = getattr(self, f"dense{i}")
             x = ops.activation(dense(x), c.activation, c.gains[1])
         return x
+
+    def _with_label(self, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
+        """Latent z and the label's embedding, concatenated."""
+        c = self.config
+        labels = tf.zeros([tf.shape(z)[0], c.classes]) if labels is None else labels
+        if c.label_norm == "joint":
+            return tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
+        z = ops.pixel_norm(z) if c.normalize_z else z
+        return tf.concat([z, ops.pixel_norm(self.embedding(labels))], axis=-1)
 
     def compute_output_shape(self, z_shape, labels_shape=None):
         return (z_shape[0], self.config.w_dim)

@@ -69,9 +69,16 @@ def _spread(x: tf.Tensor, zeros: bool = False) -> tf.Tensor:
 
 
 def _pad_and_filter(x, taps, before: int, after: int, gain: float = 1.0, stride=1):
-    """Pads with zeros and convolves (the taps reversed) each channel."""
-    pads = [before, after]
+    """Pads with zeros and convolves (the taps reversed) each channel.
+
+    A filter of one tap asks for negative padding: it cuts off a row and a column.
+    """
+    pads = [max(before, 0), max(after, 0)]
     x = tf.pad(x, [[0, 0], pads, pads, [0, 0]])
+    if min(before, after) < 0:
+        n, h, w, c = _shape(x)
+        start, cut = max(-before, 0), max(-before, 0) + max(-after, 0)
+        x = tf.slice(x, [0, start, start, 0], [n, h - cut, w - cut, c])
     kernel = _filter(taps[::-1], x) * tf.cast(gain, x.dtype)
     return _depthwise_conv(x, kernel, "VALID", stride)
 
@@ -261,6 +268,11 @@ def activation(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
     """An activation by name, times a gain: sqrt(2) in StyleGAN2."""
     x = ACTIVATIONS[kind](x)
     return x if gain == 1 else x * tf.cast(gain, x.dtype)
+
+
+def clamp(x: tf.Tensor, limit: float) -> tf.Tensor:
+    """Clips x to [-limit, limit]; 0 = no limit."""
+    return tf.clip_by_value(x, -limit, limit) if limit else x
 
 
 def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:

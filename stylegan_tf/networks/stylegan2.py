@@ -142,7 +142,8 @@ class StyledConv2D(Block):
         c, x = self.config, self.conv(x, w)
         if c.use_noise and noise is not None:
             x = self.noise(x, noise)
-        return recompute.activate(self.bias(x), c.activation, c.gains[1])
+        x = recompute.activate(self.bias(x), c.activation, c.gains[1])
+        return ops.clamp(x, c.conv_clamp)
 
     def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
         return self.conv.compute_output_shape(x_shape)
@@ -158,13 +159,15 @@ class ModulatedToRGB(ModulatedConv2D):
 
     Args:
         channels: int, of the image.
+        limit: float, the result stays within +-limit; 0 = no limit.
     """
 
-    def __init__(self, channels: int, **kwargs):
+    def __init__(self, channels: int, limit: float = 0.0, **kwargs):
         fixed = {"dtype": "float32", "kernel_size": 1, "demodulate": False}
         kwargs.pop("filters", None)
         super().__init__(channels, **(kwargs | fixed))
         self.channels = channels
+        self.limit = limit
 
     def build(self, x_shape, w_shape):
         super().build(x_shape, w_shape)
@@ -172,10 +175,11 @@ class ModulatedToRGB(ModulatedConv2D):
         self.part("rgb_bias", bias, (None, self.channels))
 
     def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        return self.rgb_bias(super().call(x, w))
+        return ops.clamp(self.rgb_bias(super().call(x, w)), self.limit)
 
     def get_config(self):
-        return super().get_config() | {"channels": self.channels}
+        own = {"channels": self.channels, "limit": self.limit}
+        return super().get_config() | own
 
 
 # ---------------------------------------------------------------------------
@@ -325,7 +329,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
             self.part(f"block{r}", block)
         for r in self._exits():
             to_rgb = ModulatedToRGB(
-                c.channels, modulation=c.modulation, name=f"to_rgb{r}"
+                c.channels, c.conv_clamp, modulation=c.modulation, name=f"to_rgb{r}"
             )
             x, w = (None, *c.shape(r), c.fmaps(r)), (None, c.w_dim)
             self.part(f"to_rgb{r}", to_rgb, x, w)

@@ -6,6 +6,7 @@ what was not given has the function's default. The functions differ by release:
     G_style, D_basic                      StyleGAN (Karras et al. 2019)
     G_main, D_stylegan2                   StyleGAN2, skip / resnet / orig
     G_main with G_synthesis_stylegan_revised, D_stylegan      StyleGAN2's growing ones
+    G_main with G_synthesis, D_main       StyleGAN2-ADA (Karras et al. 2020b)
 
 The 2018 pickles of progressive GAN (G_paper, D_paper) are refused by name.
 """
@@ -13,7 +14,7 @@ The 2018 pickles of progressive GAN (G_paper, D_paper) are refused by name.
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
 from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
-from stylegan_tf.official.tf_pickles import NetworkState
+from stylegan_tf.official.tf_pickles import ADA, NetworkState
 
 # Official argument -> our field.
 GENERATOR = {
@@ -39,6 +40,8 @@ GENERATOR = {
     "nonlinearity": "activation",
     "style_mixing_prob": "style_mixing_prob",
     "dlatent_avg_beta": "w_avg_beta",
+    "conv_clamp": "conv_clamp",
+    "label_fmaps": "label_width",
 }
 DISCRIMINATOR = {
     name: ours
@@ -53,6 +56,7 @@ FIXED |= {"mapping_nonlinearity": "lrelu", "mapping_use_wscale": True}
 FIXED |= {"use_leakyrelu": True}
 OFF = {"style_mixing_prob": 0.0, "w_avg_beta": 1.0}  # what None means for these
 MAX_TAPS = 64
+WHOLE_BATCH = 4096  # a group of the minibatch statistic larger than any batch
 
 
 def generator_config(state: NetworkState) -> GeneratorConfig:
@@ -63,9 +67,28 @@ def generator_config(state: NetworkState) -> GeneratorConfig:
     """
     kind = _generator_kind(state)
     fields = _fields(state, GENERATOR)
+    if state.version == ADA:
+        fields = _ada_mapping(state, fields) | fields
     if kind != "stylegan":
         fields = {"fmap_base": 16384} | fields | {"use_styles": True}
     return from_dict(GeneratorConfig, fields | {"architecture": kind})
+
+
+def _ada_mapping(state: NetworkState, fields: dict) -> dict:
+    """StyleGAN2-ADA's own defaults of the mapping network."""
+    if fields.get("classes") and not fields.get("normalize_z", True):
+        raise UserError(f"{state.name} has labels beside a z that is not normalized.")
+    return {"label_norm": "own", "mapping_width": fields.get("w_dim", 512)}
+
+
+def _ada_discriminator(fields: dict) -> dict:
+    """A discriminator's fields over StyleGAN2-ADA's own defaults."""
+    fields = {"mbstd_group": WHOLE_BATCH} | fields
+    if not fields.get("classes"):
+        return fields
+    width = fields.get("mapping_width", 0)
+    fields = {"mapping_layers": 0, "mapping_lrmul": 0.1} | fields
+    return fields | {"conditioning": "projection", "projection_width": width}
 
 
 def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
@@ -80,17 +103,18 @@ def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
         return from_dict(DiscriminatorConfig, fields)
     if name == "D_stylegan":
         kind = "revised"
-    elif name == "D_stylegan2":
+    elif name in ("D_stylegan2", "D_main"):
         kind = _architecture(given.get("architecture", "resnet"))
     else:
         raise _unknown_builder(state)
+    fields = _ada_discriminator(fields) if name == "D_main" else fields
     fields = {"fmap_base": 16384} | fields | {"architecture": kind}
     return from_dict(DiscriminatorConfig, fields)
 
 
 _KNOWN = (
     "known are G_style and D_basic (StyleGAN), G_main, D_stylegan and D_stylegan2 "
-    "(StyleGAN2)."
+    "(StyleGAN2), G_main and D_main (StyleGAN2-ADA)."
 )
 
 
@@ -111,7 +135,7 @@ def _generator_kind(state: NetworkState) -> str:
     built = synthesis.build_func_name if synthesis else ""
     if built == "G_synthesis_stylegan_revised":
         return "revised"
-    if built == "G_synthesis_stylegan2":
+    if built == ("G_synthesis" if state.version == ADA else "G_synthesis_stylegan2"):
         return _architecture(state.static_kwargs.get("architecture", "skip"))
     raise UserError(f"{state.name} has a synthesis network {built!r}; {_KNOWN}")
 
@@ -165,6 +189,8 @@ def official_arguments(c: GeneratorConfig | DiscriminatorConfig) -> tuple[str, d
     _check_official(c)
     names = GENERATOR if generator else DISCRIMINATOR
     skip = ["resample_filter"] if c.architecture == "stylegan" else ["blur_filter"]
+    skip += ["conv_clamp", "label_width"]  # of StyleGAN2-ADA, which is not written
+    skip += [] if generator else ["mapping_layers", "mapping_width", "mapping_lrmul"]
     if generator and c.architecture != "stylegan":
         skip += ["use_styles", "const_input", "use_pixel_norm", "use_instance_norm"]
     arguments = {
@@ -188,6 +214,11 @@ def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
         f"architecture={c.architecture}": c.architecture
         not in ("stylegan", *STYLEGAN2),
         "pictures that are not square or no power of two": c.start_shape != (4, 4),
+        "a clamp": c.conv_clamp,
+        "labels that are normalized on their own": c.classes
+        and getattr(c, "label_norm", "") == "own",
+        "that width of the last block": getattr(c, "head_width", 0)
+        not in (0, c.fmaps(2)),
         "noise after AdaIN": getattr(c, "noise_position", "") == "after_adain",
         "a projection on the label": c.classes
         and getattr(c, "conditioning", "") == "projection",

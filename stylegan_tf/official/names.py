@@ -115,7 +115,9 @@ def _flattened_rows(h: int, w: int, maps: int) -> dict:
 def _generator(g: Generator, fused_scale) -> dict[str, Slot]:
     c, synthesis = g.config, g.synthesis
     slots = {"dlatent_avg": Slot(g.w_avg)}
-    if c.classes:
+    if c.classes and c.label_norm == "own":
+        slots |= _with_bias("G_mapping/LabelEmbed", g.mapping.embedding)
+    elif c.classes:
         weight = g.mapping.label_embedding
         slots["G_mapping/LabelConcat/weight"] = Slot(weight)
     for i in range(c.mapping_layers):
@@ -219,7 +221,12 @@ def _discriminator(d: Discriminator) -> dict[str, Slot]:
     layout = _flattened_rows(*c.start_shape, c.fmaps(4))
     slots |= _with_bias("4x4/Dense0", d.head.dense0, **layout)
     last = "Output" if c.architecture in STYLEGAN2 else "4x4/Dense1"
-    return slots | _with_bias(last, d.head.dense1)
+    slots |= _with_bias(last, d.head.dense1)
+    if c.classes and c.conditioning == "projection":
+        slots |= _with_bias("LabelEmbed", d.head.embedding)
+        for i in range(c.mapping_layers):
+            slots |= _with_bias(f"Mapping{i}", getattr(d.head, f"mapping{i}"))
+    return slots
 
 
 def _with_bias(scope: str, layer, **layout) -> dict[str, Slot]:

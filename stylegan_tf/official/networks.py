@@ -18,7 +18,7 @@ from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.official import tf_pickles, writing
+from stylegan_tf.official import tf_pickles, torch_networks, torch_pickles, writing
 from stylegan_tf.official.arguments import (
     discriminator_config,
     generator_config,
@@ -26,6 +26,7 @@ from stylegan_tf.official.arguments import (
 )
 from stylegan_tf.official.names import Slot, name_map
 from stylegan_tf.official.tf_pickles import NetworkState
+from stylegan_tf.official.torch_pickles import ModuleState
 
 LODS = {"lod", "G_synthesis/lod"}  # how far the official network had grown
 
@@ -97,7 +98,7 @@ def load_networks(
 def load(path: Path | str) -> Loaded:
     """As `load_networks`, with a report of every variable."""
     networks, reports = {}, []
-    for name, state in tf_pickles.read(path).items():
+    for name, state in _states(path).items():
         networks[name] = None
         if state is not None:
             with _errors_of(path):
@@ -112,7 +113,7 @@ def load_generator(path: Path | str) -> Generator:
     Raises:
         UserError: as `load_networks`, or the file has no generator.
     """
-    name, state = _generator_state(path, tf_pickles.read(path))
+    name, state = _generator_state(path, _states(path))
     with _errors_of(path):
         return from_state(name, state)[0]
 
@@ -125,7 +126,7 @@ def configs_of(
     Raises:
         UserError: as `load_generator`.
     """
-    states = tf_pickles.read(path)
+    states = _states(path)
     name, state = _generator_state(path, states)
     with _errors_of(path):
         generator = describe(name, state)[0]
@@ -139,13 +140,20 @@ def stored_growth(path: Path | str) -> Growth:
     Raises:
         UserError: as `load_generator`.
     """
-    name, state = _generator_state(path, tf_pickles.read(path))
+    name, state = _generator_state(path, _states(path))
     with _errors_of(path):
         c, arrays = describe(name, state)
         return Growth.from_lod(_lod(c, arrays), c.resolution)
 
 
-def _generator_state(path, states: dict) -> tuple[str, NetworkState]:
+def _states(path: Path | str) -> dict[str, NetworkState | ModuleState | None]:
+    """The networks of a file, TensorFlow's or PyTorch's, as it describes them."""
+    if torch_pickles.is_persistent(path):
+        return torch_pickles.read(path).networks
+    return tf_pickles.read(path)
+
+
+def _generator_state(path, states: dict) -> tuple[str, NetworkState | ModuleState]:
     name = "Gs" if states["Gs"] else "G"
     if not states[name]:
         raise UserError(
@@ -169,13 +177,15 @@ def _errors_of(path) -> Iterator[None]:
 
 
 def describe(
-    name: str, state: NetworkState
+    name: str, state: NetworkState | ModuleState
 ) -> tuple[GeneratorConfig | DiscriminatorConfig, dict[str, np.ndarray]]:
     """The settings of an official network, and its variables by their official names.
 
     A file may claim any size: what it claims agrees with the arrays that are in it, so
     that a network of these settings is about as large as the file.
     """
+    if isinstance(state, ModuleState):
+        return torch_networks.describe(state), state.tensors
     arrays = state.collect()
     c = discriminator_config(state) if name == "D" else generator_config(state)
     wanted = _discriminator_shapes(c) if name == "D" else _generator_shapes(c)
@@ -191,9 +201,12 @@ def describe(
 
 
 def from_state(
-    name: str, state: NetworkState
+    name: str, state: NetworkState | ModuleState
 ) -> tuple[Generator | Discriminator, Report]:
     """One official network as ours."""
+    if isinstance(state, ModuleState):
+        network, mapped = torch_networks.make(state)
+        return network, Report(name, f"{state.class_name}, {state.kind}", mapped)
     c, arrays = describe(name, state)
     report = Report(name, state.build_func_name, lod=_lod(c, arrays))
     growth = Growth.from_lod(report.lod, c.resolution)
@@ -264,7 +277,8 @@ def _generator_shapes(c: GeneratorConfig) -> dict[str, tuple[int, ...]]:
 def _mapping_shapes(c: GeneratorConfig) -> dict[str, tuple[int, ...]]:
     shapes, width = {}, c.mapping_input_dim
     if c.classes:
-        shapes["G_mapping/LabelConcat/weight"] = (c.classes, c.z_dim)
+        kind = "LabelEmbed" if c.label_norm == "own" else "LabelConcat"
+        shapes[f"G_mapping/{kind}/weight"] = (c.classes, c.embedding_dim)
     for i in range(c.mapping_layers):
         units = c.w_dim if i == c.mapping_layers - 1 else c.mapping_width
         shapes[f"G_mapping/Dense{i}/weight"] = (width, units)
@@ -276,14 +290,31 @@ def _discriminator_shapes(c: DiscriminatorConfig) -> dict[str, tuple[int, ...]]:
     shapes = {}
     for r in levels(c.resolution, first=8):
         shapes[f"{r}x{r}/Conv0/weight"] = (3, 3, c.fmaps(r), c.fmaps(r))
-    maps, hidden = c.fmaps(4), c.fmaps(2)
+    maps, hidden = c.fmaps(4), c.head_width or c.fmaps(2)
     extra = c.mbstd_features if c.mbstd_group > 1 else 0
     last = "Output" if c.architecture in STYLEGAN2 else "4x4/Dense1"
+    outputs = max(c.classes, 1)
+    if c.classes and c.conditioning == "projection":
+        outputs = c.projection_width or hidden
+        shapes |= _projection_shapes(c, outputs)
     return shapes | {
         "4x4/Conv/weight": (3, 3, maps + extra, maps),
         "4x4/Dense0/weight": (16 * maps, hidden),
-        f"{last}/weight": (hidden, max(c.classes, 1)),
+        f"{last}/weight": (hidden, outputs),
     }
+
+
+def _projection_shapes(
+    c: DiscriminatorConfig, outputs: int
+) -> dict[str, tuple[int, ...]]:
+    width = c.label_width or outputs
+    shapes = {"LabelEmbed/weight": (c.classes, width)}
+    for i in range(c.mapping_layers):
+        last = i == c.mapping_layers - 1
+        units = outputs if last else c.mapping_width or outputs
+        shapes[f"Mapping{i}/weight"] = (width, units)
+        width = units
+    return shapes
 
 
 # ---------------------------------------------------------------------------
@@ -304,7 +335,9 @@ def save(
 
     Args:
         path: where to; a file that is there is replaced.
-        g, d, gs: the networks.
+        g: the generator.
+        d: the discriminator.
+        gs: the moving average of the generator.
         growth: how far they have grown; None = as far as Gs, or else G.
 
     Raises:

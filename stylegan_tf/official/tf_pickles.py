@@ -1,8 +1,8 @@
 """Reads NVIDIA's TensorFlow pickles of networks without running what is in them.
 
 `formats.safe_pickle` reads the file. This module checks every part of its content and
-returns the states of the networks. A state has version 3 (StyleGAN) or 4 (StyleGAN2).
-The source text that comes with every network is dropped.
+returns the states of the networks. A state has version 3 (StyleGAN), 4 (StyleGAN2) or
+5 (StyleGAN2-ADA). The source text that comes with every network is dropped.
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +29,12 @@ from stylegan_tf.formats.safe_pickle import (
 KEYS = ("G", "D", "Gs")
 
 NETWORK_CLASS = "dnnlib.tflib.network.Network"
-VERSIONS = (3, 4)
+ADA = 5  # the version of StyleGAN2-ADA's states
+VERSIONS = (3, 4, ADA)
 STATE = ("version", "name", "static_kwargs", "components", "build_module_src")
 STATE += ("build_func_name", "variables")
+# In version 5 only: inputs and outputs, which follow from the other values.
+ENDS = ("input_shapes", "output_shapes", "input_names", "output_names")
 
 
 @dataclass(eq=False)
@@ -39,7 +42,7 @@ class NetworkState:
     """One official network, as its file describes it.
 
     Attributes:
-        version: of the state: 3 (StyleGAN) or 4 (StyleGAN2).
+        version: of the state: 3 (StyleGAN), 4 (StyleGAN2) or 5 (StyleGAN2-ADA).
         name: such as "Gs" or "G_synthesis".
         static_kwargs: the arguments it was built with, as far as they were given.
         build_func_name: of the official function, such as "G_style".
@@ -157,8 +160,8 @@ def _network(node, left: Allowance, depth: int = 0) -> NetworkState:
     state = node.state
     version = state.get("version")
     known = type(version) is int and version in VERSIONS
-    need(known, f"has a network of version {shown(version)}; 3 and 4 are read.")
-    wrong = set(state) ^ set(STATE)
+    need(known, f"has a network of version {shown(version)}; 3 to 5 are read.")
+    wrong = set(state) ^ {*STATE, *(ENDS if version == ADA else ())}
     names = ", ".join(sorted(shown(key) for key in wrong)[:3])
     need(not wrong, f"has a network whose state differs in {names} from any known.")
     _typed(state["build_module_src"], str, "source")
@@ -217,6 +220,7 @@ def checked_components(parts: dict) -> dict[str, NetworkState]:
 
 
 def settings(arguments: dict, left: Allowance) -> dict:
+    """Copies arguments of plain values by name."""
     return {checked_name(key): _plain(value, left) for key, value in arguments.items()}
 
 

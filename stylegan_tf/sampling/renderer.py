@@ -279,8 +279,13 @@ def batch_size(model: Generator, resolution: int | None = None) -> int:
 
 
 def image_multiplications(model: Generator, resolution: int) -> int:
-    """Estimates an image's multiplications: two 3 x 3 convolutions per resolution."""
+    """Estimates an image's multiplications: two 3 x 3 convolutions per resolution.
+
+    StyleGAN3's are those of its convolutions and filters.
+    """
     c, count = model.config, 0
+    if c.architecture == "stylegan3":
+        return sum(p.multiplications for p in c.filtered_layers)
     for r in config.levels(resolution):
         h, w = c.shape(r)
         count += 18 * h * w * c.fmaps(r) ** 2
@@ -292,9 +297,14 @@ def image_multiplications(model: Generator, resolution: int) -> int:
 
 
 def drawn_styles(model: Generator) -> int:
-    """Returns the number of styles of finished images: two per resolution, or one."""
+    """Returns the number of styles of finished images: two per resolution, or one.
+
+    StyleGAN3, which does not grow, uses all of its styles.
+    """
     if not model.config.has_styles:
         return 1
+    if model.config.architecture == "stylegan3":
+        return model.config.num_styles
     return 2 * len(config.levels(model.growth.resolution))
 
 

@@ -122,6 +122,10 @@ def style_affines(model: Generator) -> list[list[np.ndarray]]:
             f"the model (architecture {c.architecture}) has no style a layer, so no "
             f"affines to factorise; use pca."
         )
+    if c.architecture == "stylegan3":
+        layers = [getattr(model.synthesis, f"layer{i}") for i in range(c.num_layers)]
+        first = model.synthesis.input_features.affine_weights()
+        return [[first], *([_weights(layer.affine)] for layer in layers)]
     found: list[list[EqualizedDense]] = [[] for _ in range(c.num_styles)]
     resolutions = [4 << i for i in range(c.num_layers // 2)]
     for i, r in enumerate(resolutions):

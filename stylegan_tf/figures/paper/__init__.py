@@ -132,7 +132,7 @@ def draw_all_figures(
 
 
 def _title(model: Generator) -> str:
-    names = {"stylegan": "StyleGAN", "dcgan": "DCGAN"}
+    names = {"stylegan": "StyleGAN", "stylegan3": "StyleGAN3", "dcgan": "DCGAN"}
     h, w = model.config.shape(model.growth.resolution)
     kind = names.get(model.config.architecture, "StyleGAN2")
     return f"{kind}, {w} x {h} pixels"

@@ -1,0 +1,316 @@
+"""What is easily wrong in StyleGAN2-ADA's and StyleGAN3's files, and what sees it.
+
+Each fault is made on purpose, and a test of the reference numbers has to fail. Traps
+that another test looks at directly:
+
+who wrote a file                   test_torch_pickles.py (defaults, the generator says)
+None is not missing                test_torch_pickles.py (none_is_not_missing)
+R's widths are stored doubled      test_torch_pickles.py (not_doubled_again)
+no filter: zeros between pixels    test_filters.py (one_tap)
+places of GPUs in streams          persistence.py writes "cuda:0" into each of them
+frozen layers among the buffers    test_torch_pickles.py (frozen_layers)
+noise is asked for by name         test_later_networks.py passes it everywhere
+"""
+
+import ada_golden
+import numpy as np
+import pytest
+import tensorflow as tf
+import test_filters
+import test_later_networks
+import test_torch_pickles
+
+from stylegan_tf.config import stylegan3 as plans
+from stylegan_tf.errors import UserError
+from stylegan_tf.formats import safe_pickle, torch_files
+from stylegan_tf.networks import equalized, filters, ops, stylegan3
+from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.mapping import Mapping
+from stylegan_tf.official import (
+    arguments,
+    tf_pickles,
+    torch_arguments,
+    torch_names,
+    torch_networks,
+    torch_pickles,
+)
+
+COND = "adapt_r16_cond3.pkl"
+GRAY = "adapt_r16_origG_skipD.pkl"
+CLAMPED = "adapt_r16_resnetG_origD.pkl"
+T, R = "sg3t_r16_cond3.pkl", "sg3r_r32_torch2.pkl"
+TF_COND = "adatf_r16_cond3_G_D_Gs.pkl"
+TF_WHOLE = "adatf_r16_resnetG_origD_G_D_Gs.pkl"
+
+
+def draws(name: str) -> None:
+    """The whole comparison of a file with the official numbers."""
+    if name in ada_golden.TF_PICKLES:
+        test_later_networks.test_files_of_tensorflow_draw_the_same(name)
+    else:
+        test_later_networks.test_files_of_pytorch_draw_the_same(name)
+
+
+def reads(name: str) -> None:
+    test_torch_pickles.test_official_files_are_read_exactly(name)
+
+
+def layers_of(preset: str) -> None:
+    test_filters.test_layers_are_those_of_the_official_presets(preset)
+
+
+def spoiled(end: str, change):
+    """A fault: `change` of every tensor whose name ends so, on its way to ours."""
+
+    def fault(patch):
+        ours = torch_networks._ours
+
+        def spoil(entry, array):
+            return ours(entry, change(array) if entry.name.endswith(end) else array)
+
+        patch.setattr(torch_networks, "_ours", spoil)
+
+    return fault
+
+
+def replaced(where, name: str, value):
+    """A fault: something else under a name."""
+    return lambda patch: patch.setattr(where, name, value)
+
+
+def without(table: dict, name: str):
+    return lambda patch: patch.delitem(table, name)
+
+
+def joint_norm(patch) -> None:
+    def beside(self, z, labels):
+        return ops.pixel_norm(tf.concat([z, self.embedding(labels)], axis=-1))
+
+    patch.setattr(Mapping, "_with_label", beside)
+
+
+def full_bias(patch) -> None:
+    def added(self, x):
+        return x if self.bias is None else x + tf.convert_to_tensor(self.bias)
+
+    patch.setattr(equalized._Equalized, "_add_bias", added)
+
+
+def parameters_alone(patch) -> None:
+    part = torch_pickles._part
+
+    def some(node, key):
+        return {} if key == "_buffers" else part(node, key)
+
+    patch.setattr(torch_pickles, "_part", some)
+
+
+def up(change):
+    """A fault of the first filter: `change(taps, factor, padding)`."""
+
+    def fault(patch):
+        right = filters.upsample_by
+
+        def wrong(x, taps, factor, padding):
+            taps, padding = change(taps, factor, padding)
+            return right(x, taps, factor, padding)
+
+        patch.setattr(filters, "upsample_by", wrong)
+
+    return fault
+
+
+def forward_transform(patch) -> None:
+    right = stylegan3.FourierFeatures._moved
+
+    def wrong(self, w, transform):
+        return right(self, w, tf.linalg.inv(tf.convert_to_tensor(transform)))
+
+    patch.setattr(stylegan3.FourierFeatures, "_moved", wrong)
+
+
+def rotation_last(patch) -> None:
+    """The user's transform between the shift and the rotation of the style."""
+    right = stylegan3.FourierFeatures._moved
+
+    def wrong(self, w, transform):
+        flat = tf.eye(3)
+        f, _ = right(self, w, flat)
+        _, phases = right(self, w, transform)
+        turned = tf.matmul(f, tf.convert_to_tensor(transform)[:2, :2], transpose_b=True)
+        return turned, phases
+
+    patch.setattr(stylegan3.FourierFeatures, "_moved", wrong)
+
+
+def no_cutoff(patch) -> None:
+    right = Generator.truncate
+
+    def wrong(self, ws, psi=1.0, cutoff=None, center=None):
+        return right(self, ws, psi, None, center)
+
+    patch.setattr(Generator, "truncate", wrong)
+
+
+def contiguous_groups(patch) -> None:
+    right = ops.minibatch_stddev
+
+    def wrong(x, group=4, features=1):
+        n = x.shape[0]
+        g = ops.group_size(n, group)
+        order = np.arange(n).reshape(-1, g).T.ravel()
+        back = np.argsort(order)
+        return tf.gather(right(tf.gather(x, order), group, features), back)
+
+    patch.setattr(ops, "minibatch_stddev", wrong)
+
+
+def contiguous_tensors(patch) -> None:
+    def flat(self):
+        count = int(np.prod(self.shape))
+        return self.storage.values[:count].reshape(self.shape)
+
+    patch.setattr(torch_files.TensorNode, "array", flat)
+
+
+def separable(patch) -> None:
+    """The second filter along the axes where it should be radial."""
+    right = filters.downsample_by
+
+    def wrong(x, taps, factor):
+        if len(taps.shape) == 2:
+            taps = tf.reduce_sum(taps, axis=0)
+        return right(x, taps, factor)
+
+    patch.setattr(filters, "downsample_by", wrong)
+
+
+FAULTS = {
+    "the kernel behind a doubling is not turned": (
+        replaced(torch_names, "_turned", torch_names._conv),
+        draws,
+        COND,
+    ),
+    "one is added to a style twice": (
+        replaced(torch_names, "_minus_one", torch_names._same),
+        draws,
+        COND,
+    ),
+    "the mapping's biases learn at full rate": (full_bias, draws, COND),
+    "buffers are left out": (parameters_alone, reads, T),
+    "magnitudes are left out": (
+        spoiled("magnitude_ema", np.ones_like),
+        draws,
+        T,
+    ),
+    "frequencies are those of a new network": (
+        spoiled("freqs", lambda f: f * np.float32(1.01)),
+        draws,
+        T,
+    ),
+    "x and y are swapped": (spoiled("freqs", lambda f: f[:, ::-1]), draws, T),
+    "phases are left out": (spoiled("phases", np.zeros_like), draws, T),
+    "the first filter has no gain": (
+        up(lambda taps, factor, padding: (taps / factor, padding)),
+        draws,
+        T,
+    ),
+    "maps are one pixel off": (
+        up(lambda taps, factor, pads: (taps, (pads[0] - 1, pads[1] + 1))),
+        draws,
+        T,
+    ),
+    "the transform is that of the picture": (forward_transform, draws, T),
+    "the transform does not come first": (rotation_last, draws, T),
+    "frequencies out of the band are as loud": (
+        replaced(tf, "clip_by_value", lambda x, low, high: tf.ones_like(x) * x),
+        draws,
+        R,
+    ),
+    "filters are separable where they are radial": (separable, draws, R),
+    "channels are rounded down": (
+        lambda patch: patch.setattr(plans, "round", int, raising=False),
+        layers_of,
+        "stylegan3-t-1024",
+    ),
+    "labels and z are normalized together": (joint_norm, draws, COND),
+    "the label mapping is of another length": (
+        replaced(torch_arguments, "MAPPING", {}),
+        draws,
+        COND,
+    ),
+    "truncation reaches every layer": (no_cutoff, draws, T),
+    "groups of the statistic are of 2": (
+        replaced(torch_arguments, "WHOLE_BATCH", 2),
+        draws,
+        GRAY,
+    ),
+    "groups of the statistic are of 2, TensorFlow": (
+        replaced(arguments, "WHOLE_BATCH", 2),
+        draws,
+        TF_WHOLE,
+    ),
+    "groups of the statistic are contiguous": (contiguous_groups, draws, CLAMPED),
+    "nothing is clamped": (replaced(ops, "clamp", lambda x, limit: x), draws, CLAMPED),
+    "the last block takes rows, columns, maps": (
+        spoiled("b4.fc.weight", lambda x: x[:, ::-1]),
+        draws,
+        COND,
+    ),
+    "strides are not looked at": (contiguous_tensors, reads, CLAMPED),
+    "bytes of protocol 2": (
+        without(torch_pickles._CALLS, "_codecs.encode"),
+        reads,
+        "sg3t_r16_cond3_Gema_only.pkl",
+    ),
+    "sets of protocol 2": (
+        without(torch_pickles._CALLS, "__builtin__.set"),
+        reads,
+        "sg3t_r16_cond3_Gema_only.pkl",
+    ),
+    "arrays of protocol 5": (
+        without(torch_pickles._CALLS, "numpy._core.numeric._frombuffer"),
+        reads,
+        R,
+    ),
+    "numbers of NumPy 2": (
+        without(torch_pickles._CALLS, "numpy._core.multiarray.scalar"),
+        reads,
+        R,
+    ),
+    "the four keys of version 5": (replaced(tf_pickles, "ENDS", ()), draws, TF_COND),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_seen(fault, monkeypatch):
+    make, check, name = FAULTS[fault]
+    make(monkeypatch)
+    with pytest.raises((AssertionError, UserError)):
+        check(name)
+
+
+@pytest.mark.parametrize(
+    ("check", "name"), sorted({(c, n) for _, c, n in FAULTS.values()}, key=str)
+)
+def test_without_a_fault_nothing_is(check, name):
+    check(name)
+
+
+def test_the_entrance_at_4_x_4_pixels_is_free():
+    """Of PyTorch's architecture `skip`: no clamp there, and nowhere else."""
+    from stylegan_tf.networks.discriminator import Discriminator
+
+    state = torch_pickles.read(ada_golden.FOLDER / GRAY).networks["D"]
+    state.arguments["conv_clamp"] = 1.5
+    c = torch_arguments.discriminator_config(state)
+    d = Discriminator(c)
+    limits = [getattr(d, f"from_rgb{r}").limit for r in (4, 8, 16)]
+    assert limits == [0.0, 1.5, 1.5]
+    assert c.head_width == c.fmaps(4)
+
+
+def test_the_tables_are_separate():
+    """What PyTorch's files may ask for, TensorFlow's may not."""
+    own = set(torch_pickles._CALLS) - set(safe_pickle.CALLS)
+    assert torch_pickles.RECONSTRUCT in own and len(own) == 6
