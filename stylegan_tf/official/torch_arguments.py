@@ -1,4 +1,4 @@
-"""The arguments of PyTorch's StyleGAN classes, as our configs.
+"""Configs from the arguments of PyTorch's StyleGAN classes.
 
 A pickle keeps the arguments that were given; what was not given has the default of the
 repository that wrote the file, and the two repositories differ:
@@ -19,7 +19,7 @@ from stylegan_tf.official.torch_pickles import ModuleState
 
 DEFAULT_TAPS = (1, 3, 3, 1)
 
-# Argument -> our field. Those of no effect on what is computed are in IGNORED.
+# Argument -> our field. Arguments in IGNORED do not change the results.
 MAPPING = {
     "num_layers": "mapping_layers",
     "lr_multiplier": "mapping_lrmul",
@@ -52,11 +52,11 @@ KERNEL_SIZE = 3  # of StyleGAN2's convolutions
 
 
 class _Arguments:
-    """Arguments of one call, taken one by one; those left over are unknown.
+    """Arguments of one call, taken one by one until none is left.
 
     Args:
         name: of the network.
-        values: the arguments.
+        values: name -> value.
     """
 
     def __init__(self, name: str, values: Mapping):
@@ -65,25 +65,25 @@ class _Arguments:
         self.name, self.values = name, dict(values)
 
     def take(self, key: str, default=None):
-        """The argument, or its default where it is missing or None."""
+        """Takes an argument; missing and None give the default."""
         value = self.values.pop(key, None)
         return default if value is None else value
 
     def given(self, key: str, default):
-        """The argument, None included; its default only where it is missing."""
+        """Takes an argument, None included; only missing gives the default."""
         return self.values.pop(key, default)
 
     def fields(self, names: Mapping[str, str]) -> dict:
-        """Our fields of the arguments that were given."""
+        """Takes the given ones of several arguments as our fields."""
         found = {ours: self.take(key) for key, ours in names.items()}
         return {ours: value for ours, value in found.items() if value is not None}
 
     def part(self, key: str) -> "_Arguments":
-        """Arguments that are handed on to a part of the network."""
+        """Takes the arguments of a part of the network."""
         return _Arguments(self.name, self.take(key, {}))
 
     def finish(self) -> None:
-        """Refuses what nobody has taken."""
+        """Refuses arguments that are left over."""
         left = sorted(set(self.values) - IGNORED)
         if left:
             raise UserError(
@@ -164,7 +164,7 @@ def discriminator_config(state: ModuleState) -> DiscriminatorConfig:
 
 
 def _mapping_fields(mapping: _Arguments, outer: dict, three: bool) -> dict:
-    """The generator's mapping network; its labels are normalized on their own."""
+    """Fields of the mapping network; its labels are normalized on their own."""
     w = outer.get("w_dim", 512)
     start = {"mapping_layers": 2 if three else 8, "mapping_width": w, "label_width": w}
     found = start | mapping.fields(MAPPING) | {"label_norm": "own"}
@@ -173,7 +173,7 @@ def _mapping_fields(mapping: _Arguments, outer: dict, three: bool) -> dict:
 
 
 def _shared(inner: _Arguments, clamp: float | None) -> dict:
-    """Widths and clamp. `channel_base` is twice the `fmap_base` of the same maps."""
+    """Widths and clamp; `channel_base` is twice `fmap_base`."""
     base = inner.take("channel_base", 32768)
     if type(base) is not int or base < 2:
         raise UserError(f"{inner.name} has channel_base {base!r}, which is no width.")
@@ -191,7 +191,7 @@ def _architecture(state: ModuleState, name) -> str:
 
 
 def _resampling(arguments: _Arguments) -> dict:
-    """The filter between resolutions; None is none, zeros between pixels remain."""
+    """The filter of the resampling; None = no filter, zeros between pixels."""
     taps = arguments.given("resample_filter", DEFAULT_TAPS)
     taps = (1,) if taps is None else taps
     fits = isinstance(taps, (list, tuple)) and 0 < len(taps) <= MAX_TAPS
@@ -210,14 +210,14 @@ def _check_kernel(arguments: _Arguments) -> None:
 
 
 def _check_activation(arguments: _Arguments, fields: dict) -> None:
-    """All layers of a network bend alike."""
+    """Refuses layers of different activations."""
     kind = arguments.take("activation", "lrelu")
     if fields.setdefault("activation", kind) != kind:
         raise UserError(f"{arguments.name} has layers of unlike activations.")
 
 
 def _start_shape(state: ModuleState) -> tuple[int, int]:
-    """Height and width of the constant, which some forks make oblong."""
+    """Height and width of the constant, which is not square in some forks."""
     const = state.tensors.get("synthesis.b4.const")
     shape = (0, 4, 4) if const is None or const.ndim != 3 else const.shape
     return int(shape[1]), int(shape[2])

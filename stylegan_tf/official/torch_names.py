@@ -1,9 +1,9 @@
 """The tensors of PyTorch's StyleGAN2 and StyleGAN3 networks, and our weights.
 
-`entries(config)` lists every tensor of such a network: its name and shape there, and
-the weight of ours that holds it. Channels come first there, last here. Kernels behind
-a doubling of the picture are turned round there; the affine of a style includes the
-one that is added to it here.
+`entries(config)` lists every tensor of such a network: the official name and shape, and
+the weight of ours that holds it. Official layouts have channels first, ours have them
+last. Official kernels behind an upsampling are rotated by 180 degrees. The bias of a
+style's official affine layer includes the one that our layers add to the style.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def _minus_one(x: np.ndarray) -> np.ndarray:
 
 
 def _still(x: np.ndarray) -> np.ndarray:
-    """The affine of the Fourier features less that of no rotation and no shift."""
+    """The Fourier features' affine bias less that of no rotation and no shift."""
     return x - np.array([1, 0, 0, 0], np.float32)
 
 
@@ -46,13 +46,13 @@ def _noise(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor.
+    """An official tensor.
 
     Attributes:
-        name: there.
-        shape: there.
-        weight: of ours, the attributes that lead to it from the network.
-        to_ours: from the layout there to ours.
+        name: official name.
+        shape: official shape.
+        weight: attributes that lead from our network to our weight.
+        to_ours: from the official layout to ours.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Entry:
 
 
 def entries(c: GeneratorConfig | DiscriminatorConfig) -> list[Entry]:
-    """Every tensor of a network but its resampling filters."""
+    """Lists every tensor of a network except its resampling filters."""
     if isinstance(c, DiscriminatorConfig):
         return _discriminator(c)
     found = _mapping(c) + [Entry("mapping.w_avg", (c.w_dim,), "w_avg")]
@@ -125,7 +125,7 @@ def _stylegan2(c: GeneratorConfig) -> list[Entry]:
 def _styled(
     c: GeneratorConfig, r: int, name: str, weight: str, width: int, index: int
 ) -> list[Entry]:
-    """A styled convolution; the first one of a block doubles the picture."""
+    """A styled convolution; the first one of a block doubles the size."""
     maps = c.fmaps(r)
     turn = _turned if name.endswith("conv0") else _conv
     shape = (maps, width, 3, 3)
@@ -185,7 +185,7 @@ def _stylegan3(c: GeneratorConfig) -> list[Entry]:
 
 
 # ---------------------------------------------------------------------------
-# The discriminator of either
+# The discriminator of both
 
 
 def _discriminator(c: DiscriminatorConfig) -> list[Entry]:
@@ -220,7 +220,7 @@ def _head(c: DiscriminatorConfig) -> list[Entry]:
     extra = c.mbstd_features if c.mbstd_group > 1 else 0
 
     def rows(x: np.ndarray) -> np.ndarray:
-        """Inputs in the order C, H, W there, H, W, C here."""
+        """Reorders inputs from C, H, W to H, W, C."""
         return x.reshape(-1, maps, h, w).transpose(2, 3, 1, 0).reshape(h * w * maps, -1)
 
     dense, outputs = c.head_width or c.fmaps(2), 1

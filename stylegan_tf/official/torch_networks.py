@@ -1,4 +1,4 @@
-"""Networks of PyTorch pickles as ours, every tensor accounted for."""
+"""Makes networks from PyTorch pickles; every tensor of a file has its place."""
 
 import operator
 
@@ -16,12 +16,12 @@ from stylegan_tf.official.torch_arguments import (
 from stylegan_tf.official.torch_names import Entry, entries
 from stylegan_tf.official.torch_pickles import ModuleState
 
-FILTER = "resample_filter"  # derived from the settings, stored with many layers
+FILTER = "resample_filter"  # follows from the config, stored with many layers
 SEPARABLE = 8  # taps from which a filter is stored as one axis
 
 
 def describe(state: ModuleState) -> GeneratorConfig | DiscriminatorConfig:
-    """The settings of a network, which agree with every tensor of it.
+    """The config of a network, which agrees with every tensor of the network.
 
     Raises:
         UserError: a tensor is missing, of another shape, or not known.
@@ -51,7 +51,7 @@ def describe(state: ModuleState) -> GeneratorConfig | DiscriminatorConfig:
 
 
 def _check_filter(c, name: str, found: np.ndarray) -> None:
-    """A stored filter is the one that the settings give, or the unused default."""
+    """Refuses a stored filter that is neither the config's nor the default one."""
     for taps in (getattr(c, FILTER), DEFAULT_TAPS):
         one = np.asarray(taps, np.float64) / np.sum(taps)
         wanted = one if len(taps) >= SEPARABLE else np.outer(one, one)
@@ -61,14 +61,14 @@ def _check_filter(c, name: str, found: np.ndarray) -> None:
 
 
 def make(state: ModuleState) -> tuple[Generator | Discriminator, dict[str, str]]:
-    """A network with the weights of a file, and where each of its tensors went.
+    """Makes a network with the weights of a file.
 
     Returns:
-        The network; and name in the file -> path of our weight, or of the setting that
-        it follows from.
+        The network; and name in the file -> path of our weight, or of the setting
+        from which the tensor follows.
 
     Raises:
-        UserError: as `describe`.
+        UserError: see `describe`.
     """
     c = describe(state)
     network = Discriminator(c) if state.name == "D" else Generator(c)

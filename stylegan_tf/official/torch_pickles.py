@@ -1,9 +1,9 @@
-"""PyTorch's network pickles of the StyleGAN family, read without running them.
+"""Reads PyTorch's network pickles of the StyleGAN family without running them.
 
 stylegan2-ada-pytorch and stylegan3 keep networks as "persistent objects": the source
 text of a module, the name of a class in it and the dict of the instance's attributes.
-Their own loader runs that text. Here it is dropped: the attributes hold every tensor,
-and the arguments that the class was made with say which network they belong to.
+Their own loader runs that text. This module drops it: the attributes hold every tensor,
+and the arguments that the class was made with tell which network it is.
 
 A snapshot is a dict {"G": ..., "D": ..., "G_ema": ..., "augment_pipe": ...,
 "training_set_kwargs": ...}; a generator alone is read as well.
@@ -42,7 +42,7 @@ POSITIONS = {
     "G": ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
     "D": ("c_dim", "img_resolution", "img_channels"),
 }
-# Class, or module inside of one, that tells a relative whose networks are others.
+# Names of classes and modules by which relatives with other networks are refused.
 RELATIVES = {
     "TriPlaneGenerator": "EG3D",
     "DualDiscriminator": "EG3D",
@@ -64,13 +64,13 @@ class ModuleState:
 
     Attributes:
         name: "G", "D" or "Gs".
-        class_name: such as "Generator"; the same for networks of different kinds.
-        arguments: that its class was made with, as far as they were given.
+        class_name: such as "Generator", the same for StyleGAN2 and StyleGAN3.
+        arguments: arguments that were given to the class.
         repository: "ada" (stylegan2-ada-pytorch) or "sg3" (stylegan3), whose classes
-            have other defaults.
+            differ in their defaults.
         tensors: full name, such as "synthesis.b4.const", to a read-only array; the
             parameters and the buffers.
-        classes: path of each module inside of it -> its class.
+        classes: path of each module inside the network -> its class.
     """
 
     name: str
@@ -92,12 +92,12 @@ class ModuleState:
 
 @dataclass(eq=False)
 class Snapshot:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         networks: "G", "D" and "Gs"; None for what the file lacks.
-        augment_p: probability that ADA had reached, if the file says.
-        training_set: arguments of the data set that it was trained on.
+        augment_p: ADA's probability when the file was written; None if it is not there.
+        training_set: arguments of the data set of the training.
     """
 
     networks: dict[str, ModuleState | None]
@@ -106,7 +106,7 @@ class Snapshot:
 
 
 def is_persistent(path: Path | str) -> bool:
-    """Whether a file has persistent objects in it, by a look at its bytes."""
+    """Returns True if a file's bytes name the maker of persistent objects."""
     try:
         with open(path, "rb") as f:
             if f.read(1) != b"\x80":
@@ -118,7 +118,7 @@ def is_persistent(path: Path | str) -> bool:
 
 
 def read(path: Path | str) -> Snapshot:
-    """The networks of a PyTorch pickle.
+    """Reads the networks of a PyTorch pickle.
 
     Args:
         path: a file with a snapshot, or with one network alone.
@@ -147,7 +147,7 @@ def read(path: Path | str) -> Snapshot:
 
 @dataclass(eq=False)
 class PersistentNode:
-    """An object of a class that the file brings along: its name and attributes."""
+    """An object of a class in the file: the class's name, the object's attributes."""
 
     class_name: str
     state: dict
@@ -166,17 +166,17 @@ class PersistenceMachine(Machine):
         self.nested = Allowance(size)
 
     def symbol(self, module, name) -> None:
-        """Puts a name on the stack, whatever package a project keeps it in."""
+        """Pushes a global name without the package that a project keeps it in."""
         if type(module) is str:
             module = re.sub(r"^.*\.(?=torch_utils\.|dnnlib\.)", "", module)
         super().symbol(module, name)
 
     def persistent(self) -> None:
-        """Refuses what is kept outside of the pickle: here, nothing is."""
+        """Refuses objects outside of the pickle; these files have none."""
         raise RefusedError(f"keeps its numbers elsewhere; {ONLY}")
 
     def knows(self, asked: str) -> bool:
-        """Whether a name is one of those that such networks need."""
+        """Returns True for a global name that such networks need."""
         return asked in self.calls or asked in self.makes or asked == "numpy.ndarray"
 
 
@@ -236,7 +236,7 @@ def _snapshot(content) -> Snapshot:
 
 
 def _dated(networks: dict) -> dict:
-    """The networks, which say from their generator's arguments who wrote them."""
+    """Sets the repository of networks by their generator's arguments."""
     given = [state for state in networks.values() if state is not None]
     if any("synthesis_kwargs" in state.arguments for state in given):
         for state in given:
@@ -252,7 +252,7 @@ def _augment_p(node, left: Allowance) -> float | None:
 
 
 def _network(name: str, node, left: Allowance) -> ModuleState:
-    """One network, every tensor of it."""
+    """A network with all its tensors."""
     need(type(node) is PersistentNode, "has something else in the place of a network.")
     classes = dict(_modules(node, left))
     relative = next(
@@ -275,14 +275,14 @@ def _network(name: str, node, left: Allowance) -> ModuleState:
 
 
 def _marks(node: PersistentNode, classes: dict[str, str]) -> Iterator[str]:
-    """Names that may tell a relative: classes, and modules at the top."""
+    """Yields names that may be in `RELATIVES`: classes, and modules at the top."""
     yield node.class_name
     yield from classes.values()
     yield from (path.split(".")[0] for path in classes)
 
 
 def _part(node: PersistentNode, key: str) -> dict:
-    """One of a module's tables, its keys names."""
+    """A module's table of parts by name."""
     found = node.state.get(key)
     need(type(found) is dict, f"has a module whose {key} is no table; {AGAIN}")
     for name in found:
@@ -301,7 +301,7 @@ def _children(node: PersistentNode) -> Iterator[tuple[str, PersistentNode]]:
 def _modules(
     node: PersistentNode, left: Allowance, path: str = "", depth: int = 0
 ) -> Iterator[tuple[str, str]]:
-    """(path, class) of every module inside of one."""
+    """Yields (path, class) of every module inside a module."""
     need(depth < DEPTH, "nests its modules too deep.")
     for name, child in _children(node):
         left.spend(10)
@@ -312,7 +312,7 @@ def _modules(
 def _tensors(
     node: PersistentNode, left: Allowance, path: str = "", depth: int = 0
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(full name, array) of every parameter and buffer."""
+    """Yields (full name, array) of every parameter and buffer."""
     need(depth < DEPTH, "nests its modules too deep.")
     for table in ("_parameters", "_buffers"):
         for name, tensor in _part(node, table).items():
@@ -326,7 +326,7 @@ def _tensors(
 
 
 def _arguments(name: str, node: PersistentNode, left: Allowance) -> dict:
-    """The arguments of a network's class, those by position under their names."""
+    """The arguments of a network's class by name, positional ones included."""
     given, placed = node.state.get("_init_kwargs"), node.state.get("_init_args", ())
     fits = type(given) is dict and type(placed) is tuple
     need(fits, "has a network that does not say what it was made with.")
