@@ -133,13 +133,8 @@ def test_batch_and_replicas_change_no_picture(replicas, batch, pictures):
 
 
 def test_labels_are_those_of_the_data(pictures):
-<<<<<<< HEAD
-    table = pipeline.read_labels(pictures)
-    labels = LabelSampler(model(5), pictures)(range(2000))["labels"]
-=======
     table = pipeline.dataset_labels(pictures)
-    labels = Labels(model(5), pictures)(range(2000))["labels"]
->>>>>>> data
+    labels = LabelSampler(model(5), pictures)(range(2000))["labels"]
     np.testing.assert_array_equal(labels.sum(axis=1), 1)
     np.testing.assert_allclose(labels.mean(axis=0), table.mean(axis=0), atol=0.05)
     np.testing.assert_array_equal(

@@ -191,13 +191,8 @@ def test_a_class_has_a_row_if_all_of_them_fit(classes, seeds, turns):
 
 def test_real_pictures_stand_in_the_row_of_their_class(trainer):
     stored = pipeline.first_images(trainer.data, 8, 24)
-<<<<<<< HEAD
-    kinds = pipeline.read_labels(trainer.data).argmax(axis=1)
-    table = previews.real_images(trainer.data, 8, classes=5, columns=4, rows=6)
-=======
     kinds = pipeline.dataset_labels(trainer.data).argmax(axis=1)
-    table = previews.real_cells(trainer.data, 8, classes=5, columns=4, rows=6)
->>>>>>> data
+    table = previews.real_images(trainer.data, 8, classes=5, columns=4, rows=6)
     assert (table.shape, table.dtype) == ((20, 8, 8, 3), np.uint8)
     white = 0
     for k, row in enumerate(table.reshape(5, 4, 8, 8, 3)):

@@ -28,11 +28,9 @@ def real_images(
     Returns:
         uint8 [N, H, W, C]; white where a class has too few images.
     """
-<<<<<<< HEAD
-    labels = pipeline.read_labels(data) if fit_rows(classes, rows) else np.zeros((0, 0))
-=======
-    labels = pipeline.dataset_labels(data) if _fit(classes, rows) else np.zeros((0, 0))
->>>>>>> data
+    labels = (
+        pipeline.dataset_labels(data) if fit_rows(classes, rows) else np.zeros((0, 0))
+    )
     one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
     if not len(labels) or labels.shape[1] != classes or not one_hot:
         return pipeline.first_images(data, resolution, columns * rows)

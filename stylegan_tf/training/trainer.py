@@ -68,20 +68,15 @@ class Trainer:
         self.chief = devices.is_chief(self.strategy)
         self.reports = reports if self.chief else ()
         self.stopping: str | None = None
-<<<<<<< HEAD
-=======
-        self._labels = pipeline.dataset_labels(data) if config.generator.classes else None
-        self._functions: dict[tuple, Callable] = {}
-        self._iterator, self._reading = None, None
-        self._tick: _Tick | None = None
->>>>>>> data
         self.augment = _controller(config.augment)
         with self.strategy.scope():
             self.networks = make_networks(config)
             saved = self.augment if config.augment.kind == "ada" else None
             self.state = TrainingState(self.networks, self.run_dir, self.chief, saved)
         self.phase = self._current_phase()
-        self._labels = pipeline.read_labels(data) if config.generator.classes else None
+        self._labels = (
+            pipeline.dataset_labels(data) if config.generator.classes else None
+        )
         self._steps: dict[tuple, Callable] = {}
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size

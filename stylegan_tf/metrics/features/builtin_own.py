@@ -154,16 +154,11 @@ def training_examples(
         np.round(resize_inputs(batch["image"]).numpy()).astype(np.uint8)
         for batch in data.take(-(-count // 250)).as_numpy_iterator()
     ]
-<<<<<<< HEAD
     images, labels = (
         np.concatenate(parts)[:count],
-        pipeline.read_labels(manifest)[:count],
+        pipeline.dataset_labels(manifest)[:count],
     )
     if manifest.class_names:
-=======
-    images, labels = np.concatenate(parts)[:count], pipeline.dataset_labels(known)[:count]
-    if known.class_names:
->>>>>>> data
         truth = labels.argmax(axis=1)[:, None].astype(np.float32)
         return images, truth, (Head("class", manifest.label_size),)
     low, high = labels.min(axis=0), labels.max(axis=0)
