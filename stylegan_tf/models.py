@@ -150,7 +150,7 @@ def config_of(path: Path | str) -> configs.GeneratorConfig:
     """
     found = find(path)
     if found.kind == "pickle":
-        return official.configs_of(found.path)[0]
+        return official.pickled_configs(found.path)[0]
     if found.kind == "checkpoint":
         return _run_config(found).generator
     values = _keras_settings(found.path)["config"]
@@ -206,7 +206,7 @@ def load_networks(
     if found.kind == "checkpoint":
         return _from_checkpoint(found)
     if found.kind == "pickle":
-        return official.load_networks(found.path)
+        return official.load_pickled_networks(found.path)
     return None, None, load(path)
 
 

@@ -124,16 +124,16 @@ def test_an_official_pickle_is_a_model(tmp_path):
     model, other = generator(), generator({"seed": 3})
     d = Discriminator(tiny.config().discriminator)
     path = tmp_path / "all.pkl"
-    official.save(path, other, d, model)
+    official.save_pickle(path, other, d, model)
     assert models.find(path) == models.Found("pickle", path)
     check_same(models.load(str(path)), model)
     assert models.config_of(path) == model.config
     assert models.trained_resolution(path) is None
-    official.save(path, gs=model, resolution=4)
+    official.save_pickle(path, gs=model, resolution=4)
     assert models.trained_resolution(path) == 4
-    official.save(path, gs=model, resolution=8, alpha=0.25)
+    official.save_pickle(path, gs=model, resolution=8, alpha=0.25)
     assert models.growth(path) == (None, 0.25)
-    official.save(path, d=d)
+    official.save_pickle(path, d=d)
     with pytest.raises(UserError, match="all.pkl has a discriminator only"):
         models.load(path)
 

@@ -390,7 +390,7 @@ def pickle(tmp_path_factory):
     """An official pickle that had grown up to 4 x 4, and its networks."""
     path, c = tmp_path_factory.mktemp("pickles") / "x.pkl", tiny.config()
     g, d = tiny.noisy(Generator(c.generator)), Discriminator(c.discriminator)
-    official.save(path, Generator(c.generator), d, g, resolution=4)
+    official.save_pickle(path, Generator(c.generator), d, g, resolution=4)
     return path, g, d
 
 
@@ -438,13 +438,15 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
 def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
     g = Generator(tiny.config().generator, None, 0.25)
     g.save(tmp_path / "g.keras")
-    official.save(tmp_path / "x.pkl", g, Discriminator(tiny.config().discriminator), g)
+    official.save_pickle(
+        tmp_path / "x.pkl", g, Discriminator(tiny.config().discriminator), g
+    )
     for model in ("g.keras", "x.pkl"):
         out = tmp_path / "out.pkl"
         code, _, error = call("convert", f"--model={tmp_path / model}", f"--out={out}")
         assert code == 0, error
         assert models.growth(out) == (None, 0.25)
-    states = tf_pickles.read(out)
+    states = tf_pickles.read_pickle(out)
     assert {float(states[k].collect()["lod"]) for k in ("G", "D", "Gs")} == {0.75}
     code, said, error = call("convert", f"--pickle={out}", f"--out={tmp_path / 'new'}")
     assert code == 0, error
@@ -462,7 +464,7 @@ def test_convert_refuses_what_has_no_counterpart(tmp_path):
 
 
 def test_convert_takes_a_discriminator_alone(pickle, tmp_path):
-    official.save(tmp_path / "d.pkl", d=pickle[2])
+    official.save_pickle(tmp_path / "d.pkl", d=pickle[2])
     out = tmp_path / "model"
     code, _, error = call("convert", f"--pickle={tmp_path}/d.pkl", f"--out={out}")
     assert code == 0, error

@@ -54,7 +54,7 @@ def origin(path: Path | str) -> Origin:
     """
     found, d = models.find(path), None
     if found.kind == "pickle":
-        g, d = official.configs_of(found.path)
+        g, d = official.pickled_configs(found.path)
     elif found.kind == "checkpoint":
         config = rundir.read(found.run).config
         g, d = config.generator, config.discriminator
