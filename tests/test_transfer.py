@@ -134,7 +134,7 @@ def test_where_nothing_fits_it_is_refused(tmp_path):
 def test_a_pickle_brings_what_it_has(old, tmp_path):
     theirs, path = old[1], tmp_path / "x.pkl"
     given = (theirs.generator, theirs.discriminator, theirs.average)
-    official.save(path, *given)
+    official.save_pickle(path, *given)
     ours = make_networks(tiny.config())
     report = transfer.copy_weights(path, ours)
     for name in MODELS:
@@ -144,7 +144,7 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
         assert f"{name}: {n} of {n} weights taken" in report
     assert np.any(tails(ours.generator)["w_avg"] != tails(ours.average)["w_avg"])
 
-    official.save(path, g=theirs.generator)
+    official.save_pickle(path, g=theirs.generator)
     ours = make_networks(tiny.config())
     before = tails(ours.discriminator)
     report = transfer.copy_weights(path, ours)
@@ -155,7 +155,7 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
 
 
 def test_a_pickle_without_a_generator_starts_nothing(old, tmp_path):
-    official.save(tmp_path / "d.pkl", d=old[1].discriminator)
+    official.save_pickle(tmp_path / "d.pkl", d=old[1].discriminator)
     with pytest.raises(UserError, match="d.pkl has a discriminator only"):
         transfer.read_starting_point(tmp_path / "d.pkl")
 
@@ -181,9 +181,9 @@ def test_settings_are_the_models(old, tmp_path):
     found = transfer.read_starting_point(path)
     assert found.settings == settings_of(config)
     assert found.resolution == 8
-    official.save(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
+    official.save_pickle(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
     assert transfer.read_starting_point(tmp_path / "x.pkl") == found
-    official.save(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
+    official.save_pickle(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
     assert transfer.read_starting_point(tmp_path / "x.pkl").resolution == 4
 
 
