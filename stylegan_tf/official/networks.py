@@ -139,7 +139,7 @@ def pickled_configs(
 
 
 def stored_growth(path: Path | str) -> Growth:
-    """How far a file's generator had grown.
+    """Reads the growth of a file's generator.
 
     Raises:
         UserError: as `load_generator`.
