@@ -5,29 +5,30 @@
     python launch/convert.py --model=runs/00003-photos-paper256 --out=photos.pkl
     python launch/convert.py --model=generator.keras --out=generator.pkl
 
-From a pickle, the folder gets
+--pickle fills a folder with
 
-    generator.keras       the moving average Gs, or G where the file has no Gs
+    generator.keras       the moving average Gs, or G if the file has no Gs
     saved_model           the same for any TensorFlow program, without this package
-    discriminator.keras   D, where the file has it
-    report.txt            every variable of the file and where it went
-    MODEL_CARD.md         what is known of the model, and its license
+    discriminator.keras   D, if the file has it
+    report.txt            every variable of the file and the weight that holds it
+    MODEL_CARD.md         facts about the model, and its license
 
-Read are StyleGAN, StyleGAN2 (its skip, residual, original and growing networks) and
-StyleGAN2-ADA for TensorFlow, and for PyTorch, without PyTorch, StyleGAN2-ADA and
-StyleGAN3 (T and R). Nothing in a pickle is run. Progressive GAN's are not read.
+It reads TensorFlow pickles of StyleGAN, StyleGAN2 (its skip, residual, original and
+growing networks) and StyleGAN2-ADA, and, without PyTorch, PyTorch pickles of
+StyleGAN2-ADA and StyleGAN3 (T and R). Nothing in a pickle is run. The pickles of
+progressive GAN are not read.
 
-Converting is not needed to use a pickle: every script takes one as it is, as in
-generate.py --model=x.pkl, and train.py --init=x.pkl takes G, D and Gs out of it. It is
-for opening a model faster, and for taking it elsewhere.
+Every script takes a pickle as it is, as in generate.py --model=x.pkl, and train.py
+--init=x.pkl takes its G, D and Gs. Convert one to open it faster, or to use it without
+this package.
 
-To a pickle, a run gives its G, D and Gs, an official pickle what it has, and any other
-model its generator as Gs. The official networks are square, of 3 x 3 convolutions on a
-4 x 4 start, with labels summed in the discriminator's output; what has no counterpart
-among them, such as a DCGAN, is refused. The file has every variable under its official
-name and in its official layout. This package reads it, and so do converters that look
-at the variables. NVIDIA's own code does not: it compiles the program text that its
-pickles carry, which ours leave out.
+--model writes a pickle: of a run its G, D and Gs, of an official pickle its networks,
+of any other model its generator as Gs. The official networks are square, of 3 x 3
+convolutions on a 4 x 4 start, with labels summed in the discriminator's output. A model
+without a counterpart, such as a DCGAN, is refused. The file has every variable under
+its official name and in its official layout. This package reads it, and so do
+converters that read the variables. NVIDIA's own code does not: it compiles the program
+text of a pickle, which this file leaves out.
 """
 
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ define.string(
 define.boolean(
     "report",
     False,
-    "With --pickle: print every variable and where it went, not only how many.",
+    "With --pickle: print every variable and the weight that holds it.",
 )
 
 
@@ -64,14 +65,14 @@ def main(argv: Sequence[str]) -> int:
             f"pickle, or --model=... --out=x.pkl to write one."
         )
     if not FLAGS.out:
-        what = "the folder to fill" if FLAGS.pickle else "the .pkl file to write"
-        raise UserError(f"name {what} with --out=...")
+        target = "the folder to fill" if FLAGS.pickle else "the .pkl file to write"
+        raise UserError(f"name {target} with --out=...")
     out = Path(FLAGS.out).expanduser()
     return _read(FLAGS.pickle, out) if FLAGS.pickle else _write(FLAGS.model, out)
 
 
 def _read(pickle: str, out: Path) -> int:
-    """An official pickle as files of ours."""
+    """Converts an official pickle into a folder of our files."""
     from stylegan_tf.errors import UserError
 
     if out.suffix in (".pkl", ".keras") or out.is_file():
@@ -81,25 +82,25 @@ def _read(pickle: str, out: Path) -> int:
     from stylegan_tf.official import networks
 
     path = Path(pickle).expanduser()
-    found = networks.load(path)
-    tables = [report.table() for report in found.reports]
-    shown = tables if FLAGS.report else [str(report) for report in found.reports]
-    print("\n".join(shown))
+    loaded = networks.load_pickle(path)
+    tables = [report.table() for report in loaded.reports]
+    lines = tables if FLAGS.report else [str(report) for report in loaded.reports]
+    print("\n".join(lines))
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.txt").write_text("\n".join([str(path), *tables]) + "\n")
-    if found.networks["D"]:
-        found.networks["D"].save(out / "discriminator.keras")
+    if loaded.networks["D"]:
+        loaded.networks["D"].save(out / "discriminator.keras")
         print(f"discriminator: {out / 'discriminator.keras'}")
-    if found.generator:
+    if loaded.generator:
         origin = export.provenance_of_model(path)
-        export.save_model(found.generator, out, origin=origin)
+        export.save_model(loaded.generator, out, origin=origin)
         print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
     return 0
 
 
 def _write(model: str, out: Path) -> int:
-    """A model of ours, or of an official pickle, as an official pickle."""
+    """Writes a model as an official pickle."""
     from stylegan_tf.errors import UserError
 
     if out.suffix != ".pkl":
@@ -113,7 +114,7 @@ def _write(model: str, out: Path) -> int:
     growth = models.growth_of(model)
     g, d, gs = models.load_networks(model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    networks.save(out, g, d, gs, growth)
+    networks.save_pickle(out, g, d, gs, growth)
     named = {"G": g, "D": d, "Gs": gs}
     print(f"{out}: {', '.join(name for name, network in named.items() if network)}")
     return 0

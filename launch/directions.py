@@ -1,4 +1,4 @@
-"""Finds directions in w that change pictures in a way one can name.
+r"""Finds directions in w that change pictures in a way one can name.
 
     python launch/directions.py --model=runs/00000-demo-demo
     python launch/directions.py --model=RUN --method=sefa --layers=coarse --count=8

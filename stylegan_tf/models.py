@@ -124,7 +124,7 @@ def load_networks(
     if file.kind == "keras":
         return None, None, load(path)
     if file.kind == "pickle":
-        return official.load_networks(file.path)
+        return official.load_pickled_networks(file.path)
     config, growth = _run_config(file), growth_of(file.path)
     generator, average = (Generator(config.generator, growth) for _ in range(2))
     discriminator = discriminator_of(config.discriminator)
@@ -205,7 +205,7 @@ def network_configs(
     """
     file = find_model(path)
     if file.kind == "pickle":
-        return official.configs_of(file.path)
+        return official.pickled_configs(file.path)
     if file.kind == "checkpoint":
         config = _run_config(file)
         return config.generator, config.discriminator

@@ -160,14 +160,14 @@ def generator(case: str, **changes) -> Generator:
     golden = load(case)
     g = Generator(dataclasses.replace(config_of(golden, "G"), **changes))
     fused = kwargs_of(golden, "G").get("fused_scale", "auto")
-    assert names.assign(g, golden.variables("G"), fused) == []
+    assert names.assign_official(g, golden.variables("G"), fused) == []
     return g
 
 
 @functools.cache
 def discriminator(case: str) -> Discriminator:
     d = Discriminator(config_of(load(case), "D"))
-    assert names.assign(d, load(case).variables("D")) == []
+    assert names.assign_official(d, load(case).variables("D")) == []
     return d
 
 

@@ -75,7 +75,7 @@ class Easy(dict):
 def refused(path, words=""):
     """The one line in which a file is refused."""
     with pytest.raises(UserError) as caught:
-        tf_pickles.read(path)
+        tf_pickles.read_pickle(path)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message
     assert words in message

@@ -357,7 +357,7 @@ def test_label_vectors_are_learned_as_numbers(monkeypatch):
     data = tf.data.Dataset.from_tensors(batch)
     pipeline = builtin_own.pipeline
     monkeypatch.setattr(pipeline, "dataset", lambda *a, **k: data)
-    monkeypatch.setattr(pipeline, "labels", lambda k: rows)
+    monkeypatch.setattr(pipeline, "dataset_labels", lambda k: rows)
     _, truth, heads = builtin_own.training_examples(known)
     assert [(h.name, h.low, h.high) for h in heads] == [
         ("label0", 0, 3),

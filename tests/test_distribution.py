@@ -200,7 +200,7 @@ def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
     (run,) = rundir.list_runs(out)
     assert run.nimg == 16
     alone = Trainer(run.config, pictures, tmp_path / "alone")
-    transfer.copy_weights(init, alone.networks)
+    transfer.copy_matching_weights(init, alone.networks)
     start = tiny.state(alone.networks)
     alone.step()
     alone.step()

@@ -123,16 +123,16 @@ def test_an_official_pickle_is_a_model(tmp_path):
     model, other = generator(), generator({"seed": 3})
     d = Discriminator(tiny.config().discriminator)
     path = tmp_path / "all.pkl"
-    official.save(path, other, d, model)
+    official.save_pickle(path, other, d, model)
     assert models.find_model(path) == models.ModelFile("pickle", path)
     check_same(models.load(str(path)), model)
     assert models.network_configs(path)[0] == model.config
     assert models.growth_of(path).resolution == 8
-    official.save(path, gs=model, growth=Growth(4))
+    official.save_pickle(path, gs=model, growth=Growth(4))
     assert models.growth_of(path).resolution == 4
-    official.save(path, gs=model, growth=Growth(8, 0.25))
+    official.save_pickle(path, gs=model, growth=Growth(8, 0.25))
     assert models.growth_of(path) == (8, 0.25)
-    official.save(path, d=d)
+    official.save_pickle(path, d=d)
     with pytest.raises(UserError, match="all.pkl has a discriminator only"):
         models.load(path)
 

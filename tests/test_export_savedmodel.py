@@ -234,7 +234,7 @@ def test_seeds_are_tensorflows_stateless_numbers(served):
 
 def test_a_pickle_that_has_not_grown_yet_is_exported_as_it_draws(tmp_path):
     model = generator()
-    official.save(tmp_path / "a.pkl", gs=model, growth=Growth(4))
+    official.save_pickle(tmp_path / "a.pkl", gs=model, growth=Growth(4))
     program = export.Program(models.load(tmp_path / "a.pkl"))
     assert program.image_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):

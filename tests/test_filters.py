@@ -165,7 +165,7 @@ def test_layers_are_those_of_the_official_files(case):
     from stylegan_tf.official import networks
 
     numbers = ada_golden.load(case)
-    c = networks.configs_of(ada_golden.FOLDER / f"{case}.pkl")[0]
+    c = networks.pickled_configs(ada_golden.FOLDER / f"{case}.pkl")[0]
     check_layers(c.filtered_layers, numbers.meta["layers"][1:])
 
 

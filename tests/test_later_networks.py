@@ -19,7 +19,7 @@ TIGHT = 2e-5  # of the reference numbers' 1e-4; measured: 2e-6
 def opened(name: str):
     """The networks of a file, and the numbers that belong to it."""
     case = (ada_golden.PICKLES | ada_golden.TF_PICKLES)[name]
-    return networks.load(ada_golden.FOLDER / name), ada_golden.load(case)
+    return networks.load_pickle(ada_golden.FOLDER / name), ada_golden.load(case)
 
 
 def check(numbers, name: str, actual, layout=golden.nchw) -> None:

@@ -301,9 +301,9 @@ def test_the_entrance_at_4_x_4_pixels_is_free():
     """Of PyTorch's architecture `skip`: no clamp there, and nowhere else."""
     from stylegan_tf.networks.discriminator import Discriminator
 
-    state = torch_pickles.read(ada_golden.FOLDER / GRAY).networks["D"]
+    state = torch_pickles.read_snapshot(ada_golden.FOLDER / GRAY).networks["D"]
     state.arguments["conv_clamp"] = 1.5
-    c = torch_arguments.discriminator_config(state)
+    c = torch_arguments.torch_discriminator_config(state)
     d = Discriminator(c)
     limits = [getattr(d, f"from_rgb{r}").limit for r in (4, 8, 16)]
     assert limits == [0.0, 1.5, 1.5]

@@ -47,13 +47,14 @@ def test_convert_makes_our_files_of_a_pickle(pickle, tmp_path):
 def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
     g = Generator(tiny.config().generator, None, 0.25)
     g.save(tmp_path / "g.keras")
-    official.save(tmp_path / "x.pkl", g, Discriminator(tiny.config().discriminator), g)
+    d = Discriminator(tiny.config().discriminator)
+    official.save_pickle(tmp_path / "x.pkl", g, d, g)
     for model in ("g.keras", "x.pkl"):
         out = tmp_path / "out.pkl"
         code, _, error = call("convert", f"--model={tmp_path / model}", f"--out={out}")
         assert code == 0, error
         assert models.growth_of(out) == (8, 0.25)
-    states = tf_pickles.read(out)
+    states = tf_pickles.read_pickle(out)
     assert {float(states[k].collect()["lod"]) for k in ("G", "D", "Gs")} == {0.75}
     code, said, error = call("convert", f"--pickle={out}", f"--out={tmp_path / 'new'}")
     assert code == 0, error
@@ -71,7 +72,7 @@ def test_convert_refuses_what_has_no_counterpart(tmp_path):
 
 
 def test_convert_takes_a_discriminator_alone(pickle, tmp_path):
-    official.save(tmp_path / "d.pkl", d=pickle[2])
+    official.save_pickle(tmp_path / "d.pkl", d=pickle[2])
     out = tmp_path / "model"
     code, _, error = call("convert", f"--pickle={tmp_path}/d.pkl", f"--out={out}")
     assert code == 0, error

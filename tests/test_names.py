@@ -77,7 +77,7 @@ def test_assign_sets_every_weight(network):
         name: slot.to_official(rng.normal(size=slot.weight.shape).astype("f4"))
         for name, slot in slots.items()
     }
-    assert names.assign(network, arrays) == []
+    assert names.assign_official(network, arrays) == []
     for name, slot in slots.items():
         np.testing.assert_array_equal(
             slot.to_official(slot.weight.numpy()), arrays[name], err_msg=name
@@ -89,10 +89,10 @@ def test_assign_names_what_is_missing_and_what_is_left():
     slots = names.name_map(network)
     arrays = {n: s.to_official(s.weight.numpy()) for n, s in slots.items()}
     extra = arrays | {"lod": np.zeros([]), "G_synthesis/lod": 0.0, "strange": 1.0}
-    assert names.assign(network, extra) == ["strange"]
+    assert names.assign_official(network, extra) == ["strange"]
     del arrays["8x8/Conv0/bias"]
     with pytest.raises(KeyError, match="8x8/Conv0/bias"):
-        names.assign(network, arrays)
+        names.assign_official(network, arrays)
 
 
 def flipped(network, fused):

@@ -16,7 +16,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks, tf_pickles, writing
-from stylegan_tf.official.networks import from_state, to_state
+from stylegan_tf.official.networks import network_from_state, network_to_state
 from stylegan_tf.official.tf_pickles import NetworkState
 
 SMALL = {"resolution": 16, "fmap_base": 64, "fmap_max": 8}
@@ -88,10 +88,10 @@ def draw(g: Generator, **options) -> np.ndarray:
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_comes_back_exactly(name, tmp_path):
     g = generator(**GENERATORS[name])
-    networks.save(tmp_path / "g.pkl", gs=g)
-    found = networks.load(tmp_path / "g.pkl")
+    networks.save_pickle(tmp_path / "g.pkl", gs=g)
+    found = networks.load_pickle(tmp_path / "g.pkl")
     check_same(found.generator, g)
-    assert networks.configs_of(tmp_path / "g.pkl") == (g.config, None)
+    assert networks.pickled_configs(tmp_path / "g.pkl") == (g.config, None)
     assert networks.stored_growth(tmp_path / "g.pkl") == g.growth
     (report,) = found.reports
     assert len(report.mapped) == len(g.weights)
@@ -102,11 +102,11 @@ def test_a_generator_comes_back_exactly(name, tmp_path):
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 def test_a_discriminator_comes_back_exactly(name, tmp_path):
     d = discriminator(**DISCRIMINATORS[name])
-    networks.save(tmp_path / "d.pkl", d=d)
-    g, found, gs = networks.load_networks(tmp_path / "d.pkl")
+    networks.save_pickle(tmp_path / "d.pkl", d=d)
+    g, found, gs = networks.load_pickled_networks(tmp_path / "d.pkl")
     check_same(found, d)
     assert g is None and gs is None
-    for reads in (networks.load_generator, networks.configs_of):
+    for reads in (networks.load_generator, networks.pickled_configs):
         with pytest.raises(UserError, match="d.pkl has a discriminator only"):
             reads(tmp_path / "d.pkl")
 
@@ -115,20 +115,20 @@ def test_all_three_are_told_apart(tmp_path):
     g, d, gs = generator(), discriminator(), generator()
     for v in gs.weights:
         v.assign(v + 1)
-    networks.save(tmp_path / "all.pkl", g, d, gs)
+    networks.save_pickle(tmp_path / "all.pkl", g, d, gs)
     for found, ours in zip(
-        networks.load_networks(tmp_path / "all.pkl"), (g, d, gs), strict=True
+        networks.load_pickled_networks(tmp_path / "all.pkl"), (g, d, gs), strict=True
     ):
         check_same(found, ours)
     check_same(networks.load_generator(tmp_path / "all.pkl"), gs)
-    assert networks.configs_of(tmp_path / "all.pkl") == (g.config, d.config)
-    networks.save(tmp_path / "two.pkl", g, d)
+    assert networks.pickled_configs(tmp_path / "all.pkl") == (g.config, d.config)
+    networks.save_pickle(tmp_path / "two.pkl", g, d)
     check_same(networks.load_generator(tmp_path / "two.pkl"), g)
 
 
 def test_the_kernel_of_a_fused_layer_is_turned(tmp_path):
     g = generator(**GENERATORS["fused"])
-    there = to_state("Gs", g).collect()
+    there = network_to_state("Gs", g).collect()
     kernel = there["G_synthesis/128x128/Conv0_up/weight"]
     ours = g.synthesis.block128.conv0.kernel.numpy()
     np.testing.assert_array_equal(kernel, ours[::-1, ::-1])
@@ -139,11 +139,11 @@ def test_the_kernel_of_a_fused_layer_is_turned(tmp_path):
 @pytest.mark.parametrize("architecture", ["stylegan", "revised"])
 def test_how_far_a_network_has_grown_is_kept(architecture, tmp_path):
     g = generator(architecture=architecture)
-    networks.save(tmp_path / "g.pkl", gs=g, growth=Growth(8))
-    arrays = tf_pickles.read(tmp_path / "g.pkl")["Gs"].collect()
+    networks.save_pickle(tmp_path / "g.pkl", gs=g, growth=Growth(8))
+    arrays = tf_pickles.read_pickle(tmp_path / "g.pkl")["Gs"].collect()
     assert arrays["lod"] == arrays["G_synthesis/lod"] == 1
     assert networks.stored_growth(tmp_path / "g.pkl") == (8, 1.0)
-    (report,) = networks.load(tmp_path / "g.pkl").reports
+    (report,) = networks.load_pickle(tmp_path / "g.pkl").reports
     assert report.lod == 1 and "it had grown up to lod 1" in str(report)
 
 
@@ -160,9 +160,9 @@ def test_how_far_a_network_has_grown_is_kept(architecture, tmp_path):
     ],
 )
 def test_a_fraction_of_a_lod_is_a_fade(lod, resolution, alpha, tmp_path):
-    state = to_state("Gs", generator())
+    state = network_to_state("Gs", generator())
     state.variables["lod"] = np.float32(lod)
-    writing.write(tmp_path / "g.pkl", {"Gs": state})
+    writing.write_pickle(tmp_path / "g.pkl", {"Gs": state})
     assert networks.stored_growth(tmp_path / "g.pkl") == (resolution, alpha)
     g = networks.load_generator(tmp_path / "g.pkl")
     assert g.growth == (resolution, alpha)
@@ -176,10 +176,10 @@ def test_a_fade_comes_back_from_a_pickle(architecture, lod, tmp_path):
     g.growth = growth
     if architecture == "revised":
         d = discriminator(architecture=architecture)
-    networks.save(tmp_path / "said.pkl", d=d, gs=g)
-    networks.save(tmp_path / "given.pkl", g, d, growth=growth)
+    networks.save_pickle(tmp_path / "said.pkl", d=d, gs=g)
+    networks.save_pickle(tmp_path / "given.pkl", g, d, growth=growth)
     for name, key in (("said", "Gs"), ("given", "G")):
-        states = tf_pickles.read(tmp_path / f"{name}.pkl")
+        states = tf_pickles.read_pickle(tmp_path / f"{name}.pkl")
         assert states[key].collect()["lod"] == states["D"].collect()["lod"] == lod
         found = networks.load_generator(tmp_path / f"{name}.pkl")
         assert found.growth == growth
@@ -205,7 +205,7 @@ def test_what_has_no_counterpart_is_not_written(reason, tmp_path):
     first = isinstance(c, GeneratorConfig)
     given = {"gs": Generator(c)} if first else {"d": Discriminator(c)}
     with pytest.raises(UserError, match=f"do not know .*{reason}.*; keep the model"):
-        networks.save(tmp_path / "x.pkl", **given)
+        networks.save_pickle(tmp_path / "x.pkl", **given)
     assert not list(tmp_path.iterdir())
 
 
@@ -215,7 +215,7 @@ def test_a_progressive_gan_is_refused(name, function):
     with pytest.raises(
         UserError, match=f"{function}', a progressive GAN, which is not"
     ):
-        from_state(name, state)
+        network_from_state(name, state)
 
 
 # ---------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def official(request):
 
 def test_official_files_draw_what_the_official_code_drew(official):
     path, expected = official
-    found = networks.load(path).networks
+    found = networks.load_pickle(path).networks
     first = path.name.startswith("v1")
     default = {"psi": 0.7, "cutoff": 8} if first else {"psi": 0.5}
     shown = {"psi": 0.7, "cutoff": 8} if first else {"psi": 0.7}
@@ -258,16 +258,16 @@ def test_official_files_draw_what_the_official_code_drew(official):
 
 def test_official_files_come_back_from_ours(official, tmp_path):
     path, expected = official
-    found = networks.load(path)
+    found = networks.load_pickle(path)
     for report in found.reports:
         head = f"vars/{report.name}/"
         names = {n[len(head) :] for n in expected if n.startswith(head)}
         assert not report.absent and not report.left
         assert set(report.mapped) == names - networks.LODS
     ours = found.networks
-    networks.save(tmp_path / "again.pkl", ours["G"], ours["D"], ours["Gs"])
-    again = tf_pickles.read(tmp_path / "again.pkl")
-    for key, state in tf_pickles.read(path).items():
+    networks.save_pickle(tmp_path / "again.pkl", ours["G"], ours["D"], ours["Gs"])
+    again = tf_pickles.read_pickle(tmp_path / "again.pkl")
+    for key, state in tf_pickles.read_pickle(path).items():
         if state is None:
             assert again[key] is None
             continue
@@ -285,8 +285,10 @@ def test_official_files_come_back_from_ours(official, tmp_path):
 
 def small(name="Gs", **changes) -> NetworkState:
     if name == "D":
-        return to_state("D", Discriminator(DiscriminatorConfig(**SMALL | changes)))
-    return to_state("Gs", Generator(GeneratorConfig(**SMALL_G | changes)))
+        return network_to_state(
+            "D", Discriminator(DiscriminatorConfig(**SMALL | changes))
+        )
+    return network_to_state("Gs", Generator(GeneratorConfig(**SMALL_G | changes)))
 
 
 CLAIMS = [
@@ -328,12 +330,12 @@ def test_a_claim_that_the_file_does_not_bear_out_makes_nothing(
 ):
     state = small(name, **changes)
     state.static_kwargs |= claim
-    writing.write(tmp_path / "x.pkl", {name: state})
+    writing.write_pickle(tmp_path / "x.pkl", {name: state})
     for kind in ("Generator", "Discriminator"):
         monkeypatch.setattr(networks, kind, None)
     tracemalloc.start()
     with pytest.raises(UserError, match=r"x.pkl: .+") as error:
-        networks.load(tmp_path / "x.pkl")
+        networks.load_pickle(tmp_path / "x.pkl")
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 4e6
@@ -358,9 +360,9 @@ WRONG = [
 def test_arguments_that_cannot_be_are_named(claim, words, tmp_path):
     state = small()
     state.static_kwargs |= claim
-    writing.write(tmp_path / "x.pkl", {"Gs": state})
+    writing.write_pickle(tmp_path / "x.pkl", {"Gs": state})
     with pytest.raises(UserError, match=words):
-        networks.load(tmp_path / "x.pkl")
+        networks.load_pickle(tmp_path / "x.pkl")
 
 
 def test_none_is_what_the_official_code_takes_it_for():
@@ -368,7 +370,7 @@ def test_none_is_what_the_official_code_takes_it_for():
     state.static_kwargs |= dict.fromkeys(
         ["blur_filter", "style_mixing_prob", "dlatent_avg_beta", "mapping_lrmul"]
     )
-    c = from_state("Gs", state)[0].config
+    c = network_from_state("Gs", state)[0].config
     assert (c.blur_filter, c.style_mixing_prob, c.w_avg_beta) == ((), 0.0, 1.0)
     assert c.mapping_lrmul == 0.01
 
@@ -378,20 +380,20 @@ def test_a_missing_variable_is_named():
         state = small()
         del state.components[where].variables[name]
         with pytest.raises(UserError, match=f"Gs lacks G_{where}/{name}; the file"):
-            from_state("Gs", state)
+            network_from_state("Gs", state)
     state = small("D")
     del state.variables["4x4/Dense0/bias"], state.variables["4x4/Dense1/bias"]
     with pytest.raises(UserError, match="D lacks 4x4/Dense0/bias and 1 others"):
-        from_state("D", state)
+        network_from_state("D", state)
     del state.variables["8x8/Conv0/weight"]
     with pytest.raises(UserError, match="D's 8x8/Conv0/weight is missing; by the"):
-        from_state("D", state)
+        network_from_state("D", state)
 
 
 def test_a_missing_noise_map_is_only_reported():
     state = small()
     del state.components["synthesis"].variables["noise3"]
-    network, report = from_state("Gs", state)
+    network, report = network_from_state("Gs", state)
     assert report.absent == ["G_synthesis/noise3"]
     assert "1 absent" in str(report) and "absent: G_synthesis/noise3" in str(report)
 
@@ -401,10 +403,10 @@ def test_a_variable_of_another_shape_is_named():
     arrays = state.components["synthesis"].variables
     arrays["8x8/Conv1/bias"] = np.zeros(9, "f4")
     with pytest.raises(UserError, match=r"8x8/Conv1/bias is \[9\].* has \[8\] there"):
-        from_state("Gs", state)
+        network_from_state("Gs", state)
     arrays["8x8/Conv1/weight"] = np.zeros([3, 3, 8, 9], "f4")
     with pytest.raises(UserError, match=r"is \[3, 3, 8, 9\]; .* \[3, 3, 8, 8\]"):
-        from_state("Gs", state)
+        network_from_state("Gs", state)
 
 
 @pytest.mark.parametrize("name", ["Gs", "D"])
@@ -412,24 +414,24 @@ def test_an_unknown_function_is_named(name):
     state = small(name)
     state.build_func_name = "G_main_ada"
     with pytest.raises(UserError, match="built by 'G_main_ada'; known are G_style"):
-        from_state(name, state)
+        network_from_state(name, state)
 
 
 def test_an_unknown_synthesis_or_architecture_is_named():
     state = small(architecture="skip")
     state.static_kwargs["architecture"] = "wide"
     with pytest.raises(UserError, match="'wide'; known are skip, resnet, orig"):
-        from_state("Gs", state)
+        network_from_state("Gs", state)
     state.components["synthesis"].build_func_name = "G_synthesis"
     with pytest.raises(UserError, match="synthesis network 'G_synthesis'"):
-        from_state("Gs", state)
+        network_from_state("Gs", state)
 
 
 def test_more_variables_are_reported_as_left():
     state = small()
     state.variables["strange"] = np.zeros(3, "f4")
     state.components["mapping"].variables["Dense9/bias"] = np.zeros(3, "f4")
-    network, report = from_state("Gs", state)
+    network, report = network_from_state("Gs", state)
     assert report.left == ["strange", "G_mapping/Dense9/bias"]
     assert "2 left" in str(report) and "\n  left: strange" in str(report)
     table = report.table()
@@ -439,7 +441,7 @@ def test_more_variables_are_reported_as_left():
 
 def test_truncation_uses_the_files_average(tmp_path):
     g = tiny.noisy(generator())
-    networks.save(tmp_path / "g.pkl", gs=g)
+    networks.save_pickle(tmp_path / "g.pkl", gs=g)
     found = networks.load_generator(tmp_path / "g.pkl")
     for options in ({"psi": 0.5}, {"psi": 0.7, "cutoff": 4}):
         np.testing.assert_array_equal(draw(found, **options), draw(g, **options))

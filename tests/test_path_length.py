@@ -17,7 +17,7 @@ full = pytest.mark.skipif(not CASES, reason="the files are not in a clone")
 
 def generator(case) -> Generator:
     g = Generator(golden.config_of(case, "G"))
-    names.assign(g, case.variables("Gs"))
+    names.assign_official(g, case.variables("Gs"))
     return g
 
 

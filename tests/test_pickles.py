@@ -55,7 +55,7 @@ def test_official_files_are_read_exactly(path, tmp_path):
     stem = re.match(r"(.+_r\d+)_", path.name)[1]
     with np.load(path.with_name(f"{stem}_expected.npz")) as file:
         expected = {name: file[name] for name in file.files if name[:5] == "vars/"}
-    networks = tf_pickles.read(path)
+    networks = tf_pickles.read_pickle(path)
     for key, found in networks.items():
         if found is None:
             assert path.stem.endswith(f"{stem}_Gs_only") and key != "Gs"
@@ -64,15 +64,15 @@ def test_official_files_are_read_exactly(path, tmp_path):
         wanted = {n[len(head) :]: v for n, v in expected.items() if n.startswith(head)}
         assert set(arrays) == set(wanted) and found.version == version
         assert all(same(np.asarray(wanted[n]), a) for n, a in arrays.items())
-    writing.write(tmp_path / "again.pkl", networks)
-    assert same(tf_pickles.read(tmp_path / "again.pkl"), networks)
+    writing.write_pickle(tmp_path / "again.pkl", networks)
+    assert same(tf_pickles.read_pickle(tmp_path / "again.pkl"), networks)
 
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_what_is_written_is_read(tmp_path, version):
     networks = {"G": full("G", version), "D": state("D", version), "Gs": None}
-    writing.write(tmp_path / "a.pkl", networks)
-    found = tf_pickles.read(tmp_path / "a.pkl")
+    writing.write_pickle(tmp_path / "a.pkl", networks)
+    found = tf_pickles.read_pickle(tmp_path / "a.pkl")
     networks["G"].variables["lod"] = np.asarray(np.float32(0.5))
     networks["D"].variables["lod"] = np.asarray(np.float32(0.5))
     assert same(found, networks)
@@ -99,7 +99,7 @@ def test_python_reads_what_is_written(tmp_path):
 
     asked = set()
     written = full()
-    writing.write(tmp_path / "a.pkl", {"Gs": written})
+    writing.write_pickle(tmp_path / "a.pkl", {"Gs": written})
     data = (tmp_path / "a.pkl").read_bytes()
     found = Unpickler(io.BytesIO(data)).load().state
     keys = "version name static_kwargs components build_module_src build_func_name "
@@ -127,7 +127,7 @@ def test_arrays_of_every_kind_and_protocol(file, protocol):
         arrays["empty"] = array(0, 3)
     settings = Easy(x=np.int64(3), y=Easy(z=[1, (2,)]))
     network = official(variables=list(arrays.items()), static_kwargs=settings)
-    found = tf_pickles.read(file(dumped((None, None, network), protocol)))["Gs"]
+    found = tf_pickles.read_pickle(file(dumped((None, None, network), protocol)))["Gs"]
     assert same(found.static_kwargs, {"x": 3, "y": {"z": [1, (2,)]}})
     for name, wanted in arrays.items():
         native = np.asarray(wanted, np.dtype(wanted.dtype).newbyteorder("="))
@@ -160,7 +160,9 @@ def test_python_2_wrote_strings(file):
             b"variables": b"](" + pair + b"e",
         }.items()
     )
-    found = tf_pickles.read(file(b"\x80\2" + NETWORK + b"}(" + items + b"ub."))["Gs"]
+    found = tf_pickles.read_pickle(file(b"\x80\2" + NETWORK + b"}(" + items + b"ub."))[
+        "Gs"
+    ]
     assert same(found.variables["w"], np.array([1.5, -200.25], "f4"))
     assert same(found.variables["lod"], np.array(-200.25, "f4"))
     assert found.static_kwargs == {"n": 7}
@@ -182,7 +184,7 @@ def test_python_2_wrote_strings(file):
     ],
 )
 def test_networks_find_their_places(file, content, places):
-    found = tf_pickles.read(file(dumped(content)))
+    found = tf_pickles.read_pickle(file(dumped(content)))
     names = {key: value and value.name for key, value in found.items()}
     assert names == dict.fromkeys(["G", "D", "Gs"]) | places
 
@@ -269,16 +271,16 @@ def test_states_are_checked(file, change, words):
 )
 def test_what_cannot_be_read_is_not_written(tmp_path, networks, words):
     with pytest.raises(UserError, match=re.escape(words)):
-        writing.write(tmp_path / "a.pkl", networks)
+        writing.write_pickle(tmp_path / "a.pkl", networks)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    writing.write(tmp_path / "a.pkl", {"Gs": state()})
+    writing.write_pickle(tmp_path / "a.pkl", {"Gs": state()})
     before = (tmp_path / "a.pkl").read_bytes()
     with pytest.raises(UserError, match="is not written"):
-        writing.write(tmp_path / "a.pkl", {"Gs": state(x=object())})
+        writing.write_pickle(tmp_path / "a.pkl", {"Gs": state(x=object())})
     assert (tmp_path / "a.pkl").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(UserError, match="cannot be written"):
-        writing.write(tmp_path / "none" / "a.pkl", {"Gs": state()})
+        writing.write_pickle(tmp_path / "none" / "a.pkl", {"Gs": state()})

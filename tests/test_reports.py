@@ -211,7 +211,9 @@ def test_real_pictures_without_such_rows_keep_their_order(trainer, classes):
 
 def test_real_pictures_without_labels_keep_their_order(trainer, monkeypatch):
     for labels in (np.zeros((24, 0)), np.ones((24, 5)), np.full((24, 5), 0.2)):
-        monkeypatch.setattr(pipeline, "labels", lambda data, found=labels: found)
+        monkeypatch.setattr(
+            pipeline, "dataset_labels", lambda data, found=labels: found
+        )
         table = previews.real_images(trainer.data, 8, classes=5, columns=4, rows=6)
         np.testing.assert_array_equal(table, pipeline.first_images(trainer.data, 8, 24))
 

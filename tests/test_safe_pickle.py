@@ -239,7 +239,7 @@ def test_reading_takes_about_what_the_file_does(file):
         path = file(dumped(official(variables=list(values.items())), protocol))
         size = path.stat().st_size
         tracemalloc.start()
-        found = tf_pickles.read(path)["Gs"]
+        found = tf_pickles.read_pickle(path)["Gs"]
         kept, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 3.5 * size and kept < 1.1 * size
@@ -249,14 +249,14 @@ def test_reading_takes_about_what_the_file_does(file):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "small.pkl"
-    writing.write(path, {"Gs": state(resolution=4)})
+    writing.write_pickle(path, {"Gs": state(resolution=4)})
     return path.read_bytes()
 
 
 def test_cut_anywhere(file, small):
     for end in range(len(small)):
         refused(file(small[:end]))
-    assert tf_pickles.read(file(small + b"more"))["Gs"]
+    assert tf_pickles.read_pickle(file(small + b"more"))["Gs"]
 
 
 def test_flipped_anywhere(file, small):
@@ -269,7 +269,7 @@ def test_flipped_anywhere(file, small):
             data[rng.randrange(2, len(data))] = rng.randrange(256)
         path = file(bytes(data))
         try:
-            found = tf_pickles.read(path)
+            found = tf_pickles.read_pickle(path)
         except UserError as e:
             assert str(e).startswith(str(path)) and "\n" not in str(e)
             continue

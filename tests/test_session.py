@@ -147,10 +147,12 @@ def test_growing_starts_where_the_model_stopped(pictures, tmp_path):
     Generator(large.generator).save(tmp_path / "g.keras")
     assert start(tmp_path / "g.keras") == 16
     assert start(tmp_path / "g.keras", resolution="8") == 8
-    official.save(tmp_path / "g.pkl", gs=Generator(large.generator), growth=Growth(8))
+    official.save_pickle(
+        tmp_path / "g.pkl", gs=Generator(large.generator), growth=Growth(8)
+    )
     assert start(tmp_path / "g.pkl") == 8
     half = Generator(large.generator, Growth(16, 0.4))
-    official.save(tmp_path / "g.pkl", gs=half)
+    official.save_pickle(tmp_path / "g.pkl", gs=half)
     assert start(tmp_path / "g.pkl") == 8
     half.growth = Growth(16, 0.6)
     half.save(tmp_path / "half.keras")
@@ -162,7 +164,7 @@ def test_an_official_pickle_that_does_not_grow(pictures, tmp_path):
     changes |= {"discriminator.architecture": "residual"}
     model = tiny.config(changes | tiny.FIXED)
     networks = Generator(model.generator), Discriminator(model.discriminator)
-    official.save(tmp_path / "x.pkl", *networks)
+    official.save_pickle(tmp_path / "x.pkl", *networks)
     given = {"init": str(tmp_path / "x.pkl")}
     config = settle(pictures, given)
     assert networks_of(config) == networks_of(model)
@@ -174,7 +176,7 @@ def test_an_official_pickle_that_does_not_grow(pictures, tmp_path):
 def test_a_model_without_a_mapping_may_get_classes(pictures, tmp_path):
     changes = {"generator.mapping_layers": 0, "generator.use_styles": False}
     g = Generator(tiny.config(changes).generator)
-    official.save(tmp_path / "x.pkl", gs=g)
+    official.save_pickle(tmp_path / "x.pkl", gs=g)
     config = settle(pictures, {"init": str(tmp_path / "x.pkl"), "labels": "auto"})
     assert config.generator.z_dim == 8 and config.generator.w_dim == 16
 

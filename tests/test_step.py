@@ -40,7 +40,7 @@ def official_networks(case) -> tuple[Networks, TrainConfig]:
     config = update(TrainConfig(g, d), changes)
     generator, discriminator, average = Generator(g), Discriminator(d), Generator(g)
     for name, net in (("G", generator), ("D", discriminator), ("Gs", average)):
-        names.assign(net, case.variables(name))
+        names.assign_official(net, case.variables(name))
     optimizers = [Adam(n.trainable_variables) for n in (generator, discriminator)]
     return Networks(generator, discriminator, average, *optimizers), config
 

@@ -335,7 +335,7 @@ def official_run():
     nets = make_networks(config)
     parts = {"G": nets.generator, "D": nets.discriminator, "Gs": nets.average}
     for name, network in parts.items():
-        names.assign(network, case.variables(name))
+        names.assign_official(network, case.variables(name))
     return case, config, nets, parts
 
 

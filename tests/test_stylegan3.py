@@ -38,7 +38,7 @@ CASE = "sg3t_r16_cond3"
 def official():
     """A generator of the official program, and its numbers."""
     path = ada_golden.FOLDER / f"{CASE}.pkl"
-    return networks.load(path).networks["Gs"], ada_golden.load(CASE)
+    return networks.load_pickle(path).networks["Gs"], ada_golden.load(CASE)
 
 
 @pytest.fixture(scope="module")

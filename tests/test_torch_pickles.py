@@ -75,7 +75,7 @@ def file(tmp_path):
     return write
 
 
-def refused(path, *words, read=torch_pickles.read) -> str:
+def refused(path, *words, read=torch_pickles.read_snapshot) -> str:
     """The one line in which a file is refused."""
     with pytest.raises(UserError) as caught:
         read(path)
@@ -93,7 +93,7 @@ def refused(path, *words, read=torch_pickles.read) -> str:
 @pytest.mark.parametrize("name", TORCH)
 def test_official_files_are_read_exactly(name):
     """Names, shapes and bytes of every tensor, whatever its strides were."""
-    snapshot = torch_pickles.read(ada_golden.FOLDER / name)
+    snapshot = torch_pickles.read_snapshot(ada_golden.FOLDER / name)
     numbers = ada_golden.load(ada_golden.PICKLES[name])
     for key, state in snapshot.networks.items():
         if state is None:
@@ -128,7 +128,7 @@ def test_snapshots_of_every_protocol(file, protocol):
         "G_ema": generator(),
         "augment_pipe": pipe,
     }
-    found = torch_pickles.read(file(content, protocol))
+    found = torch_pickles.read_snapshot(file(content, protocol))
     assert found.augment_p == 0.25 and found.training_set["path"] == "a.zip"
     assert all(found.networks.values())
     assert found.networks["Gs"].arguments["mapping_kwargs"] == {"num_layers": 2}
@@ -139,14 +139,14 @@ def test_snapshots_of_every_protocol(file, protocol):
 
 @pytest.mark.parametrize("package", ["", "stylegan3.", "src.vendor.ada_pytorch."])
 def test_packages_may_be_renamed(file, package):
-    loaded = networks.load(file({"G_ema": generator()}, package=package))
+    loaded = networks.load_pickle(file({"G_ema": generator()}, package=package))
     assert loaded.networks["Gs"].config == G
 
 
 def test_one_network_alone(file):
-    found = torch_pickles.read(file(generator())).networks
+    found = torch_pickles.read_snapshot(file(generator())).networks
     assert found["Gs"] and not found["G"] and not found["D"]
-    found = torch_pickles.read(file(discriminator())).networks
+    found = torch_pickles.read_snapshot(file(discriminator())).networks
     assert found["D"] and not found["Gs"]
 
 
@@ -154,14 +154,14 @@ def test_arguments_by_position(file):
     names = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
     rest = {k: v for k, v in ADA.items() if k not in names}
     made = generator(rest, state={"_init_args": tuple(OUTER[n] for n in names)})
-    assert networks.load(file(made)).networks["Gs"].config == G
+    assert networks.load_pickle(file(made)).networks["Gs"].config == G
 
 
 def test_frozen_layers_keep_their_weights_in_buffers(file):
     d = discriminator()
     block = d.modules["b8"].modules["conv0"]
     block.buffers, block.tensors = block.tensors, {}
-    assert networks.load(file({"G_ema": generator(), "D": d})).networks["D"]
+    assert networks.load_pickle(file({"G_ema": generator(), "D": d})).networks["D"]
 
 
 def test_strided_and_shifted_storages(file):
@@ -175,7 +175,7 @@ def test_strided_and_shifted_storages(file):
     long = np.concatenate([np.full(7, 9, "f4"), conv.tensors["bias"], np.ones(3, "f4")])
     bias = conv.tensors["bias"]
     conv.tensors["bias"] = tensor(long, bias.shape, (1,), offset=7)
-    found = torch_pickles.read(file(made)).networks["Gs"].tensors
+    found = torch_pickles.read_snapshot(file(made)).networks["Gs"].tensors
     assert np.array_equal(found["synthesis.b8.conv0.weight"], weight)
     assert np.array_equal(found["synthesis.b8.conv0.bias"], bias)
 
@@ -186,24 +186,24 @@ def test_other_kinds_of_numbers(file, kind):
     made.modules["synthesis"].modules["b4"].modules["torgb"].tensors["bias"] = tensor(
         np.arange(3).astype(kind)
     )
-    found = networks.load(file(made)).networks["Gs"]
+    found = networks.load_pickle(file(made)).networks["Gs"]
     assert found.synthesis.to_rgb4.rgb_bias.weight.numpy().tolist() == [0, 1, 2]
 
 
 def test_resampling_filters_are_told_by_the_settings(file):
     made = generator()
     place(made, "synthesis.b8.resample_filter", persistence.TAPS)
-    report = networks.load(file(made)).reports[0]
+    report = networks.load_pickle(file(made)).reports[0]
     assert report.mapped["synthesis.b8.resample_filter"] == "config.resample_filter"
     place(made, "synthesis.b8.resample_filter", persistence.TAPS * 2)
-    refused(file(made), "another filter", read=networks.load)
+    refused(file(made), "another filter", read=networks.load_pickle)
 
 
 def test_oblong_constants_of_forks(file):
     """A constant of 4 x 7, and everything else as it follows."""
     wide = dataclasses.replace(G, start_shape=(4, 7))
     made = generator(config=wide)
-    g = networks.load(file(made)).networks["Gs"]
+    g = networks.load_pickle(file(made)).networks["Gs"]
     assert g.config == wide and g(np.zeros((1, 6), "f4")).shape == (1, 8, 14, 3)
 
 
@@ -212,7 +212,7 @@ def test_pictures_of_one_to_four_channels(file, channels):
     made = generator(
         ADA | {"img_channels": channels}, dataclasses.replace(G, channels=channels)
     )
-    assert networks.load(file(made)).networks["Gs"].config.channels == channels
+    assert networks.load_pickle(file(made)).networks["Gs"].config.channels == channels
 
 
 # ---------------------------------------------------------------------------
@@ -232,8 +232,8 @@ def config_of(file, arguments, name="Generator", **more):
         **more,
     )
     if name == "Generator":
-        return torch_arguments.generator_config(state)
-    return torch_arguments.discriminator_config(state)
+        return torch_arguments.torch_generator_config(state)
+    return torch_arguments.torch_discriminator_config(state)
 
 
 def test_defaults_depend_on_the_repository(file):
@@ -253,10 +253,10 @@ def test_defaults_depend_on_the_repository(file):
 
 def test_the_files_generator_says_who_wrote_it(file):
     content = {"G_ema": generator(), "D": discriminator()}
-    found = torch_pickles.read(file(content)).networks
+    found = torch_pickles.read_snapshot(file(content)).networks
     assert found["D"].repository == found["Gs"].repository == "ada"
     content["G_ema"] = generator(FLAT)
-    assert torch_pickles.read(file(content)).networks["D"].repository == "sg3"
+    assert torch_pickles.read_snapshot(file(content)).networks["D"].repository == "sg3"
 
 
 def test_none_is_not_missing(file):
@@ -319,7 +319,7 @@ def test_every_tensor_has_to_be_explained(file, name, change, words):
         for key in path:
             part = part.modules[key]
         del part.tensors[last]
-    refused(file(made), words, read=networks.load)
+    refused(file(made), words, read=networks.load_pickle)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_what_no_network_needs_is_named(file, name, protocol):
 def test_source_and_hooks_are_inert(file, capsys):
     made = generator(about={"module_src": "print('run')\nraise SystemExit"})
     made.state = {"_hooks": {1: "print('run')"}, "anything": [1, {"b": (2.5,)}, {3}]}
-    assert networks.load(file(made)).networks["Gs"]
+    assert networks.load_pickle(file(made)).networks["Gs"]
     assert capsys.readouterr().out == ""
 
 
@@ -502,7 +502,7 @@ def test_memory_is_that_of_the_file(file):
     place(made, "synthesis.b4.extra", np.zeros(3_000_000, "f4"))
     path = file(made)
     tracemalloc.start()
-    torch_pickles.read(path)
+    torch_pickles.read_snapshot(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2.5 * path.stat().st_size
@@ -576,6 +576,6 @@ def test_damaged_bytes(file):
         for _ in range(rng.randint(1, 3)):
             broken[rng.randrange(len(broken))] = rng.randrange(256)
         try:
-            torch_pickles.read(file(bytes(broken)))
+            torch_pickles.read_snapshot(file(bytes(broken)))
         except UserError as error:
             assert "\n" not in str(error)

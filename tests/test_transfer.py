@@ -55,7 +55,7 @@ MODELS = ("generator", "discriminator", "average")
 def test_the_same_networks_take_everything(old):
     path, theirs = old
     ours = make_networks(tiny.config())
-    report = transfer.copy_weights(path, ours)
+    report = transfer.copy_matching_weights(path, ours)
     for name in MODELS:
         mine = getattr(ours, name)
         check_taken(mine, getattr(theirs, name))
@@ -69,7 +69,7 @@ def test_the_same_networks_take_everything(old):
 def test_a_larger_picture_brings_all_blocks_but_the_new_one(old):
     path, theirs = old
     ours = make_networks(tiny.config({"resolution": 16}))
-    report = transfer.copy_weights(path, ours)
+    report = transfer.copy_matching_weights(path, ours)
     new = ("block16", "rgb16", "noise4", "noise5")
     for name in MODELS:
         check_taken(getattr(ours, name), getattr(theirs, name), new)
@@ -80,7 +80,7 @@ def test_a_larger_picture_brings_all_blocks_but_the_new_one(old):
 def test_a_smaller_picture_leaves_the_last_block_behind(tmp_path):
     theirs = save_run(tmp_path / "large", {"resolution": 16})
     ours = make_networks(tiny.config())
-    report = transfer.copy_weights(tmp_path / "large", ours)
+    report = transfer.copy_matching_weights(tmp_path / "large", ours)
     for name in MODELS:
         check_taken(getattr(ours, name), getattr(theirs, name))
     assert "  not used: block16/conv0/kernel" in report
@@ -91,7 +91,7 @@ def test_a_smaller_picture_leaves_the_last_block_behind(tmp_path):
 def test_classes_that_come_to_a_model_are_new(old):
     path, theirs = old
     ours = make_networks(tiny.config({"classes": 3}))
-    report = transfer.copy_weights(path, ours)
+    report = transfer.copy_matching_weights(path, ours)
     other = ("label_embedding", "mapping/dense0/kernel", "head/dense1")
     for name in MODELS:
         check_taken(getattr(ours, name), getattr(theirs, name), other)
@@ -104,7 +104,7 @@ def test_a_generator_alone_becomes_generator_and_average(old, tmp_path):
     theirs.average.save(tmp_path / "g.keras")
     ours = make_networks(tiny.config())
     before = tails(ours.discriminator)
-    report = transfer.copy_weights(tmp_path / "g.keras", ours)
+    report = transfer.copy_matching_weights(tmp_path / "g.keras", ours)
     check_taken(ours.generator, theirs.average)
     check_taken(ours.average, theirs.average)
     tiny.check_equal(before, tails(ours.discriminator))
@@ -124,7 +124,7 @@ def test_where_nothing_fits_it_is_refused(tmp_path):
     save_run(tmp_path / "wide", other)
     ours = make_networks(tiny.config())
     with pytest.raises(UserError, match="nothing of the generator fits"):
-        transfer.copy_weights(tmp_path / "wide", ours)
+        transfer.copy_matching_weights(tmp_path / "wide", ours)
 
 
 # ---------------------------------------------------------------------------
@@ -134,9 +134,9 @@ def test_where_nothing_fits_it_is_refused(tmp_path):
 def test_a_pickle_brings_what_it_has(old, tmp_path):
     theirs, path = old[1], tmp_path / "x.pkl"
     given = (theirs.generator, theirs.discriminator, theirs.average)
-    official.save(path, *given)
+    official.save_pickle(path, *given)
     ours = make_networks(tiny.config())
-    report = transfer.copy_weights(path, ours)
+    report = transfer.copy_matching_weights(path, ours)
     for name in MODELS:
         mine = getattr(ours, name)
         check_taken(mine, getattr(theirs, name))
@@ -144,10 +144,10 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
         assert f"{name}: {n} of {n} weights taken" in report
     assert np.any(tails(ours.generator)["w_avg"] != tails(ours.average)["w_avg"])
 
-    official.save(path, g=theirs.generator)
+    official.save_pickle(path, g=theirs.generator)
     ours = make_networks(tiny.config())
     before = tails(ours.discriminator)
-    report = transfer.copy_weights(path, ours)
+    report = transfer.copy_matching_weights(path, ours)
     for model in (ours.generator, ours.average):
         check_taken(model, theirs.generator)
     tiny.check_equal(before, tails(ours.discriminator))
@@ -155,7 +155,7 @@ def test_a_pickle_brings_what_it_has(old, tmp_path):
 
 
 def test_a_pickle_without_a_generator_starts_nothing(old, tmp_path):
-    official.save(tmp_path / "d.pkl", d=old[1].discriminator)
+    official.save_pickle(tmp_path / "d.pkl", d=old[1].discriminator)
     with pytest.raises(UserError, match="d.pkl has a discriminator only"):
         transfer.read_starting_point(tmp_path / "d.pkl")
 
@@ -181,9 +181,9 @@ def test_settings_are_the_models(old, tmp_path):
     found = transfer.read_starting_point(path)
     assert found.settings == settings_of(config)
     assert found.resolution == 8
-    official.save(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
+    official.save_pickle(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
     assert transfer.read_starting_point(tmp_path / "x.pkl") == found
-    official.save(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
+    official.save_pickle(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
     assert transfer.read_starting_point(tmp_path / "x.pkl").resolution == 4
 
 

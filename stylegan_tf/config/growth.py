@@ -1,4 +1,4 @@
-"""How far a progressively grown model has come (Karras et al. 2018, figure 2)."""
+"""The growth that a model has reached (Karras et al. 2018, figure 2)."""
 
 import math
 from typing import NamedTuple
@@ -32,5 +32,5 @@ class Growth(NamedTuple):
         return math.log2(final // self.resolution) + 1.0 - self.alpha
 
     def alpha_at(self, resolution: int) -> float:
-        """How far `resolution` has faded in; those below the highest one have."""
+        """Returns the alpha of `resolution`; it is 1 below the highest one."""
         return self.alpha if resolution == self.resolution else 1.0

@@ -105,7 +105,7 @@ class Reference:
         return self.render.images(tf.constant(ws), maps or ()).numpy()
 
     def of_seeds(self, seeds: Sequence[int], psi: float) -> np.ndarray:
-        """What `generate_seeds` has to draw: its z and noise, made one at a time."""
+        """Returns the images that `generate_seeds` has to draw."""
         z = _normal(seeds, 0, (self.config.z_dim,))
         maps = None
         if self.noise == "random":

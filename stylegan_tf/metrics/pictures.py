@@ -152,7 +152,7 @@ class Fakes(Drawing):
         }
 
     def inputs(self, numbers: range) -> dict:
-        """What `draw` makes the pictures of these numbers from."""
+        """Returns the latents, labels and noise of the images of these numbers."""
         z = latents.z_of(list(numbers), self.model.config.z_dim)
         return {"z": z} | self.labels(numbers) | self.maps(numbers)
 

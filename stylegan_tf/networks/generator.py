@@ -163,7 +163,7 @@ class Generator(Block, keras.Model):
 
     @property
     def growth(self) -> Growth:
-        """How far training has come. Only the synthesis network stores it."""
+        """The growth reached in training. Only the synthesis network stores it."""
         return self.synthesis.growth
 
     @growth.setter

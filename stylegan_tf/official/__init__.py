@@ -1,8 +1,8 @@
-"""NVIDIA's official networks: their variables' names, their pickles, ours of them."""
+"""Checkpoints of other StyleGAN projects: read into our networks, and written.
 
-
-def load_networks(path):
-    """G, D and Gs of an official pickle; see `official.networks.load_networks`."""
-    from stylegan_tf.official import networks  # which loads TensorFlow
-
-    return networks.load_networks(path)
+tf_pickles   NVIDIA's TensorFlow pickles as states
+arguments    arguments of the official build functions as our configs, and back
+names        names and layouts of the official variables
+networks     states as our networks, and back
+writing      writes official pickles
+"""

@@ -1,7 +1,7 @@
-"""The official build functions' arguments, as our configs, and back.
+"""Turns the arguments of the official build functions into our configs, and back.
 
 A pickle names the function that builds each network and the arguments that were given;
-what was not given has the function's default. The functions differ by release:
+the others have the function's defaults. The functions differ by release:
 
     G_style, D_basic                      StyleGAN (Karras et al. 2019)
     G_main, D_stylegan2                   StyleGAN2, skip / resnet / orig
@@ -50,20 +50,20 @@ DISCRIMINATOR = {
 } | {"mbstd_group_size": "mbstd_group", "mbstd_num_features": "mbstd_features"}
 
 ARCHITECTURES = {"skip": "skip", "resnet": "residual", "orig": "original"}
-# Arguments that must have one value, because we have no other.
+# Arguments of which one value is supported.
 FIXED = {"use_wscale": True, "fmap_min": 1, "use_pixelnorm": True}
 FIXED |= {"mapping_nonlinearity": "lrelu", "mapping_use_wscale": True}
 FIXED |= {"use_leakyrelu": True}
-OFF = {"style_mixing_prob": 0.0, "w_avg_beta": 1.0}  # what None means for these
+OFF = {"style_mixing_prob": 0.0, "w_avg_beta": 1.0}  # our value for None
 MAX_TAPS = 64
 WHOLE_BATCH = 4096  # a group of the minibatch statistic larger than any batch
 
 
 def generator_config(state: NetworkState) -> GeneratorConfig:
-    """The config of an official generator.
+    """Returns the config of an official generator.
 
     Raises:
-        UserError: it is of a kind that we do not have.
+        UserError: the generator is not supported.
     """
     kind = _generator_kind(state)
     fields = _fields(state, GENERATOR)
@@ -92,10 +92,10 @@ def _ada_discriminator(fields: dict) -> dict:
 
 
 def discriminator_config(state: NetworkState) -> DiscriminatorConfig:
-    """The config of an official discriminator.
+    """Returns the config of an official discriminator.
 
     Raises:
-        UserError: it is of a kind that we do not have.
+        UserError: the discriminator is not supported.
     """
     fields, given = _fields(state, DISCRIMINATOR), state.static_kwargs
     name = state.build_func_name
@@ -149,7 +149,7 @@ def _architecture(name) -> str:
 
 
 def _fields(state: NetworkState, names: dict[str, str]) -> dict:
-    """Our fields for the arguments that were given."""
+    """Returns our config's fields for the given arguments."""
     given = state.static_kwargs
     for name, value in FIXED.items():
         if given.get(name, value) != value:
@@ -166,7 +166,7 @@ def _fields(state: NetworkState, names: dict[str, str]) -> dict:
 
 
 def _taps(state: NetworkState, value) -> tuple[int | float, ...]:
-    """A filter; None is none."""
+    """Returns the taps of a filter; None becomes ()."""
     taps = tuple(value) if value is not None else ()
     if len(taps) > MAX_TAPS or any(type(v) not in (int, float) for v in taps):
         raise UserError(
@@ -176,14 +176,14 @@ def _taps(state: NetworkState, value) -> tuple[int | float, ...]:
 
 
 # ---------------------------------------------------------------------------
-# And back
+# From our configs to official arguments
 
 
 def official_arguments(c: GeneratorConfig | DiscriminatorConfig) -> tuple[str, dict]:
-    """Build function and arguments of the official network that `c` describes.
+    """Returns the official build function and its arguments for a config.
 
     Raises:
-        UserError: there is none.
+        UserError: the official networks have no counterpart.
     """
     generator = isinstance(c, GeneratorConfig)
     _check_official(c)
@@ -204,8 +204,8 @@ def official_arguments(c: GeneratorConfig | DiscriminatorConfig) -> tuple[str, d
     if c.architecture == "revised":
         extra = {"synthesis_func": "G_synthesis_stylegan_revised"} if generator else {}
         return ("G_main" if generator else "D_stylegan"), arguments | extra
-    back = {ours: name for name, ours in ARCHITECTURES.items()}
-    arguments["architecture"] = back[c.architecture]
+    official = {ours: name for name, ours in ARCHITECTURES.items()}
+    arguments["architecture"] = official[c.architecture]
     return ("G_main" if generator else "D_stylegan2"), arguments
 
 
@@ -223,8 +223,8 @@ def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
         "a projection on the label": c.classes
         and getattr(c, "conditioning", "") == "projection",
     }
-    found = [reason for reason, holds in reasons.items() if holds]
-    if found:
+    refused = [reason for reason, holds in reasons.items() if holds]
+    if refused:
         raise UserError(
-            f"the official networks do not know {found[0]}; keep the model as .keras."
+            f"the official networks do not know {refused[0]}; keep the model as .keras."
         )

@@ -1,9 +1,9 @@
-"""The names and layouts of the official StyleGAN and StyleGAN2 networks, and ours.
+"""Maps the official names and layouts of StyleGAN and StyleGAN2 to our weights.
 
 `name_map(network)` lists, for every official variable of a generator or discriminator,
-the weight of ours that holds it and how its array is laid out on either side: NCHW
-there, NHWC here. Weights are the stored values, before the equalized learning rate's
-multiplier, on both sides.
+our weight and the conversion of its array between the layouts: NCHW there, NHWC here.
+Weights are the stored values, before the equalized learning rate's multiplier, on both
+sides.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 
 
-def _same(x: np.ndarray) -> np.ndarray:
+def _identity(x: np.ndarray) -> np.ndarray:
     return x
 
 
@@ -28,20 +28,28 @@ def _flip(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Slot:
-    """One of our weights, and the way its array is written in the official files."""
+    """One of our weights, and the conversion of its array to and from official files.
+
+    Attributes:
+        weight: our weight.
+        to_ours: official array -> our array.
+        to_official: our array -> official array.
+    """
 
     weight: keras.Variable
-    to_ours: Callable[[np.ndarray], np.ndarray] = _same
-    to_official: Callable[[np.ndarray], np.ndarray] = _same
+    to_ours: Callable[[np.ndarray], np.ndarray] = _identity
+    to_official: Callable[[np.ndarray], np.ndarray] = _identity
 
 
-def name_map(network: Generator | Discriminator, fused_scale="auto") -> dict[str, Slot]:
-    """Official variable name -> `Slot`, for every weight of `network`.
+def name_map(
+    network: Generator | Discriminator, fused_scale: str | bool = "auto"
+) -> dict[str, Slot]:
+    """Returns official variable name -> `Slot` for every weight of a network.
 
     Args:
         network: a generator or discriminator with a square start block of 4 x 4.
         fused_scale: the official option: "auto", True or False. Where the official
-            graph fuses up-sampling and convolution, its kernel is ours turned by 180
+            graph fuses upsampling and convolution, its kernel is ours rotated by 180
             degrees.
     """
     if isinstance(network, Generator):
@@ -49,18 +57,20 @@ def name_map(network: Generator | Discriminator, fused_scale="auto") -> dict[str
     return _discriminator(network)
 
 
-def assign(
-    network: Generator | Discriminator, arrays: Mapping, fused_scale="auto"
+def assign_official(
+    network: Generator | Discriminator,
+    arrays: Mapping[str, np.ndarray],
+    fused_scale: str | bool = "auto",
 ) -> list[str]:
-    """Sets every weight of `network` from official arrays.
+    """Sets every weight of a network from official arrays.
 
     Args:
-        network: as in `name_map`.
-        arrays: official name -> array. `lod` entries carry no weight and are ignored.
-        fused_scale: as in `name_map`.
+        network: see `name_map`.
+        arrays: official name -> array. `lod` entries hold no weight and are ignored.
+        fused_scale: see `name_map`.
 
     Returns:
-        Names in `arrays` that this network has no place for.
+        Names in `arrays` without a weight in this network.
 
     Raises:
         KeyError: an official variable is missing from `arrays`.
@@ -76,7 +86,7 @@ def assign(
 
 
 def _nchw() -> dict:
-    """[N, C, H, W] there, [N, H, W, C] here."""
+    """Converts between [N, C, H, W] (official) and [N, H, W, C] (ours)."""
     return {
         "to_ours": lambda x: np.transpose(x, [0, 2, 3, 1]),
         "to_official": lambda x: np.transpose(x, [0, 3, 1, 2]),
@@ -89,7 +99,7 @@ def _fused(resolution: int, fused_scale) -> dict:
 
 
 def _flattened_columns(h: int, w: int, maps: int) -> dict:
-    """A dense kernel whose outputs are a C, H, W block there, H, W, C here."""
+    """Converts a dense kernel whose outputs are a block C, H, W (ours: H, W, C)."""
     return {
         "to_ours": lambda x: (
             x.reshape(-1, maps, h, w).transpose(0, 2, 3, 1).reshape(len(x), -1)
@@ -101,7 +111,7 @@ def _flattened_columns(h: int, w: int, maps: int) -> dict:
 
 
 def _flattened_rows(h: int, w: int, maps: int) -> dict:
-    """A dense kernel whose inputs are a C, H, W block there, H, W, C here."""
+    """Converts a dense kernel whose inputs are a block C, H, W (ours: H, W, C)."""
     return {
         "to_ours": lambda x: (
             x.reshape(maps, h, w, -1).transpose(1, 2, 0, 3).reshape(len(x), -1)

@@ -1,8 +1,9 @@
-"""Official pickles as our networks, and ours as official pickles.
+"""Reads official pickles into our networks, and writes ours as official pickles.
 
-    g, d, gs = load_networks("karras2019stylegan-ffhq-1024x1024.pkl")
+    g, d, gs = load_pickled_networks("karras2019stylegan-ffhq-1024x1024.pkl")
 
-Weights are the stored values on both sides, so that training goes on where it was.
+Weights are copied as stored, before the equalized learning rate's multiplier, so
+training continues from them.
 """
 
 import contextlib
@@ -28,20 +29,20 @@ from stylegan_tf.official.names import Slot, name_map
 from stylegan_tf.official.tf_pickles import NetworkState
 from stylegan_tf.official.torch_pickles import ModuleState
 
-LODS = {"lod", "G_synthesis/lod"}  # how far the official network had grown
+LODS = {"lod", "G_synthesis/lod"}  # the growth of the official network
 
 
 @dataclass
-class Report:
-    """What became of an official network's variables.
+class LoadReport:
+    """The mapping of an official network's variables to our weights.
 
     Attributes:
         name: of the network in the file: "G", "D" or "Gs".
         kind: the official build function.
         mapped: official name -> path of our weight.
-        absent: official names that the file lacks; our weight keeps its start value.
-        left: names in the file that we have no place for.
-        lod: doublings that a growing network was short of its full resolution.
+        absent: official names that the file lacks; our weight keeps its initial value.
+        left: names in the file without a weight of ours.
+        lod: log2 of final over present resolution of a growing network.
     """
 
     name: str
@@ -56,101 +57,105 @@ class Report:
         text += f", {len(self.absent)} absent, {len(self.left)} left"
         if self.lod:
             text += f"; it had grown up to lod {self.lod:g}"
-        for what, names in (("absent", self.absent), ("left", self.left)):
-            text += "".join(f"\n  {what}: {name}" for name in names)
+        for kind, names in (("absent", self.absent), ("left", self.left)):
+            text += "".join(f"\n  {kind}: {name}" for name in names)
         return text
 
     def table(self) -> str:
-        """Every variable and where it went."""
+        """Returns a line per variable with the path of our weight."""
         width = max(map(len, self.mapped), default=0)
         rows = [f"  {name:<{width}}  {ours}" for name, ours in self.mapped.items()]
         return "\n".join([str(self), *rows])
 
 
 @dataclass
-class Loaded:
-    """The networks of a file, by "G", "D" and "Gs", and a report of each."""
+class LoadedNetworks:
+    """The networks "G", "D" and "Gs" of a file, and a report of each."""
 
     networks: dict[str, Generator | Discriminator | None]
-    reports: list[Report]
+    reports: list[LoadReport]
 
     @property
     def generator(self) -> Generator | None:
-        """The one to draw with: the moving average, if the file has it."""
+        """The moving average Gs if the file has it, else G."""
         return self.networks["Gs"] or self.networks["G"]
 
 
-def load_networks(
+def load_pickled_networks(
     path: Path | str,
 ) -> tuple[Generator | None, Discriminator | None, Generator | None]:
-    """The networks G, D and Gs (the moving average) of an official pickle.
+    """Returns the networks G, D and Gs (the moving average) of an official pickle.
 
     Returns:
-        None for what the file does not have.
+        The networks; None for those that the file lacks.
 
     Raises:
-        UserError: it is no such pickle, or of networks that we do not have.
+        UserError: it is no such pickle, or its networks are not supported.
     """
-    found = load(path).networks
+    found = load_pickle(path).networks
     return found["G"], found["D"], found["Gs"]
 
 
-def load(path: Path | str) -> Loaded:
-    """As `load_networks`, with a report of every variable."""
+def load_pickle(path: Path | str) -> LoadedNetworks:
+    """Reads an official pickle, with a report of every variable.
+
+    Raises:
+        UserError: see `load_pickled_networks`.
+    """
     networks, reports = {}, []
     for name, state in _states(path).items():
         networks[name] = None
         if state is not None:
             with _errors_of(path):
-                networks[name], report = from_state(name, state)
+                networks[name], report = network_from_state(name, state)
             reports.append(report)
-    return Loaded(networks, reports)
+    return LoadedNetworks(networks, reports)
 
 
 def load_generator(path: Path | str) -> Generator:
-    """The generator to draw with.
+    """Returns the generator of a file, Gs if it has it.
 
     Raises:
-        UserError: as `load_networks`, or the file has no generator.
+        UserError: see `load_pickled_networks`; or the file has no generator.
     """
     name, state = _generator_state(path, _states(path))
     with _errors_of(path):
-        return from_state(name, state)[0]
+        return network_from_state(name, state)[0]
 
 
-def configs_of(
+def pickled_configs(
     path: Path | str,
 ) -> tuple[GeneratorConfig, DiscriminatorConfig | None]:
-    """The settings of a file's generator, and of its discriminator if it has one.
+    """Returns the configs of a file's generator, and of its discriminator if any.
 
     Raises:
-        UserError: as `load_generator`.
+        UserError: see `load_generator`.
     """
     states = _states(path)
     name, state = _generator_state(path, states)
     with _errors_of(path):
-        generator = describe(name, state)[0]
+        generator = checked_config(name, state)[0]
         d = states["D"]
-        return generator, d and describe("D", d)[0]
+        return generator, d and checked_config("D", d)[0]
 
 
 def stored_growth(path: Path | str) -> Growth:
-    """How far a file's generator had grown.
+    """Reads the growth of a file's generator.
 
     Raises:
         UserError: as `load_generator`.
     """
     name, state = _generator_state(path, _states(path))
     with _errors_of(path):
-        c, arrays = describe(name, state)
+        c, arrays = checked_config(name, state)
         return Growth.from_lod(_lod(c, arrays), c.resolution)
 
 
 def _states(path: Path | str) -> dict[str, NetworkState | ModuleState | None]:
-    """The networks of a file, TensorFlow's or PyTorch's, as it describes them."""
+    """Returns the states of a TensorFlow or PyTorch file's networks."""
     if torch_pickles.is_persistent(path):
-        return torch_pickles.read(path).networks
-    return tf_pickles.read(path)
+        return torch_pickles.read_snapshot(path).networks
+    return tf_pickles.read_pickle(path)
 
 
 def _generator_state(path, states: dict) -> tuple[str, NetworkState | ModuleState]:
@@ -164,11 +169,11 @@ def _generator_state(path, states: dict) -> tuple[str, NetworkState | ModuleStat
 
 @contextlib.contextmanager
 def _errors_of(path) -> Iterator[None]:
-    """Names the file where something in it does not fit."""
-    wrong = (UserError, TypeError, ValueError, LookupError, ArithmeticError)
+    """Puts the file's name before an error in its content."""
+    errors = (UserError, TypeError, ValueError, LookupError, ArithmeticError)
     try:
         yield
-    except wrong as error:
+    except errors as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: {text}") from error
 
@@ -176,16 +181,19 @@ def _errors_of(path) -> Iterator[None]:
 # ---------------------------------------------------------------------------
 
 
-def describe(
+def checked_config(
     name: str, state: NetworkState | ModuleState
 ) -> tuple[GeneratorConfig | DiscriminatorConfig, dict[str, np.ndarray]]:
-    """The settings of an official network, and its variables by their official names.
+    """Returns the config of an official network and its variables by official name.
 
-    A file may claim any size: what it claims agrees with the arrays that are in it, so
-    that a network of these settings is about as large as the file.
+    The sizes that the file states must agree with its arrays, so the network of this
+    config is about as large as the file.
+
+    Raises:
+        UserError: a variable is missing or has another shape.
     """
     if isinstance(state, ModuleState):
-        return torch_networks.describe(state), state.tensors
+        return torch_networks.checked_torch_config(state), state.tensors
     arrays = state.collect()
     c = discriminator_config(state) if name == "D" else generator_config(state)
     wanted = _discriminator_shapes(c) if name == "D" else _generator_shapes(c)
@@ -200,15 +208,23 @@ def describe(
     return c, arrays
 
 
-def from_state(
+def network_from_state(
     name: str, state: NetworkState | ModuleState
-) -> tuple[Generator | Discriminator, Report]:
-    """One official network as ours."""
+) -> tuple[Generator | Discriminator, LoadReport]:
+    """Returns an official network as ours, and a report.
+
+    Args:
+        name: "G", "D" or "Gs".
+        state: of the official network.
+
+    Raises:
+        UserError: the network is not supported, or a variable is missing.
+    """
     if isinstance(state, ModuleState):
-        network, mapped = torch_networks.make(state)
-        return network, Report(name, f"{state.class_name}, {state.kind}", mapped)
-    c, arrays = describe(name, state)
-    report = Report(name, state.build_func_name, lod=_lod(c, arrays))
+        network, mapped = torch_networks.network_from_module(state)
+        return network, LoadReport(name, f"{state.class_name}, {state.kind}", mapped)
+    c, arrays = checked_config(name, state)
+    report = LoadReport(name, state.build_func_name, lod=_lod(c, arrays))
     growth = Growth.from_lod(report.lod, c.resolution)
     network = Discriminator(c) if name == "D" else Generator(c, growth)
     slots = name_map(network, _fused_scale(state))
@@ -252,7 +268,7 @@ def _assign(name: str, slot: Slot, array: np.ndarray) -> None:
 
 
 # ---------------------------------------------------------------------------
-# The shapes, by official name, that pin down how large a network is
+# Shapes by official name that determine the size of a network
 
 
 def _generator_shapes(c: GeneratorConfig) -> dict[str, tuple[int, ...]]:
@@ -320,7 +336,7 @@ def _projection_shapes(
 # ---------------------------------------------------------------------------
 
 
-def save(
+def save_pickle(
     path: Path | str,
     g: Generator | None = None,
     d: Discriminator | None = None,
@@ -329,37 +345,37 @@ def save(
 ) -> None:
     """Writes networks as an official pickle: (G, D, Gs), or the only one given.
 
-    The file has every variable under its official name and layout, and a placeholder
-    where the official files carry source text: tools that read the variables can use
-    it, the official code, which compiles that text, cannot.
+    The file has every variable under its official name and layout. Instead of the
+    source text of official files it has a comment: tools that read the variables can
+    use the file, but the official code, which compiles that text, cannot.
 
     Args:
-        path: where to; a file that is there is replaced.
-        g: the generator.
+        path: of the file; an existing file is replaced.
+        g: the generator in training.
         d: the discriminator.
         gs: the moving average of the generator.
-        growth: how far they have grown; None = as far as Gs, or else G.
+        growth: how far growing ones have grown; None = as far as Gs, or else G.
 
     Raises:
-        UserError: a network that has no official counterpart.
+        UserError: a network has no official counterpart.
     """
     if growth is None and (gs or g):
         growth = (gs or g).growth
     given = {"G": g, "D": d, "Gs": gs}
-    states = {k: v and to_state(k, v, growth) for k, v in given.items()}
-    writing.write(path, states)
+    states = {k: v and network_to_state(k, v, growth) for k, v in given.items()}
+    writing.write_pickle(path, states)
 
 
-def to_state(
+def network_to_state(
     name: str,
     network: Generator | Discriminator,
     growth: Growth | None = None,
 ) -> NetworkState:
-    """One of our networks as the official one of that name.
+    """Returns the official state of one of our networks.
 
     Args:
         name: "G", "D" or "Gs".
-        network: ours.
+        network: our network.
         growth: how far it has grown; None = fully.
     """
     c = network.config

@@ -39,16 +39,16 @@ ENDS = ("input_shapes", "output_shapes", "input_names", "output_names")
 
 @dataclass(eq=False)
 class NetworkState:
-    """One official network, as its file describes it.
+    """The state of an official network.
 
     Attributes:
         version: of the state: 3 (StyleGAN), 4 (StyleGAN2) or 5 (StyleGAN2-ADA).
         name: such as "Gs" or "G_synthesis".
-        static_kwargs: the arguments it was built with, as far as they were given.
-        build_func_name: of the official function, such as "G_style".
-        variables: its own, official name -> array in the official layout (NCHW, HWIO).
-            Arrays from a file are read-only.
-        components: "synthesis" and "mapping", of a generator that has them.
+        static_kwargs: the arguments given to the build function.
+        build_func_name: name of the build function, such as "G_style".
+        variables: official name -> array in the official layout (NCHW, HWIO), without
+            the variables of components. Arrays from a file are read-only.
+        components: "synthesis" and "mapping" of a generator.
     """
 
     version: int
@@ -59,25 +59,25 @@ class NetworkState:
     components: dict[str, "NetworkState"] = field(default_factory=dict)
 
     def collect(self) -> dict[str, np.ndarray]:
-        """All variables; a component's are called NAME/..., by its own `name`."""
-        found = dict(self.variables)
+        """Returns all variables; the names of a component begin with its name."""
+        variables = dict(self.variables)
         for part in self.components.values():
-            found |= {f"{part.name}/{n}": v for n, v in part.collect().items()}
-        return found
+            variables |= {f"{part.name}/{n}": v for n, v in part.collect().items()}
+        return variables
 
 
-def read(path: Path | str) -> dict[str, NetworkState | None]:
-    """The networks of an official pickle.
+def read_pickle(path: Path | str) -> dict[str, NetworkState | None]:
+    """Reads the networks of an official pickle.
 
     Args:
-        path: a file with (G, D, Gs), with one network alone, which is placed by its
-            name, or with a dict of networks.
+        path: a file with (G, D, Gs), a dict of networks, or a single network, whose
+            name tells which it is.
 
     Returns:
-        The states of "G", "D" and "Gs"; None for what the file lacks.
+        The states of "G", "D" and "Gs"; None for those that the file lacks.
 
     Raises:
-        UserError: the file is not there, no pickle, damaged, or asks for anything but
+        UserError: the file is missing, no pickle, damaged, or asks for anything but
             the data of such networks.
     """
     path = Path(path)
@@ -88,13 +88,13 @@ def read(path: Path | str) -> dict[str, NetworkState | None]:
         raise UserError(f"{path} {e}") from e
     except OSError as e:
         raise UserError(f"{path} cannot be read: {e.strerror}.") from e
-    except Exception as e:  # of a file made to confuse: TypeError, RecursionError, ...
-        what = type(e).__name__
-        raise UserError(f"{path} is damaged, or no pickle of networks ({what}).") from e
+    except Exception as e:  # a damaged file raises TypeError, RecursionError, ...
+        kind = type(e).__name__
+        raise UserError(f"{path} is damaged, or no pickle of networks ({kind}).") from e
 
 
-_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the number it begins with
-_OTHERS = {
+_TORCH = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # magic number of PyTorch
+_OTHER_FORMATS = {
     b"PK\x03\x04": f"is a zip file, as PyTorch and Keras write them; {ONLY}",
     _TORCH: f"is a PyTorch pickle; {ONLY}",
     b"<": f"is a web page and not the file that it offers; {AGAIN}",
@@ -103,13 +103,13 @@ _OTHERS = {
 
 
 def _load(path: Path) -> bytes:
-    """The bytes of a file that begins like a pickle."""
+    """Returns the bytes of a file that begins like a pickle."""
     need(path.exists(), "does not exist.")
     need(path.is_file(), "is no file; give the .pkl file itself.")
     with open(path, "rb") as f:
         head = f.read(64)
         need(head, f"is empty; {AGAIN}")
-        for start, reason in _OTHERS.items():
+        for start, reason in _OTHER_FORMATS.items():
             need(not head.startswith(start), reason)
         begins = head[0] == 0x80 and head[1:2] in b"\2\3\4\5"
         need(begins, f"is not a pickle of protocol 2 to 5; {ONLY}")
@@ -118,29 +118,29 @@ def _load(path: Path) -> bytes:
 
 
 # ---------------------------------------------------------------------------
-# From plain data to networks
+# Checks: from plain data to states
 
 
 def _placed(content) -> dict[str, NetworkState | None]:
-    """The networks of a file, by their part in training."""
+    """Returns the states of a file's networks by "G", "D" and "Gs"."""
     left = Allowance(MAX_STEPS)
-    found: dict[str, NetworkState | None] = dict.fromkeys(KEYS)
+    states: dict[str, NetworkState | None] = dict.fromkeys(KEYS)
     if type(content) is NetworkNode:
         state = _network(content, left)
-        return found | {_place(state): state}
+        return states | {_place(state): state}
     if type(content) in (tuple, list):
         need(len(content) == 3, f"holds {len(content)} things and not (G, D, Gs).")
         content = dict(zip(KEYS, content, strict=True))
     need(type(content) is dict, f"holds a {shown(content)} and no networks; {ONLY}")
     for source, key in {"G": "G", "D": "D", "G_ema": "Gs", "Gs": "Gs"}.items():
         if content.get(source) is not None:
-            found[key] = _network(content[source], left)
-    need(any(found.values()), f"holds no network; {ONLY}")
-    return found
+            states[key] = _network(content[source], left)
+    need(any(states.values()), f"holds no network; {ONLY}")
+    return states
 
 
 def _place(state: NetworkState) -> str:
-    """Which of G, D and Gs a network alone is."""
+    """Returns "G", "D" or "Gs" for a single network, by its name."""
     if state.name in KEYS:
         return state.name
     for hint in (state.build_func_name, state.name):
@@ -153,10 +153,10 @@ def _place(state: NetworkState) -> str:
 
 
 def _network(node, left: Allowance, depth: int = 0) -> NetworkState:
-    """The state of a network, each part of it as it has to be."""
+    """Returns the state of a network, each part of it checked."""
     fits = type(node) is NetworkNode and node.state is not None and depth < 4
     need(fits, "has something else in the place of a network.")
-    left.spend(1000)  # so that no file has more than a hundred
+    left.spend(1000)  # at most a hundred networks per file
     state = node.state
     version = state.get("version")
     known = type(version) is int and version in VERSIONS
@@ -169,27 +169,27 @@ def _network(node, left: Allowance, depth: int = 0) -> NetworkState:
     return NetworkState(
         version,
         checked_name(state["name"]),
-        settings(_typed(state["static_kwargs"], dict, "static_kwargs"), left),
+        checked_settings(_typed(state["static_kwargs"], dict, "static_kwargs"), left),
         checked_name(state["build_func_name"]),
         _variables(_typed(state["variables"], list, "variables"), left),
         checked_components({k: _network(v, left, depth + 1) for k, v in parts.items()}),
     )
 
 
-def _typed(value, kind: type, what: str):
-    need(type(value) is kind, f"has a network whose {what} is no {kind.__name__}.")
+def _typed(value, kind: type, part: str):
+    need(type(value) is kind, f"has a network whose {part} is no {kind.__name__}.")
     return value
 
 
-def checked_name(text) -> str:
-    """A name of something in a network."""
+def checked_name(text: object) -> str:
+    """Returns a name in a network; raises `RefusedError` for anything else."""
     fits = type(text) is str and 0 < len(text) <= 200 and text.isprintable()
     need(fits, f"has something named {shown(text)}, which is no name.")
     return text
 
 
 def _built(value):
-    """The array in the place of what stood in for it."""
+    """Replaces an array node by its array."""
     if type(value) is not ArrayNode:
         return value
     need(value.value is not None, "has an array without values.")
@@ -197,35 +197,35 @@ def _built(value):
 
 
 def _variables(pairs: list, left: Allowance) -> dict[str, np.ndarray]:
-    """[(name, array), ...] as a dict."""
-    found = {}
+    """Returns [(name, array), ...] as a dict."""
+    variables = {}
     for pair in pairs:
         left.spend()
         fits = type(pair) in (tuple, list) and len(pair) == 2
         need(fits, "has variables that are not pairs of name and array.")
         name, value = checked_name(pair[0]), pair[1]
-        need(name not in found, f"has two variables {shown(name)}.")
+        need(name not in variables, f"has two variables {shown(name)}.")
         value = _built(value)
         fits = isinstance(value, (np.ndarray, np.generic))
         need(fits, f"has a variable {shown(name)} that is no array.")
-        found[name] = np.asarray(value)
-    return found
+        variables[name] = np.asarray(value)
+    return variables
 
 
 def checked_components(parts: dict) -> dict[str, NetworkState]:
-    """Networks within a network, told apart by their own names too."""
+    """Returns the components of a network, whose names must differ."""
     distinct = len({part.name for part in parts.values()}) == len(parts)
     need(distinct, "has two components of one name.")
     return {checked_name(key): part for key, part in parts.items()}
 
 
-def settings(arguments: dict, left: Allowance) -> dict:
-    """Copies arguments of plain values by name."""
+def checked_settings(arguments: dict, left: Allowance) -> dict:
+    """Returns a copy of `static_kwargs` that holds only plain values."""
     return {checked_name(key): _plain(value, left) for key, value in arguments.items()}
 
 
 def _plain(value, left: Allowance, depth: int = 0):
-    """A setting, copied; NumPy's numbers become Python's."""
+    """Returns a copy of a setting; NumPy's numbers become Python's."""
     left.spend()
     need(depth < 16, "nests its settings too deep.")
     value = _built(value)

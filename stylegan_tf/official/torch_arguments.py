@@ -92,7 +92,7 @@ class _Arguments:
             )
 
 
-def generator_config(state: ModuleState) -> GeneratorConfig:
+def torch_generator_config(state: ModuleState) -> GeneratorConfig:
     """The config of a generator.
 
     Raises:
@@ -128,7 +128,7 @@ def generator_config(state: ModuleState) -> GeneratorConfig:
     return from_dict(GeneratorConfig, fields)
 
 
-def discriminator_config(state: ModuleState) -> DiscriminatorConfig:
+def torch_discriminator_config(state: ModuleState) -> DiscriminatorConfig:
     """The config of a discriminator.
 
     Raises:

@@ -10,8 +10,8 @@ from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official.torch_arguments import (
     DEFAULT_TAPS,
-    discriminator_config,
-    generator_config,
+    torch_discriminator_config,
+    torch_generator_config,
 )
 from stylegan_tf.official.torch_names import Entry, entries
 from stylegan_tf.official.torch_pickles import ModuleState
@@ -20,13 +20,17 @@ FILTER = "resample_filter"  # follows from the config, stored with many layers
 SEPARABLE = 8  # taps from which a filter is stored as one axis
 
 
-def describe(state: ModuleState) -> GeneratorConfig | DiscriminatorConfig:
+def checked_torch_config(state: ModuleState) -> GeneratorConfig | DiscriminatorConfig:
     """The config of a network, which agrees with every tensor of the network.
 
     Raises:
         UserError: a tensor is missing, of another shape, or not known.
     """
-    c = discriminator_config(state) if state.name == "D" else generator_config(state)
+    c = (
+        torch_discriminator_config(state)
+        if state.name == "D"
+        else torch_generator_config(state)
+    )
     known = {entry.name: entry for entry in entries(c)}
     for name, entry in known.items():
         found = state.tensors.get(name)
@@ -60,7 +64,9 @@ def _check_filter(c, name: str, found: np.ndarray) -> None:
     raise UserError(f"{name} is another filter than the file's arguments say.")
 
 
-def make(state: ModuleState) -> tuple[Generator | Discriminator, dict[str, str]]:
+def network_from_module(
+    state: ModuleState,
+) -> tuple[Generator | Discriminator, dict[str, str]]:
     """Makes a network with the weights of a file.
 
     Returns:
@@ -68,9 +74,9 @@ def make(state: ModuleState) -> tuple[Generator | Discriminator, dict[str, str]]
         from which the tensor follows.
 
     Raises:
-        UserError: see `describe`.
+        UserError: see `checked_torch_config`.
     """
-    c = describe(state)
+    c = checked_torch_config(state)
     network = Discriminator(c) if state.name == "D" else Generator(c)
     mapped = dict.fromkeys(state.tensors, f"config.{FILTER}")
     for entry in entries(c):

@@ -31,7 +31,7 @@ from stylegan_tf.formats.safe_pickle import (
     ordered_dict,
     shown,
 )
-from stylegan_tf.official.tf_pickles import checked_name, settings
+from stylegan_tf.official.tf_pickles import checked_name, checked_settings
 
 KEYS = {"G": "G", "D": "D", "G_ema": "Gs"}  # of a snapshot -> ours
 VERSION = 6  # of a persistent object, in both repositories
@@ -91,7 +91,7 @@ class ModuleState:
 
 
 @dataclass(eq=False)
-class Snapshot:
+class TrainingSnapshot:
     """The content of a file.
 
     Attributes:
@@ -117,7 +117,7 @@ def is_persistent(path: Path | str) -> bool:
         return False
 
 
-def read(path: Path | str) -> Snapshot:
+def read_snapshot(path: Path | str) -> TrainingSnapshot:
     """Reads the networks of a PyTorch pickle.
 
     Args:
@@ -217,20 +217,20 @@ _MAKES = {"dnnlib.util.EasyDict": ordered_dict, "collections.OrderedDict": order
 # From plain data to networks
 
 
-def _snapshot(content) -> Snapshot:
+def _snapshot(content) -> TrainingSnapshot:
     left = Allowance(MAX_STEPS)
     networks: dict[str, ModuleState | None] = dict.fromkeys(KEYS.values())
     if type(content) is PersistentNode:
         key = "D" if content.class_name.endswith("Discriminator") else "Gs"
-        return Snapshot(_dated(networks | {key: _network(key, content, left)}))
+        return TrainingSnapshot(_dated(networks | {key: _network(key, content, left)}))
     need(type(content) is dict, f"holds a {shown(content)} and no networks; {ONLY}")
     for theirs, ours in KEYS.items():
         if content.get(theirs) is not None:
             networks[ours] = _network(ours, content[theirs], left)
     need(any(networks.values()), f"holds no network; {ONLY}")
     given = content.get("training_set_kwargs")
-    found = settings(given, left) if type(given) is dict else {}
-    return Snapshot(
+    found = checked_settings(given, left) if type(given) is dict else {}
+    return TrainingSnapshot(
         _dated(networks), _augment_p(content.get("augment_pipe"), left), found
     )
 
@@ -334,4 +334,4 @@ def _arguments(name: str, node: PersistentNode, left: Allowance) -> dict:
     need(len(placed) <= len(names), "has a network with unknown arguments.")
     both = dict(zip(names, placed, strict=False))
     need(not set(both) & set(given), "has a network with an argument given twice.")
-    return settings(both | given, left)
+    return checked_settings(both | given, left)

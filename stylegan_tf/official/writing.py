@@ -1,6 +1,6 @@
-"""Writes official pickles: protocol 2 and NumPy's old names, which every Python reads.
+"""Writes official pickles: protocol 2 with NumPy's old names, which every Python reads.
 
-Where the official files carry the source text of a network, ours have a comment.
+In place of the source text of a network the file has a comment.
 """
 
 import contextlib
@@ -29,23 +29,23 @@ from stylegan_tf.official.tf_pickles import (
     NetworkState,
     checked_components,
     checked_name,
-    settings,
+    checked_settings,
 )
 
 _SOURCE = "# The source text of this module is not distributed.\n"
 
 
-def write(path: Path | str, networks: dict[str, NetworkState | None]) -> None:
-    """Writes networks as the official code does, in one step.
+def write_pickle(path: Path | str, networks: dict[str, NetworkState | None]) -> None:
+    """Writes networks in the official layout, atomically.
 
     Args:
-        path: where to; a file that is there is replaced.
-        networks: states of "G", "D" and "Gs". One alone is written as it is, and will
-            be placed by its name; more become (G, D, Gs), with None for a missing one.
+        path: of the file; an existing file is replaced.
+        networks: states of "G", "D" and "Gs". A single network is written alone;
+            several are written as (G, D, Gs), with None for a missing one.
 
     Raises:
-        UserError: there is nothing to write, a state is not one that `read` could
-            give, or the place cannot be written to.
+        UserError: there is nothing to write, `read_pickle` could not read a state, or
+            the file cannot be written.
     """
     path = Path(path)
     states = tuple(networks.get(key) for key in KEYS)
@@ -69,7 +69,7 @@ def write(path: Path | str, networks: dict[str, NetworkState | None]) -> None:
 
 
 class _Call(NamedTuple):
-    """How a reader makes an object: a function or class called, then given a state."""
+    """A call of a function or class, then its state, from which a reader builds."""
 
     function: str
     arguments: tuple
@@ -78,7 +78,7 @@ class _Call(NamedTuple):
 
 
 def _emit(out: Callable[[bytes], object], value) -> None:
-    """Writes one value, and all that is in it."""
+    """Writes a value and everything in it."""
     if value is None or isinstance(value, bool):
         out({None: b"N", True: b"\x88", False: b"\x89"}[value])
     elif isinstance(value, int):
@@ -118,7 +118,7 @@ _BRACKETS = {tuple: (b"(", b"t"), list: (b"](", b"e"), dict: (b"}(", b"u")}
 
 
 def _call(value) -> _Call:
-    """How a reader makes what is no plain value: a network, bytes or an array."""
+    """Returns the call that builds a network, bytes or an array."""
     if isinstance(value, NetworkState):
         return _Call(NETWORK_CLASS, (), _state(value), b"\x81")
     if isinstance(value, bytes):
@@ -128,7 +128,7 @@ def _call(value) -> _Call:
     little = np.asarray(value, value.dtype.newbyteorder("<"))
     order = (3, little.dtype.str[0], None, None, None, -1, -1, 0)
     dtype = _Call("numpy.dtype", (little.dtype.str[1:], False, True), order)
-    if not value.shape:  # as a number, the way the official code keeps them
+    if not value.shape:  # the official files hold scalars, not arrays of shape ()
         return _Call("numpy.core.multiarray.scalar", (dtype, little.tobytes()))
     start = (Symbol("numpy.ndarray"), (0,), b"b")
     state = (1, value.shape, dtype, False, little.tobytes())
@@ -136,14 +136,14 @@ def _call(value) -> _Call:
 
 
 def _state(network: NetworkState) -> dict:
-    """The state of a network, in the official order."""
+    """Returns the state of a network as a dict in the official order."""
     version, left = network.version, Allowance(MAX_STEPS)
     known = version in (3, 4)
     need(known, f"has a network of version {version}; 3 and 4 are written.")
     values = (
         version,
         checked_name(network.name),
-        settings(network.static_kwargs, left),
+        checked_settings(network.static_kwargs, left),
         checked_components(network.components),
         _SOURCE,
         checked_name(network.build_func_name),

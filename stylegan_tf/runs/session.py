@@ -44,7 +44,7 @@ def train(request: RunRequest) -> int:
     reports = make_reports(run.config, request.cache)
     trainer = Trainer(run.config, plan.data.folder, run.path, strategy, reports)
     if not trainer.restore() and run.config.init:
-        report = transfer.copy_weights(run.config.init, trainer.networks)
+        report = transfer.copy_matching_weights(run.config.init, trainer.networks)
         if trainer.chief:
             (run.path / "init.txt").write_text(f"{run.config.init}\n{report}\n")
             print(report)

@@ -76,7 +76,7 @@ def load_starting_point(run: Path) -> StartingPoint | None:
 # Weights
 
 
-def copy_weights(path: Path | str, networks: Networks) -> str:
+def copy_matching_weights(path: Path | str, networks: Networks) -> str:
     """Copies the weights of a model that fit into freshly made networks.
 
     Args:
