@@ -29,7 +29,8 @@ DEMO_LICENSE = (
 PICKLE_LICENSE = (
     "An official file. NVIDIA publishes its StyleGAN networks under Creative Commons "
     "BY-NC 4.0 and its StyleGAN2 networks under the NVIDIA Source Code License-NC: not "
-    "for commercial use. Other publishers' files are under the terms they came with."
+    "for commercial use. Its StyleGAN2-ADA and StyleGAN3 networks and other "
+    "publishers' files are under the terms they came with."
 )
 UNKNOWN_LICENSE = "Not known: nothing beside the model says what it was trained on."
 
