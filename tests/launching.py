@@ -64,5 +64,5 @@ def official_pickle(path: Path) -> tuple[Generator, Discriminator]:
     """Writes an official pickle that had grown up to 4 x 4; returns its networks."""
     c = tiny.config()
     g, d = tiny.noisy(Generator(c.generator)), Discriminator(c.discriminator)
-    official.save_pickle(path, Generator(c.generator), d, g, resolution=4)
+    official.save_pickle(path, Generator(c.generator), d, g, Growth(4))
     return g, d

@@ -45,7 +45,7 @@ def test_convert_makes_our_files_of_a_pickle(pickle, tmp_path):
 
 
 def test_convert_keeps_how_far_a_level_has_faded_in(tmp_path):
-    g = Generator(tiny.config().generator, None, 0.25)
+    g = Generator(tiny.config().generator, Growth(8, 0.25))
     g.save(tmp_path / "g.keras")
     d = Discriminator(tiny.config().discriminator)
     official.save_pickle(tmp_path / "x.pkl", g, d, g)

@@ -77,7 +77,7 @@ def test_psi_center_is_the_class_unless_said_otherwise(model_files, tmp_path):
 @pytest.mark.parametrize(
     ("model", "flags", "words"),
     [
-        ("none", ["--psi_center=class"], "no classes.*use --psi_center=global"),
+        ("none", ["--psi_center=class"], "no per-class.*use --psi_center=global"),
         ("none", ["--each_class"], "no classes; leave --each_class out"),
         ("none", ["--classes=0"], "no classes; leave --classes out"),
         ("many", ["--grid=a.png"], "101 classes are too many rows.*--classes=0-9"),

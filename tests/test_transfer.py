@@ -6,6 +6,7 @@ import tiny
 
 from stylegan_tf import config as configs
 from stylegan_tf import models
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
@@ -183,7 +184,7 @@ def test_settings_are_the_models(old, tmp_path):
     assert found.resolution == 8
     official.save_pickle(tmp_path / "x.pkl", None, theirs.discriminator, theirs.average)
     assert transfer.read_starting_point(tmp_path / "x.pkl") == found
-    official.save_pickle(tmp_path / "x.pkl", gs=theirs.average, resolution=4)
+    official.save_pickle(tmp_path / "x.pkl", gs=theirs.average, growth=Growth(4))
     assert transfer.read_starting_point(tmp_path / "x.pkl").resolution == 4
 
 

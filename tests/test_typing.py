@@ -19,7 +19,7 @@ import stylegan_tf
 TYPED_NAMES = Path(__file__).with_name("typed_names.py")
 CONTAINERS = (dict, list, tuple, set, Callable, Iterable, Iterator, Mapping, Sequence)
 # The contract of a Keras layer, see keras.layers.Layer.
-OF_KERAS = {"build", "call", "compute_output_shape", "get_config"}
+OF_KERAS = {"build", "call", "compute_output_shape", "get_config", "from_config"}
 
 
 def functions(name: str) -> Iterator[tuple[str, Callable]]:

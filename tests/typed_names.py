@@ -16,6 +16,7 @@ import stylegan_tf as sg
 def configs() -> sg.TrainConfig:
     """A run on paper."""
     generator = assert_type(sg.GeneratorConfig(resolution=64), sg.GeneratorConfig)
+    assert_type(sg.Growth(32, 0.5).alpha_at(32), float)
     discriminator = sg.DiscriminatorConfig(resolution=64)
     assert_type(discriminator.fmap_max, int)
     loss = assert_type(sg.LossConfig(r1_gamma=1.0), sg.LossConfig)

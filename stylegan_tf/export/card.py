@@ -228,7 +228,7 @@ def _metrics(rows: list[dict]) -> str:
 
 
 HEADINGS = ["file", "weights", "batch", "size", "largest error", "mean error"]
-HEADINGS += ["ms a picture", "Keras ms"]
+HEADINGS += ["ms per picture", "Keras ms"]
 
 
 def file_cells(file: dict) -> list[str]:

@@ -236,7 +236,7 @@ def truncation_center(
         ones = tf.reduce_sum(tf.cast(labels == 1, tf.int32), axis=1, keepdims=True)
         zeros = tf.reduce_sum(tf.cast(labels == 0, tf.int32), axis=1, keepdims=True)
         one_hot = (ones == 1) & (zeros == classes - 1)
-        own = tf.matmul(labels, tf.constant(centers))  # in the graph, not an input
-        return tf.where(one_hot, own, tf.convert_to_tensor(generator.w_avg))[:, None]
+        means = tf.matmul(labels, tf.constant(centers))  # in the graph, not an input
+        return tf.where(one_hot, means, tf.convert_to_tensor(generator.w_avg))[:, None]
 
     return center

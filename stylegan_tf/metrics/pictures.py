@@ -113,7 +113,12 @@ class Drawing:
         labels: of the images.
     """
 
-    def __init__(self, model: Generator, strategy, labels: LabelSampler):
+    def __init__(
+        self,
+        model: Generator,
+        strategy: tf.distribute.Strategy,
+        labels: LabelSampler,
+    ):
         self.model, self.strategy, self.labels = model, strategy, labels
         self.render = Renderer(model, "none", fixed_weights=False)
         self.factor = model.config.resolution // self.render.resolution
@@ -137,7 +142,12 @@ class Fakes(Drawing):
         model, strategy, labels: as of `Drawing`.
     """
 
-    def __init__(self, model: Generator, strategy, labels: LabelSampler):
+    def __init__(
+        self,
+        model: Generator,
+        strategy: tf.distribute.Strategy,
+        labels: LabelSampler,
+    ):
         super().__init__(model, strategy, labels)
         self._spread = Spread(self._pictures, strategy)
 
@@ -187,7 +197,15 @@ class PathSteps(Drawing):
         sampling: "full" or "end", see `scores.path_length`.
     """
 
-    def __init__(self, model, strategy, labels, distance, space: str, sampling: str):
+    def __init__(
+        self,
+        model: Generator,
+        strategy: tf.distribute.Strategy,
+        labels: LabelSampler,
+        distance: path_length.Distance,
+        space: str,
+        sampling: str,
+    ):
         super().__init__(model, strategy, labels)
         self.distance, self.space, self.sampling = distance, space, sampling
         self._spreads: dict[tuple, Spread] = {}

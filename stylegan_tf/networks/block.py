@@ -18,7 +18,7 @@ class Composite(keras.layers.Layer):
     or dict of a Keras object.
     """
 
-    def part(self, name: str, layer: LayerT, *shapes: tuple) -> LayerT:
+    def part(self, name: str, layer: LayerT, *shapes: tuple[int | None, ...]) -> LayerT:
         """Sets attribute `name` to a layer and builds it.
 
         Args:

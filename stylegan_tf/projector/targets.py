@@ -65,12 +65,12 @@ def read_targets(
     if not images:
         reasons = " ".join(skipped[:3])
         raise UserError(f"no picture of {', '.join(specs)} can be used. {reasons}")
-    wanted = KINDS[channels]
+    target = KINDS[channels]
     converted = [
-        f"{count} of {len(images)} pictures turned from {kind} to {wanted}"
+        f"{count} of {len(images)} pictures turned from {kind} to {target}"
         f"{', over white' * (kind == 'RGBA')}."
         for kind, count in kinds.items()
-        if kind != wanted
+        if kind != target
     ]
     return Targets(list(images), np.stack(list(images.values())), skipped + converted)
 

@@ -157,12 +157,12 @@ def _modern(node) -> list:
         new.input.extend(inputs)
         return [new]
     x, mean, variance, beta, gamma = inputs
-    made = [new]
+    nodes = [new]
     if not node.attr["scale_after_normalization"].b:
         gamma = f"{node.name}/ones"
         ones = tf.compat.v1.NodeDef(name=gamma, op="OnesLike", input=[beta])
         ones.attr["T"].type = tf.float32.as_datatype_enum
-        made.append(ones)
+        nodes.append(ones)
     new.op = "FusedBatchNormV3"
     new.input.extend([x, gamma, beta, mean, variance])
     new.attr.clear()
@@ -170,4 +170,4 @@ def _modern(node) -> list:
         new.attr[name].type = tf.float32.as_datatype_enum
     new.attr["epsilon"].f = node.attr["variance_epsilon"].f
     new.attr["is_training"].b = False
-    return made
+    return nodes

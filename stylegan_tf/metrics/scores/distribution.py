@@ -231,5 +231,4 @@ def trimmed_mean(distances: np.ndarray, low: float = 1, high: float = 99) -> flo
     distances = as_finite(distances)
     least = np.percentile(distances, low, method="lower")
     most = np.percentile(distances, high, method="higher")
-    kept = distances[(least <= distances) & (distances <= most)]
-    return float(kept.mean())
+    return float(distances[(least <= distances) & (distances <= most)].mean())
