@@ -21,6 +21,7 @@ from stylegan_tf_launch import (
 )
 from stylegan_tf_launch import export as launch_export
 
+from stylegan_tf.config import Growth
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official

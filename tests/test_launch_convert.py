@@ -8,6 +8,7 @@ from launching import call, official_pickle
 from PIL import Image
 
 from stylegan_tf import models
+from stylegan_tf.config import Growth
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official

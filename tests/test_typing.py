@@ -51,7 +51,9 @@ def missing(name: str, function: Callable) -> list[str]:
     hints = inspect.get_annotations(function)
     parameters = inspect.signature(function).parameters.values()
     wanted = [
-        p.name for p in parameters if p.name != "self" and p.kind != p.VAR_KEYWORD
+        p.name
+        for p in parameters
+        if p.name not in ("self", "cls") and p.kind != p.VAR_KEYWORD
     ]
     if not name.endswith("__init__"):
         wanted.append("return")

@@ -17,7 +17,7 @@ class Growth(NamedTuple):
     alpha: float = 1.0
 
     @classmethod
-    def from_lod(cls: "type[Growth]", lod: float, final: int) -> "Growth":
+    def from_lod(cls, lod: float, final: int) -> "Growth":
         """The growth of a network that is `lod` doublings short of `final`.
 
         Args:
