@@ -10,8 +10,8 @@ it), timed in turns, the median of several. `devices.resolve_modulation` rests o
 
 from collections.abc import Callable, Sequence
 
-import pairing
 from stylegan_tf_launch import cli
+from workers import pairing
 
 FLAGS, define = cli.flag_set()
 define.integer("batch", 16, "Examples.")

@@ -128,7 +128,7 @@ def validate(repeats: int) -> str:
 
 def _timed(config, sizes: Sequence[int], repeats: int) -> list[float]:
     """Seconds of a step at each size, a mean of those with a penalty and without."""
-    from one_step import one_step
+    from workers.one_step import one_step
 
     from stylegan_tf.config import cost
     from stylegan_tf.training import trainer

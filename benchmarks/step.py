@@ -96,7 +96,7 @@ def _without_penalty(config):
 
 
 def _step(config, regularized: bool) -> Callable:
-    from one_step import one_step
+    from workers.one_step import one_step
 
     from stylegan_tf.training.objectives import Regularization
 

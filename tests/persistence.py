@@ -150,3 +150,15 @@ def place(top: Module, name: str, values) -> None:
     for part in path:
         top = top.modules.setdefault(part, Module("Layer"))
     top.tensors[last] = values
+
+
+def writer(folder):
+    """A function that writes content, or bytes as they are, and returns the path."""
+
+    def write(content, protocol=4, package=""):
+        path = folder / "network.pkl"
+        plain = isinstance(content, bytes)
+        path.write_bytes(content if plain else dumped(content, protocol, package))
+        return path
+
+    return write

@@ -1,18 +1,13 @@
 """benchmarks/one_step.py and modulation.py, at sizes that say nothing of speed."""
 
-import sys
-from pathlib import Path
-
+import modulation
 import numpy as np
 import pytest
 import tiny
+from workers.one_step import one_step
 
 from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.step import METRICS
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import modulation
-from one_step import one_step
 
 SMALL = tiny.FIXED | {"generator.mapping_layers": 1, "loss.reuse_fakes": True}
 NEITHER = Regularization(False, False)

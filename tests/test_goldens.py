@@ -11,7 +11,6 @@ import golden
 import pytest
 import test_data_official
 import test_filters
-import test_later_networks
 import test_losses
 import test_networks
 import test_older_files
@@ -22,6 +21,7 @@ import test_pipeline
 import test_schedule
 import test_step
 import test_stylegan2
+import test_torch_networks
 import test_torch_pickles
 
 # What a file's name starts with -> tests and modules, one of which must look at it.
@@ -50,9 +50,9 @@ CLAIMS = {
     "before_rooms/": [test_older_files],
     "ada_sg3/pt_ops": [test_filters],
     "ada_sg3/sg3_presets": [test_filters],
-    "ada_sg3/adatf_": [test_later_networks.test_files_of_tensorflow_draw_the_same],
+    "ada_sg3/adatf_": [test_torch_networks.test_files_of_tensorflow_draw_the_same],
     "ada_sg3/": [
-        test_later_networks.test_files_of_pytorch_draw_the_same,
+        test_torch_networks.test_files_of_pytorch_draw_the_same,
         test_torch_pickles.test_official_files_are_read_exactly,
     ],
     "tfrecords/": [
@@ -112,7 +112,7 @@ def check_later_rounding() -> None:
         tight = row["tensor"].startswith("out/") and "/D/" not in row["tensor"]
         if tight and "fp16" not in row["tensor"] and float(row["rms_ref"]) > 1e-6:
             ratio = float(row["rms_diff"]) / float(row["rms_ref"])
-            assert 5 * ratio < test_later_networks.TIGHT, row
+            assert 5 * ratio < test_torch_networks.TIGHT, row
 
 
 @pytest.mark.parametrize("name", FILES)

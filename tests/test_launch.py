@@ -156,7 +156,8 @@ def test_a_bug_is_not_hidden():
         cli._exit_code(fails, [])
 
 
-def test_what_keras_does_not_need_is_hidden_while_it_loads():
+def test_what_keras_does_not_need_is_hidden_while_it_loads(monkeypatch):
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
     with cli._hide_modules(["json", "wave", "no_such_package"]):
         assert "json" in sys.modules  # loaded already
         with pytest.raises(ImportError):

@@ -8,6 +8,7 @@ from test_evaluation import CHANGES, model, strategy
 
 from stylegan_tf import config as configs
 from stylegan_tf import models
+from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject
 
@@ -51,14 +52,16 @@ def test_a_model_and_its_run(pictures, tmp_path):
     run = tmp_path / "run"
     best = run / "model" / "best"
     best.mkdir(parents=True)
-    model(level=4).save(best / models.KERAS_FILE)
+    model(growth=Growth(4)).save(best / models.KERAS_FILE)
     configs.write_config(tiny.config(CHANGES | {"mirror": True}), run / "config.json")
     (run / "data.txt").write_text(f"0123abcd {pictures}\n")
     (run / "model" / "best" / subject.BEST).write_text('{"nimg": 17}')
     found = subject.open_subject(run / "model" / "best", strategy())
     assert (found.run, found.nimg, found.mirror) == (run, 17, True)
-    assert found.data == pictures and found.model.level == 4
-    for mine, theirs in zip(found.model.weights, model(level=4).weights, strict=True):
+    assert found.data == pictures and found.model.growth.resolution == 4
+    for mine, theirs in zip(
+        found.model.weights, model(growth=Growth(4)).weights, strict=True
+    ):
         np.testing.assert_array_equal(mine, theirs)
     alone = tmp_path / "alone.keras"
     (run / "model" / "best" / models.KERAS_FILE).rename(alone)

@@ -9,7 +9,7 @@ R's widths are stored doubled      test_torch_pickles.py (not_doubled_again)
 no filter: zeros between pixels    test_filters.py (one_tap)
 places of GPUs in streams          persistence.py writes "cuda:0" into each of them
 frozen layers among the buffers    test_torch_pickles.py (frozen_layers)
-noise is asked for by name         test_later_networks.py passes it everywhere
+noise is asked for by name         test_torch_networks.py passes it everywhere
 """
 
 import ada_golden
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import test_filters
-import test_later_networks
+import test_torch_networks
 import test_torch_pickles
 
 from stylegan_tf.config import stylegan3 as plans
@@ -46,9 +46,9 @@ TF_WHOLE = "adatf_r16_resnetG_origD_G_D_Gs.pkl"
 def draws(name: str) -> None:
     """The whole comparison of a file with the official numbers."""
     if name in ada_golden.TF_PICKLES:
-        test_later_networks.test_files_of_tensorflow_draw_the_same(name)
+        test_torch_networks.test_files_of_tensorflow_draw_the_same(name)
     else:
-        test_later_networks.test_files_of_pytorch_draw_the_same(name)
+        test_torch_networks.test_files_of_pytorch_draw_the_same(name)
 
 
 def reads(name: str) -> None:
