@@ -2,8 +2,9 @@
 
 The schedule of progressive growing (Karras et al. 2018, appendix A; numbers of Karras
 et al. 2019, appendix C). Each resolution is trained for `stable_kimg` thousand images,
-then the next one fades in for `fade_kimg`. Batch size, learning rate and tick length
-change where a fade starts. Images seen are the only clock. No TensorFlow.
+then the next one fades in for `fade_kimg`. Batch size, learning rate and tick (the
+interval between log lines) change where a fade starts. All of it depends on the number
+of images seen alone. This module does not need TensorFlow.
 """
 
 import math
@@ -42,9 +43,9 @@ class Phase:
 
     @property
     def stage(self) -> tuple[int, int]:
-        """(floor, ceil) of lod; the optimizers start anew when it changes.
+        """(floor, ceil) of lod; the optimizers are reset when it changes.
 
-        It does when a resolution begins to fade in and when it has faded in.
+        It changes when a resolution begins to fade in and when it has faded in.
         """
         return math.floor(self.lod), math.ceil(self.lod)
 
@@ -84,7 +85,7 @@ def phase_at(
 def growth_at(config: TrainConfig, nimg: int) -> Growth:
     """The growth of a model after `nimg` images.
 
-    It is the phase's; but a resolution counts from its first step on.
+    That of `phase_at`, but a new resolution counts only after a step at it.
     """
     s, final = config.schedule, config.generator.resolution
     phase = phase_at(s, final, nimg)
@@ -94,10 +95,10 @@ def growth_at(config: TrainConfig, nimg: int) -> Growth:
 
 def _lod_at(config: ScheduleConfig, final_resolution: int, kimg: float) -> float:
     length = config.stable_kimg + config.fade_kimg
-    phase = math.floor(kimg / length) if length > 0 else math.inf
-    within = kimg - phase * length if length > 0 else 0.0
+    phases_done = math.floor(kimg / length) if length > 0 else math.inf
+    within = kimg - phases_done * length if length > 0 else 0.0
     lod = math.log2(final_resolution) - math.floor(math.log2(config.initial_resolution))
-    lod -= phase
+    lod -= phases_done
     if config.fade_kimg > 0:
         lod -= max(within - config.stable_kimg, 0.0) / config.fade_kimg
     return max(lod, 0.0)
@@ -139,11 +140,11 @@ def schedule_rows(config: TrainConfig, devices: int = 1) -> list[Row]:
     """Returns a row for each time that a resolution fades in or is trained."""
     s, final = config.schedule, config.generator.resolution
     out, start = [], 0.0
-    for r in range(int(math.log2(final // s.initial_resolution)) + 1):
-        joined = r * (s.stable_kimg + s.fade_kimg)
-        last = s.initial_resolution << r == final
-        stable_end = s.total_kimg if last else joined + s.stable_kimg
-        for end, fading in ((joined, True), (stable_end, False)):
+    for i in range(int(math.log2(final // s.initial_resolution)) + 1):
+        fade_end = i * (s.stable_kimg + s.fade_kimg)
+        last = s.initial_resolution << i == final
+        stable_end = s.total_kimg if last else fade_end + s.stable_kimg
+        for end, fading in ((fade_end, True), (stable_end, False)):
             end = min(end, s.total_kimg)
             if end > start:
                 middle = int((start + end) * 500)  # images, half way

@@ -22,7 +22,7 @@ class Composite(keras.layers.Layer):
         """Sets attribute `name` to a layer and builds it.
 
         Args:
-            name: of the attribute; the layer's own name may differ.
+            name: name of the attribute; the layer's own name may differ.
             layer: not yet built.
             shapes: shapes of the layer's inputs, as `layer.build` takes them.
 
@@ -38,7 +38,7 @@ class Block(Composite):
     """A layer or network that is made from a config.
 
     Args:
-        config: an instance of `config_class`, or the dict in `get_config`.
+        config: an instance of `config_class`, or its dict, from `get_config`.
     """
 
     config_class: type[GeneratorConfig | DiscriminatorConfig] = GeneratorConfig

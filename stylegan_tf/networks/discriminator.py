@@ -1,8 +1,8 @@
 """The discriminator (Karras et al. 2018, table 2; Karras et al. 2020, figure 7).
 
 It mirrors the synthesis network: per resolution two convolutions, the second one
-halving the size behind a low-pass filter; the last block compares the examples of a
-group. `architecture` says where the image enters:
+halving the size after a low-pass filter; the last block starts with the minibatch
+standard deviation. `architecture` says where the image enters:
 
     stylegan, revised   at its own resolution; while that fades in, its features are
                         blended with those of the halved image
@@ -33,7 +33,7 @@ class DiscriminatorBlock(ResolutionBlock):
 
     Args:
         config: `DiscriminatorConfig` or its dict.
-        resolution: int, of the input, a power of two from 8.
+        resolution: int, of the input, a power of two, at least 8.
 
     Call arguments:
         x: float [N, H, W, C].
@@ -172,7 +172,7 @@ class DiscriminatorHead(Block):
         return tf.reduce_sum(x * labels, axis=1, keepdims=True)
 
     def _embed(self, labels: tf.Tensor) -> tf.Tensor:
-        """The vector per label that outputs are projected on."""
+        """The vector of each label, to be multiplied by the features (dot product)."""
         c, x = self.config, ops.pixel_norm(self.embedding(labels))
         for i in range(c.mapping_layers):
             dense = getattr(self, f"mapping{i}")
@@ -233,7 +233,7 @@ class Discriminator(Block, keras.Model):
         self.built = True
 
     def _entries(self) -> list[int]:
-        """The resolutions at which images enter."""
+        """The resolutions that have a fromRGB layer."""
         c = self.config
         single = c.architecture in ("original", "residual")
         return [c.resolution] if single else levels(c.resolution)
@@ -283,7 +283,7 @@ class Discriminator(Block, keras.Model):
 
         Args:
             resolution: int, of the image.
-            fading: True includes the entry of the resolution below.
+            fading: True includes the fromRGB layer of the resolution below.
         """
         last = (resolution // 2, resolution) if fading else (resolution,)
         if self.config.architecture not in GROWING:

@@ -3,7 +3,7 @@
     z --mapping--> w --broadcast--> ws --truncate--> ws --synthesis--> images
 
 Each part can be used alone. `w_avg`, the running mean of w that truncation pulls
-towards, and the constant noise maps are non-trainable weights: every save has them.
+towards, and the constant noise maps are non-trainable weights, so they are saved too.
 """
 
 import keras
@@ -172,7 +172,7 @@ class Generator(Block, keras.Model):
 
     @property
     def running_means(self) -> list[keras.Variable]:
-        """Weights that are averages over training already."""
+        """Weights that are running means themselves, so that EMA only copies them."""
         return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
 
     def stage_variables(
@@ -182,14 +182,14 @@ class Generator(Block, keras.Model):
 
         Args:
             resolution: int, of the image.
-            fading: True includes the image of the resolution below.
+            fading: True includes the toRGB layer of the resolution below.
         """
         mapping = self.mapping.trainable_variables
         return mapping + self.synthesis.stage_variables(resolution, fading)
 
     # -----------------------------------------------------------------------
     # Saving. The growth is stored as `level`, its resolution or None for the final one,
-    # and `alpha`, which the first files lack.
+    # and `alpha`, which the oldest files lack.
 
     def get_config(self):
         resolution, alpha = self.growth

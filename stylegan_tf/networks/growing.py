@@ -21,7 +21,7 @@ class ResolutionBlock(Block):
 
     Args:
         config: the network's config, or its dict.
-        resolution: int, a power of two from 4.
+        resolution: int, a power of two, at least 4.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SynthesisNetwork(Block):
 
         Args:
             resolution: int, of the image.
-            fading: True includes the image of the resolution below.
+            fading: True includes the toRGB layer of the resolution below.
         """
         last = (resolution // 2, resolution) if fading else (resolution,)
         parts = [getattr(self, f"block{r}") for r in levels(resolution)]

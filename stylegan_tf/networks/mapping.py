@@ -48,7 +48,8 @@ class Mapping(Block):
             )
             self.part("embedding", embedding, (None, c.classes))
         elif c.classes:
-            # DCGAN's has the norm of a one-hot label: one of the norm of z drowns z.
+            # DCGAN's has norm 1, like a one-hot label: if it were as long as z, it
+            # would drown z.
             deviation = c.z_dim**-0.5 if c.architecture == "dcgan" else 1.0
             self.label_embedding = self.add_weight(
                 shape=(c.classes, c.z_dim),

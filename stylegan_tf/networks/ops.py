@@ -22,7 +22,8 @@ EPSILON = 1e-8
 def blur(x: tf.Tensor, taps: tuple[int, ...] = (1, 2, 1)) -> tf.Tensor:
     """Low-pass filters each channel by the normalized outer product of `taps`.
 
-    The image is padded with zeros, so its borders lose energy as in the paper's code.
+    The image is padded with zeros, so values shrink at its borders, as in the paper's
+    code.
 
     Args:
         x: float [N, H, W, C].
@@ -69,7 +70,7 @@ def _spread(x: tf.Tensor, zeros: bool = False) -> tf.Tensor:
 
 
 def _pad_and_filter(x, taps, before: int, after: int, gain: float = 1.0, stride=1):
-    """Pads with zeros and convolves (the taps reversed) each channel.
+    """Pads with zeros and convolves each channel with the taps (reversed kernel).
 
     A filter of one tap asks for negative padding: it cuts off a row and a column.
     """
@@ -98,8 +99,9 @@ def _depthwise_conv(x: tf.Tensor, kernel: tf.Tensor, padding: str, stride: int =
 # Convolutions fused with their resampling. Upsampling and a 3 x 3 convolution are one
 # transposed convolution with a 4 x 4 kernel; a 3 x 3 convolution and 2 x 2 means are
 # one 4 x 4 convolution of stride 2. The numbers are exactly the same, borders included,
-# for 16 multiplications per small pixel instead of 9 per large one. With `taps`, the
-# filter works at the large size, and the 3 x 3 kernel in steps of two.
+# with 16 multiplications per pixel of the smaller image instead of 9 per pixel of the
+# larger one. With `taps`, the filter is applied at the larger size, and the 3 x 3
+# convolution, transposed or not, has stride 2.
 
 
 def conv(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -115,8 +117,9 @@ def upsample_conv(
         return conv_transpose(x, fused_kernel(kernel))
     n, h, w, _ = _shape(x)
     kernel, k = _transposed(kernel), kernel.shape[0]
-    # No row more than the kernel reaches: oneDNN's strided 1 x 1 convolution, which is
-    # the gradient here, reads past its input where one is left over (AVX-512).
+    # No output row that the kernel does not reach: oneDNN's strided 1 x 1 convolution,
+    # which is the gradient here, reads past its input where a row is left over
+    # (AVX-512).
     shape = [n, 2 * h - 2 + k, 2 * w - 2 + k, kernel.shape[2]]
     x = tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID")
     return _filter_upsampled(x, taps, k)
@@ -169,7 +172,7 @@ def conv_downsample(
 
 
 def _four_shifts(kernel: tf.Tensor) -> tf.Tensor:
-    """Sum of the kernel at the four corners of a frame one pixel larger."""
+    """Sum of the kernel placed in each corner of a kernel one pixel larger."""
     for axis in range(2):
         pads = [
             [(0, 0)] * axis + [ends] + [(0, 0)] * (3 - axis)
@@ -230,7 +233,8 @@ def modulated_conv(
 def _conv_per_example(x, kernel, style, demodulate, up, taps):
     """One kernel per example, as one matrix product per example.
 
-    Grouped convolutions would do, but on CPUs some of their gradients do not exist.
+    A grouped convolution would do as well, but TensorFlow lacks some of its gradients
+    on CPUs.
     """
     k, c, out = kernel.shape[0], kernel.shape[2], kernel.shape[3]
     kernels = kernel[None] * style[:, None, None, :, None]  # [N, k, k, I, O]
@@ -358,14 +362,17 @@ def group_size(n: int | tf.Tensor, group: int) -> int | tf.Tensor:
 
 
 def join_batches(a: tf.Tensor, b: tf.Tensor, group: int) -> tf.Tensor:
-    """Two batches [N, ...] as one, [2N, ...], that keeps the strided groups of both."""
+    """Joins two batches [N, ...] to one, [2N, ...], without mixing their groups.
+
+    `minibatch_stddev` then compares the same examples as in the separate batches.
+    """
     n, shape = a.shape[0], a.shape[1:]
     rows = [tf.reshape(x, [group, n // group, *shape]) for x in (a, b)]
     return tf.reshape(tf.concat(rows, axis=1), [2 * n, *shape])
 
 
 def split_batches(x: tf.Tensor, group: int) -> list[tf.Tensor]:
-    """The two batches [N, ...] that `join_batches` made one of."""
+    """Undoes `join_batches`: [2N, ...] -> two batches [N, ...]."""
     rows = tf.split(tf.reshape(x, [group, -1, *x.shape[1:]]), 2, axis=1)
     return [tf.reshape(row, [-1, *x.shape[1:]]) for row in rows]
 

@@ -1,7 +1,7 @@
 """Gradient checkpointing: less memory for more time.
 
 A gradient needs the feature maps between a network's layers, which are most of what
-training holds. A checkpointed segment of layers stores its inputs alone and runs once
+training holds. A checkpointed segment of layers stores only its inputs and runs once
 more when its gradient is taken (Chen et al. 2016). That gradient is a checkpointed
 segment too, so a second derivative, as R1 and path lengths need it, stores as little;
 `tf.recompute_grad` stops at the first order.
@@ -29,7 +29,7 @@ from stylegan_tf.networks import ops
 
 MIN_SIDE = 32  # pixels on the shorter side from which a segment is checkpointed
 CHUNKED_SIDE = 256  # pixels on the shorter side from which a block runs in chunks
-CHUNKS = 4  # of the batch
+CHUNKS = 4  # that the batch is split into
 _ENABLED = ContextVar("recompute", default=None)  # None outside of a training step
 _INPUTS_ONLY = ContextVar("inputs_only", default=False)
 
@@ -50,10 +50,10 @@ def enabled(on: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def inputs_only() -> Iterator[None]:
-    """Marks a gradient that is taken in inputs alone, such as R1's in the image.
+    """Marks a gradient with respect to inputs alone, such as R1's to the image.
 
-    Elsewhere the gradient in a segment's weights comes before the segment below is
-    entered, or the feature maps that it needs would pile up.
+    Elsewhere the gradient with respect to a segment's weights is computed before that
+    of the segment below, or the feature maps that it needs would pile up.
     """
     token = _INPUTS_ONLY.set(True)
     try:
@@ -210,17 +210,18 @@ def _recomputed(f: Callable, args: list, n: int, chunks: _Chunks) -> list[tf.Ten
     @tf.custom_gradient
     def run(*args):
         def gradient(*upstream):
-            with tf.control_dependencies(upstream):  # not before it is asked for
+            with tf.control_dependencies(upstream):  # not any earlier
                 both = [*(tf.identity(x) for x in args), *upstream]
 
-            def in_args(*which):
+            def wrt(*which):
                 split = chunks.split + chunks.joined
                 deeper = _Chunks(chunks.count, split, [chunks.split[i] for i in which])
                 return _recomputed(_gradient(f, k, which), both, len(both), deeper)
 
-            if _INPUTS_ONLY.get():  # two functions, as a graph drops only whole ones
-                return in_args(*range(n)) + (in_args(*range(n, k)) if n < k else [])
-            gradients = in_args(*range(k))
+            # Two functions, as a graph prunes an unused function only as a whole.
+            if _INPUTS_ONLY.get():
+                return wrt(*range(n)) + (wrt(*range(n, k)) if n < k else [])
+            gradients = wrt(*range(k))
             with tf.control_dependencies(gradients[n:]):
                 return [tf.identity(x) for x in gradients[:n]] + gradients[n:]
 
@@ -235,10 +236,10 @@ def _gradient(f: Callable, k: int, which: Sequence[int]) -> Callable:
     Args:
         f: a function of k tensors, to a list of tensors.
         k: number of arguments.
-        which: indices of the arguments that the gradients are taken in.
+        which: indices of the arguments to differentiate with respect to.
 
     Returns:
-        A function of the k arguments and of the gradients in the results of f.
+        A function of the k arguments and of one upstream gradient per result of f.
     """
 
     def gradient(*both):

@@ -3,7 +3,7 @@
 A style no longer normalizes feature maps: it modulates the kernel of the convolution
 that computes them, which removes the droplet artifacts. The constant goes straight into
 a convolution, noise has one strength per layer, and the gain sqrt(2) follows the
-activation. `architecture` says where the image leaves:
+activation. `architecture` says where toRGB makes images:
 
     skip        at every resolution: the image is the sum of all, upsampled
     residual    at the final resolution, and each block adds its input to its output
@@ -37,7 +37,7 @@ from stylegan_tf.networks.layers import Bias, LearnedConstant, ScaledNoise
 class ModulatedConv2D(EqualizedConv2D):
     """Convolution whose kernel is modulated by a style (equations 1 to 3).
 
-    The affine transform of the style stores the difference from one.
+    The affine transform outputs the style minus one, so its bias starts at zero.
 
     Args:
         filters: int, output channels.
@@ -192,7 +192,7 @@ class StyleGAN2Block(ResolutionBlock):
 
     Args:
         config: `GeneratorConfig` or its dict.
-        resolution: int, a power of two from 4.
+        resolution: int, a power of two, at least 4.
 
     Call arguments:
         x: float [N, H/2, W/2, C'] from the block below; at 4 x 4 any tensor [N, ...].
@@ -336,7 +336,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         self.add_noise_weights()
 
     def _exits(self) -> list[int]:
-        """The resolutions at which an image leaves."""
+        """The resolutions that have a toRGB layer."""
         c = self.config
         single = c.architecture in ("original", "residual")
         return [c.resolution] if single else levels(c.resolution)
@@ -348,7 +348,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
 
         Args:
             resolution: int, of the image.
-            fading: True includes the image of the resolution below.
+            fading: True includes the toRGB layer of the resolution below.
         """
         if self.config.architecture == "revised":
             return super().stage_variables(resolution, fading)

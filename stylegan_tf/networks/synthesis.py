@@ -32,7 +32,7 @@ class SynthesisBlock(ResolutionBlock):
 
     Args:
         config: `GeneratorConfig` or its dict.
-        resolution: int, a power of two from 4.
+        resolution: int, a power of two, at least 4.
 
     Call arguments:
         x: float [N, H/2, W/2, C'] from the block below; at 4 x 4 any tensor [N, ...].
@@ -57,7 +57,7 @@ class SynthesisBlock(ResolutionBlock):
         return self.upper(x, styles[1], noise=noise[1])
 
     def start(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        """Upsample, Conv 3 x 3; at 4 x 4 the constant (configs A to C: from w)."""
+        """Upsample, Conv 3 x 3; at 4 x 4 the constant (A to C: dense layer)."""
         if self.resolution > 4:
             return self.conv0(x)
         if self.config.const_input:
@@ -88,7 +88,7 @@ class SynthesisBlock(ResolutionBlock):
         elif c.const_input:
             self.part("const", LearnedConstant(x[1:], name="const", dtype=dtype), w)
         else:
-            # The gain keeps the paper's variance at 4 x 4, whatever the start block.
+            # The gain of the released code, which takes it from progressive GANs.
             units, gain = math.prod(x[1:]), 2**0.5 / 4
             dense = EqualizedDense(units, gain=gain, name="dense", **linear)
             self.part("dense", dense, w)
@@ -133,7 +133,7 @@ class Synthesis(SynthesisNetwork):
         alpha = self.growth.alpha_at(final) if alpha is None else alpha
         styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
         if not c.use_styles:
-            styles *= c.num_layers
+            styles *= c.num_layers  # a list of one: the same w for each layer
         noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x, below = ws, None
         for i, r in enumerate(levels(final)):

@@ -1,7 +1,7 @@
 """Losses and penalties: pure functions of scores, or of a discriminator to call.
 
 Every loss is per example: float32 [N, 1] scores in, [N, 1] out; the caller averages.
-Penalties differentiate the score in the images and return [N, 1].
+Penalties differentiate the score with respect to the images and return [N, 1].
 
 Sources: logistic, Goodfellow et al. 2014; R1 and R2, Mescheder et al. 2018; WGAN-GP,
 Gulrajani et al. 2017, with the drift of Karras et al. 2018; hinge, Lim & Ye 2017; path
@@ -79,9 +79,9 @@ def drift(real: tf.Tensor) -> tf.Tensor:
 def scores_and_gradients(
     score: ScoreFunction, images: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns D(x) [N, 1] and its gradient in x [N, H, W, C].
+    """Returns D(x) [N, 1] and its gradient with respect to x [N, H, W, C].
 
-    Under an outer tape both can be differentiated in D's weights.
+    Under an outer tape both can be differentiated with respect to D's weights.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
@@ -139,8 +139,8 @@ def path_lengths(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns images and |J_w^T y|, the change along y per step in w.
 
-    Karras et al. 2020, section 3.2; y is normal noise divided by the root of the number
-    of pixels. Under an outer tape the lengths can be differentiated.
+    Karras et al. 2020, section 3.2; y is normal noise divided by the square root of the
+    number of pixels. Under an outer tape the lengths can be differentiated.
 
     Args:
         synthesize: styles -> float [N, H, W, C].

@@ -1,4 +1,4 @@
-"""Objectives of G and D at one resolution, and their gradients in the weights.
+"""Objectives of G and D at one resolution, and their gradients with respect to weights.
 
 `LossConfig` chooses the losses and penalties of `losses.py` and their weights. R1, R2
 and WGAN-GP penalize D's gradient; path length regularization (Karras et al. 2020,
@@ -81,7 +81,7 @@ class Objectives:
             clock: images seen.
 
         Returns:
-            Gradients in D's weights, and stats by metric.
+            Gradients with respect to D's weights, and stats by metric.
         """
         if self.passes.config.recompute and not self.loss.r2_gamma:
             return self._gradients_one_by_one(reals, fakes, inputs, clock)
@@ -243,15 +243,15 @@ class Objectives:
         """Differentiates the path length penalty (Karras et al. 2020, equation 4).
 
         Args:
-            inputs: inputs of a smaller batch of its own.
+            inputs: inputs of the path length batch, which is smaller.
             clock: images seen.
-            k: round.
+            k: index of the round of gradient accumulation.
             direction: float32 [N, H, W, C], normal noise in image space; None = sample
                 it.
 
         Returns:
-            Gradients in G's weights, the batch mean of w, and stats by metric; the stat
-            "path_length/mean" is the running mean with these lengths taken in.
+            Gradients with respect to G's weights, the batch mean of w, and stats by
+            metric; "path_length/mean" is the running mean, updated with these lengths.
         """
         c = self.loss
         before = tf.convert_to_tensor(self.passes.networks.path_length)
@@ -266,7 +266,7 @@ class Objectives:
             _, lengths = losses.path_lengths(
                 lambda ws: self.passes.synthesize(ws, inputs, clock, k), ws, sample
             )
-            # The running mean takes these lengths in first, so its gradient counts.
+            # The mean includes these lengths, so gradients flow through it as well.
             mean = before + c.pl_decay * (tf.reduce_mean(lengths) - before)
             penalty = tf.reduce_mean(tf.square(lengths - mean))
             loss = penalty * (c.pl_weight * c.g_reg_interval)
@@ -281,7 +281,7 @@ def gradients_of(
     variables: list[keras.Variable],
     output_gradients: tf.Tensor | None = None,
 ) -> Gradients:
-    """Returns the gradients of `target` in Keras variables.
+    """Returns the gradients of `target` with respect to Keras variables.
 
     A variable that the target does not depend on gets zeros.
 
@@ -289,7 +289,7 @@ def gradients_of(
         target: a loss, or images together with `output_gradients`.
         tape: recorded how the target was made.
         variables: Keras variables.
-        output_gradients: gradient of the loss in the target.
+        output_gradients: gradient of the loss with respect to the target.
     """
     return tape.gradient(
         target,

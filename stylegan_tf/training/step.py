@@ -4,7 +4,8 @@ Follows the training loop of Karras et al. 2019: the average takes in the genera
 the iteration before, then D makes a step, then G. StyleGAN2 (Karras et al. 2020,
 appendix B) regularizes lazily: every so many iterations D makes a further step on its
 penalties, and G one on its path lengths. The iteration runs in replica context, once
-per device, on that device's share of the batch.
+per device, on that device's share of the batch. To save memory the share may be split
+into rounds, over which gradients are averaged (gradient accumulation).
 """
 
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ class Step:
     Attributes:
         passes: forward passes of the networks.
         objectives: losses and penalties, made of the same passes.
-        batch: images over all replicas.
+        batch: images per iteration, over all replicas.
         label_table: float32 [rows, classes], the labels that G's step samples from;
             None if the model is unconditional.
     """
@@ -180,8 +181,8 @@ class Step:
 
         def one_round(k):
             x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
-            made = fakes[:2] if fakes else self.passes.generate(part, clock, k)
-            images, w_mean = made
+            generated = fakes[:2] if fakes else self.passes.generate(part, clock, k)
+            images, w_mean = generated
             of_d = self.objectives.discriminator_gradients(x, images, part, clock)
             return w_mean, of_d
 
