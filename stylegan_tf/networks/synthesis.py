@@ -88,7 +88,7 @@ class SynthesisBlock(ResolutionBlock):
         elif c.const_input:
             self.part("const", LearnedConstant(x[1:], name="const", dtype=dtype), w)
         else:
-            # The gain of the released code, which takes it from progressive GANs.
+            # The gain keeps the paper's variance at 4 x 4, whatever the start block.
             units, gain = math.prod(x[1:]), 2**0.5 / 4
             dense = EqualizedDense(units, gain=gain, name="dense", **linear)
             self.part("dense", dense, w)
