@@ -32,8 +32,8 @@ Walk from picture to picture, as a film:
 
 With a conditional model the seeds take the classes in turn, and a file's name says
 which one it got: seed0000-class2.png. --each_class draws every seed in every class. A
-sheet has one row a class and one column a seed, unless --columns is given or there is
-only one class.
+sheet has one row per class and one column per seed, unless --columns is given or there
+is only one class.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ define.string(
 define.string(
     "psi_sweep",
     None,
-    "A sheet with a column for each of these psi, -1,0,0.5,1, and a row a picture; "
+    "A sheet with a column for each of these psi, -1,0,0.5,1, and a row per picture; "
     "written to --grid, or psi_sweep.png in --out.",
 )
 define.enum(

@@ -58,7 +58,7 @@ def layer_groups(count: int) -> dict[str, range]:
     """
     if count < 2:
         raise UserError(
-            f"this model has {count} style for the whole picture, not one a layer; "
+            f"this model has {count} style for the whole picture, not one per layer; "
             f"there is no {', '.join(GROUPS[:2])} or {GROUPS[2]}."
         )
     first, second = 4, 8

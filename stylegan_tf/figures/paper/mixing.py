@@ -17,7 +17,7 @@ def mixing_figure(p: Painter) -> Figure:
     """Draws rows of images that take the styles of some layers from the columns."""
     if p.num_styles == 1:
         raise MissingPartError(
-            f"mixing needs a style a layer; this model "
+            f"mixing needs a style per layer; this model "
             f"({p.model.config.architecture}) has one for all."
         )
     columns, rows = _styles(p)
