@@ -1,22 +1,45 @@
-"""Atomic writes, and arrays read from `.npz` files of unknown origin.
+"""Atomic writes, and reading of files of unknown origin with bounds on everything.
 
 A reader never sees half a file, and a program that is stopped leaves none behind.
+
+Whatever a user names may be a pipe that never ends, a device, or a small file that
+unpacks to a huge one. So every reader of such a file goes through `open_regular`,
+`read_regular` or `read_member`, which say how much they take at most.
 """
+
+from __future__ import annotations
 
 import contextlib
 import errno
+import io
+import json
+import lzma
+import math
 import os
+import stat
+import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from stylegan_tf.errors import UserError
 
+if TYPE_CHECKING:  # `--help` must not wait for NumPy
+    import numpy as np
+
 LOCK = "lock"  # file name
+MOST_SETTINGS = 64 << 20  # bytes of a JSON file of settings
+MOST_ARRAYS = 2 << 30  # bytes of all arrays in a file
+MOST_VALUES = 30_000_000  # of a JSON text: each takes up to 64 bytes of memory
+_BLOCK = 1 << 20
+_DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+_DAMAGED_ARCHIVE += (struct.error, OverflowError, RuntimeError, ValueError)
+_PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
+_PACKED |= {zipfile.ZIP_LZMA}
+_LOCKED = 1  # flag of a member
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -77,28 +100,217 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text)
 
 
+# ---------------------------------------------------------------------------
+# Files of unknown origin
+
+
+def open_regular(path: Path | str, most: int | None = None) -> BinaryIO:
+    """Opens a file for reading; never a pipe, a device, a socket or a folder.
+
+    Those block, or have no end. A link is what it leads to.
+
+    Args:
+        path: the file.
+        most: bytes that it may have; None = any number.
+
+    Raises:
+        OSError: it cannot be opened, is something else, or is larger.
+    """
+    _check_file(os.stat(path), path, most)
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+    try:
+        _check_file(os.fstat(file.fileno()), path, most)  # it may have been replaced
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_file(found: os.stat_result, path: Path | str, most: int | None) -> None:
+    mode = found.st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+        kinds |= {stat.S_IFSOCK: "a socket"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, f"it is {kind}, not a file", str(path))
+    if most is not None and found.st_size > most:
+        raise _too_large(path, found.st_size, most)
+
+
+def _too_large(path: Path | str, size: int, most: int) -> OSError:
+    shown = size_text(size) if size else "larger than it says"
+    text = f"it is {shown}, and at most {size_text(most)} are read"
+    return OSError(errno.EFBIG, text, str(path))
+
+
+def size_text(count: int) -> str:
+    """Returns a number of bytes as people write it: 1.2 MB."""
+    power = max(min((len(str(count)) - 1) // 3, 4), 0)
+    return f"{count / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
+def read_regular(path: Path | str, most: int) -> bytes:
+    """Reads a file of at most `most` bytes; see `open_regular`."""
+    with open_regular(path, most) as file:
+        return _read_up_to(file, most, path)
+
+
+def read_regular_text(path: Path | str, most: int = MOST_SETTINGS) -> str:
+    """Reads a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: see `open_regular`.
+        UnicodeDecodeError: another encoding, or no text.
+    """
+    return read_regular(path, most).decode("utf-8-sig")
+
+
+def _read_up_to(file: IO[bytes], most: int, path: Path | str) -> bytes:
+    """Reads to the end of a file, in blocks: a large `most` costs no memory."""
+    blocks, size = [], 0
+    while block := file.read(_BLOCK):
+        size += len(block)
+        if size > most:
+            raise _too_large(path, 0, most)
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parses JSON of unknown origin.
+
+    Raises:
+        ValueError: no JSON, nested too deeply, or of more than `MOST_VALUES` values.
+    """
+    marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
+    if sum(text.count(mark) for mark in marks) > MOST_VALUES:
+        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
+    try:
+        return json.loads(text)
+    except RecursionError as e:
+        raise ValueError("its values are nested too deeply") from e
+
+
+# ---------------------------------------------------------------------------
+# Zip files
+
+
+def open_archive(file: BinaryIO) -> zipfile.ZipFile:
+    """Opens a zip file that `open_regular` has opened.
+
+    Raises:
+        OSError: it is no zip file, or damaged.
+    """
+    try:
+        return zipfile.ZipFile(file)
+    except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
+        text = f"it is no complete zip file ({e})"
+        raise OSError(errno.EINVAL, text, str(file.name)) from e
+
+
+def read_member(
+    archive: zipfile.ZipFile, member: str | zipfile.ZipInfo, most: int
+) -> bytes:
+    """Reads a member of a zip file, of at most `most` bytes when it is unpacked.
+
+    Raises:
+        KeyError: there is no such member.
+        OSError: it is larger, locked, packed in a way that Python does not know, or
+            damaged.
+    """
+    entry = archive.getinfo(member) if isinstance(member, str) else member
+    name = entry.filename
+    if entry.flag_bits & _LOCKED:
+        text = "it is locked with a password; unpack the zip and give the folder"
+        raise OSError(errno.EINVAL, text, name)
+    if entry.compress_type not in _PACKED:
+        kind = zipfile.compressor_names.get(entry.compress_type, "an unknown method")
+        text = f"it is packed with {kind}; unpack the zip and give the folder"
+        raise OSError(errno.EINVAL, text, name)
+    if entry.file_size > most:
+        raise _too_large(name, entry.file_size, most)
+    try:
+        with archive.open(entry) as file:
+            return _read_up_to(file, most, name)
+    except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
+        raise OSError(errno.EINVAL, f"it is damaged: {e}", name) from e
+
+
+# ---------------------------------------------------------------------------
+# Arrays
+
+
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray]) -> Path:
     """Writes `.npz`, whatever the name's suffix; returns the path."""
+    import numpy as np
+
     with atomic_write(path) as draft, open(draft, "wb") as file:
         np.savez(file, **arrays)
     return Path(path)
 
 
-def load_arrays(path: Path | str) -> dict[str, np.ndarray]:
-    """Reads all arrays of an `.npz` file.
+def load_arrays(path: Path | str, most: int = MOST_ARRAYS) -> dict[str, np.ndarray]:
+    """Reads all arrays of an `.npz` file; that of an `.npy` file has the name "".
+
+    Args:
+        path: the file.
+        most: bytes that its arrays may have together.
 
     Raises:
-        UserError: no such file, another kind of file, or objects in it.
+        UserError: no such file, another kind of file, too large, or objects in it.
     """
-    reason: object = "it is a single array"
+    from numpy.lib import format as npy
+
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise UserError(f"{path} cannot be read as .npz: {reason}.")
+        with open_regular(path) as file:
+            if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
+                file.seek(0)
+                size = os.fstat(file.fileno()).st_size
+                return {"": _read_array(file, size, most)}
+            file.seek(0)
+            with open_archive(file) as archive:
+                return _archived_arrays(archive, most)
+    except (*_DAMAGED_ARCHIVE, OSError, SyntaxError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as .npz: {reason}.") from error
+
+
+def _archived_arrays(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    for entry in archive.infolist():
+        if not entry.filename.endswith(".npy"):
+            raise ValueError(f"it holds {entry.filename!r}, which is no array")
+        content = io.BytesIO(read_member(archive, entry, most))
+        name = entry.filename.removesuffix(".npy")
+        arrays[name] = _read_array(content, entry.file_size, most)
+        most -= arrays[name].nbytes
+    return arrays
+
+
+def _read_array(file: IO[bytes], size: int, most: int) -> np.ndarray:
+    """Reads one array of a file of `size` bytes, once its head says that it fits."""
+    import numpy as np
+    from numpy.lib import format as npy
+
+    version = npy.read_magic(file)
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"its array is of the unknown version {version}")
+    shape, _, dtype = read[version](file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    needed = math.prod(shape) * dtype.itemsize
+    if needed > most:
+        raise ValueError(f"its arrays take more than {size_text(most)}")
+    if min(shape, default=1) < 0 or file.tell() + needed > size:
+        raise ValueError(f"it is cut short: an array of {shape} does not fit in it")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
 
 
 def float_array(
@@ -114,6 +326,8 @@ def float_array(
     Raises:
         UserError: the array holds something else.
     """
+    import numpy as np
+
     array = arrays[name]
     if array.dtype.kind not in "fiub":
         raise UserError(f"{path} is damaged: `{name}` holds {array.dtype}, no numbers.")

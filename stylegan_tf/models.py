@@ -3,8 +3,6 @@
 `find_model` tells what a path is without reading it, `load` makes its generator.
 """
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config as configs
+from stylegan_tf import files
 from stylegan_tf.config import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -224,10 +223,11 @@ def _run_config(file: ModelFile) -> TrainConfig:
 def _keras_settings(path: Path) -> dict:
     """The arguments that the generator in a `.keras` file was made with."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            content = json.loads(archive.read("config.json"))
+        with files.open_regular(path) as file, files.open_archive(file) as archive:
+            text = files.read_member(archive, "config.json", files.MOST_SETTINGS)
+        content = files.parse_json(text)
         kind, settings = content["class_name"], content["config"]
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if kind != Generator.__name__:
         raise _no_generator(path, kind)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from stylegan_tf import files
 from stylegan_tf.config.run import LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
@@ -73,8 +74,7 @@ def read_config(path: Path | str, cls: type[Config] = TrainConfig) -> Config:
     Raises:
         UserError: a field that `cls` does not have, or a value of another type.
     """
-    with open(path, encoding="utf-8") as f:
-        return from_dict(cls, json.load(f))
+    return from_dict(cls, files.parse_json(files.read_regular_text(path)))
 
 
 def flat(config: object) -> dict[str, object]:

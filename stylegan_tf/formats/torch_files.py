@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
     Machine,
@@ -80,7 +81,7 @@ def read_state_dict(path: Path | str) -> dict[str, np.ndarray]:
 
 def _content(path: Path) -> object:
     """Returns the value of the file's pickle, its storages filled with numbers."""
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         head = f.read(len(MAGIC))
         need(head, f"is empty; {AGAIN}")
         need(not head.startswith(b"<"), f"is a web page, not the weights; {AGAIN}")

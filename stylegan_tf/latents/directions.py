@@ -15,6 +15,7 @@ grows.
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import float_array, load_arrays, save_arrays
+from stylegan_tf.files import (
+    float_array,
+    load_arrays,
+    read_regular_text,
+    save_arrays,
+)
 
 FOLDS = 5  # of the cross-validation that scores a label's direction
 NUMBERS = ("vectors", "scales", "quality")  # of `Directions`
@@ -296,8 +302,8 @@ def read_labels(path: Path | str) -> tuple[list[int], dict[str, np.ndarray]]:
         UserError: no such file, no column `seed`, or a line that does not fit.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(c.strip() for c in row)]
+        text = io.StringIO(read_regular_text(path), newline="")
+        rows = [row for row in csv.reader(text) if any(c.strip() for c in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as CSV: {error}") from error
     header = [c.strip() for c in rows[0]] if rows else []

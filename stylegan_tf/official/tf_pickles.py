@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
     MAX_STEPS,
@@ -106,7 +107,7 @@ def _load(path: Path) -> bytes:
     """Returns the bytes of a file that begins like a pickle."""
     need(path.exists(), "does not exist.")
     need(path.is_file(), "is no file; give the .pkl file itself.")
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         head = f.read(64)
         need(head, f"is empty; {AGAIN}")
         for start, reason in _OTHER_FORMATS.items():

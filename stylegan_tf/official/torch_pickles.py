@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular
 from stylegan_tf.formats import safe_pickle, torch_files
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
@@ -108,7 +109,7 @@ class TrainingSnapshot:
 def is_persistent(path: Path | str) -> bool:
     """Returns True if a file's bytes name the maker of persistent objects."""
     try:
-        with open(path, "rb") as f:
+        with open_regular(path) as f:
             if f.read(1) != b"\x80":
                 return False
             with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -129,7 +130,7 @@ def read_snapshot(path: Path | str) -> TrainingSnapshot:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as f:
+        with open_regular(path) as f:
             data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
             return _snapshot(PersistenceMachine(len(data)).run(data))
     except RefusedError as e:
