@@ -44,7 +44,7 @@ _INDENT = " " * 6
 # Help of --model, the same in every script.
 MODEL = (
     "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "an official .pkl."
+    "a .pkl or .pt of another project."
 )
 
 

@@ -15,8 +15,8 @@
 
 It reads TensorFlow pickles of StyleGAN, StyleGAN2 (its skip, residual, original and
 growing networks) and StyleGAN2-ADA, and, without PyTorch, PyTorch pickles of
-StyleGAN2-ADA and StyleGAN3 (T and R). Nothing in a pickle is run. The pickles of
-progressive GAN are not read.
+StyleGAN2-ADA and StyleGAN3 (T and R), and the .pt files of rosinality's StyleGAN2.
+Nothing in a file is run. The pickles of progressive GAN are not read.
 
 Every script takes a pickle as it is, as in generate.py --model=x.pkl, and train.py
 --init=x.pkl takes its G, D and Gs. Convert one to open it faster, or to use it without
@@ -37,7 +37,9 @@ from pathlib import Path
 from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
-define.string("pickle", None, "An official network pickle to convert into a folder.")
+define.string(
+    "pickle", None, "A .pkl or .pt of another project to convert into a folder."
+)
 define.string(
     "model",
     None,

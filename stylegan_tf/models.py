@@ -1,4 +1,4 @@
-"""Opens models: a run directory, a checkpoint, a `.keras` file or an official pickle.
+"""Opens models: a run directory, a checkpoint, a `.keras` file or a foreign checkpoint.
 
 `find_model` tells what a path is without reading it, `load` makes its generator.
 """
@@ -24,6 +24,7 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
+FOREIGN = (".pkl", ".pt", ".pth")  # checkpoints of other projects
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class ModelFile:
     """The file that a model is read from.
 
     Attributes:
-        kind: "keras" (a file of ours), "checkpoint" or "pickle" (an official file).
+        kind: "keras" (a file of ours), "checkpoint" or "pickle" (of another
+            project, `.pt` included).
         path: the file, or the checkpoint's prefix.
         run: the run directory of a checkpoint.
     """
@@ -58,7 +60,7 @@ def find_model(path: Path | str) -> ModelFile:
     path = Path(path).expanduser()
     if path.suffix == ".keras" and path.is_file():
         return ModelFile("keras", path)
-    if path.suffix == ".pkl" and path.is_file():
+    if path.suffix in FOREIGN and path.is_file():
         return ModelFile("pickle", path)
     if (path / KERAS_FILE).is_file():
         return ModelFile("keras", path / KERAS_FILE)
@@ -74,7 +76,7 @@ def find_model(path: Path | str) -> ModelFile:
         return ModelFile("checkpoint", path, run)
     raise UserError(
         f"no model at {path}: give a run directory, a .keras file, a checkpoint such "
-        f"as RUN/checkpoints/ckpt-1000, or an official .pkl."
+        f"as RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another project."
     )
 
 
@@ -83,13 +85,13 @@ def find_model(path: Path | str) -> ModelFile:
 
 
 def load(path: Path | str) -> Generator:
-    """Opens a model: of a run, a `.keras` file, or an official `.pkl`.
+    """Opens a model: of a run, a `.keras` file, or a checkpoint of another project.
 
     Args:
         path: a run directory (its newest checkpoint's moving average), a folder with
             `generator.keras`, a `.keras` file, a checkpoint's prefix such as
             `runs/00000-demo-demo/checkpoints/ckpt-12000`, or one of NVIDIA's pickles
-            (its Gs, or else its G).
+            or rosinality's `.pt` files (its Gs, or else its G).
 
     Returns:
         The generator, float32.

@@ -98,6 +98,7 @@ WITHOUT_TENSORFLOW = [
     "figures",
     "figures.sheets",
     "figures.video",
+    "official.rosinality",
     "official.tf_pickles",
     "official.torch_arguments",
     "official.torch_names",

@@ -11,6 +11,7 @@ import math
 import mmap
 import re
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import open_regular
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
+    PLAIN,
     Machine,
     RefusedError,
     Symbol,
@@ -65,11 +67,43 @@ def read_state_dict(path: Path | str) -> dict[str, np.ndarray]:
     Raises:
         UserError: the file is missing, damaged, or holds anything but tensors.
     """
+    return _read(path, lambda file: _tensors(_content(file, TorchMachine)))
+
+
+def read_checkpoint(
+    path: Path | str, wanted: Callable[[str], bool]
+) -> dict[str, object]:
+    """Reads parts of a training's checkpoint: a dict of state dicts, tensors, numbers.
+
+    Settings (`argparse.Namespace`) and the states of optimizers are passed over, and
+    of a zip archive only the numbers of the parts that are wanted are read.
+
+    Args:
+        path: a file of either layout; its content may be a state dict itself.
+        wanted: takes a name at the top, True = read it.
+
+    Returns:
+        Name -> read-only array, dict of arrays by name, or plain value.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds anything but such data.
+    """
+
+    def parts(file: Path) -> dict[str, object]:
+        content = _content(file, CheckpointMachine, wanted)
+        chosen = _chosen(content, wanted)
+        return {name: _arrays(name, part) for name, part in chosen.items()}
+
+    return _read(path, parts)
+
+
+def _read(path: Path | str, reader: Callable[[Path], dict]) -> dict:
+    """Calls `reader(path)`; every error of it names the file in one line."""
     path = Path(path)
     try:
         need(path.exists(), "does not exist.")
-        need(path.is_file(), "is no file; give the .pth file itself.")
-        return _tensors(_content(path))
+        need(path.is_file(), "is no file; give the file of weights itself.")
+        return reader(path)
     except RefusedError as e:
         raise UserError(f"{path} {e}") from e
     except OSError as e:
@@ -79,7 +113,10 @@ def read_state_dict(path: Path | str) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is damaged, or no PyTorch file ({kind}).") from e
 
 
-def _content(path: Path) -> object:
+Wanted = Callable[[str], bool] | None
+
+
+def _content(path: Path, machine: type["TorchMachine"], wanted: Wanted = None):
     """Returns the value of the file's pickle, its storages filled with numbers."""
     with open_regular(path) as f:
         head = f.read(len(MAGIC))
@@ -87,9 +124,9 @@ def _content(path: Path) -> object:
         need(not head.startswith(b"<"), f"is a web page, not the weights; {AGAIN}")
         need(is_torch(head), f"is no file that PyTorch wrote, or cut short; {AGAIN}")
         if head.startswith(ZIP):
-            return _archive(f, path.stat().st_size)
+            return _archive(f, path.stat().st_size, machine, wanted)
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-        return _sequence(data, data)
+        return _sequence(data, data, machine)
 
 
 # ---------------------------------------------------------------------------
@@ -233,6 +270,18 @@ class TorchMachine(Machine):
         self.push(storage if view is None else _storage_view(storage, view))
 
 
+class CheckpointMachine(TorchMachine):
+    """Runs the operations of a checkpoint, whose settings become empty dicts."""
+
+    def __init__(self, size: int, storages: dict[str, Storage] | None = None):
+        super().__init__(size, storages)
+        self.makes = {"argparse.Namespace": lambda machine: {}}
+
+    def knows(self, asked: str) -> bool:
+        """Returns True for a global name that checkpoints need."""
+        return asked in self.makes or super().knows(asked)
+
+
 def _storage_view(storage: Storage, view: object) -> StorageView:
     fits = type(view) is tuple and len(view) == 3 and _sizes(view[1:])
     need(fits, "has numbers of a kind or place that weights do not have.")
@@ -256,7 +305,11 @@ def read_storage(data: bytes) -> Storage:
     return storage
 
 
-def _sequence(stream: BinaryIO | mmap.mmap, data: bytes | mmap.mmap) -> object:
+def _sequence(
+    stream: BinaryIO | mmap.mmap,
+    data: bytes | mmap.mmap,
+    machine: type[TorchMachine] = TorchMachine,
+) -> object:
     """Reads the old layout.
 
     It is a sequence of pickles (magic number, version, facts about the machine, the
@@ -270,7 +323,7 @@ def _sequence(stream: BinaryIO | mmap.mmap, data: bytes | mmap.mmap) -> object:
     about = TorchMachine(len(data)).run(stream)
     little = type(about) is dict and about.get("little_endian") is True
     need(little, BIG_ENDIAN)
-    content = TorchMachine(len(data), storages).run(stream)
+    content = machine(len(data), storages).run(stream)
     keys = TorchMachine(len(data)).run(stream)
     fits = type(keys) is list and set(keys) <= set(storages)
     need(fits, "is damaged: it has numbers that no tensor is made of.")
@@ -282,7 +335,9 @@ def _sequence(stream: BinaryIO | mmap.mmap, data: bytes | mmap.mmap) -> object:
     return content
 
 
-def _archive(file: BinaryIO, size: int) -> object:
+def _archive(
+    file: BinaryIO, size: int, kind: type[TorchMachine], wanted: Wanted
+) -> object:
     """Reads the zip layout: NAME/data.pkl, and the numbers in NAME/data/KEY."""
     storages: dict[str, Storage] = {}
     with zipfile.ZipFile(file) as archive:
@@ -291,7 +346,7 @@ def _archive(file: BinaryIO, size: int) -> object:
         need(mains, f"is a zip file without a state dict; {ONLY}")
         top = mains[0].removesuffix("data.pkl")
         need(f"{top}constants.pkl" not in entries, f"is a program; {ONLY}")
-        machine = TorchMachine(size, storages)
+        machine = kind(size, storages)
 
         def stored(name: str) -> bytes:
             need(name in entries, f"lacks its part {shown(name)}; {AGAIN}")
@@ -303,9 +358,16 @@ def _archive(file: BinaryIO, size: int) -> object:
         if f"{top}byteorder" in entries:
             need(stored(f"{top}byteorder") == b"little", BIG_ENDIAN)
         content = machine.run(stored(mains[0]))
+        chosen = _chosen(content, wanted).values() if wanted else ()
+        kept = {id(node.storage) for part in chosen for node in _nodes(part)}
         for key, storage in storages.items():
-            storage.fill(stored(f"{top}data/{key}"))
+            if not wanted or id(storage) in kept:
+                storage.fill(stored(f"{top}data/{key}"))
     return content
+
+
+# ---------------------------------------------------------------------------
+# From the value of a pickle to arrays
 
 
 def _tensors(content: object) -> dict[str, np.ndarray]:
@@ -317,3 +379,25 @@ def _tensors(content: object) -> dict[str, np.ndarray]:
         arrays[name] = tensor.array()
     need(arrays, f"holds no tensors; {ONLY}")
     return arrays
+
+
+def _chosen(content: object, wanted: Callable[[str], bool]) -> dict[str, object]:
+    """Returns the parts of a checkpoint that are wanted."""
+    need(type(content) is dict, f"holds a {shown(content)} and no state dict; {ONLY}")
+    return {k: v for k, v in content.items() if type(k) is str and wanted(k)}
+
+
+def _nodes(part: object) -> Iterator[TensorNode]:
+    """Yields the tensors of a part."""
+    values = part.values() if type(part) is dict else [part]
+    yield from (value for value in values if type(value) is TensorNode)
+
+
+def _arrays(name: str, part: object) -> object:
+    """Returns a part as an array, a dict of arrays, or a plain value."""
+    if type(part) is TensorNode:
+        return part.array()
+    if type(part) is dict:
+        return _tensors(part)
+    need(type(part) in PLAIN, f"has {shown(name)}, which is no tensor; {ONLY}")
+    return part

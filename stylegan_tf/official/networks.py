@@ -17,9 +17,16 @@ import numpy as np
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
+from stylegan_tf.formats import torch_files
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.official import tf_pickles, torch_networks, torch_pickles, writing
+from stylegan_tf.official import (
+    rosinality,
+    tf_pickles,
+    torch_networks,
+    torch_pickles,
+    writing,
+)
 from stylegan_tf.official.arguments import (
     discriminator_config,
     generator_config,
@@ -27,7 +34,7 @@ from stylegan_tf.official.arguments import (
 )
 from stylegan_tf.official.names import Slot, name_map
 from stylegan_tf.official.tf_pickles import NetworkState
-from stylegan_tf.official.torch_pickles import ModuleState
+from stylegan_tf.official.torch_pickles import ModuleState, TrainingSnapshot
 
 LODS = {"lod", "G_synthesis/lod"}  # the growth of the official network
 
@@ -153,9 +160,24 @@ def stored_growth(path: Path | str) -> Growth:
 
 def _states(path: Path | str) -> dict[str, NetworkState | ModuleState | None]:
     """Returns the states of a TensorFlow or PyTorch file's networks."""
+    snapshot = torch_snapshot(path)
+    return snapshot.networks if snapshot else tf_pickles.read_pickle(path)
+
+
+def torch_snapshot(path: Path | str) -> TrainingSnapshot | None:
+    """Reads a file that PyTorch wrote; None for any other file.
+
+    Raises:
+        UserError: it holds no networks that are known here.
+    """
     if torch_pickles.is_persistent(path):
-        return torch_pickles.read_snapshot(path).networks
-    return tf_pickles.read_pickle(path)
+        return torch_pickles.read_snapshot(path)
+    try:
+        with open(path, "rb") as f:
+            head = f.read(16)
+    except OSError:
+        return None
+    return rosinality.read_rosinality(path) if torch_files.is_torch(head) else None
 
 
 def _generator_state(path, states: dict) -> tuple[str, NetworkState | ModuleState]:
@@ -221,8 +243,9 @@ def network_from_state(
         UserError: the network is not supported, or a variable is missing.
     """
     if isinstance(state, ModuleState):
-        network, mapped = torch_networks.network_from_module(state)
-        return network, LoadReport(name, f"{state.class_name}, {state.kind}", mapped)
+        network, mapped, absent = torch_networks.network_from_module(state)
+        kind = f"{state.class_name}, {state.kind}"
+        return network, LoadReport(name, kind, mapped, absent)
     c, arrays = checked_config(name, state)
     report = LoadReport(name, state.build_func_name, lod=_lod(c, arrays))
     growth = Growth.from_lod(report.lod, c.resolution)

@@ -53,12 +53,14 @@ class Entry:
         shape: official shape.
         weight: attributes that lead from our network to our weight.
         to_ours: from the official layout to ours.
+        optional: a file may lack it.
     """
 
     name: str
     shape: tuple[int, ...]
     weight: str
     to_ours: Callable[[np.ndarray], np.ndarray] = _same
+    optional: bool = False
 
 
 def entries(c: GeneratorConfig | DiscriminatorConfig) -> list[Entry]:

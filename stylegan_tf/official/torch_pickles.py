@@ -68,7 +68,7 @@ class ModuleState:
         class_name: such as "Generator", the same for StyleGAN2 and StyleGAN3.
         arguments: arguments that were given to the class.
         repository: "ada" (stylegan2-ada-pytorch) or "sg3" (stylegan3), whose classes
-            differ in their defaults.
+            differ in their defaults; "rosinality" has no classes.
         tensors: full name, such as "synthesis.b4.const", to a read-only array; the
             parameters and the buffers.
         classes: path of each module inside the network -> its class.
@@ -84,6 +84,8 @@ class ModuleState:
     @property
     def kind(self) -> str:
         """The kind, "stylegan3" or "stylegan2"; "" for a network of neither."""
+        if self.repository == "rosinality":
+            return "stylegan2"
         if self.name == "D":
             return "stylegan2" if "b4" in self.classes else ""
         if "synthesis.input" in self.classes:
