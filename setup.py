@@ -1,8 +1,8 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
-`.[onnx]`, `.[litert]`, `.[explore]`, `.[tfds]` and `.[video]` are for what they are
-called after; `.[benchmarks]` draws the figures of benchmarks/, `.[peers]` adds what
-they compare with; `.[docs]` builds the site, `.[dev]` checks code.
+`.[onnx]`, `.[litert]`, `.[explore]`, `.[tfds]`, `.[video]` and `.[remote]` are for what
+they are called after; `.[benchmarks]` draws the figures of benchmarks/, `.[peers]` adds
+what they compare with; `.[docs]` builds the site, `.[dev]` checks code.
 """
 
 from pathlib import Path
@@ -16,6 +16,8 @@ EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
 TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources>=6"]  # --data=tfds:NAME;
 # the second one is imported by the first without being declared
 VIDEO = ["imageio>=2.35", "imageio-ffmpeg>=0.5"]  # --video=x.mp4, with an ffmpeg
+FSSPEC = "fsspec>=2024.6"  # reads memory:// and file:// alone
+REMOTE = [FSSPEC, "gcsfs>=2024.6", "s3fs>=2024.6"]  # gs:// and s3://
 BENCHMARKS = ["matplotlib>=3.8"]  # heat maps and curves of benchmarks/
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
 TEST = ["pytest>=8", "pytest-xdist>=3.6"]
@@ -50,11 +52,13 @@ setup(
         "explore": EXPLORE,
         "tfds": TFDS,
         "video": VIDEO,
+        "remote": REMOTE,
         "benchmarks": BENCHMARKS,
         "peers": [*PEERS, *BENCHMARKS],
         "dev": DEV,
         "docs": DOCS,
-        "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS],
+        "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS]
+        + [FSSPEC],
     },
     package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},

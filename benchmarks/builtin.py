@@ -70,11 +70,12 @@ def without_labels(cache):
     from stylegan_tf.data import records
     from stylegan_tf.data.manifest import Manifest
     from stylegan_tf.metrics.features import builtin, builtin_own
+    from stylegan_tf.remote import cache_folder
 
     folder = records.prepare("demo", cache, labels="none", resolution=64)
     known = Manifest.load(folder)
     name = f"{builtin.NAME}-{builtin_own.fingerprint(known)[:8]}"
-    path = records.cache_folder(cache) / "builtin" / f"{name}-demo.npz"
+    path = cache_folder(cache) / "builtin" / f"{name}-demo.npz"
     if not path.exists():
         builtin.save_builtin(path, *builtin_own.train_builtin(known, progress=True))
     return builtin.read_builtin(path, name)

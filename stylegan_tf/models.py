@@ -1,5 +1,7 @@
 """Opens models: a run directory, a checkpoint, a `.keras` file or a foreign checkpoint.
 
+A model at an address, such as gs://bucket/run, is fetched first (see `remote`).
+
 `find_model` tells what a path is without reading it, `load` makes its generator.
 """
 
@@ -10,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import files
+from stylegan_tf import files, remote
 from stylegan_tf.config import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -25,6 +27,8 @@ from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 FOREIGN = (".pkl", ".pt", ".pth")  # checkpoints of other projects
+# What is read of a folder at an address.
+_READ = (KERAS_FILE, "*.json", "data.txt", "checkpoints/*")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def find_model(path: Path | str) -> ModelFile:
     Raises:
         UserError: there is no model at `path`.
     """
-    path = Path(path).expanduser()
+    path = _fetched(str(path)) if remote.is_remote(path) else Path(path).expanduser()
     if path.suffix == ".keras" and path.is_file():
         return ModelFile("keras", path)
     if path.suffix in FOREIGN and path.is_file():
@@ -78,6 +82,14 @@ def find_model(path: Path | str) -> ModelFile:
         f"no model at {path}: give a run directory, a .keras file, a checkpoint such "
         f"as RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another project."
     )
+
+
+def _fetched(url: str) -> Path:
+    """Copies what is read of a model at an address; returns the copy."""
+    run, folder, name = url.rpartition("/checkpoints/")
+    if folder:  # a checkpoint's prefix, which needs its run's settings
+        return remote.fetch(run, only=_READ) / "checkpoints" / name
+    return remote.fetch(url, only=_READ)
 
 
 # ---------------------------------------------------------------------------
@@ -104,7 +116,7 @@ def load(path: Path | str) -> Generator:
         return _load_keras(file.path)
     if file.kind == "pickle":
         return official.load_generator(file.path)
-    generator = Generator(_run_config(file).generator, growth_of(path))
+    generator = Generator(_run_config(file).generator, growth_of(file.path))
     restore_networks(file.path, average=generator)
     return generator
 
@@ -123,7 +135,7 @@ def load_networks(
     """
     file = find_model(path)
     if file.kind == "keras":
-        return None, None, load(path)
+        return None, None, load(file.path)
     if file.kind == "pickle":
         return official.load_pickled_networks(file.path)
     config, growth = _run_config(file), growth_of(file.path)

@@ -19,28 +19,36 @@ ROOMS = {
     "errors": "",
     "quiet": "",
     "files": "errors",
+    "remote": "errors files",
     "config": "errors files",
     "formats": "errors files",
     "augment": "errors",
     "devices": "errors",
     "latents": "errors files config",
     "networks": "errors config",
-    "data": "errors files config formats",
+    "data": "errors files remote config formats",
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",
     "training": "errors config files devices networks data augment",
-    "models": "errors files config networks official",
+    "models": "errors files remote config networks official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files latents figures sampling networks data training",
     "export": "errors files quiet config devices latents networks sampling figures "
     "data models",
-    "metrics": "errors files config devices formats latents networks sampling data "
-    "models",
+    "metrics": "errors files remote config devices formats latents networks sampling "
+    "data models",
     "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet files config formats augment devices latents networks data "
-    "sampling official training models figures export metrics",
+    "runs": "errors quiet files remote config formats augment devices latents networks "
+    "data sampling official training models figures export metrics",
 }
-LOOSE = {"errors", "quiet", "files", "devices", "models"}  # modules, not folders
+LOOSE = {
+    "errors",
+    "quiet",
+    "files",
+    "remote",
+    "devices",
+    "models",
+}  # modules, not folders
 # Inside `export`: formats know no cards, cards no formats, and `bundle` all of them.
 EXPORT = {
     "program": "",
@@ -85,6 +93,7 @@ WITHOUT_TENSORFLOW = [
     "errors",
     "quiet",
     "files",
+    "remote",
     "config",
     "config.cost",
     "config.presets",

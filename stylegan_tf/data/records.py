@@ -37,10 +37,10 @@ from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import LOCK, lock_folder
+from stylegan_tf.remote import cache_folder, is_remote, local_path
 
 LAYOUTS = {"records": shards.RecordStore(), "official": official_layout.OfficialStore()}
 ORDER_SEED = 123
-CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _SHOWN = 10  # skipped files in an error message
 _PLAN = "plan.json"
 _CHUNKS = 12  # per worker at least, so that all end at about the same time
@@ -143,11 +143,12 @@ def prepare(
     Raises:
         UserError: from `open_source` or `write_dataset`.
     """
-    path = Path(spec).expanduser()
+    path = local_path(spec, cache_dir) if is_remote(spec) else Path(spec).expanduser()
     if (path / manifest.FILE).exists():
         Manifest.load(path)
         return path
-    source = sources.open_source(spec, labels, download)
+    found = str(path) if is_remote(spec) else spec
+    source = sources.open_source(found, labels, download)
     plan = _plan(source, **settings)
     folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
     if not (folder / manifest.FILE).exists():
@@ -158,16 +159,6 @@ def prepare(
         if made.skipped:
             log(f"{made.skipped} pictures left out, see {folder / manifest.SKIPPED}")
     return folder
-
-
-def cache_folder(given: str | os.PathLike | None = None) -> Path:
-    """Returns where conversions are kept.
-
-    Args:
-        given: a folder; by default $STYLEGAN_TF_CACHE, else ~/.cache/stylegan_tf.
-    """
-    home = Path.home() / ".cache" / "stylegan_tf"
-    return Path(given or os.environ.get(CACHE_VARIABLE) or home).expanduser()
 
 
 def read_manifest(dest: str | os.PathLike) -> Manifest:

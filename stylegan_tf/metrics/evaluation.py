@@ -22,7 +22,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf.data import records
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import save_arrays
@@ -40,6 +39,7 @@ from stylegan_tf.metrics.scores.distribution import Moments
 from stylegan_tf.metrics.suite import MetricRequest
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.remote import cache_folder
 
 DEFINITION = 1  # raise it when a definition changes: no old score is used again
 QUICK = 5000  # images of a quick look
@@ -96,7 +96,7 @@ class Evaluation:
         self.batch = (
             -(-(batch or default_batch(*size, replicas)) // replicas) * replicas
         )
-        self._cache = records.cache_folder(cache) / "metrics"
+        self._cache = cache_folder(cache) / "metrics"
         self._progress, self._stop = progress, stop
         self._root = Path(work or self.out / WORK)
         self._limits: dict[str, int] = {}  # rows that the planned metrics read

@@ -13,6 +13,7 @@ from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig, presets
 from stylegan_tf.data import convert, records, sources
 from stylegan_tf.data.manifest import FILE, Manifest
+from stylegan_tf.remote import fetch, is_remote
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.settings import StartingPoint, settings
@@ -83,6 +84,8 @@ def resolve_data(
     """
     base = saved or presets.make_config(request.preset or "demo")
     spec = str(request.changes.get("data", base.data))
+    if is_remote(spec):
+        spec = str(fetch(spec, request.cache))
     labels = str(request.changes.get("labels", base.labels))
     if (Path(spec).expanduser() / FILE).exists():
         return Manifest.load(Path(spec).expanduser())

@@ -9,18 +9,19 @@ worker process: it pickles to a list of names, and none needs TensorFlow.
     FILE.zip          the same in a zip
     DIR/train/CLASS/  a TFDS ImageFolder tree; its train split
     DIR               official multi-resolution TFRecords (NAME-r10.tfrecords, ...)
+    gs://..., s3://.. any of the files and folders above, fetched once
     tfds:NAME         a TensorFlow Datasets name, tfds:NAME@SPLIT for another split
 
 A new place to read from is one more subclass of `Source` and one line in `open_source`.
 """
 
 import zipfile
-from pathlib import Path
 
 from stylegan_tf.data.sources import demo, official, tfds
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.sources.files import FolderSource, ZipSource
 from stylegan_tf.errors import UserError
+from stylegan_tf.remote import fetch, is_remote, local_path
 
 
 def open_source(spec: str, labels: str = "auto", download: bool = False) -> Source:
@@ -38,7 +39,9 @@ def open_source(spec: str, labels: str = "auto", download: bool = False) -> Sour
         return demo.open_demo(spec, labels)
     if spec.startswith("tfds:"):
         return tfds.open_tfds(spec.removeprefix("tfds:"), labels, download)
-    path = Path(spec).expanduser()
+    if is_remote(labels):
+        labels = str(fetch(labels))
+    path = local_path(spec)
     if not path.exists():
         raise UserError(
             f"there is no {spec!r}; give a folder or zip of pictures, demo, "

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from stylegan_tf.data import demo, pipeline, records
+from stylegan_tf.data import demo, pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics.features.builtin import (
@@ -50,6 +50,7 @@ from stylegan_tf.metrics.features.builtin_training import (
     sample_transforms,
     trainable_network,
 )
+from stylegan_tf.remote import cache_folder
 
 FEWEST = 16  # images in a data set
 MOST = 10_000  # images to train on: the first ones in the records
@@ -194,7 +195,7 @@ def load_builtin(
     Args:
         data: a data set's folder or its manifest. None, "demo" or a set of the demo's
             images: the shipped network.
-        cache: folder of trained networks, see `records.prepare`.
+        cache: folder of trained networks, see `remote.cache_folder`.
         progress: show a bar during training, which takes minutes.
 
     Returns:
@@ -210,7 +211,7 @@ def load_builtin(
     if is_demo(manifest):
         return read_builtin(WEIGHTS, NAME, SHA256)
     name = f"{NAME}-{fingerprint(manifest)[:8]}"
-    path = records.cache_folder(cache) / "builtin" / f"{name}.npz"
+    path = cache_folder(cache) / "builtin" / f"{name}.npz"
     if not path.exists():
         save_builtin(path, *train_builtin(manifest, progress=progress))
     return read_builtin(path, name)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from stylegan_tf.data.records import cache_folder
 from stylegan_tf.errors import UserError
+from stylegan_tf.remote import cache_folder
 
 FOLDER = "networks"  # within the cache
 TIMEOUT = 60  # seconds without an answer
