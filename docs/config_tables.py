@@ -14,7 +14,7 @@ import typing
 os.environ.setdefault("STYLEGAN_TF_LAZY", "1")
 
 from stylegan_tf import config as configs
-from stylegan_tf.config import TrainConfig, presets
+from stylegan_tf.config import TrainConfig, limits, presets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,21 +24,26 @@ class Setting:
     Attributes:
         name: dotted, as `--set` takes it.
         type: as the dataclass declares it.
+        allowed: its limits, in words; empty where the type says it all.
         default: the paper's value, as JSON.
         meaning: from the class docstring; empty where it has none.
     """
 
     name: str
     type: str
+    allowed: str
     default: str
     meaning: str
 
 
 def groups() -> dict[str, type]:
-    """Returns the dataclasses of a run: the run's own under "", parts by their name."""
-    hints = typing.get_type_hints(TrainConfig)
-    parts = {n: t for n, t in hints.items() if dataclasses.is_dataclass(t)}
-    return {"": TrainConfig, **parts}
+    """Returns a run's dataclasses by their dotted names, its own under ""."""
+    found, left = {}, [TrainConfig]
+    while left:
+        cls = left.pop(0)
+        found[cls.section] = cls
+        left += filter(dataclasses.is_dataclass, typing.get_type_hints(cls).values())
+    return found
 
 
 def settings(group: str) -> list[Setting]:
@@ -52,9 +57,10 @@ def settings(group: str) -> list[Setting]:
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
         name = f"{group}.{field.name}" if group else field.name
-        kind = field.type if isinstance(field.type, str) else _type(field.type)
+        allowed = str(limits.limit_of(cls, field.name) or "")
         meaning = meanings.get(field.name, "")
-        rows.append(Setting(name, kind, json.dumps(default), meaning))
+        kind = _type(hints[field.name])
+        rows.append(Setting(name, kind, allowed, json.dumps(default), meaning))
     return rows
 
 
@@ -76,11 +82,14 @@ def attributes(cls: type) -> dict[str, str]:
 
 def settings_table(group: str) -> str:
     """Returns the settings of one dataclass as a Markdown table."""
-    lines = ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    lines = [
+        "| setting | type | default | allowed | meaning |",
+        "|---|---|---|---|---|",
+    ]
     for s in settings(group):
         lines.append(
             f"| `{s.name}` | `{_cell(s.type)}` | `{_cell(s.default)}` "
-            f"| {_cell(s.meaning)} |"
+            f"| {_cell(s.allowed)} | {_cell(s.meaning)} |"
         )
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from stylegan_tf.config import (
     LossConfig,
     ScheduleConfig,
     TrainConfig,
+    limits,
+    presets,
+    weights,
 )
 from stylegan_tf.errors import UserError
 
@@ -179,13 +183,25 @@ LARGE = "use a power of two from"
 @pytest.mark.parametrize(
     "cls, fields, message",
     [
-        (GeneratorConfig, {"resolution": 48}, f"resolution is 48; {LARGE} 8 to 1024"),
-        (GeneratorConfig, {"resolution": 4}, f"resolution is 4; {LARGE} 8"),
-        (DiscriminatorConfig, {"resolution": 2048}, f"resolution is 2048; {LARGE}"),
-        (GeneratorConfig, {"channels": 2}, "channels is 2; use 1, 3 or 4"),
+        (
+            GeneratorConfig,
+            {"resolution": 48},
+            f"generator.resolution=48 .*; {LARGE} 8 to 1024",
+        ),
+        (GeneratorConfig, {"resolution": 4}, f"resolution=4 .*; {LARGE} 8"),
+        (
+            DiscriminatorConfig,
+            {"resolution": 2048},
+            f"discriminator.resolution=2048 .*; {LARGE}",
+        ),
+        (GeneratorConfig, {"channels": 2}, "channels=2 .*choose one of 1, 3, 4"),
         (GeneratorConfig, {"classes": -1}, "classes.*-1"),
         (GeneratorConfig, {"activation": "gelu"}, "activation.*gelu.*lrelu, relu"),
-        (GeneratorConfig, {"start_shape": (4,)}, r"start_shape is \(4,\); give"),
+        (
+            GeneratorConfig,
+            {"start_shape": (4,)},
+            r"start_shape=\(4,\) must have 2 values",
+        ),
         (GeneratorConfig, {"start_shape": (4, 0)}, "start_shape"),
         (GeneratorConfig, {"start_shape": (4, 4.5)}, "start_shape"),
         (GeneratorConfig, {"fmap_max": 0}, "fmap_max.*0"),
@@ -194,7 +210,7 @@ LARGE = "use a power of two from"
             {"fmap_base": 128},
             "fmap_base=128 leaves no channel at 1024",
         ),
-        (GeneratorConfig, {"noise_position": "last"}, "noise_position is 'last'; "),
+        (GeneratorConfig, {"noise_position": "last"}, "noise_position='last' .*; "),
         (GeneratorConfig, {"style_mixing_prob": 1.1}, "style_mixing_prob.*1.1"),
         (GeneratorConfig, {"w_avg_beta": -0.1}, "w_avg_beta.*-0.1"),
         (GeneratorConfig, {"mapping_layers": -1}, "mapping_layers.*-1"),
@@ -213,11 +229,11 @@ LARGE = "use a power of two from"
         (
             ScheduleConfig,
             {"initial_resolution": 6},
-            f"initial_resolution is 6; {LARGE}",
+            f"schedule.initial_resolution=6 .*; {LARGE}",
         ),
         (ScheduleConfig, {"batch": 0}, "batch.*0"),
         (ScheduleConfig, {"total_kimg": -1}, "total_kimg.*-1"),
-        (ScheduleConfig, {"fade_kimg": -1}, "cannot be negative"),
+        (ScheduleConfig, {"fade_kimg": -1}, "schedule.fade_kimg=-1 must be at least 0"),
         (TrainConfig, {"precision": "float16"}, "precision.*float16.*bfloat16"),
         (TrainConfig, {"accumulate": 0}, "accumulate.*0"),
         (
@@ -326,7 +342,9 @@ def test_resolutions_that_are_no_sizes(text):
 def test_names_may_be_listed_with_commas():
     changed = config.update(TrainConfig(), {"augment.policy": "color, translation"})
     assert changed.augment.policy == ("color", "translation")
-    with pytest.raises(UserError, match="augment.policy is 'colour'"):
+    with pytest.raises(
+        UserError, match="policy=.* has 'colour', which is not allowed; choose"
+    ):
         config.update(TrainConfig(), {"augment.policy": "colour"})
 
 
@@ -339,3 +357,130 @@ def test_a_config_that_is_no_config_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match="is list, not named values"):
         config.read_config(tmp_path / "config.json")
+
+
+# ---------------------------------------------------------------------------
+# Limits of every field, declared with the field
+
+
+def configs_of_a_run() -> list[type]:
+    """The dataclasses that a run is made of."""
+    parts = [FULL, FULL.generator, FULL.discriminator, FULL.loss, FULL.schedule]
+    return [type(part) for part in (*parts, FULL.augment, FULL.generator.stylegan3)]
+
+
+FIELDS = [(cls, f.name) for cls in configs_of_a_run() for f in dataclasses.fields(cls)]
+
+
+@pytest.mark.parametrize(("cls", "name"), FIELDS, ids=lambda x: str(x).split(".")[-1])
+def test_every_field_has_its_limits_where_it_is_declared(cls, name):
+    kind, limit = typing.get_type_hints(cls)[name], limits.limit_of(cls, name)
+    items = [t for t in typing.get_args(kind) if t is not Ellipsis] or [kind]
+    if int in items or float in items:
+        assert limit is not None
+    wrong = [None, float("nan"), float("inf"), -float("inf"), 10**400, "\0", b"", [0]]
+    wrong += [(float("nan"),) * 2, {8: -1}, {"a": {}}, ("\0",), (0,) * 1001]
+    if kind is bool:
+        wrong += [0, 1.0, "true"]
+    for value in wrong:
+        with pytest.raises(UserError) as error:
+            cls(**{name: value})
+        section = f"{cls.section}." if cls.section else ""
+        assert str(error.value).startswith(f"{section}{name}=")
+        assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss.r1_gamma": "-1"}, "loss.r1_gamma=-1.0 must be at least 0."),
+        ({"loss.r1_gamma": "NaN"}, "loss.r1_gamma=nan must be a number."),
+        ({"schedule.total_kimg": "Infinity"}, "=inf must be at most 1000000000."),
+        ({"generator.z_dim": 0}, "generator.z_dim=0 must be at least 1."),
+        ({"generator.mapping_width": 0}, "mapping_width=0 must be at least 1."),
+        ({"adam_beta1": 2}, "adam_beta1=2.0 must be below 1."),
+        ({"adam_epsilon": -1}, "adam_epsilon=-1.0 must be above 0."),
+        ({"ema_kimg": -1}, "ema_kimg=-1.0 must be at least 0."),
+        ({"schedule.tick_kimg": 0}, "schedule.tick_kimg=0.0 must be at least 0.001."),
+        ({"schedule.batch_at": {6: 4}}, r"has 6, which is not allowed; use a power"),
+        ({"schedule.lr_at": {8: 4}}, r"lr_at={8: 4.0} has 4.0, which must be at most"),
+        ({"generator.blur_filter": (0, 0, 0)}, "divided by the sum of its taps"),
+        ({"generator.blur_filter": (1, 2.5)}, "blur_filter=.* is not of type tuple"),
+        ({"snapshot_ticks": 0}, "snapshot_ticks=0 must be at least 1."),
+        ({"seed": 2**32}, "seed=4294967296 must be at most 4294967295."),
+        ({"seed": 10**5000}, r"seed=\(a number of thousands of digits\) must be at"),
+        ({"generator.fmap_decay": 10**5000}, "is not of type float"),
+        ({"generator.stylegan3.critical": 14}, "must be less than .*layers=14"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(changes, message):
+    with pytest.raises(UserError, match=message):
+        config.update(TrainConfig(), changes)
+
+
+def test_limits_read_as_words():
+    words = {n: str(limits.limit_of(LossConfig, n)) for n in ("d_loss", "r1_gamma")}
+    assert words["d_loss"] == "one of logistic, wasserstein, hinge"
+    assert words["r1_gamma"] == "0 to 1000000000"
+    assert str(limits.limit_of(TrainConfig, "adam_beta1")) == "0 to below 1"
+    assert str(limits.limit_of(GeneratorConfig, "start_shape")) == (
+        "2 values: each 1 to 64"
+    )
+
+
+SIZES = [
+    {},
+    {"architecture": "skip", "classes": 5},
+    {"architecture": "residual"},
+    {"architecture": "revised", "classes": 90, "label_norm": "own", "label_width": 9},
+    {"const_input": False, "use_styles": False, "use_noise": False},
+    {"architecture": "stylegan3"},
+    {"architecture": "dcgan", "start_shape": (4, 6)},
+    {"architecture": "residual", "classes": 300, "conditioning": "projection"},
+    {"classes": 300},
+]
+
+
+@pytest.mark.parametrize("changes", SIZES, ids=str)
+def test_weights_are_counted_without_a_network(changes):
+    from stylegan_tf.networks.discriminator import discriminator_of
+    from stylegan_tf.networks.generator import Generator
+
+    small = {"resolution": 16, "fmap_base": 256, "fmap_max": 32} | changes
+    only_d = "conditioning" in changes or changes == {"classes": 300}
+    cls = DiscriminatorConfig if only_d else GeneratorConfig
+    c = cls(**small, **({} if only_d else {"z_dim": 24, "w_dim": 20}))
+    network = discriminator_of(c) if only_d else Generator(c)
+    true = sum(weight.shape.num_elements() for weight in network.weights)
+    assert weights.count_weights(c) == pytest.approx(true, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cls", "changes", "words"),
+    [
+        (GeneratorConfig, {"fmap_base": 1 << 20, "fmap_max": 8192}, "GB; the limit"),
+        (
+            GeneratorConfig,
+            {"classes": 1 << 20, "z_dim": 8192},
+            "generator.classes=1048",
+        ),
+        (GeneratorConfig, {"start_shape": (64, 64), "use_noise": False}, "16384x1638"),
+        (DiscriminatorConfig, {"head_width": 8192, "start_shape": (64, 64)}, "head"),
+    ],
+)
+def test_what_no_machine_should_be_asked_for_is_refused(cls, changes, words):
+    from stylegan_tf.networks.block import Block
+
+    with pytest.raises(UserError, match=words):
+        weights.check_size(cls(**changes))
+    block = type("SomeBlock", (Block,), {"config_class": cls})
+    with pytest.raises(UserError, match=words):
+        block(cls(**changes))
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_presets_are_far_from_the_limits(name):
+    c = presets.make_config(name)
+    for network in (c.generator, c.discriminator):
+        assert weights.count_weights(network) < weights.MOST_WEIGHTS / 16
+        assert weights.largest_maps(network) < weights.MOST_VALUES / 8

@@ -98,6 +98,8 @@ WITHOUT_TENSORFLOW = [
     "config.cost",
     "config.presets",
     "config.schedule",
+    "config.limits",
+    "config.weights",
     "formats",
     "formats.safe_pickle",
     "formats.tfrecords",

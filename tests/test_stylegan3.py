@@ -88,8 +88,8 @@ def test_it_has_no_noise_and_no_growth(model):
     ("changes", "words"),
     [
         ({"start_shape": (4, 6)}, "square"),
-        ({"stylegan3.layers": 1}, "stylegan3.layers is 1"),
-        ({"stylegan3.critical": 5}, "stylegan3.critical is 5"),
+        ({"stylegan3.layers": 1}, "stylegan3.layers=1"),
+        ({"stylegan3.critical": 5}, "stylegan3.critical=5"),
         ({"stylegan3.first_stopband": 1.0}, "stylegan3.first_stopband"),
         ({"fmap_base": 4}, "leaves no channel"),
         ({"stylegan3.kernels": 1}, "no setting 'kernels'"),

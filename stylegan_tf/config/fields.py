@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stylegan_tf import files
+from stylegan_tf.config.limits import shortened
 from stylegan_tf.config.run import LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
@@ -48,7 +49,9 @@ def from_dict(cls: type[Config], values: Mapping[str, object]) -> Config:
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise UserError(f"{cls.__name__} has no field {', '.join(unknown)}.")
-    return cls(**{k: _typed(hints[k], v, f"{k}={v!r}") for k, v in values.items()})
+    return cls(
+        **{k: _typed(hints[k], v, f"{k}={shortened(v)}") for k, v in values.items()}
+    )
 
 
 def _without_removed(cls: type, values: Mapping[str, object]) -> dict[str, object]:
@@ -129,7 +132,7 @@ def _changed(config, head: str, parts: dict):
     value = parts[""]
     if isinstance(value, str):
         return _parse(hints[head], value, head)
-    return _typed(hints[head], value, f"{head}={value!r}")
+    return _typed(hints[head], value, f"{head}={shortened(value)}")
 
 
 def _parse(hint, text: str, name: str):
@@ -138,10 +141,10 @@ def _parse(hint, text: str, name: str):
         return text
     try:
         value = json.loads(text.lower() if hint is bool else text)
-    except ValueError:
+    except (ValueError, RecursionError):
         plain = typing.get_origin(hint) is tuple
         value = [part.strip() for part in text.split(",")] if plain else text
-    return _typed(hint, value, f"{name}={text!r}")
+    return _typed(hint, value, f"{name}={shortened(text)}")
 
 
 def _typed(hint, value, shown: str):
@@ -149,7 +152,7 @@ def _typed(hint, value, shown: str):
     want = typing.get_origin(hint) or hint
     try:
         restored = _restore(hint, value)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
         restored = None

@@ -1,14 +1,17 @@
 """Settings of the networks, with each switch of the ablations (2019 paper, table 1)."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from stylegan_tf.config.sizes import (
-    check_choice,
-    check_power,
-    check_range,
-    image_shape,
-    levels,
+from stylegan_tf.config.limits import (
+    Checked,
+    Choice,
+    Each,
+    Filter,
+    PowerOfTwo,
+    Range,
 )
+from stylegan_tf.config.sizes import image_shape, levels
 from stylegan_tf.config.stylegan3 import (
     FilteredLayerPlan,
     StyleGAN3Config,
@@ -25,9 +28,14 @@ LABEL_NORMS = ("joint", "own")
 CONDITIONINGS = ("sum", "projection")
 MODULATIONS = ("maps", "kernels")
 
+WIDTH, OPTIONAL_WIDTH = Range(1, 8192), Range(0, 8192)  # of z, w and dense layers
+SHARE = Range(0, 1)
+SIDES = Each(Range(1, 64), least=2, most=2)
+TAPS = Filter(Range(-1000, 1000), most=64)
+
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Checked, section="generator"):
     """The mapping and synthesis networks; the defaults are the paper's config F.
 
     Fields that an architecture has no use for are ignored: StyleGAN2's networks have
@@ -72,47 +80,42 @@ class GeneratorConfig:
         stylegan3: StyleGAN3's synthesis network.
     """
 
-    architecture: str = "stylegan"
-    resolution: int = 1024
-    start_shape: tuple[int, int] = (4, 4)
-    channels: int = 3
-    classes: int = 0
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    mapping_width: int = 512
-    mapping_lrmul: float = 0.01
+    architecture: Annotated[str, Choice(ARCHITECTURES)] = "stylegan"
+    resolution: Annotated[int, PowerOfTwo(8)] = 1024
+    start_shape: Annotated[tuple[int, int], SIDES] = (4, 4)
+    channels: Annotated[int, Choice((1, 3, 4))] = 3
+    classes: Annotated[int, Range(0, 1 << 20)] = 0
+    z_dim: Annotated[int, WIDTH] = 512
+    w_dim: Annotated[int, WIDTH] = 512
+    mapping_layers: Annotated[int, Range(0, 64)] = 8
+    mapping_width: Annotated[int, WIDTH] = 512
+    mapping_lrmul: Annotated[float, Range(0, 1000, above=True)] = 0.01
     normalize_z: bool = True
-    fmap_base: int = 8192
-    fmap_decay: float = 1.0
-    fmap_max: int = 512
+    fmap_base: Annotated[int, Range(1, 1 << 20)] = 8192
+    fmap_decay: Annotated[float, Range(0, 16)] = 1.0
+    fmap_max: Annotated[int, WIDTH] = 512
     use_styles: bool = True
     const_input: bool = True
     use_noise: bool = True
-    noise_position: str = "before_bias"
+    noise_position: Annotated[str, Choice(NOISE_POSITIONS)] = "before_bias"
     use_pixel_norm: bool = False
     use_instance_norm: bool = True
-    blur_filter: tuple[int, ...] = (1, 2, 1)
-    resample_filter: tuple[int, ...] = (1, 3, 3, 1)
-    modulation: str = "auto"
-    activation: str = "lrelu"
-    style_mixing_prob: float = 0.9
-    w_avg_beta: float = 0.995
-    conv_clamp: float = 0.0
-    label_norm: str = "joint"
-    label_width: int = 0
+    blur_filter: Annotated[tuple[int, ...], TAPS] = (1, 2, 1)
+    resample_filter: Annotated[tuple[int, ...], TAPS] = (1, 3, 3, 1)
+    modulation: Annotated[str, Choice(("auto", *MODULATIONS))] = "auto"
+    activation: Annotated[str, Choice(ACTIVATIONS)] = "lrelu"
+    style_mixing_prob: Annotated[float, SHARE] = 0.9
+    w_avg_beta: Annotated[float, SHARE] = 0.995
+    conv_clamp: Annotated[float, Range(0, 1 << 20)] = 0.0
+    label_norm: Annotated[str, Choice(LABEL_NORMS)] = "joint"
+    label_width: Annotated[int, OPTIONAL_WIDTH] = 0
     stylegan3: StyleGAN3Config = StyleGAN3Config()
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-        check_choice("label_norm", self.label_norm, LABEL_NORMS)
+    def check(self) -> None:
+        """Refuses widths, layers and images that do not go together."""
+        _check_narrowest(self)
         if self.architecture == "stylegan3":
             self._check_stylegan3()
-        check_choice("noise_position", self.noise_position, NOISE_POSITIONS)
-        check_choice("modulation", self.modulation, ("auto", *MODULATIONS))
-        check_range("style_mixing_prob", self.style_mixing_prob, 0, 1)
-        check_range("w_avg_beta", self.w_avg_beta, 0, 1)
-        check_range("mapping_layers", self.mapping_layers, 0, 64)
         if self.mapping_layers == 0 and self.w_dim != self.mapping_input_dim:
             raise UserError(
                 f"mapping_layers=0 makes w the normalized input of "
@@ -199,7 +202,7 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class DiscriminatorConfig(Checked, section="discriminator"):
     """The discriminator; the defaults are the paper's.
 
     Attributes:
@@ -230,33 +233,32 @@ class DiscriminatorConfig:
         mapping_lrmul: factor of their learning rate.
     """
 
-    architecture: str = "stylegan"
-    conditioning: str = "sum"
-    resolution: int = 1024
-    start_shape: tuple[int, int] = (4, 4)
-    channels: int = 3
-    classes: int = 0
-    fmap_base: int = 8192
-    fmap_decay: float = 1.0
-    fmap_max: int = 512
-    mbstd_group: int = 4
-    mbstd_features: int = 1
-    blur_filter: tuple[int, ...] = (1, 2, 1)
-    resample_filter: tuple[int, ...] = (1, 3, 3, 1)
-    activation: str = "lrelu"
-    conv_clamp: float = 0.0
+    architecture: Annotated[str, Choice(ARCHITECTURES)] = "stylegan"
+    conditioning: Annotated[str, Choice(CONDITIONINGS)] = "sum"
+    resolution: Annotated[int, PowerOfTwo(8)] = 1024
+    start_shape: Annotated[tuple[int, int], SIDES] = (4, 4)
+    channels: Annotated[int, Choice((1, 3, 4))] = 3
+    classes: Annotated[int, Range(0, 1 << 20)] = 0
+    fmap_base: Annotated[int, Range(1, 1 << 20)] = 8192
+    fmap_decay: Annotated[float, Range(0, 16)] = 1.0
+    fmap_max: Annotated[int, WIDTH] = 512
+    mbstd_group: Annotated[int, Range(0, 4096)] = 4
+    mbstd_features: Annotated[int, Range(1, 8192)] = 1
+    blur_filter: Annotated[tuple[int, ...], TAPS] = (1, 2, 1)
+    resample_filter: Annotated[tuple[int, ...], TAPS] = (1, 3, 3, 1)
+    activation: Annotated[str, Choice(ACTIVATIONS)] = "lrelu"
+    conv_clamp: Annotated[float, Range(0, 1 << 20)] = 0.0
     clamp_last_entry: bool = True
-    head_width: int = 0
-    projection_width: int = 0
-    label_width: int = 0
-    mapping_layers: int = 0
-    mapping_width: int = 0
-    mapping_lrmul: float = 0.01
+    head_width: Annotated[int, OPTIONAL_WIDTH] = 0
+    projection_width: Annotated[int, OPTIONAL_WIDTH] = 0
+    label_width: Annotated[int, OPTIONAL_WIDTH] = 0
+    mapping_layers: Annotated[int, Range(0, 64)] = 0
+    mapping_width: Annotated[int, OPTIONAL_WIDTH] = 0
+    mapping_lrmul: Annotated[float, Range(0, 1000, above=True)] = 0.01
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-        check_choice("conditioning", self.conditioning, CONDITIONINGS)
-        check_range("mapping_layers", self.mapping_layers, 0, 64)
+    def check(self) -> None:
+        """Refuses widths that leave nothing, and StyleGAN3, which has none."""
+        _check_narrowest(self)
         if self.architecture == "stylegan3":
             raise UserError(
                 "StyleGAN3 has no discriminator of its own; it takes StyleGAN2's, "
@@ -293,25 +295,9 @@ def _fmaps(config: Network, resolution: int) -> int:
     )
 
 
-def _check_sizes(config: Network) -> None:
-    check_choice("architecture", config.architecture, ARCHITECTURES)
-    check_power(config.resolution, "resolution", least=8)
-    if config.channels not in (1, 3, 4):
-        raise UserError(f"channels is {config.channels}; use 1, 3 or 4 (with alpha).")
-    check_range("classes", config.classes, 0, 1 << 20)
-    check_choice("activation", config.activation, ACTIVATIONS)
-    start = config.start_shape
-    if len(start) != 2 or not all(isinstance(s, int) and 1 <= s <= 64 for s in start):
-        raise UserError(
-            f"start_shape is {start}; give height and width, such as (4, 6)."
-        )
-    for name in ("fmap_base", "fmap_max"):
-        check_range(name, getattr(config, name), 1, 1 << 20)
-    check_range("conv_clamp", config.conv_clamp, 0, 1 << 20)
-    for name in ("label_width", "head_width", "projection_width", "mapping_width"):
-        check_range(name, getattr(config, name, 0), 0, 1 << 20)
+def _check_narrowest(config: Network) -> None:
     if config.fmaps(config.resolution) < 1:
         raise UserError(
-            f"fmap_base={config.fmap_base} leaves no channel at "
+            f"{config.section}.fmap_base={config.fmap_base} leaves no channel at "
             f"{config.resolution}; raise it."
         )

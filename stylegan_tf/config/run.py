@@ -1,9 +1,10 @@
 """Settings of a training run: losses, schedule, augmentation, and the rest."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from stylegan_tf.config.limits import Checked, Choice, Each, PowerOfTwo, Range
 from stylegan_tf.config.networks import GROWING, DiscriminatorConfig, GeneratorConfig
-from stylegan_tf.config.sizes import check_choice, check_power, check_range
 from stylegan_tf.errors import UserError
 
 GENERATOR_LOSSES = ("logistic_nonsaturating", "logistic_saturating", "wasserstein")
@@ -15,9 +16,22 @@ POLICIES = ("color", "translation", "cutout")
 GROUPS = ("blit", "geom", "color", "filter", "noise", "cutout")
 GROUPS += ("bg", "bgc", "bgcf", "bgcfn", "bgcfnc")
 
+SHARE = Range(0, 1)
+DECAY = Range(0, 1, below=True)
+WEIGHT = Range(0, 1e9)
+KIMG = Range(0, 1e9)  # thousands of images
+SOME_KIMG = Range(1e-3, 1e9)  # at least one image
+COUNT = Range(1, 1 << 20)
+INTERVAL = Range(1, 1024)
+RESOLUTIONS = PowerOfTwo(4)
+BATCHES = Each(COUNT, RESOLUTIONS)  # resolution -> value, like the next two
+RATES = Each(SHARE, RESOLUTIONS)
+TICKS = Each(SOME_KIMG, RESOLUTIONS)
+TRANSFORMS = Each(Choice(POLICIES), most=len(POLICIES))
+
 
 @dataclass(frozen=True)
-class LossConfig:
+class LossConfig(Checked, section="loss"):
     """Losses and penalties (Karras et al. 2019, appendix C; Mescheder et al. 2018).
 
     Attributes:
@@ -39,29 +53,23 @@ class LossConfig:
         lazy: regularize in steps of their own (StyleGAN2, appendix B).
     """
 
-    g_loss: str = "logistic_nonsaturating"
-    d_loss: str = "logistic"
-    r1_gamma: float = 10.0
-    r2_gamma: float = 0.0
-    gp_weight: float = 0.0
-    gp_target: float = 1.0
-    drift: float = 0.0
-    d_reg_interval: int = 1
-    pl_weight: float = 0.0
-    pl_decay: float = 0.01
-    pl_shrink: int = 2
-    g_reg_interval: int = 1
+    g_loss: Annotated[str, Choice(GENERATOR_LOSSES)] = "logistic_nonsaturating"
+    d_loss: Annotated[str, Choice(DISCRIMINATOR_LOSSES)] = "logistic"
+    r1_gamma: Annotated[float, WEIGHT] = 10.0
+    r2_gamma: Annotated[float, WEIGHT] = 0.0
+    gp_weight: Annotated[float, WEIGHT] = 0.0
+    gp_target: Annotated[float, WEIGHT] = 1.0
+    drift: Annotated[float, WEIGHT] = 0.0
+    d_reg_interval: Annotated[int, INTERVAL] = 1
+    pl_weight: Annotated[float, WEIGHT] = 0.0
+    pl_decay: Annotated[float, SHARE] = 0.01
+    pl_shrink: Annotated[int, INTERVAL] = 2
+    g_reg_interval: Annotated[int, INTERVAL] = 1
     reuse_fakes: bool = False
     lazy: bool = False
 
-    def __post_init__(self) -> None:
-        check_choice("g_loss", self.g_loss, GENERATOR_LOSSES)
-        check_choice("d_loss", self.d_loss, DISCRIMINATOR_LOSSES)
-        for name in ("d_reg_interval", "g_reg_interval", "pl_shrink"):
-            check_range(name, getattr(self, name), 1, 1024)
-        for name in ("r1_gamma", "r2_gamma", "gp_weight", "drift", "pl_weight"):
-            check_range(name, getattr(self, name), 0, float("inf"))
-        check_range("pl_decay", self.pl_decay, 0, 1)
+    def check(self) -> None:
+        """Refuses a path length regularization that would never be taken."""
         if self.pl_weight and not self.lazy:
             raise UserError(
                 f"loss.pl_weight={self.pl_weight:g} works in steps of its own; set "
@@ -87,7 +95,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class ScheduleConfig:
+class ScheduleConfig(Checked, section="schedule"):
     """Growth, batch size and learning rate as functions of the images seen.
 
     Attributes:
@@ -105,32 +113,24 @@ class ScheduleConfig:
         tick_kimg_at: resolution -> tick, where it differs from `tick_kimg`.
     """
 
-    initial_resolution: int = 8
-    stable_kimg: float = 600.0
-    fade_kimg: float = 600.0
-    total_kimg: float = 25000.0
-    batch: int = 4
-    batch_at: dict[int, int] = field(default_factory=dict)
-    max_batch_per_device: dict[int, int] = field(default_factory=dict)
-    lr: float = 0.001
-    lr_at: dict[int, float] = field(default_factory=dict)
-    lr_rampup_kimg: float = 0.0
-    tick_kimg: float = 160.0
-    tick_kimg_at: dict[int, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_power(self.initial_resolution, "initial_resolution", least=4)
-        check_range("batch", self.batch, 1, 1 << 20)
-        check_range("total_kimg", self.total_kimg, 0, float("inf"))
-        for name, values in (("lr", [self.lr]), ("lr_at", self.lr_at.values())):
-            for value in values:
-                check_range(name, value, 0, 1)
-        if self.stable_kimg < 0 or self.fade_kimg < 0:
-            raise UserError("stable_kimg and fade_kimg cannot be negative.")
+    initial_resolution: Annotated[int, RESOLUTIONS] = 8
+    stable_kimg: Annotated[float, KIMG] = 600.0
+    fade_kimg: Annotated[float, KIMG] = 600.0
+    total_kimg: Annotated[float, KIMG] = 25000.0
+    batch: Annotated[int, COUNT] = 4
+    batch_at: Annotated[dict[int, int], BATCHES] = field(default_factory=dict)
+    max_batch_per_device: Annotated[dict[int, int], BATCHES] = field(
+        default_factory=dict
+    )
+    lr: Annotated[float, SHARE] = 0.001
+    lr_at: Annotated[dict[int, float], RATES] = field(default_factory=dict)
+    lr_rampup_kimg: Annotated[float, KIMG] = 0.0
+    tick_kimg: Annotated[float, SOME_KIMG] = 160.0
+    tick_kimg_at: Annotated[dict[int, float], TICKS] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked, section="augment"):
     """Augmentation of the discriminator's images, reals and fakes alike.
 
     DiffAugment (Zhao et al. 2020) or adaptive discriminator augmentation (ADA, Karras
@@ -147,28 +147,22 @@ class AugmentConfig:
         interval: iterations between two changes of p.
     """
 
-    kind: str = "none"
-    groups: str = "bgc"
-    policy: tuple[str, ...] = ("color", "translation", "cutout")
-    p: float = 0.0
+    kind: Annotated[str, Choice(AUGMENTATIONS)] = "none"
+    groups: Annotated[str, Choice(GROUPS)] = "bgc"
+    policy: Annotated[tuple[str, ...], TRANSFORMS] = (
+        "color",
+        "translation",
+        "cutout",
+    )
+    p: Annotated[float, SHARE] = 0.0
     adapt: bool = True
-    target: float = 0.6
-    kimg: float = 500.0
-    interval: int = 4
-
-    def __post_init__(self) -> None:
-        check_choice("augment.kind", self.kind, AUGMENTATIONS)
-        check_choice("augment.groups", self.groups, GROUPS)
-        check_range("augment.p", self.p, 0, 1)
-        check_range("augment.target", self.target, -1, 1)
-        check_range("augment.kimg", self.kimg, 1e-3, float("inf"))
-        check_range("augment.interval", self.interval, 1, 1024)
-        for name in self.policy:
-            check_choice("augment.policy", name, POLICIES)
+    target: Annotated[float, Range(-1, 1)] = 0.6
+    kimg: Annotated[float, SOME_KIMG] = 500.0
+    interval: Annotated[int, INTERVAL] = 4
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """A whole run: its networks, losses, schedule, data and reports.
 
     Attributes:
@@ -215,28 +209,25 @@ class TrainConfig:
     labels: str = "none"
     init: str = ""
     mirror: bool = False
-    adam_beta1: float = 0.0
-    adam_beta2: float = 0.99
-    adam_epsilon: float = 1e-8
-    ema_kimg: float = 10.0
-    ema_rampup: float = 0.0
-    accumulate: int = 1
+    adam_beta1: Annotated[float, DECAY] = 0.0
+    adam_beta2: Annotated[float, DECAY] = 0.99
+    adam_epsilon: Annotated[float, Range(0, 1, above=True)] = 1e-8
+    ema_kimg: Annotated[float, KIMG] = 10.0
+    ema_rampup: Annotated[float, Range(0, 1000)] = 0.0
+    accumulate: Annotated[int, Range(1, 4096)] = 1
     recompute: bool = False
-    precision: str = "float32"
-    jit: str = "off"
-    seed: int = 0
+    precision: Annotated[str, Choice(PRECISIONS)] = "float32"
+    jit: Annotated[str, Choice(JIT)] = "off"
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     deterministic: bool = False
-    snapshot_ticks: int = 10
-    image_ticks: int = 1
+    snapshot_ticks: Annotated[int, COUNT] = 10
+    image_ticks: Annotated[int, COUNT] = 1
     metrics: tuple[str, ...] = ()
-    metrics_every: float = 200.0
+    metrics_every: Annotated[float, SOME_KIMG] = 200.0
     features: str = "builtin"
 
-    def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("jit", self.jit, JIT)
-        check_range("accumulate", self.accumulate, 1, 4096)
-        check_range("metrics_every", self.metrics_every, 1e-3, float("inf"))
+    def check(self) -> None:
+        """Refuses networks of different images, and growing where none can grow."""
         g, d = self.generator, self.discriminator
         for name in ("resolution", "start_shape", "channels", "classes"):
             if getattr(g, name) != getattr(d, name):

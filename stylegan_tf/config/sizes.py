@@ -5,11 +5,8 @@ always 4 * 2^n, whatever the start block: a start block of 4 x 6 at resolution 5
 image of 512 x 768.
 """
 
-from collections.abc import Sequence
-
+from stylegan_tf.config.limits import MAX_RESOLUTION
 from stylegan_tf.errors import UserError
-
-MAX_RESOLUTION = 1024
 
 
 def levels(resolution: int, first: int = 4) -> list[int]:
@@ -63,23 +60,3 @@ def parse_resolution(text: str) -> tuple[int, tuple[int, int]]:
         raise UserError(f"resolution {text!r} is not N or HEIGHTxWIDTH, such as 64.")
     height, width = int(sides[0]), int(sides[-1])
     return split_shape(height, width)
-
-
-def check_power(value: int, name: str, least: int) -> None:
-    """Raises `UserError` unless value is a power of two of at least `least`."""
-    if value & (value - 1) or not least <= value <= MAX_RESOLUTION:
-        raise UserError(
-            f"{name} is {value}; use a power of two from {least} to {MAX_RESOLUTION}."
-        )
-
-
-def check_range(name: str, value: float, least: float, most: float) -> None:
-    """Raises `UserError` unless least <= value <= most."""
-    if not least <= value <= most:
-        raise UserError(f"{name} is {value}; it must lie between {least} and {most}.")
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raises `UserError` unless the value is one of the choices."""
-    if value not in choices:
-        raise UserError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")

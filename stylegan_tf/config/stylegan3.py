@@ -8,12 +8,14 @@ rate.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from stylegan_tf.config.sizes import check_range
+from stylegan_tf.config.limits import Checked, Range
+from stylegan_tf.errors import UserError
 
 
 @dataclass(frozen=True)
-class StyleGAN3Config:
+class StyleGAN3Config(Checked, section="generator.stylegan3"):
     """StyleGAN3's synthesis network; the defaults are the paper's config T.
 
     Config R has kernel_size=1, radial=True, and networks twice as wide.
@@ -33,33 +35,31 @@ class StyleGAN3Config:
         magnitude_beta: decay of the running mean of a layer's squared input.
     """
 
-    layers: int = 14
-    critical: int = 2
-    first_cutoff: float = 2.0
-    first_stopband: float = 2**2.1
-    last_stopband: float = 2**0.3
-    margin: int = 10
-    kernel_size: int = 3
-    filter_size: int = 6
-    upsampling: int = 2
+    layers: Annotated[int, Range(2, 64)] = 14
+    critical: Annotated[int, Range(1, 63)] = 2
+    first_cutoff: Annotated[float, Range(0.25, 256)] = 2.0
+    first_stopband: Annotated[float, Range(0.25, 1 << 14)] = 2**2.1
+    last_stopband: Annotated[float, Range(1, 8)] = 2**0.3
+    margin: Annotated[int, Range(0, 64)] = 10
+    kernel_size: Annotated[int, Range(1, 7)] = 3
+    filter_size: Annotated[int, Range(1, 16)] = 6
+    upsampling: Annotated[int, Range(1, 4)] = 2
     radial: bool = False
-    output_scale: float = 0.25
-    magnitude_beta: float = 0.999
+    output_scale: Annotated[float, Range(0, 1000, above=True)] = 0.25
+    magnitude_beta: Annotated[float, Range(0, 1)] = 0.999
 
-    def __post_init__(self) -> None:
-        check_range("stylegan3.layers", self.layers, 2, 64)
-        check_range("stylegan3.critical", self.critical, 1, self.layers - 1)
-        check_range("stylegan3.first_cutoff", self.first_cutoff, 0.25, 256)
-        highest = 64 * self.first_cutoff
-        check_range(
-            "stylegan3.first_stopband", self.first_stopband, self.first_cutoff, highest
-        )
-        check_range("stylegan3.last_stopband", self.last_stopband, 1, 8)
-        check_range("stylegan3.margin", self.margin, 0, 64)
-        check_range("stylegan3.kernel_size", self.kernel_size, 1, 7)
-        check_range("stylegan3.filter_size", self.filter_size, 1, 16)
-        check_range("stylegan3.upsampling", self.upsampling, 1, 4)
-        check_range("stylegan3.magnitude_beta", self.magnitude_beta, 0, 1)
+    def check(self) -> None:
+        """Refuses more critical layers than layers, and a transition of no width."""
+        if self.critical >= self.layers:
+            raise UserError(
+                f"{self.section}.critical={self.critical} must be less than "
+                f"{self.section}.layers={self.layers}."
+            )
+        if not self.first_cutoff <= self.first_stopband <= 64 * self.first_cutoff:
+            raise UserError(
+                f"{self.section}.first_stopband={self.first_stopband:g} must be 1 to "
+                f"64 times {self.section}.first_cutoff={self.first_cutoff:g}."
+            )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import keras
 
 from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config.weights import check_size
 
 PACKAGE = "stylegan_tf"  # Keras registers the classes as "stylegan_tf>Name"
 LayerT = TypeVar("LayerT", bound=keras.layers.Layer)
@@ -39,6 +40,10 @@ class Block(Composite):
 
     Args:
         config: an instance of `config_class`, or its dict, from `get_config`.
+
+    Raises:
+        UserError: the config asks for a network that is too large, see
+            `config.weights`.
     """
 
     config_class: type[GeneratorConfig | DiscriminatorConfig] = GeneratorConfig
@@ -50,6 +55,7 @@ class Block(Composite):
     ):
         super().__init__(**({"autocast": False} | kwargs))
         self.config = self._from_dict(config) if isinstance(config, dict) else config
+        check_size(self.config)
 
     def _from_dict(self, values: dict[str, object]):
         return config.from_dict(self.config_class, values)
