@@ -220,6 +220,23 @@ def read_member(
 
     Raises:
         KeyError: there is no such member.
+        OSError: it is damaged, or cannot be opened, see `open_member`.
+    """
+    name = member if isinstance(member, str) else member.filename
+    try:
+        with open_member(archive, member, most) as file:
+            return _read_up_to(file, most, name)
+    except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
+        raise OSError(errno.EINVAL, f"it is damaged: {e}", name) from e
+
+
+def open_member(
+    archive: zipfile.ZipFile, member: str | zipfile.ZipInfo, most: int
+) -> IO[bytes]:
+    """Opens a member of a zip file, of at most `most` bytes when it is unpacked.
+
+    Raises:
+        KeyError: there is no such member.
         OSError: it is larger, locked, packed in a way that Python does not know, or
             damaged.
     """
@@ -235,8 +252,7 @@ def read_member(
     if entry.file_size > most:
         raise _too_large(name, entry.file_size, most)
     try:
-        with archive.open(entry) as file:
-            return _read_up_to(file, most, name)
+        return archive.open(entry)
     except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
         raise OSError(errno.EINVAL, f"it is damaged: {e}", name) from e
 

@@ -124,6 +124,7 @@ WITHOUT_TENSORFLOW = [
     "metrics.features.files",
     "data.demo",
     "data.images",
+    "data.metadata",
     "data.sources",
     "data.sources.labels",
     "data.manifest",

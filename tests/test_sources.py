@@ -194,7 +194,7 @@ def test_csv_of_names_or_numbers(tmp_path):
     text = (other / "o.csv").read_text().replace(",a", ",0").replace("la2el", "label")
     (other / "o.csv").write_text(text)
     source = sources.open_source(str(tmp_path), str(other / "o.csv"))
-    assert (source.class_names, label_list(source)) == (["0", "1", "2"], [2, 0, 2])
+    assert (source.class_names, label_list(source)) == (["0", "2"], [1, 0, 1])
 
 
 def test_names_in_a_label_file_may_leave_out_the_common_folder(tmp_path):
@@ -218,7 +218,6 @@ def test_names_in_a_label_file_may_leave_out_the_common_folder(tmp_path):
         ("dataset.json", "[]", "not a label file"),
         ("dataset.json", '{"labels": [["cat/1.png", 0]]}', "no label for 2 of 3"),
         ("dataset.json", "ALL:[0, -1, 2]", "class number -1"),
-        ("dataset.json", "ALL:[0, 1, 99999999]", "class number 99999999"),
         ("dataset.json", "ALL:[0, [1], 2]", "not all of one kind"),
         ("dataset.json", "ALL:[[1], [1, 2], [3]]", "not all of one kind"),
         ("dataset.json", 'ALL:[["a"], ["b"], ["c"]]', "not all of one kind"),
@@ -289,7 +288,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
     for kind in ("PNG", "TIFF"):
         got = fitted(deep, 1, kind=kind)[..., 0]
         np.testing.assert_array_equal(got, np.rint(deep / 257))
-    with pytest.raises(BadImage, match="32-bit"):
+    with pytest.raises(BadImage, match="from 1.04858e.06 to .*white is 65535"):
         fitted(np.full((8, 8), 1 << 20, np.int32), kind="TIFF")
     with pytest.raises(BadImage, match="floating-point"):
         fitted(np.ones((8, 8), np.float32), kind="TIFF")
@@ -414,7 +413,7 @@ def test_official_tfrecords_are_read_as_official_code_reads_them(tmp_path, name)
     elif source.label_size:
         got = np.stack([label for _, label in items])
         np.testing.assert_array_equal(got, want["labels_lod0"])
-    assert source.peek(0) == (32, 32, name == "gray32")
+    assert source.peek(0)[:3] == (32, 32, name == "gray32")
 
 
 def test_official_tfrecords_cut_short(tmp_path):

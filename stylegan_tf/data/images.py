@@ -1,28 +1,34 @@
 """One image, from the bytes of a file to the pixels of every level.
 
-`decode_image` opens anything that Pillow knows, `fit_image` brings it to the wanted
-size and channels, `pyramid` makes the lower levels and `encode_image` the bytes that
-are stored. Every fault of an image ends in a `BadImage` that says why, so a damaged
-file costs one line in a list and not the conversion. Pillow and NumPy only: worker
-processes import this and must start at once.
+`decode_image` opens the formats that cameras and programs write, `fit_image` brings an
+image to the wanted size and channels, `pyramid` makes the lower levels and
+`encode_image` the bytes that are stored. Every fault of an image ends in a `BadImage`
+that says why, so a damaged file costs one line in a list and not the conversion.
+An image whose pixels decode is used, whatever its metadata hold (see `metadata`).
+Pillow and NumPy only: worker processes import this and must start at once.
 """
 
 import contextlib
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from stylegan_tf.data.metadata import is_sideways, turn_upright, without_metadata
+
+# Formats that are only decoded; EPS, for one, is a program that Pillow would run.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "DIB", "DDS", "GIF", "ICO", "ICNS")
+FORMATS += ("JPEG2000", "PCX", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF")
+MOST_BYTES = 1 << 29  # of an image file: the largest image, stored without compression
 CROPS = ("center", "pad", "none")
 MAX_UPSCALE = 2  # an image enlarged further than this is blur, not data
 REDUCE = 3.0  # how much larger than wanted the mean over whole pixels may leave it
 DRAFT = 3  # how much larger than wanted a JPEG is decoded, if a draft is enough
-_ORIENTATION = 0x0112  # EXIF tag; values from 5 on swap height and width
-_SIDEWAYS = 5
+WHITE = 65535.0  # the value of white in 16 and 32 bits, unless another one is known
 
 
 class BadImage(Exception):  # noqa: N818
@@ -43,6 +49,7 @@ class Header(NamedTuple):
     height: int  # after the EXIF rotation
     width: int
     gray: bool
+    deep: bool = False  # 16 or 32 bits per pixel, in one channel
 
 
 @contextlib.contextmanager
@@ -89,13 +96,13 @@ def read_header(file: IO[bytes]) -> Header:
     with bad_image_reasons():
         if not file.read(1):
             raise BadImage("the file is empty")
-        file.seek(0)
-        image = Image.open(file)
+        image = _opened(file)
         width, height = image.size
-        if image.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS:
+        if is_sideways(image):
             width, height = height, width
-        gray = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-        return Header(height, width, gray)
+        deep = image.mode == "F" or image.mode.startswith("I")
+        gray = deep or image.mode in ("1", "L", "LA", "La")
+        return Header(height, width, gray, deep)
 
 
 def decode_image(data: bytes, draft: int = 0) -> Image.Image:
@@ -113,12 +120,31 @@ def decode_image(data: bytes, draft: int = 0) -> Image.Image:
     with bad_image_reasons():
         if not data:
             raise BadImage("the file is empty")
-        image = Image.open(io.BytesIO(data))
-        if draft:
-            image.draft(None, (DRAFT * draft, DRAFT * draft))  # nothing but for JPEG
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        return image
+        return turn_upright(_opened(io.BytesIO(data), _load, draft))
+
+
+def _opened(file: IO[bytes], load: Callable | None = None, *args) -> Image.Image:
+    """Opens an image, and once more without its metadata if those hinder it."""
+    try:
+        file.seek(0)
+        image = Image.open(file, formats=FORMATS)
+        return load(image, *args) if load else image
+    except Exception:
+        file.seek(0)
+        data = file.read(MOST_BYTES)
+        for keep_exif in (True, False):
+            plain = without_metadata(data, keep_exif)
+            with contextlib.suppress(Exception):
+                image = Image.open(io.BytesIO(plain), formats=FORMATS)
+                return load(image, *args) if load else image
+        raise
+
+
+def _load(image: Image.Image, draft: int) -> Image.Image:
+    if draft:
+        image.draft(None, (DRAFT * draft, DRAFT * draft))  # nothing but for JPEG
+    image.load()
+    return image
 
 
 # ---------------------------------------------------------------------------
@@ -130,13 +156,15 @@ def fit_image(
     shape: tuple[int, int],
     channels: int,
     crop: str = "center",
+    white: float | None = None,
 ) -> np.ndarray:
     """Brings an image to the size and the channels that a data set asks for.
 
     Resampling is Lanczos. An image that is several times too large is first reduced by
     a mean over blocks of pixels, to `REDUCE` times the size or more. An image that
-    has the size already keeps its pixels, bit for bit. 16-bit values are scaled by
-    255/65535. Transparency is laid over white for 1 and 3 channels and kept for 4.
+    has the size already keeps its pixels, bit for bit. Values of 16 or 32 bits are
+    scaled by 255 / white. Transparency is laid over white for 1 and 3 channels and
+    kept for 4.
 
     Args:
         image: from `decode_image`, or uint8 [h, w, c] with 1, 3 or 4 channels.
@@ -145,6 +173,8 @@ def fit_image(
         crop: "center" cuts the largest centered part of the wanted aspect, "pad" shows
             all of the image between black bars (transparent ones with 4 channels),
             "none" takes only images of exactly this size.
+        white: the value of white in images of 16 or 32 bits per pixel; None is 65535,
+            and does not know floating-point pixels.
 
     Returns:
         uint8 [height, width, channels].
@@ -156,36 +186,69 @@ def fit_image(
     with bad_image_reasons():
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-        image = _with_channels(image, channels)
+        image = _with_channels(image, channels, white)
         if image.size != (shape[1], shape[0]):
             image = _RESIZE[crop](image, *shape)
         return np.array(image).reshape(*shape, channels)
 
 
-def _with_channels(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _eight_bits(image)
-    if image.mode == "F":
-        raise BadImage(
-            "floating-point pixels of unknown range; save it with 8 or 16 bits"
-        )
+def _with_channels(
+    image: Image.Image, channels: int, white: float | None
+) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image, white)
     if channels == 4:
         return _in_mode(image, "RGBA")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = _in_mode(image, "RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return _in_mode(image, "L" if channels == 1 else "RGB")
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    return image if image.mode == mode else image.convert(mode)
+    if image.mode == mode:
+        return image
+    if image.mode == "LAB":
+        image = _lab_to_rgb(image)
+    if image.mode == "La":  # premultiplied
+        image = image.convert("LA")
+    return image.convert(mode)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+
+
+def deep_range(image: Image.Image) -> tuple[float, float]:
+    """Returns the least and the largest value of an image of 16 or 32 bits per pixel.
+
+    Raises:
+        BadImage: it has values that are not finite.
+    """
     pixels = np.asarray(image)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise BadImage("32-bit pixels of unknown range; save it with 8 or 16 bits")
-    return Image.fromarray(np.rint(pixels / 257.0).astype(np.uint8))
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite([low, high]).all():
+        raise BadImage("it has pixels that are not finite")
+    return low, high
+
+
+def _eight_bits(image: Image.Image, white: float | None) -> Image.Image:
+    low, high = deep_range(image)
+    if white is None and image.mode == "F":
+        raise BadImage(
+            "floating-point pixels of unknown range; save it with 8 or 16 bits"
+        )
+    white = white or WHITE
+    if low < 0 or high > white:
+        raise BadImage(
+            f"its values go from {low:g} to {high:g}, and white is {white:g}; save it "
+            f"with 8 bits"
+        )
+    scaled = np.asarray(image).astype(np.float32) / np.float32(white / 255)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
 def _center(image: Image.Image, height: int, width: int) -> Image.Image:

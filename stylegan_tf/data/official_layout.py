@@ -192,7 +192,7 @@ def read_official_manifest(folder: Path) -> Manifest:
     """
     source = official.OfficialSource(folder)
     try:
-        height, _, gray = source.peek(0)
+        height, _, gray = source.peek(0)[:3]
     except BadImage as e:
         raise UserError(f"{folder} is damaged: its first record is {e}.") from e
     known = _read_known(folder)

@@ -1,14 +1,14 @@
-"""The labels of images: from folder names, dataset.json or a CSV file.
+"""The labels of images: from folder names, or from dataset.json or a CSV file.
 
-Labels are all or nothing: a set in which some pictures have one and others do not is
-an error that names a few of the latter, because training on it would go wrong
-silently. Class names are in sorted order.
+Labels are classes or vectors. Classes are those that images have: numbers that begin
+at 1, or jump from 7 to 90000, make two classes and not 90001. They stand in the order
+that a person would write them in: numbers by size, names with numbers in them by their
+numbers. Labels are all or nothing: a set in which some pictures have one and others do
+not is an error that names a few of the latter, because training on it would go wrong
+silently.
 """
 
-import csv
 import hashlib
-import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from stylegan_tf.data.sources import label_files
+from stylegan_tf.data.sources.names import common_folder, label_key, split_of
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import read_regular
 
 MAX_CLASSES = 1 << 20
 JSON_NAME = "dataset.json"
 CSV_NAME = "labels.csv"
+NO_LABELS = "use --labels=none to train without"
 _NUMBERING = re.compile(r"\d{5,}")  # 00000/, 00001/: parts of one set, not classes
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _SHOWN = 3  # names in an error message
 
 
@@ -32,10 +37,12 @@ class Labels:
     Attributes:
         values: class indices, float32 [count, size] vectors, or None without labels.
         class_names: names of the classes; empty for vectors.
+        notes: sentences for the user about how they were understood.
     """
 
     values: Sequence[int] | np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -60,7 +67,7 @@ NONE = Labels()
 
 
 def find_labels(
-    names: Sequence[str], choice: str, side_file: Callable[[str], str | None]
+    names: Sequence[str], choice: str, side_file: Callable[[str], bytes | None]
 ) -> Labels:
     """Finds the labels of a folder or a zip.
 
@@ -68,7 +75,7 @@ def find_labels(
         names: paths of the images inside it, with forward slashes.
         choice: "auto" takes dataset.json, else labels.csv, else sub-folders; "none";
             or the path of a CSV or JSON file.
-        side_file: path inside the source -> text of that file, None if not there.
+        side_file: path inside the source -> content of that file, None if not there.
 
     Raises:
         UserError: a label file is broken, or lacks some of the images.
@@ -76,54 +83,67 @@ def find_labels(
     if choice == "none":
         return NONE
     if choice != "auto":
-        return _from_text(_read(choice), choice, names)
-    prefix = common_folder(names)
+        return from_file(_read(choice), choice, names)
+    prefix, notes = common_folder(names), []
     for place in dict.fromkeys(
         (JSON_NAME, prefix + JSON_NAME, CSV_NAME, prefix + CSV_NAME)
     ):
-        try:
-            text = side_file(place)
-        except UnicodeDecodeError as e:
-            raise UserError(f"{place} is not a text file; save it as UTF-8.") from e
-        if text is not None:
-            return _from_text(text, place, names)
-    return from_folders(names)
+        content = side_file(place)
+        if content is None:
+            continue
+        if place.endswith(".json"):
+            other = label_files.other_content(content, place)
+            if other:
+                notes.append(f"Left aside {place}, which holds no labels but {other}.")
+                continue
+        return from_file(content, place, names)
+    found = from_folders(names)
+    return Labels(found.values, found.class_names, notes + found.notes)
 
 
-def common_folder(names: Sequence[str]) -> str:
-    """Returns the folder that all names share, with a slash at the end, or ""."""
-    parents = {PurePosixPath(name).parent.parts for name in names}
-    shared = []
-    for parts in zip(*parents, strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return "".join(f"{part}/" for part in shared)
+def _read(path: str) -> bytes:
+    try:
+        return read_regular(Path(path).expanduser(), label_files.MOST_BYTES)
+    except (OSError, ValueError) as e:
+        raise UserError(
+            f"cannot read the label file {path!r}: {getattr(e, 'strerror', e)}; "
+            f"give auto, none, or the path of a CSV or JSON file."
+        ) from e
+
+
+# ---------------------------------------------------------------------------
+# Folders and arrays
 
 
 def from_folders(names: Sequence[str]) -> Labels:
     """Takes sub-folders as classes, if every image lies in one of two or more.
 
-    Folders that are only numbered, such as 00000 and 00001, are not classes.
+    Folders that are only numbered, such as 00000 and 00001, are not classes, nor are
+    splits such as train and test.
     """
     skip = len(common_folder(names))
     heads = [name[skip:].partition("/") for name in names]
-    folders = sorted({head for head, slash, _ in heads if slash})
+    folders = {head for head, slash, _ in heads if slash}
     if len(folders) < 2 or not all(slash for _, slash, _ in heads):
         return NONE
     if all(_NUMBERING.fullmatch(folder) for folder in folders):
         return NONE
-    index = {folder: i for i, folder in enumerate(folders)}
-    return Labels([index[head] for head, _, _ in heads], folders)
+    if all(split_of(folder) for folder in folders):
+        shown = ", ".join(sorted(folders))
+        return Labels(notes=[f"The folders {shown} are taken as splits, not classes."])
+    return _classes([head for head, _, _ in heads])
 
 
 def from_rows(rows: np.ndarray) -> Labels:
     """Takes float [count, size] as labels: classes if every row is one-hot."""
-    if not rows.shape[1]:
+    count = rows.shape[1]
+    if not count:
         return NONE
     if np.all(np.isin(rows, (0, 1))) and np.all(rows.sum(1) == 1):
-        names = [str(i) for i in range(rows.shape[1])]
-        return Labels(rows.argmax(1).tolist(), names)
+        values = rows.argmax(1)
+        empty = count - len(np.unique(values))
+        notes = [f"{empty} of the {count} classes have no picture."] if empty else []
+        return Labels(values.tolist(), [str(i) for i in range(count)], notes)
     return Labels(np.asarray(rows, np.float32))
 
 
@@ -131,97 +151,135 @@ def from_rows(rows: np.ndarray) -> Labels:
 # Label files
 
 
-def _read(path: str) -> str:
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except OSError as e:
-        raise UserError(
-            f"cannot read the label file {path!r}: {e.strerror}; "
-            f"give auto, none, or the path of a CSV or JSON file."
-        ) from e
-    except UnicodeDecodeError as e:
-        raise UserError(f"{path} is not a text file; save it as UTF-8.") from e
+def from_file(content: bytes, where: str, names: Sequence[str]) -> Labels:
+    """Reads labels from the content of a label file.
 
+    Args:
+        content: of a CSV file, or of a JSON file if `where` ends so.
+        where: name of the file, for messages.
+        names: paths of the images, with forward slashes.
 
-def _from_text(text: str, where: str, names: Sequence[str]) -> Labels:
-    parse = _json_table if where.endswith(".json") else _csv_table
-    table = parse(text, where)
+    Raises:
+        UserError: the file is broken, or lacks some of the images.
+    """
+    skip, keys = len(common_folder(names)), [label_key(name) for name in names]
+    wanted = {*keys, *(label_key(name[skip:]) for name in names)}
+    parse = label_files.json_labels if _is_json(where) else label_files.csv_labels
+    table = parse(content, where, wanted)
     if table is None:
         return NONE
-    skip = len(common_folder(names))
-    if not any(name in table for name in names):
-        names = [name[skip:] for name in names]
-    missing = [name for name in names if name not in table]
+    if not any(key in table for key in keys):
+        keys = [label_key(name[skip:]) for name in names]
+    pairs = list(zip(names, keys, strict=True))
+    missing = [name for name, key in pairs if table.get(key) is None]
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise UserError(
             f"{where} has no label for {len(missing)} of {len(names)} pictures: "
-            f"{shown}. Label every picture, or use --labels=none."
+            f"{shown}. Label every picture, or {NO_LABELS}."
         )
-    return _number([table[name] for name in names], where)
+    return _number([table[key] for key in keys], names, where)
 
 
-def _json_table(text: str, where: str) -> dict | None:
-    """Parses {"labels": [[file, label], ...]}; None for {"labels": null}."""
-    try:
-        labels = json.loads(text.removeprefix("\ufeff"))["labels"]
-        return None if labels is None else dict(labels)
-    except (ValueError, KeyError, TypeError) as e:
-        raise UserError(
-            f"{where} is not a label file; mend it or use --labels=none. "
-            f'Expected: {{"labels": [["file.png", 0], ...]}}'
-        ) from e
+def _is_json(where: str) -> bool:
+    return PurePosixPath(where.replace("\\", "/")).suffix.lower() == ".json"
 
 
-def _csv_table(text: str, where: str) -> dict[str, str]:
-    """Parses a CSV file whose header names the columns file and label."""
-    rows = csv.DictReader(
-        io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True
-    )
-    if not {"file", "label"} <= set(rows.fieldnames or ()):
-        got = ",".join(rows.fieldnames or ()) or "an empty file"
-        raise UserError(f"{where} must begin with the line 'file,label'; got {got!r}.")
-    table: dict[str, str] = {}
-    for row in rows:
-        file, label = row["file"].replace("\\", "/"), row["label"]
-        if not label:
-            raise UserError(f"{where}, line {rows.line_num}: no label for {file}.")
-        if table.setdefault(file, label) != label:
-            raise UserError(
-                f"{where}, line {rows.line_num}: {file} is labeled {table[file]!r} "
-                f"and {label!r}; keep one."
-            )
-    return table
-
-
-def _number(raw: list, where: str) -> Labels:
+def _number(raw: list, names: Sequence[str], where: str) -> Labels:
     """Makes labels of the numbers, names or vectors in a label file."""
     kinds = {type(value) for value in raw}
+    if kinds == {list}:
+        return _vectors(raw, names, where)
+    if kinds == {bool}:
+        return _classes([str(value) for value in raw])
+    if kinds <= {int, float}:
+        return _numbered(raw, names, where)
     if kinds == {str}:
-        if all(re.fullmatch(r"\d+", value) for value in raw):
-            return _classes([int(value) for value in raw], where)
-        names = sorted(set(raw))
-        index = {name: i for i, name in enumerate(names)}
-        return Labels([index[value] for value in raw], names)
-    if kinds == {int}:
-        return _classes(raw, where)
-    try:
-        if kinds == {list} and len({len(value) for value in raw}) == 1:
-            return Labels(np.asarray(raw, np.float32))
-    except (ValueError, TypeError):
-        pass
+        if all(_NUMBER.fullmatch(value.strip()) for value in raw):
+            return _numbered([_parsed(value) for value in raw], names, where)
+        return _classes(raw)
+    shown = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise UserError(
-        f"the labels in {where} are not all of one kind; use class numbers, "
-        f"class names or lists of floats of one length."
+        f"the labels in {where} are not all of one kind ({shown}); use class numbers, "
+        f"class names or lists of numbers of one length, or {NO_LABELS}."
     )
 
 
-def _classes(values: list[int], where: str) -> Labels:
-    least, most = min(values), max(values)
-    if least < 0 or most >= MAX_CLASSES:
-        wrong = least if least < 0 else most
+def _parsed(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _numbered(values: list[int | float], names: Sequence[str], where: str) -> Labels:
+    """Makes classes of numbers; those written as 3.0 are whole, too."""
+    signs = {*values} <= {-1, 1}  # no and yes
+    for name, value in zip(names, values, strict=True):
+        if isinstance(value, float) and not value.is_integer():
+            raise UserError(
+                f"{where} labels {name} with {value}, which is no class number. Write "
+                f"label vectors as lists in dataset.json, [{value}]; or {NO_LABELS}."
+            )
+        if value < 0 and not signs:
+            raise UserError(
+                f"{where} labels {name} with the class number {str(value)[:20]}, which "
+                f"is often written for no label; leave such pictures out, give class "
+                f"numbers from 0, or {NO_LABELS}."
+            )
+    whole = [int(value) for value in values]
+    order = sorted({*whole})
+    return _indexed(whole, order, where)
+
+
+def _classes(values: list[str]) -> Labels:
+    return _indexed(values, sorted({*values}, key=_natural), "the set")
+
+
+def _indexed(values: list, order: list, where: str) -> Labels:
+    """Numbers the classes in an order."""
+    if len(order) > MAX_CLASSES:
         raise UserError(
-            f"{where} has the class number {wrong}; "
-            f"classes are numbered from 0 to at most {MAX_CLASSES - 1}."
+            f"{where} has {len(order)} different labels; at most {MAX_CLASSES} classes "
+            f"can be trained. Write label vectors as lists in dataset.json."
         )
-    return Labels(values, [str(i) for i in range(most + 1)])
+    index = {value: i for i, value in enumerate(order)}
+    return Labels([index[value] for value in values], [str(value) for value in order])
+
+
+def _natural(name: str) -> tuple:
+    """Returns a key that sorts name2 before name10."""
+    parts = re.split(r"(\d+)", name.casefold())
+    parts[1::2] = [int(digits) if len(digits) < 1000 else 0 for digits in parts[1::2]]
+    return parts, name
+
+
+def _vectors(raw: list[list], names: Sequence[str], where: str) -> Labels:
+    size = len(raw[0])
+    for name, row in zip(names, raw, strict=True):
+        wrong = [v for v in row if type(v) not in (int, float)]
+        if wrong or len(row) != size or not size:
+            what = f"{wrong[0]!r} in it" if wrong else f"{len(row)} numbers"
+            raise UserError(
+                f"the labels in {where} are not all of one kind: that of {name} has "
+                f"{what[:60]}, and that of {names[0]} has {size} numbers. Give lists "
+                f"of numbers of one length, or {NO_LABELS}."
+            )
+    try:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(raw, np.float64).astype(np.float32)
+        finite = np.isfinite(rows).all(axis=1)
+    except OverflowError:  # an integer beyond any float
+        rows, finite = np.zeros((0, size)), np.zeros(len(raw), bool)
+    if not finite.all():
+        i = int(np.argmin(finite))
+        raise UserError(
+            f"the label of {names[i]} in {where} has numbers that are not finite: "
+            f"{str(raw[i])[:60]}. Mend it, or {NO_LABELS}."
+        )
+    if size > MAX_CLASSES:
+        raise UserError(
+            f"the label vectors in {where} have {size} numbers; at most {MAX_CLASSES} "
+            f"can be trained."
+        )
+    return from_rows(rows) if size > 1 else Labels(rows)
