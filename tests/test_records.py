@@ -233,7 +233,9 @@ def test_nothing_usable(tmp_path):
     root = make_folder(tmp_path / "in", 0)
     spoil(root)
     (root / "small.png").unlink()
-    with pytest.raises(UserError, match="(?s)no picture can be used.*empty.png: the file"):
+    with pytest.raises(
+        UserError, match="(?s)no picture can be used.*empty.png: the file"
+    ):
         records.write_dataset(sources.open_source(str(root)), tmp_path / "out")
     (root / "small.png").write_bytes(png((4, 4, 3)))
     with pytest.raises(UserError, match="no picture can be used"):
