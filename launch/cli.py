@@ -14,7 +14,7 @@ A script is its docstring, its flags and a `main`:
 `--help` prints the docstring and the script's own flags, without importing anything
 large: scripts import what they need inside `main`. A `UserError` is printed in one or
 two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done, 2 the command
-line is wrong, 130 interrupted.
+line is wrong, 128 + n ended by signal n: 130 is Ctrl-C, 143 SIGTERM.
 """
 
 import contextlib
@@ -34,6 +34,7 @@ from absl import app, flags, logging
 
 os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the package
 
+from stylegan_tf import signals
 from stylegan_tf.errors import UserError
 
 # Keras imports these where they are installed, for wrappers and plots that no script
@@ -156,12 +157,15 @@ def _stderr_to(file: IO[bytes]) -> Iterator[None]:
 def _exit_code(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """Runs `main`; prints an error that the user can mend in a line."""
     try:
-        code = main(argv) or 0
+        with signals.handled(signals.stop_at_once):
+            code = main(argv) or 0
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as e:
+        name = str(e) if isinstance(e, signals.Stopped) else "SIGINT"
+        text = "interrupted" if name == "SIGINT" else f"stopped by {name}"
+        print(f"\n{text}", file=sys.stderr)
+        return signals.exit_code(name)
     except BrokenPipeError:
         raise
     except UserError as e:

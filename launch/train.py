@@ -10,7 +10,8 @@
     python launch/train.py --data=photos/ --preset=paper1024 --dry_run
 
 The same command again continues the newest run in --out with the same settings; only
---kimg and how much is reported may change. Ctrl-C and SIGTERM save everything first.
+--kimg and how much is reported may change. Ctrl-C, a closed terminal and SIGTERM save
+everything first.
 A run leaves pictures, logs, TensorBoard events, checkpoints and the finished model in
 a numbered folder.
 
@@ -123,6 +124,11 @@ define.boolean(
     "deterministic", None, "Repeatable to the bit on a GPU too, at some cost in speed."
 )
 define.integer("snapshot_ticks", None, "Log lines between checkpoints.")
+define.float(
+    "checkpoint_minutes",
+    None,
+    "Minutes after which a checkpoint is due in any case; 15 if not given, 0 = never.",
+)
 define.integer("image_ticks", None, "Log lines between sheets of pictures.")
 define.list(
     "metrics",
@@ -167,6 +173,7 @@ SETTINGS = {
     "seed": "seed",
     "deterministic": "deterministic",
     "snapshot_ticks": "snapshot_ticks",
+    "checkpoint_minutes": "checkpoint_minutes",
     "image_ticks": "image_ticks",
     "metrics": "metrics",
     "metrics_every": "metrics_every",

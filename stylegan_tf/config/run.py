@@ -193,6 +193,8 @@ class TrainConfig(Checked):
         seed: random seed for weights, data order and latents.
         deterministic: repeat a run to the bit on GPUs, too.
         snapshot_ticks: ticks between checkpoints.
+        checkpoint_minutes: minutes after which a checkpoint is due in any case; 0 =
+            never.
         image_ticks: ticks between sheets of images.
         metrics: metrics measured during training; the first one picks the best model.
         metrics_every: thousands of images between two measurements.
@@ -221,6 +223,7 @@ class TrainConfig(Checked):
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     deterministic: bool = False
     snapshot_ticks: Annotated[int, COUNT] = 10
+    checkpoint_minutes: Annotated[float, Range(0, 1e6)] = 15.0
     image_ticks: Annotated[int, COUNT] = 1
     metrics: tuple[str, ...] = ()
     metrics_every: Annotated[float, SOME_KIMG] = 200.0
@@ -262,7 +265,7 @@ class TrainConfig(Checked):
 
 # Settings that may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
-RESUMABLE += ("metrics", "metrics_every", "features")
+RESUMABLE += ("metrics", "metrics_every", "features", "checkpoint_minutes")
 # Memory for time: the same numbers up to rounding.
 RESUMABLE += ("recompute",)
 # "auto" in these is resolved when a run starts; the run then keeps what it has.

@@ -37,6 +37,11 @@ def _batch_norm(name: str, dtype: keras.DTypePolicy) -> keras.layers.BatchNormal
     )
 
 
+def _statistics(network: keras.layers.Layer, sizes: list[int]) -> list[keras.Variable]:
+    norms = [getattr(network, f"norm{size}") for size in sizes]
+    return [v for n in norms for v in (n.moving_mean, n.moving_variance)]
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class DCGANSynthesis(SynthesisNetwork):
     """Latents to images.
@@ -99,8 +104,7 @@ class DCGANSynthesis(SynthesisNetwork):
     @property
     def running_means(self) -> list[keras.Variable]:
         """The statistics of batch normalization that are used after training."""
-        norms = [getattr(self, f"norm{r}") for r in levels(self.config.resolution // 2)]
-        return [v for n in norms for v in (n.moving_mean, n.moving_variance)]
+        return _statistics(self, levels(self.config.resolution // 2))
 
     def stage_variables(
         self, resolution: int, fading: bool = True
@@ -185,6 +189,11 @@ class DCGANDiscriminator(Block, keras.Model):
                 x = getattr(self, f"norm{r // 2}")(x, training=training)
             x = tf.nn.leaky_relu(x, 0.2)
         return self.score(tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]))
+
+    @property
+    def running_means(self) -> list[keras.Variable]:
+        """The statistics of batch normalization that are used after training."""
+        return _statistics(self, levels(self.config.resolution // 4))
 
     def stage_variables(
         self, resolution: int, fading: bool = True

@@ -7,6 +7,7 @@ kernels instead of slices. Statistics are taken in float32 whatever the precisio
 input, and the result is cast back.
 """
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -383,6 +384,15 @@ def split_batches(x: tf.Tensor, group: int) -> list[tf.Tensor]:
 def lerp(a: tf.Tensor, b: tf.Tensor, t: float | tf.Tensor) -> tf.Tensor:
     """Linear interpolation a + (b - a) t, in the precision of a."""
     return a + (b - a) * tf.cast(t, a.dtype)
+
+
+def assign_if_finite(variable: keras.Variable, value: tf.Tensor) -> None:
+    """Assigns the finite numbers of `value`; elsewhere the variable keeps its own.
+
+    One bad batch must not spoil a running mean for good.
+    """
+    before = tf.convert_to_tensor(variable)
+    variable.assign(tf.where(tf.math.is_finite(value), value, before))
 
 
 def uint8_images(images: tf.Tensor) -> tf.Tensor:

@@ -238,7 +238,8 @@ class FilteredLayer(Block):
         if replicas.num_replicas_in_sync > 1:
             square = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, square)
         beta = self.config.stylegan3.magnitude_beta
-        self.magnitude.assign(ops.lerp(square, self.magnitude.value, beta))
+        mean = ops.lerp(square, self.magnitude.value, beta)
+        ops.assign_if_finite(self.magnitude, mean)
 
     def _convolved(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
         """The full modulated convolution, [N, H + k - 1, H + k - 1, C']."""

@@ -5,6 +5,7 @@ changes nothing. A new panel or periodic action is a new class here.
 """
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -27,8 +28,11 @@ class Report:
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Called at the end of a tick; `stats` are its means."""
 
+    def warn(self, trainer: Trainer, text: str) -> None:
+        """Called with something that needs a person's eye."""
+
     def end(self, trainer: Trainer, reason: str) -> None:
-        """Called when the run is "finished" or "interrupted"."""
+        """Called when the run is "finished", "interrupted" or "diverged"."""
 
 
 class Progress(Report):
@@ -95,8 +99,10 @@ class Log(Report):
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Adds the stats to `stats.jsonl`, and prints a line."""
         with open(self.path / "stats.jsonl", "a", encoding="utf-8") as f:
+            # JSON has no NaN, which stands for a number that no step had.
             row = {"nimg": trainer.state.nimg} | {
-                k: float(f"{float(v):.6g}") for k, v in stats.items()
+                k: float(f"{float(v):.6g}") if math.isfinite(v) else None
+                for k, v in stats.items()
             }
             f.write(json.dumps(row) + "\n")
         self.say(self._line(trainer, stats))
@@ -106,12 +112,14 @@ class Log(Report):
         height, width = trainer.config.generator.shape(trainer.phase.resolution)
         memory = s.get("memory/gpu_gb", s["memory/cpu_gb"])
         p = f"p {s['augment/p']:.3f}  " if "augment/p" in s else ""
+        skipped = s.get("progress/skipped_in_tick", 0)
+        skipped = f"skipped {skipped:.0f}  " if skipped else ""
         return (
             f"kimg {s['progress/kimg']:<8.1f} {height}x{width} "
             f"alpha {s['progress/alpha']:.2f}  batch {s['progress/batch']:<4}"
             f"loss G {s['loss/g']:.3f} D {s['loss/d']:.3f}  "
             f"scores {s['scores/real']:+.2f} {s['scores/fake']:+.2f}  "
-            f"r1 {s['penalty/r1']:.3f}  {p}"
+            f"r1 {s['penalty/r1']:.3f}  {p}{skipped}"
             f"{s['timing/images_per_second']:.1f} img/s  "
             f"{clock(s['timing/total_seconds'])}  {memory:.1f} GB"
         )
@@ -119,7 +127,9 @@ class Log(Report):
     def end(self, trainer: Trainer, reason: str) -> None:
         """Says where the run ended, and how many steps were skipped."""
         kimg = trainer.state.nimg / 1000
-        if reason == "interrupted":
+        if reason == "diverged":
+            self.say("no model is written; the checkpoints of before are kept")
+        elif reason == "interrupted":
             self.say(
                 f"stopped by {trainer.stopping} at {kimg:g} kimg; all is saved, "
                 f"the same command continues"
@@ -130,6 +140,11 @@ class Log(Report):
             self.say(
                 f"{trainer.state.skipped} steps had a gradient that was not finite"
             )
+
+    def warn(self, trainer: Trainer, text: str) -> None:
+        """Says it, and drops the rows of steps that will be made again."""
+        self._drop_after(trainer.state.nimg)
+        self.say(f"warning: {text}")
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar, and adds it to `log.txt`."""

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import devices, export, figures, models, sampling
+from stylegan_tf import devices, export, figures, models, sampling, signals
 from stylegan_tf.config import TrainConfig, schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, transfer
@@ -28,7 +28,8 @@ def train(request: RunRequest) -> int:
     """Trains, or continues, and leaves the model in the run directory.
 
     Returns:
-        0 when the run is finished, 128 + signal number when it was told to stop.
+        0 when the run is finished, 1 when it cannot go on because its steps diverge,
+        128 + signal number when it was told to stop.
 
     Raises:
         UserError: the request cannot be met; nothing has been trained.
@@ -52,12 +53,12 @@ def train(request: RunRequest) -> int:
         rundir.record_settings(run, plan.data)
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
-    if trainer.chief and reason == "finished":
+    if trainer.chief and reason == "finished" and not trainer.stopping:
         export_model(trainer)
     devices.barrier(strategy)
-    if reason == "finished":
-        return 0
-    return 128 + (15 if trainer.stopping == "SIGTERM" else 2)
+    if trainer.stopping:
+        return signals.exit_code(trainer.stopping)
+    return 1 if reason == "diverged" else 0
 
 
 # ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """TensorBoard event files of a run."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,8 @@ class TensorBoard(Report):
         self.ticks += 1
         with self.writer.as_default(step=trainer.state.nimg):
             for name, value in stats.items():
-                tf.summary.scalar(name, value)
+                if math.isfinite(value):
+                    tf.summary.scalar(name, value)
             done = trainer.state.nimg >= trainer.total
             if done or self.ticks % trainer.config.image_ticks == 0:
                 self._panels()
@@ -113,6 +115,12 @@ class TensorBoard(Report):
         factor = max(1, 64 // images.shape[1])
         sheet = figures.image_grid(figures.enlarge(images, factor), columns)
         tf.summary.image(name, sheet[None])
+
+    def warn(self, trainer: Trainer, text: str) -> None:
+        """Writes the warning where TensorBoard shows texts."""
+        with self.writer.as_default(step=trainer.state.nimg):
+            tf.summary.text("warnings", text)
+        self.writer.flush()
 
     def end(self, trainer: Trainer, reason: str) -> None:
         """Closes the event file."""

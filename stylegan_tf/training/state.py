@@ -32,6 +32,7 @@ class TrainingState:
         nimg: images seen.
         stage: `Phase.stage` that the optimizers were last reset for.
         skipped: steps skipped because a gradient was not finite.
+        rollbacks: times that the run went back to a checkpoint, with a lower rate.
         seconds: time spent training, over all sessions of the run.
     """
 
@@ -42,12 +43,12 @@ class TrainingState:
         writes: bool = True,
         augment: Controller | None = None,
     ):
-        self.nimg, self.skipped, self.seconds = 0, 0, 0.0
+        self.nimg, self.skipped, self.rollbacks, self.seconds = 0, 0, 0, 0.0
         self.stage = (-1, -1)
         self.path, self.writes = path, writes
         self.networks = networks
         self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
-        # The second value is unused; older checkpoints have it.
+        # Seconds and rollbacks; the second value of older checkpoints is 0.
         self._values = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
         self.augment, parts = augment, {"counts": self._counts, "values": self._values}
         parts |= {k: v for k, v in vars(networks).items() if v is not None}
@@ -62,7 +63,7 @@ class TrainingState:
     def save(self) -> None:
         """Writes a checkpoint, then `progress.json`; older checkpoints go."""
         self._counts.assign([self.nimg, self.skipped, *self.stage])
-        self._values.assign([self.seconds, 0.0])
+        self._values.assign([self.seconds, self.rollbacks])
         if self.augment:
             self.checkpoint.augment.assign(self.augment.state())
         if not self.writes:
@@ -103,7 +104,8 @@ class TrainingState:
         counts = self._counts.numpy()
         self.nimg, self.skipped = int(counts[0]), int(counts[1])
         self.stage = (int(counts[2]), int(counts[3]))
-        self.seconds = float(self._values.numpy()[0])
+        seconds, rollbacks = self._values.numpy()
+        self.seconds, self.rollbacks = float(seconds), int(rollbacks)
         if self.augment:
             self.augment.restore(self.checkpoint.augment.numpy().tolist())
         return True

@@ -8,13 +8,14 @@ per device, on that device's share of the batch. To save memory the share may be
 into rounds, over which gradients are averaged (gradient accumulation).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from stylegan_tf.data.pipeline import process_reals
-from stylegan_tf.networks import recompute
+from stylegan_tf.networks import ops, recompute
 from stylegan_tf.training.objectives import Gradients, Objectives, Stats
 from stylegan_tf.training.passes import Clock, Fakes, Passes
 from stylegan_tf.training.randomness import (
@@ -46,7 +47,10 @@ METRICS = (
     "grad_norm/d",
     "skipped/g",
     "skipped/d",
+    "spread/real",
+    "spread/fake",
 )
+SPREAD_SIDE = 64  # pixels per side that the spread is measured on
 
 
 @dataclass(eq=False)
@@ -82,7 +86,7 @@ class Step:
         """
         if not self.passes.fading:
             clock = clock._replace(alpha=1.0)
-        with recompute.enabled(self.config.recompute):
+        with recompute.enabled(self.config.recompute), self._statistics_kept_finite():
             stats = self.iterate(process_reals(images, clock.alpha), labels, clock)
         return tf.stack([tf.cast(stats[name], tf.float32) for name in METRICS])
 
@@ -118,6 +122,19 @@ class Step:
             add_stats(stats, self.regularize_generator(inputs, clock))
         return stats
 
+    @contextmanager
+    def _statistics_kept_finite(self) -> Iterator[None]:
+        """Takes back what a bad batch does to the statistics of batch normalization.
+
+        Keras assigns them in the forward pass, before anything can be skipped.
+        """
+        networks = self.networks.generator.synthesis, self.networks.discriminator
+        kept = [v for n in networks for v in getattr(n, "running_means", [])]
+        before = [tf.identity(v) for v in kept]
+        yield
+        for v, value in zip(kept, before, strict=True):
+            v.assign(tf.where(tf.math.is_finite(v), v, value))
+
     def _after(self, done: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Returns x with a control dependency on `done`.
 
@@ -136,7 +153,8 @@ class Step:
     def update_average(self, nimg: tf.Tensor | int = 0) -> None:
         """Sets average <- generator + (average - generator) beta.
 
-        Running means, such as w_avg, are copied.
+        Running means, such as w_avg, are copied. Numbers that are not finite are left
+        out.
         """
         average, generator = self.networks.average, self.networks.generator
         beta = self.average_beta(nimg)
@@ -146,10 +164,10 @@ class Step:
             strict=True,
         )
         for mean, v in pairs:
-            mean.assign(v + (mean - v) * beta)
+            ops.assign_if_finite(mean, v + (mean - v) * beta)
         pairs = zip(average.running_means, generator.running_means, strict=True)
         for mean, v in pairs:
-            mean.assign(v)
+            ops.assign_if_finite(mean, tf.convert_to_tensor(v))
 
     def average_beta(self, nimg: tf.Tensor | int) -> float | tf.Tensor:
         """Returns beta = 0.5^(batch / half-life) after `nimg` images."""
@@ -183,8 +201,10 @@ class Step:
             x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
             generated = fakes[:2] if fakes else self.passes.generate(part, clock, k)
             images, w_mean = generated
-            of_d = self.objectives.discriminator_gradients(x, images, part, clock)
-            return w_mean, of_d
+            gradients, stats = self.objectives.discriminator_gradients(
+                x, images, part, clock
+            )
+            return w_mean, (gradients, stats | measure_spread(x, images))
 
         w_mean, (gradients, stats) = mean_over_rounds(one_round, rounds)
         self._update_w_avg(w_mean)
@@ -247,8 +267,7 @@ class Step:
             clock: images seen, and the scalars that change with them.
             direction: float32 [N, H, W, C], normal noise; None = sample it.
         """
-        rounds, running_mean = self.config.accumulate, self.networks.path_length
-        before = tf.convert_to_tensor(running_mean)
+        rounds = self.config.accumulate
 
         def one_round(k):
             part = inputs.part(k, rounds)
@@ -257,8 +276,7 @@ class Step:
         gradients, w_mean, stats = mean_over_rounds(one_round, rounds)
         self._update_w_avg(w_mean)
         mean = mean_over_replicas(stats["path_length/mean"])
-        # A batch that is skipped must not spoil the running mean for good.
-        running_mean.assign(tf.where(tf.math.is_finite(mean), mean, before))
+        ops.assign_if_finite(self.networks.path_length, mean)
         skipped = self._apply_to_g(gradients, clock)["skipped/g"]
         return stats | {"path_length/mean": mean, "skipped/g": skipped}
 
@@ -272,7 +290,8 @@ class Step:
     def _update_w_avg(self, w_mean: tf.Tensor) -> None:
         w_mean = mean_over_replicas(w_mean)
         g = self.networks.generator
-        g.w_avg.assign(w_mean + (g.w_avg - w_mean) * g.config.w_avg_beta)
+        mean = w_mean + (g.w_avg - w_mean) * g.config.w_avg_beta
+        ops.assign_if_finite(g.w_avg, mean)
 
     # -----------------------------------------------------------------------
     # Random inputs
@@ -305,6 +324,28 @@ class Step:
             None,
             self.label_table,
         )
+
+
+def measure_spread(reals: tf.Tensor, fakes: tf.Tensor) -> Stats:
+    """Returns how much a pixel varies over the batch: 0 if all images are alike.
+
+    Args:
+        reals: float32 [N, H, W, C].
+        fakes: float32 [N, H, W, C].
+
+    Returns:
+        The mean over pixels of the standard deviation, of each kind of images.
+    """
+    n = reals.shape[0] or 2
+    unbiased = n / max(n - 1, 1)
+    stride = max(1, max(reals.shape[1:3]) // SPREAD_SIDE)
+
+    def spread(images):
+        x = tf.stop_gradient(images)[:, ::stride, ::stride]
+        variance = tf.math.reduce_variance(x, 0) * unbiased
+        return tf.reduce_mean(tf.sqrt(variance))
+
+    return {"spread/real": spread(reals), "spread/fake": spread(fakes)}
 
 
 def add_stats(stats: Stats, more: Mapping[str, tf.Tensor]) -> None:

@@ -6,31 +6,34 @@ sheets and measurements are reports: objects handed to the trainer, which calls
     report.start(trainer)
     report.step(trainer)
     report.tick(trainer, stats)         stats: {"loss/g": 0.71, ...}
-    report.end(trainer, reason)         reason: "finished" or "interrupted"
+    report.warn(trainer, text)          something that needs a person's eye
+    report.end(trainer, reason)         reason: "finished", "interrupted" or "diverged"
 """
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import devices
+from stylegan_tf import devices, signals
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.training import divergence
 from stylegan_tf.training.objectives import Objectives, Regularization
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.passes import Clock, Networks, Passes
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
+from stylegan_tf.training.ticks import TickStats
+
+SAVE_VOTE = 1 << 16  # more than there are replicas; their sum is exact in float32
 
 
 class Trainer:
@@ -80,7 +83,9 @@ class Trainer:
         self._steps: dict[tuple, Callable] = {}
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
+        self._latest_labels = tf.zeros([0])  # of the latest batch
         self._tick: TickStats | None = None
+        self._saved = self._counted = time.monotonic()
 
     @property
     def total(self) -> int:
@@ -95,6 +100,7 @@ class Trainer:
         """
         found = self.state.restore()
         self.phase = self._current_phase()
+        self._batches_of = None  # the next batch is that of the images seen
         return found
 
     # -----------------------------------------------------------------------
@@ -103,22 +109,36 @@ class Trainer:
         """Trains to the end or until told to stop, and saves the state either way.
 
         Returns:
-            "finished", or "interrupted" (see `stopping`).
+            "finished", "interrupted" (see `stopping`), or "diverged": most steps had a
+            gradient that was not finite, at lower rates as well.
         """
-        with self._stop_on_signals():
+        with signals.handled(self._on_signal):
             self._call_reports("start")
-            self._tick = TickStats(self.state.nimg)
-            while self.state.nimg < self.total and not self._must_stop():
-                self.step()
-                self._call_reports("step")
-                done = self.state.nimg >= self.total
-                if done or self._tick.is_over(self.state.nimg, self.phase):
-                    self._end_tick(done)
-            reason = "interrupted" if self.state.nimg < self.total else "finished"
-            if self._tick.images(self.state.nimg) or reason == "interrupted":
-                self.state.save()
+            self._saved = self._counted = time.monotonic()
+            if self.state.nimg == 0:
+                self._save()  # what a first tick that diverges goes back to
+            self._tick = TickStats(self.state.nimg, skipped=self.state.skipped)
+            reason = self._loop()
+            unsaved = self._tick.images(self.state.nimg) or reason == "interrupted"
+            if unsaved and reason != "diverged":
+                self._save()
             self._call_reports("end", reason)
         return reason
+
+    def _loop(self) -> str:
+        while self.state.nimg < self.total:
+            stop, save = self._agreement()
+            if stop:
+                return "interrupted"
+            if save:
+                self._save()
+            self.step()
+            self._call_reports("step")
+            done = self.state.nimg >= self.total
+            over = done or self._tick.is_over(self.state.nimg, self.phase)
+            if over and not self._end_tick(done):
+                return "diverged"
+        return "finished"
 
     def step(self) -> tf.Tensor:
         """Makes one iteration of D and G, and counts its images.
@@ -137,10 +157,11 @@ class Trainer:
         clock = Clock(
             nimg=tf.constant(self.state.nimg, tf.int64),
             alpha=tf.constant(phase.alpha, tf.float32),
-            lr=tf.constant(phase.lr, tf.float32),
+            lr=tf.constant(self._rate(), tf.float32),
             p=tf.constant(self.augment.p, tf.float32),
         )
         step = self._compiled_step(phase, regularization)
+        self._latest_labels = batch["label"]
         metrics = step(batch["image"], batch["label"], clock)
         self.state.nimg += phase.batch
         if self.config.augment.kind == "ada":
@@ -149,6 +170,9 @@ class Trainer:
         if self._tick:
             self._tick.add(metrics, regularization)
         return metrics
+
+    def _rate(self) -> float:
+        return self.phase.lr * divergence.lowered_rate(self.state.rollbacks)
 
     def _current_phase(self) -> Phase:
         c = self.config
@@ -202,21 +226,21 @@ class Trainer:
 
     # -----------------------------------------------------------------------
 
-    def _end_tick(self, done: bool) -> None:
+    def _end_tick(self, done: bool) -> bool:
+        """Saves and reports; returns False if the run cannot go on."""
         state, tick = self.state, self._tick
         seconds = time.perf_counter() - tick.began
-        state.seconds += seconds
-        stats = tick.means()
-        state.skipped += round((stats["skipped/g"] + stats["skipped/d"]) * tick.steps)
+        self._count()
         images = tick.images(state.nimg)
-        stats |= {
+        stats = tick.means() | {
             "progress/kimg": state.nimg / 1000,
             "progress/resolution": self.phase.resolution,
             "progress/alpha": self.phase.alpha,
             "progress/lod": self.phase.lod,
             "progress/batch": self.phase.batch,
-            "progress/lr": self.phase.lr,
+            "progress/lr": self._rate(),
             "progress/skipped_steps": state.skipped,
+            "progress/skipped_in_tick": tick.skipped(),
             "timing/images_per_second": images / seconds,
             "timing/seconds_per_kimg": 1000 * seconds / images,
             "timing/total_seconds": state.seconds,
@@ -224,49 +248,95 @@ class Trainer:
         if self.config.augment.kind == "ada":
             stats["augment/p"] = self.augment.p
         stats |= devices.peak_memory_gb()
-        began = time.perf_counter()
-        number = tick.number + 1
-        if done or number % self.config.snapshot_ticks == 0:
-            state.save()
+        number, diverged = tick.number + 1, tick.mostly_skipped()
+        if not diverged and (done or number % self.config.snapshot_ticks == 0):
+            self._save()
         self._call_reports("tick", stats)
-        self._tick = TickStats(state.nimg, number)
-        state.seconds += time.perf_counter() - began
+        if diverged and not self._roll_back(stats, tick):
+            return False
+        self._tick = TickStats(state.nimg, number, state.skipped)
+        return True
+
+    def _count(self) -> None:
+        """Brings the state's seconds and skipped steps up to this moment."""
+        now = time.monotonic()
+        self.state.seconds += now - self._counted
+        self._counted = now
+        if self._tick:
+            self.state.skipped = self._tick.skipped_before + self._tick.skipped()
+
+    def _save(self) -> None:
+        self._count()
+        self.state.save()
+        self._saved = time.monotonic()
+
+    def _roll_back(self, stats: dict[str, float], tick: TickStats) -> bool:
+        """Goes on from the newest checkpoint at a lower rate, or tells why it cannot.
+
+        Returns:
+            False after `divergence.MOST_ROLLBACKS` of them.
+        """
+        state, nets = self.state, self.networks
+        kimg, before = state.nimg / 1000, (state.skipped, state.seconds)
+        labels = self.strategy.experimental_local_results(self._latest_labels)
+        weights = [*nets.generator.weights, *nets.discriminator.weights]
+        names = divergence.arrays_not_finite(weights)
+        labels = np.concatenate([np.ravel(part) for part in labels])
+        cause = divergence.diagnose(
+            self.config, stats, tick.not_finite(), labels, names
+        )
+        skipped = f"most of {tick.steps} steps had a gradient that was not finite"
+        rollbacks = state.rollbacks + 1
+        if rollbacks > divergence.MOST_ROLLBACKS:
+            self._call_reports(
+                "warn",
+                f"stopped at {kimg:g} kimg: {skipped}, also after going back to a "
+                f"checkpoint with a lower learning rate. {cause}",
+            )
+            return False
+        self.restore()
+        state.rollbacks, (state.skipped, state.seconds) = rollbacks, before
+        self._tick = None  # counted already
+        self._save()
+        self._call_reports(
+            "warn",
+            f"at {kimg:g} kimg {skipped}: goes back to {state.nimg / 1000:g} kimg, "
+            f"with {divergence.lowered_rate(rollbacks):g} times the learning rate from "
+            f"now on. {cause}",
+        )
+        return True
 
     def _call_reports(self, method: str, *args) -> None:
         for report in self.reports:
             getattr(report, method)(self, *args)
 
     # -----------------------------------------------------------------------
-    # SIGTERM and Ctrl-C end the loop after the step under way. Several workers must end
-    # it at the same step, so they sum whether any of them got a signal.
+    # A signal ends the loop after the step under way, and checkpoints are due by the
+    # clock as well. Several workers must do either at the same step, so they sum
+    # whether any of them got a signal, and whether the chief's clock says so.
 
-    @contextmanager
-    def _stop_on_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.stopping:
+            raise signals.Stopped(number)  # the second signal does not wait
+        self.stopping = signal.Signals(number).name
 
-        def stop(number, _):
-            if self.stopping:
-                raise KeyboardInterrupt  # the second signal does not wait
-            self.stopping = signal.Signals(number).name
-
-        old = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for s, handler in old.items():
-                signal.signal(s, handler)
-
-    def _must_stop(self) -> bool:
+    def _agreement(self) -> tuple[bool, bool]:
+        """Returns whether to stop, and whether to save a checkpoint."""
+        stop, save = self.stopping is not None, self._save_is_due()
         if devices.num_workers(self.strategy) == 1:
-            return self.stopping is not None
+            return stop, save
         # A signal may come during the sum: only what all workers have summed counts.
-        signaled = float(self.stopping is not None)
-        stop = devices.sum_over_replicas(self.strategy, signaled) > 0
+        votes = devices.sum_over_replicas(self.strategy, stop + SAVE_VOTE * save)
+        save, stop = divmod(round(votes), SAVE_VOTE)
         if stop:
             self.stopping = self.stopping or "a signal to another worker"
-        return stop
+        return stop > 0, save > 0
+
+    def _save_is_due(self) -> bool:
+        """True on the chief if `checkpoint_minutes` have gone by since the last one."""
+        minutes = self.config.checkpoint_minutes
+        late = time.monotonic() - self._saved >= 60 * minutes > 0
+        return self.chief and late and not self._tick.mostly_skipped()
 
 
 def make_networks(config: TrainConfig) -> Networks:
@@ -298,41 +368,3 @@ def _adam(config: TrainConfig, variables: list, ratio: float, name: str) -> Adam
 def _controller(c: AugmentConfig) -> Controller:
     kind = "ada" if c.adapt else "fixed"
     return Controller(c.p, kind, c.target, c.kimg, c.interval)
-
-
-class TickStats:
-    """Sums of the metrics between two log lines.
-
-    Args:
-        nimg: images seen when the tick begins.
-        number: ticks before it in this session.
-    """
-
-    def __init__(self, nimg: int, number: int = 0):
-        self.start, self.number, self.steps = nimg, number, 0
-        self.began = time.perf_counter()
-        self._sums: dict[Regularization, tuple[int, tf.Tensor]] = {}
-
-    def add(self, metrics: tf.Tensor, regularization: Regularization) -> None:
-        """Adds the metrics of one step."""
-        self.steps += 1
-        n, total = self._sums.get(regularization, (0, 0.0))
-        self._sums[regularization] = (n + 1, total + metrics)
-
-    def is_over(self, nimg: int, phase: Phase) -> bool:
-        """True if the tick has seen its images."""
-        return nimg >= self.start + phase.tick_kimg * 1000
-
-    def images(self, nimg: int) -> int:
-        """Returns the images of this tick so far."""
-        return nimg - self.start
-
-    def means(self) -> dict[str, float]:
-        """Returns means over the tick; of penalties, over the steps that had them."""
-        sums = [(r, n, np.asarray(s)) for r, (n, s) in self._sums.items()]
-        out = {}
-        for i, name in enumerate(METRICS):
-            values = [(n, s[i]) for r, n, s in sums if r.has(name)]
-            steps = sum(n for n, _ in values)
-            out[name] = float(sum(v for _, v in values)) / steps if steps else 0.0
-        return out

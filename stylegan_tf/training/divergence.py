@@ -1,0 +1,94 @@
+"""Diagnosis of a tick in which most gradients were not finite."""
+
+import json
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from stylegan_tf.config import TrainConfig
+
+MOST_ROLLBACKS = 2  # per run; then it stops
+RATE_FACTOR = 0.5  # of the learning rate, at each
+RUNAWAY = 1e3  # a score; those of a healthy run stay below a hundred
+
+
+def lowered_rate(rollbacks: int) -> float:
+    """Returns the factor of the learning rate after so many rollbacks."""
+    return RATE_FACTOR**rollbacks
+
+
+def arrays_not_finite(variables: Iterable[keras.Variable | tf.Variable]) -> list[str]:
+    """Returns the names of the variables with a number that is not finite."""
+    floats = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
+    finite = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in floats]
+    pairs = zip(floats, finite, strict=True)
+    return [getattr(v, "path", v.name) for v, good in pairs if not bool(good)]
+
+
+def diagnose(
+    config: TrainConfig,
+    stats: Mapping[str, float],
+    not_finite: Mapping[str, int],
+    labels: np.ndarray,
+    weights: list[str],
+) -> str:
+    """Says what is not finite and what to try, in one or two sentences.
+
+    Args:
+        config: the run.
+        stats: means over the tick, NaN if a metric was never finite.
+        not_finite: metric -> steps of the tick in which it was not finite.
+        labels: float32 [N, classes], of the latest batch.
+        weights: names of weights that are not finite.
+    """
+    c = config.loss
+    if not np.isfinite(labels).all():
+        return (
+            "The labels of the data set have numbers that are not finite: mend them, "
+            "and check the set with make_dataset.py --check."
+        )
+    if weights:
+        return (
+            f"Weights are not finite: {', '.join(weights[:3])}. Try a lower rate, "
+            f"{_half_the_rate(config)}."
+        )
+    scores = [stats[f"scores/{kind}"] for kind in ("real", "fake")]
+    # A batch of one pass spoils all that follows, so the first of these is the cause.
+    unbounded = any(name.startswith("scores/") for name in not_finite)
+    if unbounded or not all(abs(score) < RUNAWAY for score in scores):
+        shown = ", ".join(
+            f"{s:.3g}" if np.isfinite(s) else "not finite" for s in scores
+        )
+        return (
+            f"D's scores of real and generated pictures ran away ({shown}): the "
+            f"learning rate is too high. Try {_half_the_rate(config)}, or a higher "
+            f"--gamma than {c.r1_gamma:g}."
+        )
+    if any(name.startswith("penalty/r") for name in not_finite):
+        return (
+            f"D's gradient penalty is not finite while its scores are: gamma is too "
+            f"high. Try a lower --gamma than {c.r1_gamma:g}."
+        )
+    if "penalty/path_length" in not_finite:
+        return (
+            f"The path lengths of G are not finite: try a lower "
+            f"--set=loss.pl_weight than {c.pl_weight:g}, or {_half_the_rate(config)}."
+        )
+    both = ("skipped/g", "G's"), ("skipped/d", "D's")
+    whose = " and ".join(word for name, word in both if stats[name] > 0.5)
+    precision = "" if config.precision == "float32" else "--precision=float32, or "
+    return (
+        f"{whose} gradients are not finite while the scores are: try "
+        f"{precision}{_half_the_rate(config)}."
+    )
+
+
+def _half_the_rate(config: TrainConfig) -> str:
+    """The flag that halves the rate; `lr_at` goes before `lr` where it names a size."""
+    s = config.schedule
+    if not s.lr_at:
+        return f"--set=schedule.lr={s.lr / 2:g}"
+    halves = json.dumps({str(size): rate / 2 for size, rate in s.lr_at.items()})
+    return f"--set=schedule.lr_at='{halves}'"
