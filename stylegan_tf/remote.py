@@ -214,6 +214,7 @@ class Store:
                 return {}
             if info["type"] == "file":
                 return {"": _entry(info)}
+            # Marks are always those of a listing: `info` may say other things.
             found = self._files.find(self._root, detail=True)
         infos = [i for i in found.values() if i["type"] == "file"]
         infos = [i for i in infos if not i["name"].endswith(_DRAFT)]
@@ -254,7 +255,7 @@ class Store:
                 finally:
                     draft.unlink(missing_ok=True)
 
-    def upload(self, source: Path, name: str) -> Entry:
+    def upload(self, source: Path, name: str) -> None:
         """Writes a file to a path below the address; readers see it whole or not.
 
         Raises:
@@ -268,8 +269,6 @@ class Store:
             self._files.put_file(str(source), draft)
             if self._early:
                 self._files.mv(draft, target)
-            self._files.invalidate_cache()
-            return _entry(self._files.info(target))
 
     def remove(self, name: str) -> None:
         """Removes a file below the address, which may be gone already.

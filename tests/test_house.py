@@ -21,13 +21,14 @@ ROOMS = {
     "signals": "",
     "files": "errors",
     "remote": "errors files",
+    "mirror": "errors files remote",
     "config": "errors files",
     "formats": "errors files",
     "augment": "errors",
     "devices": "errors",
     "latents": "errors files config",
     "networks": "errors config",
-    "data": "errors files remote config formats",
+    "data": "errors files remote mirror config formats",
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",
     "training": "errors signals config files devices networks data augment",
@@ -39,8 +40,8 @@ ROOMS = {
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet signals files remote config formats augment devices latents "
-    "networks data sampling official training models figures export metrics",
+    "runs": "errors quiet signals files remote mirror config formats augment devices "
+    "latents networks data sampling official training models figures export metrics",
 }
 LOOSE = {
     "errors",
@@ -48,6 +49,7 @@ LOOSE = {
     "signals",
     "files",
     "remote",
+    "mirror",
     "devices",
     "models",
 }  # modules, not folders
@@ -99,6 +101,7 @@ WITHOUT_TENSORFLOW = [
     "signals",
     "files",
     "remote",
+    "mirror",
     "config",
     "config.cost",
     "config.presets",
