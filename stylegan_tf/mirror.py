@@ -13,8 +13,10 @@ only new files travel, and another machine that writes to the same address is no
 
 import contextlib
 import copy
+import hashlib
 import itertools
 import json
+import os
 import shutil
 import threading
 import time
@@ -28,7 +30,7 @@ from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import LOCK, write_text
-from stylegan_tf.remote import Entry, Store, link_or_copy
+from stylegan_tf.remote import Address, Entry, cache_folder, link_or_copy
 
 TRIES = 4  # of the last upload
 LONGEST = 600.0  # seconds that the last upload may take
@@ -93,8 +95,8 @@ class Mirror:
         Raises:
             UserError: the address cannot be read.
         """
-        store = Store(self.url)
-        there = {n: e for n, e in store.entries().items() if _matches(n, only) and n}
+        address = Address(self.url)
+        there = {n: e for n, e in address.entries().items() if _matches(n, only) and n}
         record = self._record()
         known = {n: r["mark"] for n, r in record["files"].items() if _matches(n, only)}
         marks = {name: entry.mark for name, entry in there.items()}
@@ -105,9 +107,9 @@ class Mirror:
             for name in changed - marks.keys():
                 (self.folder / name).unlink(missing_ok=True)
                 del record["files"][name]
-            self._copy_down(store, there, record)
+            self._copy_down(address, there, record)
         elif there.keys() & known.keys() - dict(self._files()).keys():
-            self._copy_down(store, {n: there[n] for n in there if n in known}, record)
+            self._copy_down(address, {n: there[n] for n in there if n in known}, record)
         self._seen |= dict(self._files()).keys()
         return self.folder.is_dir()
 
@@ -128,7 +130,9 @@ class Mirror:
         )
         return copy.deepcopy(_NOTHING)
 
-    def _copy_down(self, store: Store, entries: dict[str, Entry], record: dict) -> None:
+    def _copy_down(
+        self, address: Address, entries: dict[str, Entry], record: dict
+    ) -> None:
         """Copies the files that are not here as they are at the address."""
         draft = self.folder.parent / f".{self.folder.name}.pulling"
         here, files = dict(self._files()), record["files"]
@@ -137,7 +141,7 @@ class Mirror:
         shutil.rmtree(draft, ignore_errors=True)
         for name in new:
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
-        store.download([(entries[name], draft / name) for name in new])
+        address.download([(entries[name], draft / name) for name in new])
         # A pull that is stopped from here on goes on: nothing is put aside.
         self._write_record(record | {"pulling": True})
         for name in sorted(new, key=_order):
@@ -201,23 +205,23 @@ class Mirror:
         shutil.rmtree(self._staged, ignore_errors=True)
 
     def _upload(self, upload: _Upload) -> None:
-        store, record = Store(self.url), self._record()
+        address, record = Address(self.url), self._record()
         files = record["files"]
-        self._check_owner(store, upload, record)
+        self._check_owner(address, upload, record)
         self._write_record(record | {"pending": [*upload.files, *upload.gone]})
         for name in sorted(upload.files, key=_order):
-            store.upload(upload.files[name], name)
+            address.upload(upload.files[name], name)
         for name in upload.gone:
-            store.remove(name)
+            address.remove(name)
             del files[name]
-        there = store.entries()
+        there = address.entries()
         for name in upload.files:
             files[name] = {"mark": there[name].mark, "stat": upload.stats[name]}
         self._write_record(record | {"pending": []})
 
-    def _check_owner(self, store: Store, upload: _Upload, record: dict) -> None:
+    def _check_owner(self, address: Address, upload: _Upload, record: dict) -> None:
         """Raises `UserError` if another machine has written what would be replaced."""
-        there, files = store.entries(), record["files"]
+        there, files = address.entries(), record["files"]
         for name in (*upload.files, *upload.gone):
             if name not in there or name in record["pending"] or not self.shared:
                 continue
@@ -269,6 +273,18 @@ class Mirror:
 
     def _write_record(self, record: dict) -> None:
         write_text(self._record_file, json.dumps(record))
+
+
+def mirror_folder(url: str, cache: str | os.PathLike | None = None) -> Path:
+    """Returns the folder on this machine for what is written to an address.
+
+    Args:
+        url: the address.
+        cache: see `remote.cache_folder`.
+    """
+    url = url.rstrip("/")
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return cache_folder(cache) / "mirrors" / digest / Address(url).name
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

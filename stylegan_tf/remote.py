@@ -86,25 +86,25 @@ def fetch(
     Raises:
         UserError: nothing there, no access, no room, or a package is missing.
     """
-    store = Store(url)
+    address = Address(url)
     entries = {
         name: entry
-        for name, entry in store.entries().items()
+        for name, entry in address.entries().items()
         if not name or any(fnmatch(name, pattern) for pattern in only)
     }
     if not entries:
         raise UserError(f"there is nothing at {url}.")
     marks = {name: entry.mark for name, entry in entries.items()}
-    place = cache_folder(cache) / "remote" / _digest(store.url)
+    place = cache_folder(cache) / "remote" / _digest(address.url)
     kept = place / _digest(json.dumps(marks, sort_keys=True))
-    copy = kept / store.name
+    copy = kept / address.name
     if copy.exists():
         return copy
     place.mkdir(parents=True, exist_ok=True)
     with lock_folder(place, f"fetches {url}"):
         if not copy.exists():  # not fetched by another process meanwhile
             draft = place / f".{kept.name}"
-            _fetch_all(store, entries, draft / store.name, place)
+            _fetch_all(address, entries, draft / address.name, place)
             write_text(draft / _INDEX, json.dumps(marks))
             os.replace(draft, kept)
     return copy
@@ -114,7 +114,7 @@ _INDEX = "index.json"  # beside a copy: name -> mark
 
 
 def _fetch_all(
-    store: "Store", entries: dict[str, "Entry"], copy: Path, place: Path
+    address: "Address", entries: dict[str, "Entry"], copy: Path, place: Path
 ) -> None:
     """Copies files that neither this folder nor another copy of the address has."""
     missing = []
@@ -123,11 +123,11 @@ def _fetch_all(
         if target.exists():  # of a fetch that was stopped
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        if old := _find_copy(place, store.name, name, entry.mark):
+        if old := _find_copy(place, address.name, name, entry.mark):
             link_or_copy(old, target)
         else:
             missing.append((entry, target))
-    store.download(missing)
+    address.download(missing)
 
 
 def _find_copy(place: Path, top: str, name: str, mark: str) -> Path | None:
@@ -167,7 +167,7 @@ class Entry:
     mark: str
 
 
-class Store:
+class Address:
     """A file or a folder at an address.
 
     Args:

@@ -91,7 +91,9 @@ RUNS = {
     "tensorboard": "previews reports",
     "measuring": "reports",
     "dry_run": "plan request",
-    "session": "measuring plan previews reports request rundir tensorboard transfer",
+    "uploads": "reports request rundir",
+    "session": "measuring plan previews reports request rundir tensorboard transfer "
+    "uploads",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
 # What `--help` and workers load without loading TensorFlow: itself and all it imports.

@@ -178,6 +178,7 @@ def test_a_network_that_fails_is_one_line_and_tried_again(
     assert there(bucket) == FIRST
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_upload_that_was_killed_is_ours_when_it_goes_on(
     bucket, tmp_path, monkeypatch
 ):

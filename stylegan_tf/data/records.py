@@ -37,7 +37,8 @@ from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import LOCK, lock_folder
-from stylegan_tf.remote import cache_folder, is_remote, local_path
+from stylegan_tf.mirror import Mirror
+from stylegan_tf.remote import Address, cache_folder, fetch, is_remote, local_path
 
 LAYOUTS = {"records": shards.RecordStore(), "official": official_layout.OfficialStore()}
 ORDER_SEED = 123
@@ -131,7 +132,7 @@ def prepare(
     Args:
         spec: a data set's folder, or anything that `open_source` takes.
         cache_dir: see `cache_folder`. A conversion is used again while source and
-            settings agree.
+            settings agree. At an address, conversions are fetched and uploaded.
         labels: "auto", "none" or a file, see `open_source`.
         download: let TFDS download.
         log: called with a line about what is being done.
@@ -151,13 +152,21 @@ def prepare(
     source = sources.open_source(found, labels, download)
     plan = _plan(source, **settings)
     folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
+    shared = f"{str(cache_dir).rstrip('/')}/{folder.name}"
     if not (folder / manifest.FILE).exists():
+        if is_remote(shared) and manifest.FILE in Address(shared).entries():
+            return fetch(shared)
         for note in source.notes:
             log(note)
         log(f"Converting {spec} once; it is kept in {folder}")
         made = write_dataset(source, folder, **settings)
         if made.skipped:
             log(f"{made.skipped} pictures left out, see {folder / manifest.SKIPPED}")
+    if is_remote(shared):
+        try:
+            Mirror(shared, folder, shared=False, say=log).finish()
+        except UserError as error:  # it can be trained on all the same
+            log(str(error))
     return folder
 
 

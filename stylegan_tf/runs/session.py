@@ -18,6 +18,7 @@ from stylegan_tf.runs.previews import Sheets
 from stylegan_tf.runs.reports import Log, Progress, Report
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.tensorboard import TensorBoard
+from stylegan_tf.runs.uploads import Uploads
 from stylegan_tf.sampling.lineup import sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
@@ -35,14 +36,21 @@ def train(request: RunRequest) -> int:
         UserError: the request cannot be met; nothing has been trained.
     """
     strategy = devices.make_strategy(request.strategy)
+    uploads = Uploads(request)
+    with uploads.until_the_end():
+        return _train(uploads, strategy)
+
+
+def _train(uploads: Uploads, strategy: tf.distribute.Strategy) -> int:
+    request = uploads.request
     plan = plan_run(request, strategy)
-    run = open_run(request, plan, strategy)
+    run = open_run(request, plan, strategy, uploads)
     if run.finished:
         rundir.print_finished(run)
         return 0
     if run.config.deterministic:
         devices.make_deterministic()
-    reports = make_reports(run.config, request.cache)
+    reports = [*make_reports(run.config, request.cache), uploads]
     trainer = Trainer(run.config, plan.data.folder, run.path, strategy, reports)
     if not trainer.restore() and run.config.init:
         report = transfer.copy_matching_weights(run.config.init, trainer.networks)
@@ -66,7 +74,10 @@ def train(request: RunRequest) -> int:
 
 
 def open_run(
-    request: RunRequest, plan: Plan, strategy: tf.distribute.Strategy
+    request: RunRequest,
+    plan: Plan,
+    strategy: tf.distribute.Strategy,
+    uploads: Uploads | None = None,
 ) -> rundir.Run:
     """Finds the run to continue, or creates one; the first of several workers decides.
 
@@ -77,12 +88,13 @@ def open_run(
         UserError: the named run cannot go on with these settings, or a worker does not
             see the run.
     """
+    uploads = uploads or Uploads(request)
     if devices.is_chief(strategy):
-        run = _choose_run(request, plan)
+        run = uploads.begin(_choose_run(request, plan))
         devices.barrier(strategy)
     else:
         devices.barrier(strategy)
-        run = _chosen_run(request, plan)
+        run = _chosen_run(request, plan, uploads)
     config = rundir.continued_config(run.config, plan.config)
     return dataclasses.replace(run, config=config)
 
@@ -104,16 +116,18 @@ def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
     return run
 
 
-def _chosen_run(request: RunRequest, plan: Plan) -> rundir.Run:
+def _chosen_run(request: RunRequest, plan: Plan, uploads: Uploads) -> rundir.Run:
     """Finds the run that the first worker has chosen."""
     if request.names_a_run:
         return rundir.read_run(request.resume)
+    uploads.fetch_settings()
     run = rundir.find_run(request.out, plan.config)
     if run is None:
         raise UserError(
             f"{request.out} must be on storage that all workers see; this one "
             f"found no run in it."
         )
+    uploads.fetch_run(run.path)
     return run
 
 
