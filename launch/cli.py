@@ -3,7 +3,7 @@
 A script is its docstring, its flags and a `main`:
 
     FLAGS, define = cli.flag_set()
-    define.integer("rows", 4, "Rows of the figure.")
+    define.integer("rows", 4, "Rows of the figure.", lower_bound=1, upper_bound=64)
 
     def main(argv):
         ...
@@ -12,19 +12,23 @@ A script is its docstring, its flags and a `main`:
         cli.run(main, FLAGS)
 
 `--help` prints the docstring and the script's own flags, without importing anything
-large: scripts import what they need inside `main`. A `UserError` is printed in one or
-two lines, without a traceback. Exit codes: 0 done, 1 it cannot be done, 2 the command
-line is wrong, 128 + n ended by signal n: 130 is Ctrl-C, 143 SIGTERM.
+large: scripts import what they need inside `main`. Numbers have bounds, and `~` stands
+for the home folder wherever a flag names a path. What goes wrong is said in a line or
+two, without a traceback. Exit codes: 0 done; 2 what you can mend, a flag, a file or a
+full disk; 1 anything else, such as a check that found damage or too little memory;
+128 + n ended by signal n: 130 is Ctrl-C, 143 SIGTERM.
 """
 
 import contextlib
 import difflib
 import functools
 import os
+import re
 import shutil
 import sys
 import tempfile
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +38,8 @@ from absl import app, flags, logging
 
 os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the package
 
-from stylegan_tf import signals
+from stylegan_tf import config as configs
+from stylegan_tf import files, signals
 from stylegan_tf.errors import UserError
 
 # Keras imports these where they are installed, for wrappers and plots that no script
@@ -47,16 +52,79 @@ MODEL = (
     "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
     "a .pkl or .pt of another project."
 )
+MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
+SEED = 2**32 - 1  # the largest seed
+
+
+# ---------------------------------------------------------------------------
+# Flags
+
+
+class _Integer(flags.IntegerParser):
+    def is_outside_bounds(self, val: int) -> bool:
+        return not self.lower_bound <= val <= self.upper_bound
+
+
+class _Float(flags.FloatParser):
+    def is_outside_bounds(self, val: float) -> bool:
+        return not self.lower_bound <= val <= self.upper_bound  # NaN is outside, too
+
+
+class _Path(flags.ArgumentParser):
+    def parse(self, argument: str) -> str:
+        return expand_home(argument)
+
+
+class _Paths(flags.ListParser):
+    def parse(self, argument: str | list[str]) -> list[str]:
+        return [expand_home(path) for path in super().parse(argument)]
 
 
 def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
-    """Makes the flags of a script; `define.x` is absl's `DEFINE_x` for them."""
+    """Makes the flags of a script, defined by `define.KIND(name, default, help, ...)`.
+
+    Kinds are those of absl's `DEFINE_KIND`, and `path` and `paths` (with commas), in
+    which `~` is the home folder. An `integer` or `float` has both of its bounds.
+    """
+    flags.disclaim_key_flags()  # of this module; they are the script's
     values = flags.FlagValues()
-    kinds = ("string", "integer", "float", "bool", "boolean", "enum", "list")
-    kinds += ("multi_string", "multi_integer", "multi_float", "multi_enum")
+    kinds = ("string", "bool", "boolean", "enum", "list", "multi_string")
     functions = {kind: getattr(flags, f"DEFINE_{kind}") for kind in kinds}
     bound = {k: functools.partial(f, flag_values=values) for k, f in functions.items()}
+
+    def add(parser, serializer, name, default, help_text):
+        flags.DEFINE(parser, name, default, help_text, values, serializer)
+
+    def number(kind, name, default, help_text, lower_bound, upper_bound):
+        parser = kind(lower_bound, upper_bound)
+        add(parser, flags.ArgumentSerializer(), name, default, help_text)
+
+    bound |= {
+        "integer": functools.partial(number, _Integer),
+        "float": functools.partial(number, _Float),
+        "path": functools.partial(add, _Path(), flags.ArgumentSerializer()),
+        "paths": functools.partial(add, _Paths(), flags.ListSerializer(",")),
+    }
     return values, SimpleNamespace(**bound)
+
+
+def bounds(setting: str) -> dict[str, float]:
+    """Returns the bounds of a flag that changes a setting, given by its dotted name."""
+    limit = configs.setting_limit(setting)
+    return {"lower_bound": limit.least, "upper_bound": limit.most}
+
+
+def expand_home(text: str) -> str:
+    """Returns a path with the home folder in place of a leading `~` or `~name`.
+
+    A shell does so only at the start of a word, which `--out=~/runs` is not. `KIND:~/x`
+    is expanded as well.
+    """
+    return re.sub(
+        r"^([\w-]+:)?(~[^/\\]*)",
+        lambda match: (match[1] or "") + os.path.expanduser(match[2]),
+        text,
+    )
 
 
 def run(
@@ -82,13 +150,22 @@ def run(
 
     try:
         app.run(lambda rest: _exit_code(main, rest), argv, flags_parser=parse)
+    except KeyboardInterrupt as e:
+        sys.exit(_interrupted(e))
     except BrokenPipeError:  # the reader of our output went away, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _set_environment() -> None:
-    """Sets the variables that TensorFlow reads while loading, if the user has not."""
+    """Makes any name printable, and sets what TensorFlow reads while loading.
+
+    A console or a log may know fewer characters than a file's name has; what it does
+    not know is printed as an escape. Variables that the user has set stay.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     # The optimizer of graphs reports a fusion that it gives up as an error; level 3
     # is needed to keep that from the screen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -162,22 +239,50 @@ def _exit_code(main: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         sys.stdout.flush()
         return code
     except KeyboardInterrupt as e:
-        name = str(e) if isinstance(e, signals.Stopped) else "SIGINT"
-        text = "interrupted" if name == "SIGINT" else f"stopped by {name}"
-        print(f"\n{text}", file=sys.stderr)
-        return signals.exit_code(name)
+        return _interrupted(e)
     except BrokenPipeError:
         raise
-    except UserError as e:
-        return _fail(str(e))
-    except MemoryError as e:
-        return _fail(f"not enough memory: {e or 'fewer or smaller pictures may do'}")
-    except FileExistsError as e:
-        return _fail(f"{e.filename} is there already, and is no folder.")
-    except OSError as e:
-        if not e.strerror:
-            raise
-        return _fail(f"{e.strerror}: {e.filename}" if e.filename else e.strerror)
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence:
+            return _fail(*sentence)
+        sys.stdout.flush()
+        traceback.print_exc()
+        return _fail(
+            "this is a mistake in stylegan_tf, not yours. Please report it with the "
+            "lines above and the command; what was saved before is safe."
+        )
+
+
+def _sentence(error: Exception) -> tuple[str, int] | None:
+    """Returns the message and exit code of an error; None if it is a mistake of ours.
+
+    Errors without a message of their own are those of the system: files, folders,
+    disks, encodings, memory.
+    """
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error or 'fewer or smaller pictures may do'}", 1
+    if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+        reason = str(error).splitlines()[0][:200]
+        advice = "a smaller --batch, or --accumulate in training, may do"
+        return f"not enough memory: {reason}; {advice}.", 1
+    if isinstance(error, FileExistsError):
+        return f"{error.filename} is there already, and is no folder.", 2
+    if isinstance(error, OSError):
+        reason = error.strerror or (str(error).splitlines() or ["a file failed"])[0]
+        return f"{reason}: {error.filename}" if error.filename else reason, 2
+    if isinstance(error, UnicodeError):
+        return f"a name or a text is not UTF-8: {error}", 2
+    return None
+
+
+def _interrupted(error: KeyboardInterrupt) -> int:
+    name = str(error) if isinstance(error, signals.Stopped) else "SIGINT"
+    text = "interrupted" if name == "SIGINT" else f"stopped by {name}"
+    print(f"\n{text}", file=sys.stderr)
+    return signals.exit_code(name)
 
 
 def refuse_flags(values: flags.FlagValues, names: Sequence[str], why: str) -> None:
@@ -231,7 +336,9 @@ def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[st
     for name in values:
         values[name].unparse()  # a process may run a script twice
     try:
-        rest = values(argv)
+        rest = values(_with_flagfiles(argv))
+    except UserError as e:
+        sys.exit(_fail(str(e), 2))
     except flags.UnrecognizedFlagError as e:
         near = difflib.get_close_matches(e.flagname, _flag_names(main, values))
         hint = f"did you mean --{near[0]}?" if near else "see --help."
@@ -248,6 +355,48 @@ def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[st
         )
         sys.exit(_fail(message, 2))
     return rest
+
+
+def _with_flagfiles(argv: Sequence[str]) -> list[str]:
+    """Puts the lines of each --flagfile in its place, files inside of files included.
+
+    Empty lines and lines that begin with # or // are left out.
+
+    Raises:
+        UserError: a file cannot be read, is no text, or includes itself.
+    """
+    out, left, read = [], list(argv), 0
+    while left:
+        arg = left.pop(0)
+        if arg == "--":
+            return [*out, arg, *left]
+        flag = re.fullmatch(r"--?flagfile(=.*)?", arg, re.DOTALL)
+        if not flag:
+            out.append(arg)
+            continue
+        read += 1
+        if read > MOST_FLAGFILES:
+            raise UserError(
+                f"{arg}: more than {MOST_FLAGFILES} flagfiles; does one include itself?"
+            )
+        name = flag[1][1:] if flag[1] else (left.pop(0) if left else "")
+        left[:0] = _flagfile(expand_home(name))
+        if len(left) > MOST_FLAGS:
+            raise UserError(f"{arg} has more than {MOST_FLAGS} lines.")
+    return out
+
+
+def _flagfile(path: str) -> list[str]:
+    try:
+        text = files.read_regular_text(path, MOST_BYTES)
+    except OSError as e:
+        raise UserError(f"--flagfile={path} cannot be read: {e.strerror}.") from e
+    except ValueError as e:  # no UTF-8, or a null character in the name
+        raise UserError(f"--flagfile={path} is no text file of flags.") from e
+    if "\0" in text:
+        raise UserError(f"--flagfile={path} is no text file of flags.")
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
 
 
 def manual(main: Callable, values: flags.FlagValues, program: str) -> str:

@@ -37,16 +37,16 @@ from pathlib import Path
 from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
-define.string(
+define.path(
     "pickle", None, "A .pkl or .pt of another project to convert into a folder."
 )
-define.string(
+define.path(
     "model",
     None,
     "A model to write as an official pickle: a run's folder, a .keras file, a "
     "checkpoint such as RUN/checkpoints/ckpt-1000, or an official .pkl.",
 )
-define.string(
+define.path(
     "out", None, "With --pickle a folder, with --model a file that ends in .pkl."
 )
 define.boolean(

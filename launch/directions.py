@@ -33,20 +33,20 @@ from collections.abc import Sequence
 from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
+define.path("model", None, cli.MODEL)
 define.enum("method", "pca", ["pca", "sefa", "labels"], "How.")
-define.string("labels", None, "A CSV file, or demo, for --method=labels.")
-define.integer("count", 8, "Directions of pca and sefa.", 1)
+define.path("labels", None, "A CSV file, or demo, for --method=labels.")
+define.integer("count", 8, "Directions of pca and sefa.", 1, 8192)
 define.string(
     "layers",
     None,
     "Layers that edits shall reach, 0-3, 8-, or coarse, middle, fine; sefa looks at "
     "their affines only. By default all.",
 )
-define.integer("samples", 3000, "Pictures that --labels=demo looks at.", 50)
-define.integer("seed", 1, "The picture in the strips.", 0)
-define.float("psi", 0.7, "Truncation of the pictures that are drawn.")
-define.string("out", "directions", "Folder.")
+define.integer("samples", 3000, "Pictures that --labels=demo looks at.", 50, 1_000_000)
+define.integer("seed", 1, "The picture in the strips.", 0, cli.SEED)
+define.float("psi", 0.7, "Truncation of the pictures that are drawn.", -100, 100)
+define.path("out", "directions", "Folder.")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -28,15 +28,15 @@ from stylegan_tf.metrics import suite
 __doc__ = __doc__.replace("{metrics}", suite.metrics_table())
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
-define.string(
+define.path("model", None, cli.MODEL)
+define.path(
     "data",
     None,
     "Real pictures to compare with, as train.py takes them: demo, a folder, a zip, a "
     "data set. By default the run's training data.",
 )
 define.list("metrics", ["fid50k"], "Names of metrics, see above.")
-define.string(
+define.path(
     "features",
     "builtin",
     "The feature network: builtin, random, keras:NAME, inception:FILE or "
@@ -48,6 +48,7 @@ define.integer(
     "Pictures drawn for each metric, in place of the number in its name (which becomes "
     "fid5k). 5000 is a quick look.",
     lower_bound=1,
+    upper_bound=suite.MOST_PICTURES,
 )
 define.bool(
     "mirror",
@@ -60,6 +61,7 @@ define.integer(
     None,
     "Pictures per batch, over all devices. By default by their size.",
     lower_bound=1,
+    upper_bound=1 << 16,
 )
 define.enum(
     "strategy",
@@ -67,8 +69,8 @@ define.enum(
     ["auto", "one", "mirrored"],
     "Devices of this machine that draw: auto takes all GPUs, else one device.",
 )
-define.string("cache", None, "Folder of converted data sets and their statistics.")
-define.string(
+define.path("cache", None, "Folder of converted data sets and their statistics.")
+define.path(
     "out",
     None,
     "Folder for metrics.jsonl and TensorBoard. By default the run's, or out/ for a "

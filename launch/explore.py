@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
+define.path("model", None, cli.MODEL)
 define.integer("port", 8080, "Port to serve on.", lower_bound=1, upper_bound=65535)
 define.string(
     "host",
@@ -29,7 +29,7 @@ define.string(
     "Address to serve on. Others than the default let other machines in, without "
     "asking who they are.",
 )
-define.string(
+define.path(
     "directions",
     None,
     "Directions of an .npz file, beside the model's own (PCA, SeFa).",

@@ -30,13 +30,13 @@ from collections.abc import Sequence
 from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
+define.path("model", None, cli.MODEL)
 define.list(
     "format",
     "savedmodel",
     "Formats to write: savedmodel, onnx, litert, keras, some of them, or all.",
 )
-define.string("out", "export", "Folder for the files.")
+define.path("out", "export", "Folder for the files.")
 define.string(
     "batch",
     "dynamic",
@@ -59,6 +59,8 @@ define.integer(
     None,
     "Resolution to draw at, a power of two. By default the highest that the model has "
     "learned.",
+    lower_bound=4,
+    upper_bound=1024,
 )
 
 

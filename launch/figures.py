@@ -41,7 +41,7 @@ USES = {
 }
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
+define.path("model", None, cli.MODEL)
 define.enum("figure", "all", NAMES, "Which one.")
 define.string(
     "seeds",
@@ -49,7 +49,7 @@ define.string(
     "Seeds in place of the paper's, 0-31,100. For mixing first those of the columns, "
     "then those of the rows; interpolation takes them in pairs.",
 )
-define.string(
+define.path(
     "latents",
     None,
     "Styles in place of seeds: an .npz file of a projection or of generate's "
@@ -65,11 +65,11 @@ define.string(
 )
 define.string("psi", None, "Truncation, or a number a layer, 0.5,0.5,1.")
 define.integer(
-    "cutoff", None, "Truncate only so many layers, from the coarsest.", lower_bound=0
+    "cutoff", None, "Truncate only so many layers, from the coarsest.", 0, 100
 )
 define.string("psi_sweep", None, "The truncation's columns: 1,0.5,0.")
 define.string("classes", None, "Class numbers that seeds take in turn.")
-define.string("directions", None, "Directions from launch/directions.py.")
+define.path("directions", None, "Directions from launch/directions.py.")
 define.integer(
     "cell",
     None,
@@ -78,7 +78,7 @@ define.integer(
     16,
     1024,
 )
-define.string(
+define.path(
     "out",
     None,
     "The file, x.png or x.pdf, or a film of interpolation, x.gif or x.mp4. For all the "
@@ -86,7 +86,7 @@ define.string(
 )
 define.enum("path", "cubic", ["z", "linear", "cubic"], "Of a film.")
 define.integer("frames", 30, "Of a film, from picture to picture.", 1, 3600)
-define.float("fps", 30, "Frames of a film a second.")
+define.float("fps", 30, "Frames of a film a second.", 1, 1000)
 define.bool("loop", True, "A film returns to its start.")
 
 

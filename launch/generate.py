@@ -41,15 +41,16 @@ from collections.abc import Sequence
 from stylegan_tf_launch import cli
 
 MOST_FRAMES = 3600  # two minutes from a picture to the next
+MOST_LAYERS, MOST_COLUMNS = 100, 1000
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
+define.path("model", None, cli.MODEL)
 define.string(
     "seeds",
     None,
     "Numbers and ranges: 0-31,100. By default 0-31; 0-3 for a sweep, 0-5 for a film.",
 )
-define.string(
+define.path(
     "latents",
     None,
     "Draw the styles in this .npz file instead of seeds, with the noise it holds.",
@@ -80,6 +81,7 @@ define.integer(
     "Truncate only so many layers, from the coarsest; the paper's figures use 8. By "
     "default all.",
     lower_bound=0,
+    upper_bound=MOST_LAYERS,
 )
 define.enum(
     "noise",
@@ -105,16 +107,16 @@ define.multi_string(
     "DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS: go so many standard deviations along "
     "pca0, sefa3, or a direction of --directions. Repeatable.",
 )
-define.string("directions", None, "Named directions, from launch/directions.py.")
-define.string("out", "out", "Folder for the pictures.")
-define.string(
+define.path("directions", None, "Named directions, from launch/directions.py.")
+define.path("out", "out", "Folder for the pictures.")
+define.path(
     "grid",
     None,
     "Write one sheet to this file instead; of several classes, one row each.",
 )
-define.integer("columns", None, "Pictures in a row of the sheet.", lower_bound=1)
-define.string("save_latents", None, "Write the styles to this .npz file, too.")
-define.string("video", None, "Write a film, x.mp4 or x.gif, instead of pictures.")
+define.integer("columns", None, "Pictures in a row of the sheet.", 1, MOST_COLUMNS)
+define.path("save_latents", None, "Write the styles to this .npz file, too.")
+define.path("video", None, "Write a film, x.mp4 or x.gif, instead of pictures.")
 define.enum(
     "path",
     "cubic",
@@ -129,7 +131,7 @@ define.integer(
     lower_bound=1,
     upper_bound=MOST_FRAMES,
 )
-define.float("fps", 30, "Frames of a film a second.")
+define.float("fps", 30, "Frames of a film a second.", 1, 1000)
 define.bool("loop", True, "A film returns to its first picture.")
 
 

@@ -30,15 +30,17 @@ from stylegan_tf_launch import cli
 if TYPE_CHECKING:
     from stylegan_tf.data.manifest import Manifest
 
+MOST_IMAGES, MOST_WORKERS = 1_000_000_000, 256
+
 FLAGS, define = cli.flag_set()
-define.string(
+define.path(
     "source",
     None,
     "Where the pictures are: a folder or a zip (sub-folders may be classes), a folder "
     "of official multi-resolution TFRecords, tfds:NAME or tfds:NAME@SPLIT, demo or "
     "demo:N.",
 )
-define.string("dest", None, "Folder to write, or to check.")
+define.path("dest", None, "Folder to write, or to check.")
 define.string(
     "resolution",
     "auto",
@@ -60,7 +62,7 @@ define.enum(
     "1 is gray, 3 RGB (transparency is laid over white), 4 RGB with transparency. auto "
     "is 1 if all pictures are gray, else 3.",
 )
-define.string("labels", "auto", "auto, none, or the path of a CSV or JSON file.")
+define.path("labels", "auto", "auto, none, or the path of a CSV or JSON file.")
 define.enum(
     "layout",
     "records",
@@ -79,6 +81,7 @@ define.integer(
     None,
     "Take only so many pictures, chosen at random; with --noshuffle the first.",
     lower_bound=1,
+    upper_bound=MOST_IMAGES,
 )
 define.boolean(
     "strict", False, "Fail if any picture cannot be used, instead of listing it."
@@ -91,7 +94,7 @@ define.boolean(
 )
 define.boolean("download", False, "Let TFDS download what is not there.")
 define.integer(
-    "workers", None, "Processes to use; one per core if not given.", lower_bound=1
+    "workers", None, "Processes to use; one per core if not given.", 1, MOST_WORKERS
 )
 define.boolean(
     "check",

@@ -30,26 +30,26 @@ from stylegan_tf_launch import cli
 FRAMES = 120  # of a film
 
 FLAGS, define = cli.flag_set()
-define.string("model", None, cli.MODEL)
-define.list(
+define.path("model", None, cli.MODEL)
+define.paths(
     "images",
     None,
     "Picture files, folders or zips of pictures, or demo:N; several with commas.",
 )
-define.integer("first", None, "Only so many of the pictures.", lower_bound=1)
+define.integer("first", None, "Only so many of the pictures.", 1, 1_000_000)
 define.string(
     "target_seeds",
     None,
     "Take the model's own pictures of these seeds, 0-31,100, not truncated.",
 )
 define.enum("space", "w", ["w", "wplus"], "Search for one style, or one per layer.")
-define.integer("steps", 1000, "Steps of Adam.", lower_bound=1)
+define.integer("steps", 1000, "Steps of Adam.", 1, 10_000_000)
 define.integer(
     "seed",
     0,
     "Random seed of the noise in the search.",
     lower_bound=0,
-    upper_bound=2**32 - 1,
+    upper_bound=cli.SEED,
 )
 define.string(
     "classes",
@@ -57,33 +57,36 @@ define.string(
     "Class numbers of a conditional model, 0-3,7, cycled over the pictures: the search "
     "starts at the mean of the class. By default at the mean of all classes.",
 )
-define.string(
+define.path(
     "loss",
     "multiscale",
     "Distance of pictures: multiscale (pixels and gradients), builtin, random, or "
     "lpips:FILE with the published weights.",
 )
-define.string(
+define.path(
     "data",
     None,
     "The data set that --loss=builtin is trained on; by default the built-in faces.",
 )
-define.float("lr", 0.1, "Adam's highest learning rate.")
+define.float("lr", 0.1, "Adam's highest learning rate.", 0, 100)
 define.float(
     "noise_weight",
     None,
     "Weight of the penalty that keeps the picture out of the noise maps. By default "
     "the official 1e5 at 1024x1024, and less in proportion to the pixels of a smaller "
     "model.",
+    lower_bound=0,
+    upper_bound=1e12,
 )
 define.integer(
     "batch",
     None,
     "Pictures per batch; by default by their size.",
     lower_bound=1,
+    upper_bound=4096,
 )
 define.bool("video", True, "Write progress.mp4.")
-define.string("out", "out/projection", "Folder for all files.")
+define.path("out", "out/projection", "Folder for all files.")
 
 
 def main(argv: Sequence[str]) -> int:

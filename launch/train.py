@@ -34,7 +34,7 @@ from stylegan_tf.runs.request import RunRequest
 __doc__ = __doc__.replace("{presets}", presets.preset_table())
 
 FLAGS, define = cli.flag_set()
-define.string(
+define.path(
     "data",
     "demo",
     "demo (or demo:N), a folder, a zip, a data set made by make_dataset.py, a folder "
@@ -50,18 +50,23 @@ define.string(
     "N, or HEIGHTxWIDTH such as 512x768. By default the preset's for demo, and what "
     "the pictures have, up to the preset's limit, for your own.",
 )
-define.float("kimg", None, "Thousands of images to train for.")
+define.float(
+    "kimg",
+    None,
+    "Thousands of images to train for.",
+    **cli.bounds("schedule.total_kimg"),
+)
 define.integer(
     "batch",
     None,
     "Images per step at every resolution, over all devices.",
-    lower_bound=1,
+    **cli.bounds("schedule.batch"),
 )
 define.integer(
     "accumulate",
     None,
     "Rounds that each step is split into, to fit a large batch on a small device.",
-    lower_bound=1,
+    **cli.bounds("accumulate"),
 )
 define.boolean(
     "recompute",
@@ -69,8 +74,8 @@ define.boolean(
     "Compute feature maps again instead of keeping them for gradients: less memory, "
     "more time, the same results up to rounding.",
 )
-define.float("gamma", None, "Weight of the R1 penalty.")
-define.string(
+define.float("gamma", None, "Weight of the R1 penalty.", **cli.bounds("loss.r1_gamma"))
+define.path(
     "labels",
     None,
     "Train a class-conditional model: auto (sub-folders, labels.csv, dataset.json), "
@@ -104,14 +109,14 @@ define.enum(
     ["auto", "one", "mirrored", "multiworker", "tpu"],
     "Devices: auto takes what TF_CONFIG says, else all GPUs, else one device.",
 )
-define.string("out", "runs", "Folder of the runs.")
-define.string(
+define.path("out", "runs", "Folder of the runs.")
+define.path(
     "resume",
     "auto",
     "auto continues the newest run that fits, never starts a new one, a run's folder "
     "continues that one.",
 )
-define.string(
+define.path(
     "init",
     None,
     "Start from this model: a run's folder, a .keras file, a checkpoint, or an "
@@ -119,17 +124,33 @@ define.string(
     "start at the resolution that it has learned (while one fades in, at the one that "
     "shows more); --set changes either. Its size and labels may differ.",
 )
-define.integer("seed", None, "Random seed for weights, data order and latents.")
+define.integer(
+    "seed",
+    None,
+    "Random seed for weights, data order and latents.",
+    **cli.bounds("seed"),
+)
 define.boolean(
     "deterministic", None, "Repeatable to the bit on a GPU too, at some cost in speed."
 )
-define.integer("snapshot_ticks", None, "Log lines between checkpoints.")
+define.integer(
+    "snapshot_ticks",
+    None,
+    "Log lines between checkpoints.",
+    **cli.bounds("snapshot_ticks"),
+)
 define.float(
     "checkpoint_minutes",
     None,
     "Minutes after which a checkpoint is due in any case; 15 if not given, 0 = never.",
+    **cli.bounds("checkpoint_minutes"),
 )
-define.integer("image_ticks", None, "Log lines between sheets of pictures.")
+define.integer(
+    "image_ticks",
+    None,
+    "Log lines between sheets of pictures.",
+    **cli.bounds("image_ticks"),
+)
 define.list(
     "metrics",
     None,
@@ -140,8 +161,9 @@ define.float(
     "metrics_every",
     None,
     "Thousands of images between two measurements; 200 if not given.",
+    **cli.bounds("metrics_every"),
 )
-define.string(
+define.path(
     "features",
     None,
     "Feature network of the metrics, as in evaluate.py; builtin if not given.",
@@ -149,7 +171,7 @@ define.string(
 define.multi_string(
     "set", [], "Any other setting, NAME=VALUE; may be given several times."
 )
-define.string("cache", None, "Folder that keeps converted pictures.")
+define.path("cache", None, "Folder that keeps converted pictures.")
 define.boolean("download", False, "Let TFDS download what is not there.")
 define.boolean(
     "dry_run",
@@ -180,6 +202,8 @@ SETTINGS = {
     "features": "features",
 }
 
+PLACES = ("data", "labels", "init", "features")  # settings that may name a path
+
 
 # Setting -> the flag to name in a message. The flags below change several settings.
 NAMES = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
@@ -198,7 +222,7 @@ def changes() -> dict[str, object]:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set={text} is not NAME=VALUE.")
-        given[name] = value
+        given[name] = cli.expand_home(value) if name in PLACES else value
     return given
 
 

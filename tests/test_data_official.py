@@ -141,7 +141,7 @@ def test_bad_pictures_strict_and_the_same_command_again(tmp_path, capsys):
         shutil.move(root / f"{i:03d}.png", root / "ab"[i % 2])
     (root / "b" / "bad.png").write_text("text")
     flags = [f"--source={root}", f"--dest={tmp_path / 'out'}", "--layout=official"]
-    assert run(*flags, "--strict") == 1
+    assert run(*flags, "--strict") == 2
     assert "b/bad.png: not a picture" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert run(*flags) == 0
@@ -153,7 +153,7 @@ def test_bad_pictures_strict_and_the_same_command_again(tmp_path, capsys):
     before = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").iterdir()}
     assert run(*flags) == 0 and capsys.readouterr().out == said
     assert before == {f: f.stat().st_mtime_ns for f in (tmp_path / "out").iterdir()}
-    assert run(*flags, "--noshuffle") == 1
+    assert run(*flags, "--noshuffle") == 2
     assert "already holds another data set (6 pict" in capsys.readouterr().err
 
 

@@ -87,5 +87,5 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
 def test_what_cannot_be_is_said_in_a_line(flags, change, said):
     given = flags[0] | change
     code, out, err = call(*(v for v in given.values() if v))
-    assert code == 1 and err.startswith(f"error: {said}"), err
+    assert code == 2 and err.startswith(f"error: {said}"), err
     assert err.count("\n") <= 2 and not out

@@ -323,7 +323,7 @@ def refused(*flags: str) -> str:
         pytest.raises(SystemExit) as exit,
     ):
         cli.run(explore.main, explore.FLAGS, ["explore.py", *flags])
-    assert exit.value.code == 1
+    assert exit.value.code == 2
     [line] = errors.getvalue().splitlines()
     return line
 

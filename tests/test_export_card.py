@@ -260,7 +260,7 @@ def test_the_script_prints_what_it_wrote(run, folder, tmp_path, capsys, monkeypa
 )
 def test_the_script_says_what_is_wrong(flags, words, capsys, tmp_path):
     code, said, error = call(capsys, f"--out={tmp_path / 'out'}", *flags)
-    assert code == 1 and said == ""
+    assert code == 2 and said == ""
     assert error.startswith("error: ") and words in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -159,14 +159,14 @@ UNHEARD = [
 @pytest.mark.parametrize(("verb", "flags", "words"), UNHEARD)
 def test_flags_that_would_not_be_heard_are_refused(verb, flags, words):
     code, _, error = call(verb, "--model=/nowhere", *flags)
-    assert code == 1 and error.startswith(f"error: {words}"), error
+    assert code == 2 and error.startswith(f"error: {words}"), error
 
 
 def test_a_folder_that_is_a_file_is_said_before_the_work(model, tmp_path):
     (tmp_path / "file").touch()
     flags = ["--target_seeds=1", f"--out={tmp_path / 'file'}", "--steps=1000000000"]
     code, _, error = call("project", model[1], *flags)
-    assert code == 1 and error.endswith("file is there already, and is no folder.\n")
+    assert code == 2 and error.endswith("file is there already, and is no folder.\n")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_what_cannot_be_is_said_in_a_line(model, verb, flags, words, monkeypatch
     _, flag, folder = model
     monkeypatch.chdir(folder)
     code, _, error = call(verb, flag, *flags)
-    assert code == 1 and words in error and len(error.splitlines()) == 1, error
+    assert code == 2 and words in error and len(error.splitlines()) == 1, error
     assert [p.name for p in folder.iterdir()] == ["a.keras"]
 
 
@@ -274,7 +274,7 @@ def test_a_table_of_a_conditional_model_says_the_classes(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(["seed,side", *rows]))
     flags = ["--method=labels", f"--labels={tmp_path / 'a.csv'}", f"--out={tmp_path}"]
     code, _, error = call("directions", f"--model={tmp_path / 'a.keras'}", *flags)
-    assert code == 1 and "needs a column class" in error
+    assert code == 2 and "needs a column class" in error
     rows = [f"{row},{k}" for row, k in zip(rows, classes, strict=True)]
     (tmp_path / "a.csv").write_text("\n".join(["seed,side,class", *rows]))
     done("directions", f"--model={tmp_path / 'a.keras'}", *flags)

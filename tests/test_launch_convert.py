@@ -68,7 +68,7 @@ def test_convert_refuses_what_has_no_counterpart(tmp_path):
     Generator(c).save(tmp_path / "wide.keras")
     out = tmp_path / "x.pkl"
     code, _, error = call("convert", f"--model={tmp_path}/wide.keras", f"--out={out}")
-    assert code == 1 and "do not know pictures that are not square" in error
+    assert code == 2 and "do not know pictures that are not square" in error
     assert not out.exists()
 
 

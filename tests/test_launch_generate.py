@@ -88,7 +88,7 @@ def test_what_a_model_has_no_classes_for(
 ):
     monkeypatch.chdir(tmp_path)
     code, _, error = call("generate", f"--model={model_files / model}.keras", *flags)
-    assert code == 1 and len(error.splitlines()) == 1
+    assert code == 2 and len(error.splitlines()) == 1
     assert re.search(words, error), error
     assert not list(tmp_path.iterdir())
 
@@ -98,4 +98,4 @@ def test_what_a_model_has_no_classes_for(
 )
 def test_generate_refuses_what_it_could_not_draw(flag, message):
     code, _, error = call("generate", "--model=a.keras", flag)
-    assert code == 1 and message in error
+    assert code == 2 and message in error

@@ -150,7 +150,7 @@ def test_a_finished_run_says_so_and_how_to_go_on(finished):
 def test_a_setting_that_cannot_change_is_refused_by_its_flag(finished):
     run, *_ = finished
     code, _, error = call("train", f"--resume={run.path}", "--gamma=3", "--batch=8")
-    assert code == 1
+    assert code == 2
     assert "--gamma was 10.0 and is now 3.0" in error
     assert "--batch was 4 and is now 8" in error
     assert "--resume=never" in error
@@ -166,7 +166,7 @@ def test_other_pictures_are_refused(finished, tmp_path):
     code, _, error = call(
         "train", f"--resume={run.path}", f"--data={other}", "--kimg=9"
     )
-    assert code == 1
+    assert code == 2
     assert "was trained on other pictures" in error and "--init=" in error
 
 
@@ -192,7 +192,7 @@ def test_generate_draws_the_run(finished, tmp_path):
     np.testing.assert_array_equal(sheet[:4], one)
 
     code, _, error = call("generate", *flags, "--seeds=1", "--classes=9")
-    assert code == 1 and "class 9 was asked for; the model has 0 to 4" in error
+    assert code == 2 and "class 9 was asked for; the model has 0 to 4" in error
 
 
 def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):

@@ -62,35 +62,34 @@ def test_every_flag_arrives(pictures, tmp_path):
 
 def test_strict(pictures, tmp_path, capsys):
     dest = tmp_path / "out"
-    assert run(f"--source={pictures}", f"--dest={dest}", "--strict") == 1
+    assert run(f"--source={pictures}", f"--dest={dest}", "--strict") == 2
     assert "a/broken, really.png: not a picture" in capsys.readouterr().err
     assert not dest.exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "message"),
+    ("arguments", "message"),
     [
-        ([], 1, "--dest=FOLDER"),
-        (["--dest=x"], 1, "--source="),
-        (["--dest=x", "--check"], 1, "x is not a finished data set"),
-        (["--dest=x", "--source=nowhere"], 1, "there is no 'nowhere'"),
+        ([], "--dest=FOLDER"),
+        (["--dest=x"], "--source="),
+        (["--dest=x", "--check"], "x is not a finished data set"),
+        (["--dest=x", "--source=nowhere"], "there is no 'nowhere'"),
         (
             ["--dest=/proc/x/y", "--source=demo:2"],
-            1,
             "No such file or directory: /proc",
         ),
-        (["--sorce=x"], 2, "no flag --sorce; did you mean --source?"),
-        (["--unheard_of"], 2, "no flag --unheard_of; see --help"),
-        (["--crop=middle"], 2, "center|pad|none"),
-        (["--workers=none"], 2, "--workers=none"),
-        (["--max_images=0"], 2, "--max_images=0"),
-        (["demo"], 2, "unexpected argument 'demo'"),
-        (["--flagfile=nowhere"], 2, "nowhere"),
+        (["--sorce=x"], "no flag --sorce; did you mean --source?"),
+        (["--unheard_of"], "no flag --unheard_of; see --help"),
+        (["--crop=middle"], "center|pad|none"),
+        (["--workers=none"], "--workers=none"),
+        (["--max_images=0"], "--max_images=0"),
+        (["demo"], "unexpected argument 'demo'"),
+        (["--flagfile=nowhere"], "nowhere"),
     ],
 )
-def test_mistakes_take_a_line(arguments, code, message, capsys, tmp_path, monkeypatch):
+def test_mistakes_take_a_line(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(*arguments) == code
+    assert run(*arguments) == 2
     said = capsys.readouterr()
     assert said.err.startswith("error: ") and message in said.err
     assert len(said.err.splitlines()) <= 2 and not said.out
@@ -149,33 +148,20 @@ def raises(error):
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (
-            UserError("no such seed; give --seed=1."),
-            1,
-            "error: no such seed; give --seed=1.",
-        ),
+        (UserError("no such seed; give --seed=1."), 2, "error: no such seed; give"),
         (KeyboardInterrupt(), 130, "\ninterrupted"),
-        (OSError(28, "No space left on device", "/data"), 1, "error: No space left"),
-        (
-            PermissionError(13, "Permission denied", "/x"),
-            1,
-            "error: Permission denied: /x",
-        ),
+        (OSError(28, "No space left on device", "/data"), 2, "error: No space left"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "error: Permission denied"),
+        (OSError("no number"), 2, "error: no number"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no text"), 2, "error: a name or"),
+        (MemoryError(), 1, "error: not enough memory"),
+        (ZeroDivisionError("a bug"), 1, "Traceback"),
     ],
+    ids=lambda x: type(x).__name__,
 )
 def test_errors_become_exit_codes(error, code, message, capsys):
     assert run(**raises(error)) == code
     assert capsys.readouterr().err.startswith(message)
-
-
-def test_bugs_keep_their_traceback():
-    for error in (ZeroDivisionError("a bug"), OSError("no number")):
-        with pytest.raises(type(error)):
-            cli.run(
-                argv=["prog"],
-                main=raises(error)["main"],
-                flag_values=flags.FlagValues(),
-            )
 
 
 def test_flags_start_fresh_at_every_run():

@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_said(folder, flags, words):
     flags = [f.replace("=plain", f"={folder}/plain.keras") for f in flags]
     flags = [f.replace("=other", f"={folder}/other.keras") for f in flags]
     code, _, err = call("project", *flags)
-    assert code == 1 and words in err and "Traceback" not in err
+    assert code == 2 and words in err and "Traceback" not in err
 
 
 def test_a_network_without_a_distance_is_refused(folder, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_network_without_a_distance_is_refused(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "stylegan_tf.metrics.features", module)
     flags = [f"--model={folder}/plain.keras", "--target_seeds=0", "--loss=keras:x"]
     code, _, err = call("project", *flags)
-    assert code == 1 and "--loss=keras:x has no distance between pictures" in err
+    assert code == 2 and "--loss=keras:x has no distance between pictures" in err
 
 
 # ---------------------------------------------------------------------------

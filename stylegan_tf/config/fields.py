@@ -2,14 +2,15 @@
 
 import dataclasses
 import difflib
+import functools
 import json
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stylegan_tf import files
-from stylegan_tf.config.limits import shortened
+from stylegan_tf.config.limits import limit_of, shortened
 from stylegan_tf.config.run import LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
@@ -90,6 +91,15 @@ def flat(config: object) -> dict[str, object]:
         else:
             out[f.name] = value
     return out
+
+
+def setting_limit(name: str) -> Any:
+    """Returns the limit of a setting of a run, by its dotted name; None without one."""
+    *parts, last = name.split(".")
+    cls = functools.reduce(
+        lambda c, part: typing.get_type_hints(c)[part], parts, TrainConfig
+    )
+    return limit_of(cls, last)
 
 
 def update(config: Config, changes: Mapping[str, object]) -> Config:

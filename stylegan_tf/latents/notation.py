@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stylegan_tf.config.limits import shortened
 from stylegan_tf.errors import UserError
 
 MAX_SEED = 2**32 - 1
+MOST_NUMBERS = 1_000_000  # in one list
 MAX_PSI = 100  # images stop to change long before
 MAX_AMOUNT = 1000  # standard deviations of an edit
 GROUPS = ("coarse", "middle", "fine")  # of layers; figure 3 of the paper
@@ -20,23 +22,27 @@ def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[i
         UserError: not numbers and ranges separated by commas, or one above `top`.
     """
     out: list[int] = []
+    shown = shortened(str(text))
     for part in str(text).split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]+)\s*(?:-\s*([0-9]+)\s*)?", part)
         if not match:
             raise UserError(
-                f"{what} {text!r}: {part.strip()!r} is neither a number nor a range; "
-                f"write them like 0-31,100."
+                f"{what} {shown}: {shortened(part.strip())} is neither a number nor a "
+                f"range; write them like 0-31,100."
             )
-        first = int(match[1])
-        last = int(match[2] or first)
+        digits = [match[1], match[2] or match[1]]
+        first, last = (int(number.lstrip("0")[:12] or 0) for number in digits)
         if last < first:
             raise UserError(
-                f"{what} {text!r}: the range {part.strip()} runs backwards."
+                f"{what} {shown}: the range {part.strip()[:80]} runs backwards."
             )
         if last > top:
-            raise UserError(f"{what} {text!r}: {last} is above {top}, the largest.")
-        if last - first > 10_000_000:
-            raise UserError(f"{what} {text!r}: {part.strip()} are too many at once.")
+            raise UserError(f"{what} {shown}: {last} is above {top}, the largest.")
+        if len(out) + last - first >= MOST_NUMBERS:
+            raise UserError(
+                f"{what} {shown}: {part.strip()} are too many at once; the most are "
+                f"{MOST_NUMBERS:,}."
+            )
         out += range(first, last + 1)
     return out
 
@@ -92,12 +98,12 @@ def parse_layers(text: str, count: int) -> list[int]:
         elif part in GROUPS:
             layers |= set(layer_groups(count)[part])
         else:
-            if re.fullmatch(r"\d+\s*-", part):
+            if re.fullmatch(r"[0-9]{1,9}\s*-", part):
                 part = f"{part}{max(count - 1, int(part.rstrip(' -')))}"
-            if not re.fullmatch(r"\d+(\s*-\s*\d+)?", part):
+            if not re.fullmatch(r"[0-9]+(\s*-\s*[0-9]+)?", part):
                 raise UserError(
-                    f"layers {text!r}: {part!r} is no layer, range or group; write "
-                    f"0-3,7 or 8- or one of {', '.join(GROUPS)}, all."
+                    f"layers {shortened(text)}: {shortened(part)} is no layer, range "
+                    f"or group; write 0-3,7 or 8- or one of {', '.join(GROUPS)}, all."
                 )
             layers |= set(parse_numbers(part, "layers", top=count - 1))
     return sorted(layers)
@@ -148,8 +154,8 @@ def _reals(text: str, what: str) -> list[float]:
         values = [np.nan]
     if not np.all(np.abs(values) <= MAX_PSI):
         raise UserError(
-            f"{what} {text!r} is no number to truncate by, at most {MAX_PSI} away "
-            f"from 0; write 0.7, or 0.5,0.5,1."
+            f"{what} {shortened(text)} is no number to truncate by, at most {MAX_PSI} "
+            f"away from 0; write 0.7, or 0.5,0.5,1."
         )
     return values
 

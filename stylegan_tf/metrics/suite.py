@@ -16,9 +16,11 @@ import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from stylegan_tf.config.limits import shortened
 from stylegan_tf.errors import UserError
 
 LOWER, HIGHER = "lower", "higher"
+MOST_PICTURES = 10_000_000  # of one metric
 NEIGHBOR = 3  # of improved precision and recall
 MOST_KID, MOST_PR = 1_000_000, 200_000  # real images of the full variants
 Compute = Callable[..., dict[str, float]]  # of (evaluation, num)
@@ -65,7 +67,9 @@ class Metric:
         """Returns the number of images in a name, or None for another metric's name."""
         if name == self.bare:
             return self.num
-        pattern = rf"{re.escape(self.head)}([1-9]\d*)(k?){re.escape(self.tail)}"
+        pattern = (
+            rf"{re.escape(self.head)}([1-9][0-9]{{0,7}})(k?){re.escape(self.tail)}"
+        )
         match = re.fullmatch(pattern, name)
         return int(match[1]) * (1000 if match[2] else 1) if match else None
 
@@ -108,13 +112,17 @@ def parse_metrics(
         known = [MetricRequest(m, num or count) for m, count in counts if count]
         if not known:
             raise UserError(
-                f"there is no metric {name!r}; choose all, or of "
+                f"there is no metric {shortened(name)}; choose all, or of "
                 f"{', '.join(m.name() for m in METRICS)}, or such a name with another "
                 f"number of pictures, as fid5k."
             )
         requests += known
     if not requests:
         raise UserError("no metric is named; try --metrics=fid50k.")
+    if (most := max(request.num for request in requests)) > MOST_PICTURES:
+        raise UserError(
+            f"{most:,} pictures are more than a metric takes, {MOST_PICTURES:,}."
+        )
     return list(dict.fromkeys(requests))
 
 
