@@ -1,8 +1,9 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
-`.[onnx]`, `.[litert]`, `.[explore]`, `.[tfds]`, `.[video]` and `.[remote]` are for what
-they are called after; `.[benchmarks]` draws the figures of benchmarks/, `.[peers]` adds
-what they compare with; `.[docs]` builds the site, `.[dev]` checks code.
+`.[onnx]`, `.[litert]`, `.[safetensors]`, `.[hub]`, `.[explore]`, `.[tfds]`, `.[video]`
+and `.[remote]` are for what they are called after; `.[benchmarks]` draws the figures of
+benchmarks/, `.[peers]` adds what they compare with; `.[docs]` builds the site, `.[dev]`
+checks code.
 """
 
 from pathlib import Path
@@ -15,6 +16,8 @@ LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
 TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources>=6"]  # --data=tfds:NAME;
 # the second one is imported by the first without being declared
+SAFETENSORS = ["safetensors>=0.5"]  # .safetensors files, read and written
+HUB = ["huggingface_hub>=1.0"]  # --model=hf://..., convert.py --push
 VIDEO = ["imageio>=2.35", "imageio-ffmpeg>=0.5"]  # --video=x.mp4, with an ffmpeg
 FSSPEC = "fsspec>=2024.6"  # reads memory:// and file:// alone
 REMOTE = [FSSPEC, "gcsfs>=2024.6", "s3fs>=2024.6"]  # gs:// and s3://
@@ -51,6 +54,8 @@ setup(
         "litert": LITERT,
         "explore": EXPLORE,
         "tfds": TFDS,
+        "safetensors": SAFETENSORS,
+        "hub": HUB,
         "video": VIDEO,
         "remote": REMOTE,
         "benchmarks": BENCHMARKS,
@@ -58,7 +63,7 @@ setup(
         "dev": DEV,
         "docs": DOCS,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS]
-        + [FSSPEC],
+        + [FSSPEC, *SAFETENSORS, *HUB],
     },
     package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},

@@ -1,9 +1,10 @@
-"""Turns NVIDIA's official network pickles into models of this package, and back.
+"""Turns checkpoints of other projects into models of this package, and back.
 
     python launch/convert.py --pickle=network-snapshot-010000.pkl --out=ffhq
-    python launch/convert.py --pickle=stylegan2-ffhq-config-f.pkl --out=ffhq2 --report
+    python launch/convert.py --pickle=stylegan2-ffhq-config-f.pt --out=ffhq2 --report
     python launch/convert.py --model=runs/00003-photos-paper256 --out=photos.pkl
-    python launch/convert.py --model=generator.keras --out=generator.pkl
+    python launch/convert.py --model=generator.keras --out=generator.safetensors
+    python launch/convert.py --model=x.pkl --out=x.safetensors --layout=rosinality
 
 --pickle fills a folder with
 
@@ -18,17 +19,26 @@ growing networks) and StyleGAN2-ADA, and, without PyTorch, PyTorch pickles of
 StyleGAN2-ADA and StyleGAN3 (T and R), and the .pt files of rosinality's StyleGAN2.
 Nothing in a file is run. The pickles of progressive GAN are not read.
 
-Every script takes a pickle as it is, as in generate.py --model=x.pkl, and train.py
+Every script takes such a file as it is, as in generate.py --model=x.pkl, and train.py
 --init=x.pkl takes its G, D and Gs. Convert one to open it faster, or to use it without
 this package.
 
---model writes a pickle: of a run its G, D and Gs, of an official pickle its networks,
-of any other model its generator as Gs. The official networks are square, of 3 x 3
-convolutions on a 4 x 4 start, with labels summed in the discriminator's output. A model
-without a counterpart, such as a DCGAN, is refused. The file has every variable under
-its official name and in its official layout. This package reads it, and so do
-converters that read the variables. NVIDIA's own code does not: it compiles the program
-text of a pickle, which this file leaves out.
+--model writes one file, whose kind is told by its name. Each is read again and compared
+with the model before it is kept.
+
+    x.keras         the generator, for this package
+    x.safetensors   the generator: weights by our names, settings in the metadata; every
+                    script opens it. With --layout=rosinality, a StyleGAN2 as the state
+                    dict that editing tools in PyTorch load, and latent_avg; the
+                    discriminator beside it
+    x.pkl           an official TensorFlow pickle: of a run its G, D and Gs, of a
+                    foreign file its networks, of any other model its generator as Gs
+
+A pickle's networks are square, of 3 x 3 convolutions on a 4 x 4 start, with labels
+summed in the discriminator's output. A model without a counterpart, such as a DCGAN, is
+refused. The file has every variable under its official name and in its official layout.
+This package reads it, and so do converters that read the variables. NVIDIA's own code
+does not: it compiles the program text of a pickle, which this file leaves out.
 """
 
 from collections.abc import Sequence
@@ -40,14 +50,18 @@ FLAGS, define = cli.flag_set()
 define.path(
     "pickle", None, "A .pkl or .pt of another project to convert into a folder."
 )
+define.path("model", None, f"A model to write as one file. {cli.MODEL}")
 define.path(
-    "model",
+    "out",
     None,
-    "A model to write as an official pickle: a run's folder, a .keras file, a "
-    "checkpoint such as RUN/checkpoints/ckpt-1000, or an official .pkl.",
+    "With --pickle a folder, with --model a file that ends in .keras, .safetensors or "
+    ".pkl.",
 )
-define.path(
-    "out", None, "With --pickle a folder, with --model a file that ends in .pkl."
+define.enum(
+    "layout",
+    "own",
+    ["own", "rosinality"],
+    "Names and layout of the weights in a .safetensors file.",
 )
 define.boolean(
     "report",
@@ -63,13 +77,15 @@ def main(argv: Sequence[str]) -> int:
     if bool(FLAGS.pickle) == bool(FLAGS.model):
         given = "both --pickle and --model were" if FLAGS.pickle else "nothing was"
         raise UserError(
-            f"{given} given; use --pickle=x.pkl --out=FOLDER to read an official "
-            f"pickle, or --model=... --out=x.pkl to write one."
+            f"{given} given; use --pickle=x.pkl --out=FOLDER to read a checkpoint of "
+            f"another project, or --model=... --out=x.safetensors to write a file."
         )
     if not FLAGS.out:
-        target = "the folder to fill" if FLAGS.pickle else "the .pkl file to write"
+        target = "the folder to fill" if FLAGS.pickle else "the file to write"
         raise UserError(f"name {target} with --out=...")
     out = Path(FLAGS.out).expanduser()
+    if out.suffix != ".safetensors":
+        cli.refuse_flags(FLAGS, ["layout"], "is of .safetensors files.")
     return _read(FLAGS.pickle, out) if FLAGS.pickle else _write(FLAGS.model, out)
 
 
@@ -83,7 +99,10 @@ def _read(pickle: str, out: Path) -> int:
     from stylegan_tf import export, models
     from stylegan_tf.official import networks
 
-    path = Path(pickle).expanduser()
+    found = models.find_model(pickle)
+    path = found.path
+    if found.kind != "pickle":
+        raise UserError(f"{path} is no checkpoint of another project; use --model.")
     loaded = networks.load_pickle(path)
     tables = [report.table() for report in loaded.reports]
     lines = tables if FLAGS.report else [str(report) for report in loaded.reports]
@@ -102,24 +121,62 @@ def _read(pickle: str, out: Path) -> int:
 
 
 def _write(model: str, out: Path) -> int:
-    """Writes a model as an official pickle."""
+    """Writes a model as one file of the kind that its name tells."""
     from stylegan_tf.errors import UserError
 
-    if out.suffix != ".pkl":
+    writers = {
+        ".pkl": _write_pickle,
+        ".keras": _write_own,
+        ".safetensors": _write_own if FLAGS.layout == "own" else _write_state_dicts,
+    }
+    if out.suffix not in writers:
         raise UserError(
-            f"--out={out} is no .pkl file; --model is written as one, name it x.pkl."
+            f"--out={out}: --model is written as a file; let its name end in "
+            f"{', '.join(writers)}."
         )
+    if out.is_dir():
+        raise UserError(f"--out={out} is a folder; name a file.")
     cli.load_tensorflow()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    writers[out.suffix](model, out)
+    return 0
+
+
+def _write_pickle(model: str, out: Path) -> None:
     from stylegan_tf import models
-    from stylegan_tf.official import networks
+    from stylegan_tf.official import saving
 
     growth = models.growth_of(model)
     g, d, gs = models.load_networks(model)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    networks.save_pickle(out, g, d, gs, growth)
+    saving.save_checked_pickle(out, g, d, gs, growth)
     named = {"G": g, "D": d, "Gs": gs}
     print(f"{out}: {', '.join(name for name, network in named.items() if network)}")
-    return 0
+
+
+def _write_own(model: str, out: Path) -> None:
+    """Writes a generator, as far as it has grown, as .keras or .safetensors."""
+    from stylegan_tf import export, models
+
+    generator = models.load(model)
+    copy = export.copy_at_resolution(generator, generator.growth.resolution)
+    export.save_generator(copy, out)
+    print(
+        f"{out}: {copy.count_params():,} weights; python launch/generate.py "
+        f"--model={out}"
+    )
+
+
+def _write_state_dicts(model: str, out: Path) -> None:
+    """Writes a StyleGAN2 in rosinality's layout."""
+    from stylegan_tf import models
+    from stylegan_tf.errors import UserError
+    from stylegan_tf.official import saving
+
+    g, d, gs = models.load_networks(model)
+    if not (gs or g):
+        raise UserError(f"{model} has a discriminator only, no generator to write.")
+    for file in saving.save_state_dicts(out, gs or g, d):
+        print(f"{file}: a state dict of rosinality's StyleGAN2")
 
 
 if __name__ == "__main__":

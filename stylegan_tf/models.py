@@ -5,10 +5,13 @@ A model at an address, such as gs://bucket/run, is fetched first (see `remote`).
 `find_model` tells what a path is without reading it, `load` makes its generator.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from stylegan_tf import config as configs
@@ -21,12 +24,15 @@ from stylegan_tf.config import (
     schedule,
 )
 from stylegan_tf.errors import UserError
+from stylegan_tf.formats import safetensors_files
+from stylegan_tf.networks.block import weight_name
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 FOREIGN = (".pkl", ".pt", ".pth")  # checkpoints of other projects
+GENERATOR_KEY = "stylegan_tf.generator"  # of our settings in .safetensors files
 # What is read of a folder at an address.
 _READ = (KERAS_FILE, "*.json", "data.txt", "checkpoints/*")
 
@@ -36,8 +42,8 @@ class ModelFile:
     """The file that a model is read from.
 
     Attributes:
-        kind: "keras" (a file of ours), "checkpoint" or "pickle" (of another
-            project, `.pt` included).
+        kind: "keras" or "safetensors" (files of ours), "checkpoint", or "pickle" (of
+            another project, `.pt` and its `.safetensors` included).
         path: the file, or the checkpoint's prefix.
         run: the run directory of a checkpoint.
     """
@@ -66,6 +72,9 @@ def find_model(path: Path | str) -> ModelFile:
         return ModelFile("keras", path)
     if path.suffix in FOREIGN and path.is_file():
         return ModelFile("pickle", path)
+    if path.suffix == safetensors_files.SUFFIX and path.is_file():
+        ours = GENERATOR_KEY in safetensors_files.read_metadata(path)
+        return ModelFile("safetensors" if ours else "pickle", path)
     if (path / KERAS_FILE).is_file():
         return ModelFile("keras", path / KERAS_FILE)
     if (path / "config.json").is_file():
@@ -79,8 +88,9 @@ def find_model(path: Path | str) -> ModelFile:
             raise UserError(f"{path} is not in a run: {run} has no config.json.")
         return ModelFile("checkpoint", path, run)
     raise UserError(
-        f"no model at {path}: give a run directory, a .keras file, a checkpoint such "
-        f"as RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another project."
+        f"no model at {path}: give a run directory, a .keras or .safetensors file, a "
+        f"checkpoint such as RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another "
+        f"project."
     )
 
 
@@ -114,6 +124,8 @@ def load(path: Path | str) -> Generator:
     file = find_model(path)
     if file.kind == "keras":
         return _load_keras(file.path)
+    if file.kind == "safetensors":
+        return load_safetensors(file.path)
     if file.kind == "pickle":
         return official.load_generator(file.path)
     generator = Generator(_run_config(file).generator, growth_of(file.path))
@@ -134,7 +146,7 @@ def load_networks(
         UserError: there is no model at `path`, or it cannot be read.
     """
     file = find_model(path)
-    if file.kind == "keras":
+    if file.kind in ("keras", "safetensors"):
         return None, None, load(file.path)
     if file.kind == "pickle":
         return official.load_pickled_networks(file.path)
@@ -178,6 +190,34 @@ def _load_keras(path: Path) -> Generator:
     return model
 
 
+def load_safetensors(path: Path | str) -> Generator:
+    """Opens a generator that `export.save_generator` wrote.
+
+    Raises:
+        UserError: the file is damaged, or its weights are not those of its settings.
+    """
+    settings = _safetensors_settings(path)
+    arrays = safetensors_files.read_safetensors(path)
+    with _told(path):
+        config = configs.from_dict(GeneratorConfig, settings["config"])
+        generator = Generator(config, _stored_growth(settings))
+    weights = {weight_name(v): v for v in generator.weights}
+    wrong = [k for k in {*weights, *arrays} if not _fits(arrays.get(k), weights.get(k))]
+    if wrong:
+        raise UserError(
+            f"{path} cannot be read: {min(wrong)} is not as its settings say."
+        )
+    for name, weight in weights.items():
+        weight.assign(arrays[name])
+    return generator
+
+
+def _fits(array: np.ndarray | None, weight: keras.Variable | None) -> bool:
+    if array is None or weight is None:
+        return False
+    return array.shape == tuple(weight.shape) and array.dtype.kind == "f"
+
+
 # ---------------------------------------------------------------------------
 # Settings, read without the weights
 
@@ -189,10 +229,9 @@ def growth_of(path: Path | str) -> Growth:
         UserError: there is no model at `path`, or it cannot be read.
     """
     file = find_model(path)
-    if file.kind == "keras":
-        settings = _keras_settings(file.path)
-        resolution = settings.get("level") or settings["config"]["resolution"]
-        return Growth(resolution, settings.get("alpha", 1.0))
+    if file.kind in ("keras", "safetensors"):
+        with _told(file.path):
+            return _stored_growth(_own_settings(file))
     if file.kind == "pickle":
         return official.stored_growth(file.path)
     config = _run_config(file)
@@ -222,8 +261,9 @@ def network_configs(
     if file.kind == "checkpoint":
         config = _run_config(file)
         return config.generator, config.discriminator
-    values = _keras_settings(file.path)["config"]
-    return configs.from_dict(GeneratorConfig, values), None
+    with _told(file.path):
+        values = _own_settings(file)["config"]
+        return configs.from_dict(GeneratorConfig, values), None
 
 
 def _run_config(file: ModelFile) -> TrainConfig:
@@ -232,6 +272,46 @@ def _run_config(file: ModelFile) -> TrainConfig:
         return configs.read_config(file.run / "config.json")
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{file.run}/config.json cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def _told(path: Path | str) -> Iterator[None]:
+    """Puts the file's name before an error in its settings."""
+    try:
+        yield
+    except (UserError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} cannot be read: {text}") from error
+
+
+def _stored_growth(settings: dict) -> Growth:
+    final = settings["config"]["resolution"]
+    growth = Growth(settings.get("level") or final, settings.get("alpha", 1.0))
+    resolution, alpha = growth
+    fits = type(resolution) is int and resolution in configs.levels(final)
+    if not fits or type(alpha) not in (int, float) or not 0 <= alpha <= 1:
+        raise UserError(f"it has grown to {growth}, which cannot be.")
+    return growth
+
+
+def _own_settings(file: ModelFile) -> dict:
+    """The arguments that the generator in a file of ours was made with."""
+    if file.kind == "safetensors":
+        return _safetensors_settings(file.path)
+    return _keras_settings(file.path)
+
+
+def _safetensors_settings(path: Path | str) -> dict:
+    text = safetensors_files.read_metadata(path).get(GENERATOR_KEY)
+    with _told(path):
+        settings = files.parse_json(text or "null")
+        if not isinstance(settings, dict) or not isinstance(
+            settings.get("config"), dict
+        ):
+            raise UserError("it does not say what it is")
+        return settings
 
 
 def _keras_settings(path: Path) -> dict:

@@ -32,11 +32,11 @@ ROOMS = {
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",
     "training": "errors signals config files devices networks data augment",
-    "models": "errors files remote config networks official",
+    "models": "errors files remote config formats networks official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files latents figures sampling networks data training",
-    "export": "errors files quiet config devices latents networks sampling figures "
-    "data models",
+    "export": "errors files quiet config devices formats latents networks sampling "
+    "figures data models",
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
@@ -59,6 +59,7 @@ EXPORT = {
     "savedmodel": "program",
     "onnx": "program",
     "litert": "program",
+    "single": "",
     "verify": "program",
     "provenance": "",
     "examples": "",
@@ -112,6 +113,7 @@ WITHOUT_TENSORFLOW = [
     "config.weights",
     "formats",
     "formats.safe_pickle",
+    "formats.safetensors_files",
     "formats.tfrecords",
     "formats.torch_files",
     "latents",

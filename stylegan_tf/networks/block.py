@@ -12,6 +12,11 @@ PACKAGE = "stylegan_tf"  # Keras registers the classes as "stylegan_tf>Name"
 LayerT = TypeVar("LayerT", bound=keras.layers.Layer)
 
 
+def weight_name(variable: keras.Variable) -> str:
+    """Returns a weight's path without the name of its network."""
+    return variable.path.split("/", 1)[1]
+
+
 class Composite(keras.layers.Layer):
     """A layer made of other layers, its parts.
 

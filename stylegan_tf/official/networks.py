@@ -17,7 +17,7 @@ import numpy as np
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
-from stylegan_tf.formats import torch_files
+from stylegan_tf.formats import safetensors_files, torch_files
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import (
@@ -170,6 +170,9 @@ def torch_snapshot(path: Path | str) -> TrainingSnapshot | None:
     Raises:
         UserError: it holds no networks that are known here.
     """
+    if Path(path).suffix == safetensors_files.SUFFIX:
+        arrays = safetensors_files.read_safetensors(path)
+        return TrainingSnapshot(rosinality.networks_of(path, arrays))
     if torch_pickles.is_persistent(path):
         return torch_pickles.read_snapshot(path)
     try:

@@ -13,9 +13,11 @@ discriminator, leaky ReLU, no clamp, a learning rate of 0.01 in the mapping netw
 groups of 4 in the minibatch statistic.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,11 +27,16 @@ from stylegan_tf.formats import torch_files
 from stylegan_tf.official.torch_names import Entry
 from stylegan_tf.official.torch_pickles import ModuleState, TrainingSnapshot
 
+if TYPE_CHECKING:
+    from stylegan_tf.networks.discriminator import Discriminator
+    from stylegan_tf.networks.generator import Generator
+
 REPOSITORY = "rosinality"
 KEYS = {"g": "G", "d": "D", "g_ema": "Gs"}  # of a checkpoint -> ours
 AVERAGE, AUGMENT = "latent_avg", "ada_aug_p"
 TAPS = (1, 3, 3, 1)
 START = "input.input"  # the constant that every generator has
+LAST = "final_linear.1.weight"  # the layer that every discriminator has
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ def networks_of(path: Path | str, content: dict) -> dict[str, ModuleState | None
         content = {"g_ema": {k: v for k, v in content.items() if k != AVERAGE}} | {
             k: v for k, v in content.items() if k == AVERAGE
         }
+    elif LAST in content:
+        content = {"d": content}
     for theirs, ours in KEYS.items():
         tensors = content.get(theirs)
         if not isinstance(tensors, dict):
@@ -337,3 +346,45 @@ def state_filters(c: GeneratorConfig | DiscriminatorConfig) -> dict[str, np.ndar
         return {name.format(i + 1): taps for i in doublings for name in names}
     blurs = {f"convs.{2 * i}.conv.blur.kernel": 4 * taps for i in doublings}
     return blurs | {f"to_rgbs.{i}.upsample.kernel": 4 * taps for i in doublings}
+
+
+# ---------------------------------------------------------------------------
+# From our networks
+
+
+def state_dict_of(network: "Generator | Discriminator") -> dict[str, np.ndarray]:
+    """Returns the state dict of one of our networks; a generator's has `latent_avg`.
+
+    Raises:
+        UserError: the layout has no counterpart of the network.
+    """
+    c = network.config
+    _check_counterpart(c)
+    found = {}
+    for entry in state_entries(c):
+        weight = operator.attrgetter(entry.weight)(network)
+        found[entry.name] = entry.to_theirs(weight.numpy())
+    return found | state_filters(c)
+
+
+def _check_counterpart(c: GeneratorConfig | DiscriminatorConfig) -> None:
+    generator = isinstance(c, GeneratorConfig)
+    wanted = {
+        "architecture": "skip" if generator else "residual",
+        "start_shape": (4, 4),
+        "classes": 0,
+        "activation": "lrelu",
+        "resample_filter": TAPS,
+    }
+    if generator:
+        wanted |= {"use_noise": True, "mapping_lrmul": 0.01, "normalize_z": True}
+        wanted |= {"mapping_width": c.w_dim, "z_dim": c.w_dim}
+    else:
+        wanted |= {"mbstd_group": 4, "mbstd_features": 1}
+    for name, value in wanted.items():
+        if getattr(c, name) != value:
+            raise UserError(
+                f"rosinality's layout has {name}={value} only, and this "
+                f"{'generator' if generator else 'discriminator'} has "
+                f"{getattr(c, name)}; keep the model as .keras."
+            )

@@ -15,6 +15,7 @@ from stylegan_tf import config as configs
 from stylegan_tf import files, models
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.errors import UserError
+from stylegan_tf.networks.block import weight_name
 from stylegan_tf.runs.settings import StartingPoint
 from stylegan_tf.training.passes import Networks
 
@@ -102,10 +103,10 @@ def copy_matching_weights(path: Path | str, networks: Networks) -> str:
 def _copy(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
     if theirs is None:
         return f"{name}: the model has none; starts from random weights"
-    available = {_weight_name(v): v for v in theirs.weights}
+    available = {weight_name(v): v for v in theirs.weights}
     taken, kernels, missing = 0, 0, []
     for v in ours.weights:
-        weight = _weight_name(v)
+        weight = weight_name(v)
         other = available.pop(weight, None)
         if other is None:
             missing.append(f"{weight} is new")
@@ -124,8 +125,3 @@ def _copy(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
     lines += [f"  not taken: {reason}" for reason in missing]
     lines += [f"  not used: {weight}" for weight in available]
     return "\n".join(lines)
-
-
-def _weight_name(variable: keras.Variable) -> str:
-    """The weight's path without the name of its network."""
-    return variable.path.split("/", 1)[1]
