@@ -97,11 +97,11 @@ IMPOSSIBLE = [  # it cannot be done
     ("convert", [], "nothing was given; use --pickle=x.pkl --out=FOLDER to read"),
     ("convert", ["--pickle=a", "--model=b"], "both --pickle and --model were given"),
     ("convert", ["--pickle=a.pkl"], "name the folder to fill with --out"),
-    ("convert", ["--model=a.keras"], "name the .pkl file to write with --out"),
+    ("convert", ["--model=a.keras"], "name the file to write with --out"),
     ("convert", ["--pickle=a.pkl", "--out=b.pkl"], "--out=b.pkl is a file; --pickle"),
-    ("convert", ["--model=runs/0", "--out=b.keras"], "--out=b.keras is no .pkl file"),
+    ("convert", ["--model=runs/0", "--out=b.onnx"], "let its name end in .pkl"),
     ("convert", ["--model=/nowhere", "--out=b.pkl"], "no model at /nowhere"),
-    ("convert", ["--pickle=/nowhere", "--out=b"], "/nowhere does not exist"),
+    ("convert", ["--pickle=/nowhere", "--out=b"], "no model at /nowhere"),
 ]
 
 
