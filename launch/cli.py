@@ -54,6 +54,7 @@ MODEL = (
 )
 MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
 SEED = 2**32 - 1  # the largest seed
+MOST = 1_000_000_000  # of a number without an upper bound of its own
 
 
 # ---------------------------------------------------------------------------
@@ -84,7 +85,8 @@ def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
     """Makes the flags of a script, defined by `define.KIND(name, default, help, ...)`.
 
     Kinds are those of absl's `DEFINE_KIND`, and `path` and `paths` (with commas), in
-    which `~` is the home folder. An `integer` or `float` has both of its bounds.
+    which `~` is the home folder. An `integer` or `float` lies between two bounds, 0 and
+    a billion if none are given.
     """
     flags.disclaim_key_flags()  # of this module; they are the script's
     values = flags.FlagValues()
@@ -95,7 +97,7 @@ def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
     def add(parser, serializer, name, default, help_text):
         flags.DEFINE(parser, name, default, help_text, values, serializer)
 
-    def number(kind, name, default, help_text, lower_bound, upper_bound):
+    def number(kind, name, default, help_text, lower_bound=0, upper_bound=MOST):
         parser = kind(lower_bound, upper_bound)
         add(parser, flags.ArgumentSerializer(), name, default, help_text)
 

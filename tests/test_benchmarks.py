@@ -115,5 +115,5 @@ def test_a_model_has_to_be_named(classes):
     err = io.StringIO()
     with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as exit:
         cli.run(classes.main, classes.FLAGS, ["classes.py"])
-    assert exit.value.code == 1
+    assert exit.value.code == 2
     assert err.getvalue().startswith("error: name a conditional model")

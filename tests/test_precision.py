@@ -41,7 +41,7 @@ DRAWING |= {"evaluate": ["--data=demo:16"]}
 @pytest.mark.parametrize("verb", DRAWING)
 def test_what_draws_is_exact(verb):
     code, _, error = call(verb, "--model=/nowhere", *DRAWING[verb])
-    assert code == 1 and "no model at /nowhere" in error
+    assert code == 2 and "no model at /nowhere" in error
     assert not on()
 
 
