@@ -8,3 +8,7 @@ in one or two lines, without a traceback.
 
 class UserError(ValueError):
     """A request that cannot be done; the message says what to do instead."""
+
+
+class DiskError(UserError):
+    """Something could not be written; the message says what is safe."""

@@ -16,9 +16,11 @@ import json
 import lzma
 import math
 import os
+import re
 import stat
 import struct
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -41,6 +43,13 @@ _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 _PACKED |= {zipfile.ZIP_LZMA}
 _LOCKED = 1  # flag of a member
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
+_TROUBLE = tuple(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EIO", "EFBIG", "EROFS")
+    if hasattr(errno, name)
+)
+_PATTERN = "*?[]{}\\"
 
 
 @contextlib.contextmanager
@@ -82,22 +91,121 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path to write to, then moves that file to `path`.
 
     The folder is created if need be. The temporary name has the same suffix, from
-    which some libraries tell the format.
+    which some libraries tell the format. The file is on the disk before it has its
+    name, so that not even a power cut leaves half of it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    draft = path.with_name(_draft_name(path))
     try:
         yield draft
+        sync(draft)
         os.replace(draft, path)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
 
+def _draft_name(path: Path) -> str:
+    """A hidden name of a length that any file system takes, see `remove_drafts`."""
+    stem, number = path.stem[:30], zlib.crc32(os.fsencode(path.name))
+    return f".{stem}.{number:08x}.{os.getpid()}.tmp{path.suffix[:10]}"
+
+
+def remove_drafts(folder: Path) -> None:
+    """Removes what writers that were killed left in a folder that nobody writes to."""
+    draft = re.compile(r"\..*\.tmp(\.[^.]*)?", re.DOTALL)
+    for path in folder.iterdir():
+        if draft.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # folders cannot be opened there
+    number = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(number)
+
+
+def sync_all(folder: Path) -> None:
+    """Returns when a folder and everything in it are on the disk; see `sync`."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            sync(path)
+    sync(folder)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Replaces a text file atomically."""
+    """Replaces a text file atomically. UTF-8; names that are not stay as they are."""
     with atomic_write(path) as draft:
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """Returns the system's words for a disk that takes no more, such as a full one.
+
+    Args:
+        error: an `OSError`, or an error of a library that quotes the system.
+
+    Returns:
+        "No space left on device", ...; None if the error is about something else.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno in _TROUBLE else None
+    said = str(error)
+    return next((os.strerror(n) for n in _TROUBLE if os.strerror(n) in said), None)
+
+
+@contextlib.contextmanager
+def plain_alias(folder: Path) -> Iterator[Path]:
+    """Yields a path to a folder that has no character with a meaning of its own.
+
+    TensorFlow takes `*`, `?`, brackets and backslashes in the name of a checkpoint for
+    patterns when it reads, and cannot take names that are not UTF-8. Such a folder is
+    reached through a link in a temporary folder.
+
+    Raises:
+        UserError: no link can be made.
+    """
+    if _is_plain(folder):
+        yield folder
+        return
+    try:
+        room = Path(tempfile.mkdtemp(prefix="stylegan_tf-"))
+    except OSError as error:
+        raise UserError(f"no temporary folder: {error.strerror}.") from error
+    alias = room / "link"
+    try:
+        if not _is_plain(room):
+            raise UserError(f"{room}: TMPDIR must name a folder without {_PATTERN}.")
+        try:
+            alias.symlink_to(folder.absolute(), target_is_directory=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: TensorFlow takes the characters {_PATTERN} for patterns, "
+                f"and no link could be made ({error.strerror}); rename the folder."
+            ) from error
+        yield alias
+    finally:
+        alias.unlink(missing_ok=True)
+        room.rmdir()
+
+
+def _is_plain(path: Path) -> bool:
+    name = str(path)
+    return not set(_PATTERN) & set(name) and name.isprintable()
 
 
 # ---------------------------------------------------------------------------
@@ -194,6 +302,16 @@ def parse_json(text: str | bytes) -> object:
         return json.loads(text)
     except RecursionError as e:
         raise ValueError("its values are nested too deeply") from e
+
+
+def read_json(path: Path | str, most: int = 1 << 20) -> object:
+    """Reads a small JSON file of unknown origin.
+
+    Raises:
+        OSError: see `open_regular`.
+        ValueError: see `parse_json`; or another encoding.
+    """
+    return parse_json(read_regular_text(path, most))
 
 
 # ---------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from stylegan_tf import checkpoints, files, remote
 from stylegan_tf import config as configs
-from stylegan_tf import files, remote
 from stylegan_tf.config import (
     DiscriminatorConfig,
     GeneratorConfig,
@@ -78,10 +78,10 @@ def find_model(path: Path | str) -> ModelFile:
     if (path / KERAS_FILE).is_file():
         return ModelFile("keras", path / KERAS_FILE)
     if (path / "config.json").is_file():
-        newest = tf.train.latest_checkpoint(str(path / "checkpoints"))
+        newest = checkpoints.newest_checkpoint(path)
         if newest is None:
             raise UserError(f"{path} has neither a model nor a checkpoint yet.")
-        return ModelFile("checkpoint", Path(newest), path)
+        return ModelFile("checkpoint", newest.prefix, path)
     if path.with_name(path.name + ".index").is_file():
         run = path.parent.parent
         if not (run / "config.json").is_file():
@@ -170,12 +170,14 @@ def restore_networks(path: Path, **networks: keras.Model) -> None:
         UserError: the checkpoint is damaged, or of other networks.
     """
     try:
-        status = tf.train.Checkpoint(**networks).restore(str(path)).expect_partial()
+        with files.plain_alias(path.parent) as folder:
+            reader = tf.train.Checkpoint(**networks)
+            status = reader.restore(str(folder / path.name)).expect_partial()
         status.assert_existing_objects_matched()
-    except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-        raise UserError(
-            f"{path} cannot be read: {str(error).splitlines()[0]}"
-        ) from error
+    except (tf.errors.OpError, OSError, AssertionError, ValueError, LookupError) as e:
+        if isinstance(e, UserError):
+            raise
+        raise UserError(f"{path} cannot be read: {str(e).splitlines()[0]}") from e
 
 
 def _load_keras(path: Path) -> Generator:

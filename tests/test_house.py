@@ -22,6 +22,7 @@ ROOMS = {
     "files": "errors",
     "remote": "errors files",
     "mirror": "errors files remote",
+    "checkpoints": "errors files",
     "config": "errors files",
     "formats": "errors files",
     "augment": "errors",
@@ -31,8 +32,8 @@ ROOMS = {
     "data": "errors files remote mirror config formats",
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",
-    "training": "errors signals config files devices networks data augment",
-    "models": "errors files remote config formats networks official",
+    "training": "errors signals checkpoints config files devices networks data augment",
+    "models": "errors checkpoints files remote config formats networks official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files latents figures sampling networks data training",
     "export": "errors files quiet config devices formats latents networks sampling "
@@ -40,7 +41,7 @@ ROOMS = {
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet signals files remote mirror config formats augment devices "
+    "runs": "errors quiet signals files checkpoints remote mirror config formats augment devices "
     "latents networks data sampling official training models figures export metrics",
 }
 LOOSE = {
@@ -50,6 +51,7 @@ LOOSE = {
     "files",
     "remote",
     "mirror",
+    "checkpoints",
     "devices",
     "models",
 }  # modules, not folders
@@ -105,6 +107,7 @@ WITHOUT_TENSORFLOW = [
     "files",
     "remote",
     "mirror",
+    "checkpoints",
     "config",
     "config.cost",
     "config.presets",

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import hashlib
 import json
 import typing
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from stylegan_tf import files
 from stylegan_tf.config.limits import limit_of, shortened
-from stylegan_tf.config.run import LossConfig, TrainConfig
+from stylegan_tf.config.run import RESUMABLE, SETTLED, LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
 Config = TypeVar("Config")
@@ -79,6 +80,22 @@ def read_config(path: Path | str, cls: type[Config] = TrainConfig) -> Config:
         UserError: a field that `cls` does not have, or a value of another type.
     """
     return from_dict(cls, files.parse_json(files.read_regular_text(path)))
+
+
+def settings_fingerprint(config: TrainConfig) -> str:
+    """Returns 16 hexadecimal digits for all settings that cannot change in a run.
+
+    Settings at their defaults do not count, so that a run keeps its fingerprint when a
+    later version has more settings.
+    """
+    free, usual = (*RESUMABLE, *SETTLED), flat(type(config)())
+    own = {
+        name: value
+        for name, value in flat(config).items()
+        if name not in free and value != usual[name]
+    }
+    text = json.dumps(own, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flat(config: object) -> dict[str, object]:

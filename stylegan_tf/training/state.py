@@ -6,17 +6,19 @@ The data position and all random inputs are functions of the seed and the images
 so nothing else is state.
 """
 
-import json
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
 
+from stylegan_tf import checkpoints, files
 from stylegan_tf.augment.controller import Controller
-from stylegan_tf.errors import UserError
-from stylegan_tf.files import write_text
+from stylegan_tf.checkpoints import Checkpoint
+from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.training.passes import Networks
 
-KEEP = 2  # checkpoints
+_UNREADABLE = (tf.errors.OpError, OSError, AssertionError, ValueError, LookupError)
 
 
 class TrainingState:
@@ -27,6 +29,8 @@ class TrainingState:
         path: run directory.
         writes: False on workers that must not write.
         augment: controller of an adaptive augmentation, or None.
+        facts: JSON values that every checkpoint records. `config` and `data` are
+            fingerprints: a checkpoint with others is refused.
 
     Attributes:
         nimg: images seen.
@@ -34,6 +38,7 @@ class TrainingState:
         skipped: steps skipped because a gradient was not finite.
         rollbacks: times that the run went back to a checkpoint, with a lower rate.
         seconds: time spent training, over all sessions of the run.
+        notices: sentences about what restoring has found, for the log.
     """
 
     def __init__(
@@ -42,11 +47,14 @@ class TrainingState:
         path: Path,
         writes: bool = True,
         augment: Controller | None = None,
+        facts: Mapping[str, object] | None = None,
     ):
         self.nimg, self.skipped, self.rollbacks, self.seconds = 0, 0, 0, 0.0
         self.stage = (-1, -1)
         self.path, self.writes = path, writes
         self.networks = networks
+        self.facts = dict(facts or {})
+        self.notices: list[str] = []
         self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
         # Seconds and rollbacks; the second value of older checkpoints is 0.
         self._values = tf.Variable(tf.zeros([2], tf.float64), trainable=False)
@@ -56,56 +64,139 @@ class TrainingState:
             zeros = tf.zeros([len(augment.state())], tf.float64)
             parts["augment"] = tf.Variable(zeros, trainable=False)
         self.checkpoint = tf.train.Checkpoint(**parts)
-        self.manager = tf.train.CheckpointManager(
-            self.checkpoint, str(path / "checkpoints"), max_to_keep=KEEP
-        )
+
+    # -----------------------------------------------------------------------
 
     def save(self) -> None:
-        """Writes a checkpoint, then `progress.json`; older checkpoints go."""
+        """Writes a checkpoint, then `progress.json`; older checkpoints go.
+
+        Raises:
+            DiskError: the disk is full or broken. The checkpoints before are whole.
+        """
         self._counts.assign([self.nimg, self.skipped, *self.stage])
         self._values.assign([self.seconds, self.rollbacks])
         if self.augment:
             self.checkpoint.augment.assign(self.augment.state())
         if not self.writes:
             return
-        self.manager.save(self.nimg, check_interval=False)
-        progress = {"nimg": self.nimg, "seconds": round(self.seconds, 1)}
-        write_text(self.path / "progress.json", json.dumps(progress) + "\n")
+        try:
+            self._write()
+        except (OSError, tf.errors.OpError) as error:
+            raise DiskError(self._unsaved(error)) from error
+        finally:
+            checkpoints.drop_draft(self.path)
+        with contextlib.suppress(OSError):  # the checkpoint says the same
+            checkpoints.write_progress(self.path, self.nimg, self.seconds)
 
-    def _remedy(self, broken: str) -> str:
-        older = [p for p in self.manager.checkpoints if p != broken]
-        if not older:
-            return "There is no older one; start anew with --resume=never."
+    def _write(self) -> None:
+        draft = checkpoints.new_draft(self.path, self.nimg)
+        with files.plain_alias(draft.folder) as folder:
+            prefix = str(folder / draft.prefix.name)
+            self.checkpoint.save_counter  # noqa: B018, creates what restoring expects
+            self.checkpoint.write(prefix)
+            read_back(prefix)
+        seconds = round(self.seconds, 1)
+        checkpoints.keep_draft(self.path, draft, self.facts | {"seconds": seconds})
+
+    def _unsaved(self, error: Exception) -> str:
+        why = files.disk_trouble(error) or str(error).splitlines()[0]
+        safe = checkpoints.newest_checkpoint(self.path)
+        rest = f"{safe.prefix.name} is whole" if safe else "there is none before it"
         return (
-            f"Remove it from {self.path}/checkpoints/checkpoint to go on from "
-            f"{Path(older[-1]).name}."
+            f"{self.path}: the checkpoint at {self.nimg:,} images could not be "
+            f"written: {why}; {rest}."
         )
 
+    # -----------------------------------------------------------------------
+
     def restore(self) -> bool:
-        """Restores the newest checkpoint.
+        """Restores the newest checkpoint that is whole; `notices` names the others.
 
         Returns:
-            False if there is none.
+            False if the run has never saved one.
 
         Raises:
-            UserError: the newest checkpoint cannot be read.
+            UserError: none can be read, though the run had some; or the newest one is
+                of other settings or data.
         """
-        newest = self.manager.latest_checkpoint
-        if newest is None:
-            return False
+        skipped: list[str] = []
+        self.notices = []
+        for checkpoint in checkpoints.list_checkpoints(self.path):
+            trouble = checkpoint.damage()
+            if not trouble:
+                self._check_origin(checkpoint)
+                trouble = self._read(checkpoint)
+            if not trouble:
+                self._note(checkpoint, skipped)
+                return True
+            skipped.append(f"{checkpoint.prefix.name} was skipped: {trouble}.")
+        self._check_new(skipped)
+        return False
+
+    def _check_origin(self, checkpoint: Checkpoint) -> None:
+        """Refuses a checkpoint of another run, whose networks may well fit."""
+        record = checkpoint.record()
+        for name, what in (("data", "other pictures"), ("config", "other settings")):
+            theirs, ours = record.get(name), self.facts.get(name)
+            if theirs and ours and theirs != ours:
+                raise UserError(
+                    f"{checkpoint.prefix} is of {what} than this run: their "
+                    f"fingerprint is {theirs}, here {ours}. Move its files away, or "
+                    f"give --init={checkpoint.prefix} to start a run from it."
+                )
+
+    def _read(self, checkpoint: Checkpoint) -> str | None:
+        """Fills the networks; returns why that failed, or None."""
         try:
-            status = self.checkpoint.restore(newest)
-            status.assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
-            raise UserError(
-                f"checkpoint {newest} does not fit, is damaged or gone: "
-                f"{str(error).splitlines()[0]}. {self._remedy(newest)}"
-            ) from error
+            with files.plain_alias(checkpoint.folder) as folder:
+                status = self.checkpoint.restore(str(folder / checkpoint.prefix.name))
+                status.assert_existing_objects_matched()
+        except _UNREADABLE as error:
+            return f"it is damaged or does not fit ({str(error).splitlines()[0]})"
         counts = self._counts.numpy()
+        if counts[0] != checkpoint.nimg:
+            return f"it is the state at {counts[0]:,} images, under another name"
         self.nimg, self.skipped = int(counts[0]), int(counts[1])
         self.stage = (int(counts[2]), int(counts[3]))
         seconds, rollbacks = self._values.numpy()
         self.seconds, self.rollbacks = float(seconds), int(rollbacks)
         if self.augment:
             self.augment.restore(self.checkpoint.augment.numpy().tolist())
-        return True
+        return None
+
+    def _note(self, checkpoint: Checkpoint, skipped: list[str]) -> None:
+        """Says what was skipped and is trained again; mends `progress.json`."""
+        reached = checkpoints.saved_progress(self.path)
+        lost = (reached or 0) - self.nimg
+        self.notices = skipped
+        if skipped or lost > 0:
+            text = f"The run goes on from {checkpoint.prefix.name}"
+            if lost > 0:
+                text += f": {lost:,} images are lost, and trained again"
+            self.notices = [*skipped, f"{text}."]
+        if self.writes and reached != self.nimg:
+            with contextlib.suppress(OSError):
+                checkpoints.write_progress(self.path, self.nimg, self.seconds)
+
+    def _check_new(self, skipped: list[str]) -> None:
+        """Refuses to start again what was trained before."""
+        reached = checkpoints.saved_progress(self.path)
+        if not skipped and not reached:
+            return
+        said = f"{self.path} has seen {reached:,} images" if reached else f"{self.path}"
+        raise UserError(
+            f"{said}, but has no checkpoint that can be read. {' '.join(skipped)} "
+            f"Bring {self.path / checkpoints.FOLDER} back from a copy, or start anew "
+            f"with --resume=never."
+        )
+
+
+def read_back(prefix: str) -> None:
+    """Reads every tensor of a checkpoint, whose checksums TensorFlow compares.
+
+    Raises:
+        tf.errors.OpError: a tensor is not what was written.
+    """
+    reader = tf.train.load_checkpoint(prefix)
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)

@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from stylegan_tf import config as configs
 from stylegan_tf import devices, signals
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
+from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import divergence
@@ -75,7 +77,9 @@ class Trainer:
         with self.strategy.scope():
             self.networks = make_networks(config)
             saved = self.augment if config.augment.kind == "ada" else None
-            self.state = TrainingState(self.networks, self.run_dir, self.chief, saved)
+            self.state = TrainingState(
+                self.networks, self.run_dir, self.chief, saved, self._facts()
+            )
         self.phase = self._current_phase()
         self._labels = (
             pipeline.dataset_labels(data) if config.generator.classes else None
@@ -86,6 +90,15 @@ class Trainer:
         self._latest_labels = tf.zeros([0])  # of the latest batch
         self._tick: TickStats | None = None
         self._saved = self._counted = time.monotonic()
+
+    def _facts(self) -> dict[str, object]:
+        """Returns the facts about the run that every checkpoint records."""
+        level = Manifest.load(self.data).level(self.config.generator.resolution)
+        return {
+            "config": configs.settings_fingerprint(self.config),
+            "data": level.fingerprint,
+            "settings": configs.to_dict(self.config),
+        }
 
     @property
     def total(self) -> int:
