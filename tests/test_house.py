@@ -41,9 +41,9 @@ ROOMS = {
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet signals files checkpoints remote mirror config formats augment "
-    "devices latents networks data sampling official training models figures export "
-    "metrics",
+    "runs": "errors quiet signals files checkpoints remote mirror config "
+    "formats augment devices latents networks data sampling official "
+    "training models figures export metrics",
 }
 LOOSE = {
     "errors",
