@@ -20,7 +20,6 @@ Labels come from dataset.json ({"labels": [["file.png", 0], ...]}), labels.csv (
 file,label) or the names of sub-folders, whichever is there first.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,8 +101,6 @@ define.boolean(
     "Read the data set in --dest from end to end instead, in whichever layout it is.",
 )
 
-_LISTED = 5  # skipped files that are shown
-
 
 def main(argv: Sequence[str]) -> int:
     """Converts or checks a data set; returns the exit code."""
@@ -146,21 +143,22 @@ def _make() -> int:
 
 
 def _report(made: "Manifest") -> None:
+    from stylegan_tf.config import classes
+    from stylegan_tf.data import records
+
     encodings = [f"{n} {level.encoding}" for n, level in made.levels.items()]
     print(f"Data set in {FLAGS.dest}: {made}")
     print(
         f"  {_size(made.bytes)} on disk, {_size(made.raw_bytes)} as raw pixels "
         f"(levels: {', '.join(encodings)})"
     )
+    if made.class_names:
+        print(f"  classes: {classes.numbered_names(made.class_names)}")
     if made.skipped:
         listing = made.folder / "skipped.csv"
-        with open(listing, newline="", encoding="utf-8", errors="replace") as f:
-            rows = list(csv.DictReader(f))
         print(f"  {made.skipped} left out, listed in {listing}:")
-        for row in rows[:_LISTED]:
-            print(f"    {row['file']}: {row['reason']}")
-        if len(rows) > _LISTED:
-            print("    ...")
+        for line in records.skipped_lines(made.folder):
+            print(f"    {line}")
     print(f"Train on it: python launch/train.py --data={FLAGS.dest}")
 
 
@@ -171,7 +169,7 @@ def _check(dest: str) -> int:
 
     in_official_layout = official.is_official(Path(dest))
     if not in_official_layout:
-        Manifest.load(dest)  # says so where there is no data set
+        Manifest.load(dest, files=False)  # says so where there is no data set
     cli.load_tensorflow()
     problems = records.check_dataset(dest)
     for problem in problems:

@@ -130,7 +130,13 @@ def test_fingerprint_follows_content_and_labels(tmp_path):
         ),
         (lambda p: folder_of(p, {"a.zip": b""}) / "a.zip", "complete zip"),
         (lambda p: folder_of(p, {"a.png": PNG}) / "a.png", "single file"),
-        (lambda p: folder_of(p, {"manifest.json": b"{}"}), "finished data set"),
+        (
+            lambda p: folder_of(
+                p, {"manifest.json": b'{"format": "stylegan_tf records"}'}
+            ),
+            "finished data set",
+        ),
+        (lambda p: folder_of(p, {"manifest.json": b"{}"}), "no pictures .*1 .json"),
         (lambda p: "demo:0", "demo:N"),
         (lambda p: "demo:many", "demo:N"),
     ],

@@ -6,20 +6,23 @@ are pure functions of the source and the settings, so an interrupted conversion
 continues with the same result. No TensorFlow: this runs in worker processes.
 """
 
+import contextlib
 import copy
 import functools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from stylegan_tf import config
 from stylegan_tf.data.images import (
     CROPS,
     BadImage,
     Header,
+    deep_range,
     encode_image,
     fit_image,
     pyramid,
@@ -37,6 +40,9 @@ CHUNK_BYTES = 32 << 20  # raw pixels that a worker converts at once
 CHUNK_IMAGES = 128
 BATCH_BYTES = 1 << 20  # raw pixels that are halved in one go: fits a cache
 _HEADERS, _ENCODED = 200, 4  # images looked at to decide
+_DEEP = 50  # images of 16 or 32 bits whose values are looked at
+_WHITES = (1, 255, 1023, 4095, 16383, 65535)  # of 1, 8, 10, 12, 14 and 16 bits
+_DARK = 24  # of 255: where no sampled image has a larger value, something is wrong
 
 
 class EncodedImage(NamedTuple):
@@ -81,6 +87,8 @@ class Layout:
     channels: int
     crop: str
     encodings: dict[int, str]  # level -> see `encode_image`
+    white: float | None = None  # of images of 16 or 32 bits, see `images.fit_image`
+    notes: tuple[str, ...] = ()  # sentences for the user
 
     @functools.cached_property
     def levels(self) -> list[int]:
@@ -123,15 +131,24 @@ def choose_layout(
     if str(channels) not in ("auto", "1", "3", "4"):
         raise UserError(f"channels is {channels!r}; choose auto, 1, 3 or 4.")
     headers = _sample(source)
-    level, start_shape = _size(str(resolution), crop, headers)
+    level, start_shape = _size(str(resolution), crop, [*headers.values()])
     if str(channels) == "auto":
-        channels = 1 if all(h.gray for h in headers) else 3
-    layout = Layout(level, start_shape, int(channels), crop, {})
+        channels = 1 if all(h.gray for h in headers.values()) else 3
+    deep = [i for i, header in headers.items() if header.deep]
+    white, notes = _white(source, deep) if deep else (None, [])
+    layout = Layout(level, start_shape, int(channels), crop, {}, white)
+    sample = _decoded_sample(source, layout)
+    if sample and max(pixels.max() for pixels in sample) <= _DARK:
+        notes.append(
+            f"The pictures are nearly black: the brightest value in {len(sample)} of "
+            f"them is {max(int(pixels.max()) for pixels in sample)} of 255. Look at "
+            f"them before training."
+        )
     if encoding == "auto":
-        encodings = _encodings(source, layout)
+        encodings = _encodings(sample, layout)
     else:
         encodings = dict.fromkeys(layout.levels, encoding)
-    return Layout(level, start_shape, int(channels), crop, encodings)
+    return replace(layout, encodings=encodings, notes=tuple(notes))
 
 
 def chunk_size(layout: Layout) -> int:
@@ -199,8 +216,10 @@ def _fitted(
 ) -> tuple[np.ndarray, int | np.ndarray]:
     """Reads an image at the size of a data set, and its label; may raise BadImage."""
     image, label = source.read(i, max(layout.shape()))
-    shape, channels = layout.shape(), layout.channels
-    return fit_image(image, shape, channels, layout.crop), label
+    if isinstance(label, np.ndarray) and not np.isfinite(label).all():
+        raise BadImage("its label has numbers that are not finite")
+    how = layout.shape(), layout.channels, layout.crop, layout.white
+    return fit_image(image, *how), label
 
 
 # ---------------------------------------------------------------------------
@@ -212,11 +231,12 @@ def _spread(count: int, sample: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(count, sample)).astype(int)).tolist()
 
 
-def _sample(source: Source) -> list[Header]:
-    headers, first_problem = [], ""
+def _sample(source: Source) -> dict[int, Header]:
+    """Reads some headers, by the number of the image."""
+    headers, first_problem = {}, ""
     for i in _spread(len(source), _HEADERS):
         try:
-            headers.append(source.peek(i))
+            headers[i] = source.peek(i)
         except BadImage as e:
             first_problem = first_problem or f"{source.name_of(i)}: {e.reason}"
     if not headers:
@@ -253,17 +273,43 @@ def _size(resolution: str, crop: str, headers: list[Header]) -> tuple[int, tuple
     return level, start_shape
 
 
-def _encodings(source: Source, layout: Layout) -> dict[int, str]:
+def _white(source: Source, indices: list[int]) -> tuple[float | None, list[str]]:
+    """Finds the value of white in images of 16 or 32 bits, and says so.
+
+    Cameras and scanners store 10 or 12 bits in 16; taken as 16, they are nearly black.
+    """
+    high, floats = 0.0, False
+    for i in [indices[k] for k in _spread(len(indices), _DEEP)]:
+        with contextlib.suppress(BadImage):
+            image = source.read(i, 0)[0]
+            if isinstance(image, Image.Image) and image.mode.startswith(("I", "F")):
+                high = max(high, deep_range(image)[1])
+                floats |= image.mode == "F"
+    if not high or high > _WHITES[-1]:
+        return None, []
+    white = min(w for w in _WHITES if w >= high)
+    if white == _WHITES[-1] and not floats:
+        return None, []
+    return float(white), [
+        f"The values of the pictures go up to {high:g}, so {white} is taken as white."
+    ]
+
+
+def _decoded_sample(source: Source, layout: Layout) -> list[np.ndarray]:
+    """Decodes a few images as they will be stored."""
+    source, sample = copy.copy(source), []
+    source.draft = True  # good enough to tell how dark they are and how well they pack
+    for i in _spread(len(source), _ENCODED):
+        with contextlib.suppress(BadImage):
+            sample.append(_fitted(source, layout, i)[0])
+    return sample
+
+
+def _encodings(sample: list[np.ndarray], layout: Layout) -> dict[int, str]:
     """Chooses PNG for the levels where it saves enough on a few images, else raw."""
     large = [n for n in layout.levels if n > RAW_UP_TO]
     raw, png = Counter(dict.fromkeys(large, 0)), Counter(dict.fromkeys(large, 0))
-    source = copy.copy(source)
-    source.draft = True  # good enough to tell how well they pack
-    for i in _spread(len(source), _ENCODED) if large else ():
-        try:
-            pixels, _ = _fitted(source, layout, i)
-        except BadImage:
-            continue
+    for pixels in sample if large else ():
         for level, p in zip(large, pyramid(pixels, len(large)), strict=True):
             raw[level] += p.nbytes
             png[level] += len(encode_image(p, "png"))

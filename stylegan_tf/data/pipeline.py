@@ -19,18 +19,23 @@ r + pieces, r + 2 pieces, ... A worker reads everything but decodes only the pie
 its own replicas, so a step sees the same images on 1 device or 8.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.data.manifest import DamagedDataError, Level, Manifest
 from stylegan_tf.errors import UserError
 
 MEMORY_BYTES = 512 << 20  # a level in memory, or a window of a level on disk
 _FOREVER = 1 << 62
 _SHARDS, _RECORDS, _MIRROR, _STREAMS = range(4)  # streams of random numbers
 _MOST_WINDOWS = 1 << 24  # per epoch
+_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
+_DAMAGE += (tf.errors.NotFoundError, tf.errors.OutOfRangeError)
 # These functions have no Python `if` to convert; searching for it takes a second.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
@@ -128,19 +133,50 @@ def first_images(
         uint8 [n, height, width, channels].
     """
     manifest = _manifest(source)
-    records = _read(manifest.paths(resolution), min(n, manifest.count), 1)
-    return decode_records(records, manifest.level(resolution), manifest)[
-        "image"
-    ].numpy()
+    with reading(manifest.folder):
+        records = _read(manifest.paths(resolution), min(n, manifest.count), 1)
+        level = manifest.level(resolution)
+        return decode_records(records, level, manifest)["image"].numpy()
 
 
 def dataset_labels(source: str | os.PathLike | Manifest) -> np.ndarray:
-    """Reads the labels of all images in stored order: float32 [count, label_size]."""
+    """Reads the labels of all images in stored order: float32 [count, label_size].
+
+    Raises:
+        DamagedDataError: the records cannot be read, or labels are not finite.
+    """
     manifest = _manifest(source)
     if not manifest.label_size:
         return np.zeros((manifest.count, 0), np.float32)
-    records = _read(manifest.paths(min(manifest.levels)), manifest.count)
-    return _labels(tf.io.parse_example(records, _features(manifest)), manifest).numpy()
+    with reading(manifest.folder):
+        records = _read(manifest.paths(min(manifest.levels)), manifest.count)
+        parsed = tf.io.parse_example(records, _features(manifest))
+        labels = _labels(parsed, manifest).numpy()
+    if not np.isfinite(labels).all():
+        raise DamagedDataError(
+            f"the data set {manifest.folder} has labels that are not finite numbers"
+        )
+    return labels
+
+
+@contextlib.contextmanager
+def reading(folder: Path | str) -> Iterator[None]:
+    """Says which data set it is that TensorFlow cannot read.
+
+    Args:
+        folder: of the data set whose records are read inside.
+
+    Raises:
+        DamagedDataError: in place of TensorFlow's error about the bytes of a file.
+    """
+    try:
+        yield
+    except _DAMAGE as e:
+        line = (e.message or str(e)).splitlines()[0].partition(" [Op:")[0]
+        raise DamagedDataError(
+            f"the data set {folder} is damaged ({line[:120]}); which file it is, says "
+            f"make_dataset.py --dest={folder} --check"
+        ) from e
 
 
 # ---------------------------------------------------------------------------
@@ -162,7 +198,7 @@ class _Order:
         self.windows = -(-shards // self.per_window)  # an epoch
         self.stored = None
         if sum(manifest.level(resolution).sizes) <= MEMORY_BYTES:
-            with tf.init_scope():
+            with tf.init_scope(), reading(manifest.folder):
                 self.stored = _read(self.files, manifest.count)
 
     def tokens(self, start: int, repeat: bool) -> tf.data.Dataset:

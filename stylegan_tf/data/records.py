@@ -4,10 +4,10 @@
     problems = check_dataset("data/photos")          # [] if every record is as written
     folder = prepare("photos/", resolution=256)      # for training: convert once
 
-`manifest.py` describes the layout on disk. A conversion works in a hidden folder beside
-its destination, shard by shard, and renames it into place when everything is there. A
-conversion that is killed never passes for a data set, and the same command continues
-after the last finished shard. All cores convert; this process writes.
+`manifest.py` describes the layout on disk. A conversion works in a hidden folder, shard
+by shard, which is shown when everything is there (see `destination`). A conversion that
+is killed never passes for a data set, and the same command continues after the last
+finished shard. All cores convert; this process writes.
 
 Two stores lay the images out in files: `shards.RecordStore` and, for programs that read
 the files of the official tools, `official_layout.OfficialStore`.
@@ -17,33 +17,46 @@ import contextlib
 import csv
 import functools
 import hashlib
+import io
 import json
 import os
-import shutil
+import re
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from stylegan_tf.data import convert, manifest, official_layout, shards, sources
+from stylegan_tf.data import (
+    convert,
+    destination,
+    manifest,
+    official_layout,
+    shards,
+    sources,
+)
 from stylegan_tf.data.convert import Chunk, Layout, Skipped
-from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.manifest import DamagedDataError, Manifest
 from stylegan_tf.data.shards import Store
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import LOCK, lock_folder
+from stylegan_tf.files import (
+    parse_json,
+    read_regular,
+    read_regular_text,
+    write_text,
+)
 from stylegan_tf.mirror import Mirror
 from stylegan_tf.remote import Address, cache_folder, fetch, is_remote, local_path
 
 LAYOUTS = {"records": shards.RecordStore(), "official": official_layout.OfficialStore()}
 ORDER_SEED = 123
 _SHOWN = 10  # skipped files in an error message
-_PLAN = "plan.json"
+_ORIGIN = "source.json"  # in a conversion of the cache: what it was made of
+_MOST_LISTING = 1 << 30  # bytes of skipped.csv
 _CHUNKS = 12  # per worker at least, so that all end at about the same time
 
 
@@ -59,6 +72,7 @@ def write_dataset(
     workers: int | None = None,
     layout: str = "records",
     shuffle: bool = True,
+    log: Callable[[str], None] = print,
 ) -> Manifest:
     """Converts a source into a data set on disk, or continues a stopped conversion.
 
@@ -73,6 +87,7 @@ def write_dataset(
         workers: processes to use; one per core by default.
         layout: "records" (see `manifest.py`) or "official" (see `official_layout.py`).
         shuffle: store the images in a fixed random order, not in the source's.
+        log: called with a line about how the images were understood.
 
     Returns:
         The manifest. If `dest` already holds exactly this, nothing is done.
@@ -90,16 +105,18 @@ def write_dataset(
     if type(source).__module__ == "__main__":
         jobs = 1  # a class of the user's own script, which workers do not import
     form = store.choose_layout(source, resolution, crop, channels)
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with _working_folder(dest, plan) as work:
+    for note in form.notes:
+        log(note)
+    with destination.working_folder(dest, plan) as work:
         if finished := _finished(dest, plan):  # by another process, meanwhile
-            _discard(work)
+            destination.discard(work)
             return finished
         parts = _parts(len(source), max_images, form, shuffle)
         receipts = _convert(store, source, form, parts, work, jobs)
         _report_skipped(work, receipts, strict)
         made = store.finish(work, dest, source, form, plan, receipts)
-        _move(work, dest)
+        shards.remove_receipts(work)
+        destination.show(work, dest)
         return made
 
 
@@ -108,7 +125,7 @@ def _report_skipped(work: Path, receipts: list[dict], strict: bool) -> None:
     skipped = [Skipped(*item) for receipt in receipts for item in receipt["skipped"]]
     usable = sum(receipt["count"] for receipt in receipts)
     if not usable or (strict and skipped):
-        _discard(work)
+        destination.discard(work)
         raise UserError(_complaint(skipped, usable))
     if skipped:
         path = work / manifest.SKIPPED
@@ -145,7 +162,7 @@ def prepare(
         UserError: from `open_source` or `write_dataset`.
     """
     path = local_path(spec, cache_dir) if is_remote(spec) else Path(spec).expanduser()
-    if (path / manifest.FILE).exists():
+    if manifest.is_dataset(path):
         Manifest.load(path)
         return path
     found = str(path) if is_remote(spec) else spec
@@ -153,21 +170,100 @@ def prepare(
     plan = _plan(source, **settings)
     folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
     shared = f"{str(cache_dir).rstrip('/')}/{folder.name}"
-    if not (folder / manifest.FILE).exists():
+    if not _is_whole(folder, log):
         if is_remote(shared) and manifest.FILE in Address(shared).entries():
             return fetch(shared)
         for note in source.notes:
             log(note)
         log(f"Converting {spec} once; it is kept in {folder}")
-        made = write_dataset(source, folder, **settings)
+        made = write_dataset(source, folder, log=log, **settings)
         if made.skipped:
-            log(f"{made.skipped} pictures left out, see {folder / manifest.SKIPPED}")
+            listing = folder / manifest.SKIPPED
+            log(f"{made.skipped} pictures left out, listed in {listing}:")
+            for line in skipped_lines(folder):
+                log(f"  {line}")
+    if not (folder / _ORIGIN).exists():
+        origin = {"data": _full_name(spec), "labels": labels}
+        write_text(folder / _ORIGIN, json.dumps(origin, indent=1))
     if is_remote(shared):
         try:
             Mirror(shared, folder, shared=False, say=log).finish()
         except UserError as error:  # it can be trained on all the same
             log(str(error))
     return folder
+
+
+def _is_whole(folder: Path, log: Callable[[str], None]) -> bool:
+    """Returns True for a finished conversion; a damaged one is deleted."""
+    if not (folder / manifest.FILE).exists():
+        return False
+    try:
+        Manifest.load(folder)
+    except DamagedDataError as e:
+        log(f"{e.problem}; it is converted again.")
+        destination.discard(folder)
+        return False
+    return True
+
+
+def find_copy(
+    spec: str,
+    cache_dir: str | os.PathLike | None = None,
+    labels: str = "auto",
+    resolution: str | None = None,
+) -> Path | None:
+    """Finds the newest conversion of images that are no longer there.
+
+    Args:
+        spec: what the user named, see `prepare`.
+        cache_dir: see `cache_folder`.
+        labels: "auto", "none" or a file; the conversion had the same.
+        resolution: HEIGHTxWIDTH of the conversion; None = any.
+
+    Returns:
+        The folder of a data set that is whole, or None.
+    """
+    kept = cache_folder(cache_dir).glob(f"*/{_ORIGIN}")
+    wanted = {"data": _full_name(spec), "labels": labels}
+    for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            if parse_json(read_regular_text(path)) != wanted:
+                continue
+            found = Manifest.load(path.parent)
+        except (OSError, ValueError):
+            continue
+        if resolution in (None, "x".join(map(str, found.shape))):
+            return path.parent
+    return None
+
+
+def _full_name(spec: str) -> str:
+    """Returns the same text for a path from wherever it is named."""
+    is_name = is_remote(spec) or spec == "demo" or spec.startswith(("demo:", "tfds:"))
+    return spec if is_name else os.path.abspath(os.path.expanduser(spec))
+
+
+def skipped_lines(folder: Path, most: int = 8) -> list[str]:
+    """Returns a line for each reason why images were left out, the commonest first.
+
+    Args:
+        folder: of a data set.
+        most: number of lines.
+    """
+    try:
+        text = read_regular(folder / manifest.SKIPPED, _MOST_LISTING)
+        rows = csv.DictReader(io.StringIO(text.decode("utf-8", "replace"), newline=""))
+        groups: dict[str, list[dict]] = {}
+        for row in rows:
+            groups.setdefault(re.sub(r"[\d.,]+", "N", row["reason"]), []).append(row)
+    except (OSError, KeyError, TypeError, csv.Error):
+        return []
+    lines = []
+    for found in sorted(groups.values(), key=len, reverse=True):
+        first, count = found[0], len(found)
+        head = first["file"] if count == 1 else f"{count}, such as {first['file']}"
+        lines.append(f"{head}: {first['reason']}")
+    return lines[:most] + ["..."] * (len(lines) > most)
 
 
 def read_manifest(dest: str | os.PathLike) -> Manifest:
@@ -233,10 +329,12 @@ def _finished(dest: Path, plan: str) -> Manifest | None:
     Raises:
         UserError: `dest` is something else.
     """
-    if not dest.exists() or (dest.is_dir() and not any(dest.iterdir())):
+    if destination.is_free(dest):
         return None
-    if not (dest / manifest.FILE).exists() and not official.is_official(dest):
-        raise UserError(f"{dest} exists and is no data set; give another --dest.")
+    if not manifest.is_dataset(dest) and not official.is_official(dest):
+        raise UserError(
+            f"{dest} exists and is no data set; give another --dest, or empty it."
+        )
     found = read_manifest(dest)
     if found.plan == plan:
         return found
@@ -256,34 +354,6 @@ def _parts(
     order = order[:max_images].tolist()
     size = convert.shard_size(layout, len(order))
     return [order[i : i + size] for i in range(0, len(order), size)]
-
-
-@contextlib.contextmanager
-def _working_folder(dest: Path, plan: str) -> Iterator[Path]:
-    """Locks the hidden folder beside `dest`, with the shards of an earlier attempt."""
-    place = dest.resolve()
-    work = place.parent / f".{place.name}.partial"
-    with lock_folder(work, f"converts to {dest}"):
-        if _read_json(work / _PLAN) != plan:
-            for old in work.iterdir():
-                if old.name != LOCK:
-                    shutil.rmtree(old) if old.is_dir() else old.unlink()
-            (work / _PLAN).write_text(json.dumps(plan))
-        yield work
-
-
-def _discard(work: Path) -> None:
-    """Deletes a working folder, which leaves its place in one step."""
-    away = work.with_name(f"{work.name}.{os.getpid()}.{threading.get_ident()}")
-    os.replace(work, away)
-    shutil.rmtree(away)
-
-
-def _read_json(path: Path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 # ---------------------------------------------------------------------------
@@ -325,15 +395,6 @@ def _progress(parts: list[list[int]], missing: list[int]) -> tqdm:
     # On a terminal the bar moves; in a log file it leaves a line now and then.
     often = 0.1 if sys.stderr.isatty() else 10
     return tqdm(total=total, initial=started, unit="picture", mininterval=often)
-
-
-def _move(work: Path, dest: Path) -> None:
-    """Moves a finished working folder into place."""
-    shards.remove_receipts(work)
-    (work / _PLAN).unlink()
-    os.replace(work, dest)
-    # Unlock last: a waiting process must never see an unlocked, unfinished folder.
-    (dest / LOCK).unlink()
 
 
 def _complaint(skipped: list[Skipped], usable: int) -> str:

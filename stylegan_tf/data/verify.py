@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from stylegan_tf import config
 from stylegan_tf.data import pipeline, shards
-from stylegan_tf.data.manifest import Level, Manifest
+from stylegan_tf.data.manifest import Level, Manifest, file_problem
 from stylegan_tf.errors import UserError
 
 _AT_ONCE = 64  # records
@@ -24,12 +23,10 @@ _NUMBERS = ("height", "width", "channels", "index")
 def check_records(dest: str | os.PathLike) -> list[str]:
     """Returns a sentence for each problem; see `records.check_dataset`."""
     try:
-        manifest = Manifest.load(dest)
+        manifest = Manifest.load(dest, files=False)
     except UserError as e:
         return [str(e)]
-    found = list(_manifest_problems(manifest))
-    if found:
-        return found
+    found: list[str] = []
     total = len(manifest.levels) * len(manifest.shard_counts)
     readers = {n: _reader(manifest, level) for n, level in manifest.levels.items()}
     with tqdm(total=total, unit="file", mininterval=0.5) as bar:
@@ -45,30 +42,14 @@ def check_records(dest: str | os.PathLike) -> list[str]:
     return found
 
 
-def _manifest_problems(manifest: Manifest) -> Iterator[str]:
-    if sum(manifest.shard_counts) != manifest.count:
-        yield f"manifest.json counts {manifest.count} pictures, its shards do not"
-    if list(manifest.levels) != config.levels(manifest.resolution):
-        yield f"manifest.json lacks levels below {manifest.resolution}"
-    for n, level in manifest.levels.items():
-        if (level.height, level.width) != config.image_shape(manifest.start_shape, n):
-            yield f"level {n} is not {manifest.start_shape} doubled"
-        if {len(level.files), len(level.sizes), len(level.crc32)} != {
-            len(manifest.shard_counts)
-        }:
-            yield f"level {n} does not list {len(manifest.shard_counts)} shards"
-
-
 def _check_file(
     manifest: Manifest, level: Level, shard: int, reader: Callable
 ) -> tuple[list[str], list[int] | None]:
     """Finds faults of one file, and the indices of its images."""
-    path = manifest.folder / level.files[shard]
-    if not path.is_file():
-        return ["is missing"], None
-    size = path.stat().st_size
-    if size != level.sizes[shard]:
-        return [f"has {size} bytes instead of {level.sizes[shard]}"], None
+    name = level.files[shard]
+    path = manifest.folder / name
+    if problem := file_problem(manifest.folder, name, level.sizes[shard]):
+        return [problem], None
     if shards.file_crc32(path) != level.crc32[shard]:
         return ["has changed since it was written (its CRC32 differs)"], None
     indices: list[int] = []
@@ -108,6 +89,8 @@ def _record_problems(
         shapes = np.stack([found[name] for name in _NUMBERS[:3]], 1)
         if np.any(shapes != (level.height, level.width, manifest.channels)):
             yield f"has a record of another size near record {len(indices)}"
+        if not np.isfinite(labels).all():
+            yield f"has a label that is not finite near record {len(indices)}"
         if manifest.class_names and np.any(np.sum(labels, 1) != 1):
             yield f"has a label that is no class near record {len(indices)}"
         indices += found["index"].numpy().tolist()

@@ -12,20 +12,25 @@ both CRCs masked CRC32Cs.
 """
 
 import functools
+import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from google_crc32c import value as crc32c
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular, size_text
 
+MOST_RECORD = 1 << 30  # bytes of a record
 _MASK = 0xA282EAD8  # TFRecord's: a CRC of data that holds CRCs would be weak
 _SMALL = [bytes([value]) for value in range(128)]
 _HEAD, _TAIL = 12, 4  # length and its CRC; the CRC of the data
 FRAME = _HEAD + _TAIL  # bytes of a TFRecord that are not data
 _ARRAY = ".array_record"
+_LONGEST = 63  # bits of an integer
 
 
 def frame_records(records: Sequence[bytes]) -> list[bytes]:
@@ -125,35 +130,51 @@ def scan_records(path: Path) -> np.ndarray:
     For an ArrayRecord file, which TFDS can write too, returns the records' numbers.
 
     Raises:
-        UserError: the file is cut short, or no TFRecord file.
+        UserError: the file cannot be read, is cut short, or is no TFRecord file.
     """
-    if _ARRAY in path.name:
-        return np.arange(_array_reader(path).num_records())
-    offsets, at, size = [], 0, path.stat().st_size
-    with open(path, "rb") as f:
-        while at < size:
-            f.seek(at)
-            head = f.read(_HEAD)
-            end = at + _HEAD + _TAIL
-            if len(head) == _HEAD:
-                end += struct.unpack("<Q", head[:8])[0]
-            if len(head) < _HEAD or end > size:
-                raise UserError(
-                    f"{path} is cut short at record {len(offsets)}, or no TFRecord "
-                    f"file; copy or download it again."
-                )
-            offsets.append(at + _HEAD)
-            at = end
-    return np.array(offsets, np.int64)
+    try:
+        if _ARRAY in path.name:
+            return np.arange(_array_reader(path).num_records())
+        with open_regular(path) as file:
+            return np.array(list(_offsets(file, path)), np.int64)
+    except OSError as e:
+        raise UserError(f"{path} cannot be read: {e.strerror or e}.") from e
+
+
+def _offsets(file: BinaryIO, path: Path) -> Iterator[int]:
+    at, number, size = 0, 0, os.fstat(file.fileno()).st_size
+    while at < size:
+        file.seek(at)
+        head = file.read(_HEAD)
+        length = int.from_bytes(head[:8], "little")
+        if len(head) < _HEAD or at + _HEAD + length + _TAIL > size:
+            raise UserError(
+                f"{path} is cut short at record {number}, or no TFRecord file; copy or "
+                f"download it again."
+            )
+        if _masked_crc(head[:8]) != head[8:]:
+            raise UserError(
+                f"{path} is damaged at record {number}, or no TFRecord file; copy or "
+                f"download it again."
+            )
+        if length > MOST_RECORD:
+            raise UserError(
+                f"{path} has a record {number} of {size_text(length)}; at most "
+                f"{size_text(MOST_RECORD)} are read."
+            )
+        yield at + _HEAD
+        at, number = at + _HEAD + length + _TAIL, number + 1
 
 
 def read_record(path: Path, offset: int) -> bytes:
     """Reads the data of the record that `scan_records` found at `offset`."""
     if _ARRAY in path.name:
         return _array_reader(path).read([offset])[0]
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         f.seek(offset - _HEAD)
         (length,) = struct.unpack("<Q", f.read(8))
+        if length > MOST_RECORD:
+            raise ValueError("its length has changed since the file was opened")
         f.seek(offset)
         return f.read(length)
 
@@ -166,7 +187,11 @@ def _array_reader(path: Path):
 
 
 def parse_example(data: bytes) -> dict[str, list]:
-    """Parses a serialized tf.train.Example: bytes, floats or ints by name."""
+    """Parses a serialized tf.train.Example: bytes, floats or ints by name.
+
+    Raises:
+        Exception: it is none; of nearly every type.
+    """
     found = {}
     for _, features in _fields(data):
         for _, entry in _fields(features):
@@ -199,6 +224,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 128:
             return value, at
+        if shift > _LONGEST:
+            raise ValueError("a number of more than 64 bits")
 
 
 def _bytes_list(data: bytes) -> list[bytes]:

@@ -283,4 +283,5 @@ class Reals:
             )
             self._iterator = stream.as_numpy_iterator()
         self._next = numbers.stop
-        return next(self._iterator)["image"]
+        with pipeline.reading(self.data):
+            return next(self._iterator)["image"]

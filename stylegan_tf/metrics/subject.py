@@ -99,7 +99,7 @@ def _data(model: Generator, run, config, spec: str | None, cache) -> Path:
     if spec is None:
         text = (run / "data.txt").read_text() if (run / "data.txt").exists() else ""
         folder = Path(text.split(maxsplit=1)[1].strip()) if " " in text else None
-        if folder and (folder / manifest.FILE).exists():
+        if folder and manifest.is_dataset(folder):
             return folder
     c = model.config
     labels = config.labels if config else ("auto" if c.classes else "none")

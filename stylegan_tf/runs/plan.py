@@ -3,6 +3,7 @@
 `launch/train.py` trains the plan, and prints it under `--dry_run`.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from stylegan_tf import config as configs
 from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig, presets
 from stylegan_tf.data import convert, records, sources
-from stylegan_tf.data.manifest import FILE, Manifest
+from stylegan_tf.data.manifest import Manifest, is_dataset
+from stylegan_tf.files import read_regular_text
 from stylegan_tf.remote import fetch, is_remote
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.request import RunRequest
@@ -87,8 +89,11 @@ def resolve_data(
     if is_remote(spec):
         spec = str(fetch(spec, request.cache))
     labels = str(request.changes.get("labels", base.labels))
-    if (Path(spec).expanduser() / FILE).exists():
+    if is_dataset(Path(spec).expanduser()):
         return Manifest.load(Path(spec).expanduser())
+    if sources.is_gone(spec) and (copy := _copy_of(spec, labels, request)):
+        print(f"{spec} is not there; training goes on with its copy in {copy.folder}")
+        return copy
     first = devices.is_chief(strategy)
     if not first:
         devices.barrier(strategy)
@@ -103,6 +108,29 @@ def resolve_data(
     if first:
         devices.barrier(strategy)
     return Manifest.load(folder)
+
+
+def _copy_of(spec: str, labels: str, request: RunRequest) -> Manifest | None:
+    """Finds the records that images were converted to before they went away.
+
+    They are in the cache, or where a run has trained on them.
+    """
+    size = request.resolution
+    if size:
+        level, start_shape = configs.parse_resolution(size)
+        size = "x".join(map(str, configs.image_shape(start_shape, level)))
+    copy = records.find_copy(spec, request.cache, labels, size)
+    if copy:
+        return Manifest.load(copy)
+    if request.names_a_run:
+        runs = [rundir.read_run(request.resume)]
+    else:
+        runs = [run for run in rundir.list_runs(request.out) if run.config.data == spec]
+    for run in reversed(runs):
+        with contextlib.suppress(OSError, ValueError):
+            text = read_regular_text(run.path / "data.txt")
+            return Manifest.load(text.strip().partition(" ")[2])
+    return None
 
 
 def _stored_size(

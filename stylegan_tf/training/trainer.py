@@ -196,7 +196,8 @@ class Trainer:
         if self._batches_of != (phase.resolution, phase.batch):
             self._batches_of = (phase.resolution, phase.batch)
             self._batches = iter(self._dataset(phase))
-        return next(self._batches)
+        with pipeline.reading(self.data):
+            return next(self._batches)
 
     def _dataset(self, phase: Phase):
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:

@@ -16,11 +16,14 @@ A new place to read from is one more subclass of `Source` and one line in `open_
 """
 
 import zipfile
+from pathlib import Path
 
+from stylegan_tf.data.manifest import is_dataset
 from stylegan_tf.data.sources import demo, official, tfds
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.sources.files import FolderSource, ZipSource
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular
 from stylegan_tf.remote import fetch, is_remote, local_path
 
 
@@ -48,7 +51,7 @@ def open_source(spec: str, labels: str = "auto", download: bool = False) -> Sour
             f"or tfds:NAME."
         )
     if path.is_dir():
-        if (path / "manifest.json").exists():
+        if is_dataset(path):
             raise UserError(
                 f"{spec} is a finished data set; train on it with --data={spec}."
             )
@@ -57,6 +60,27 @@ def open_source(spec: str, labels: str = "auto", download: bool = False) -> Sour
         if tfds.is_prepared(path):
             return tfds.open_tfds(str(path), labels, download)
         return FolderSource(path, labels)
-    if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
+    if path.suffix.lower() != ".zip" and not _is_zip(path):
         raise UserError(f"{spec} is a single file; give a folder or a zip of pictures.")
     return ZipSource(path, labels)
+
+
+def is_gone(spec: str) -> bool:
+    """Returns True for images that were in a folder or a file which is not there.
+
+    A folder that is empty counts: a disk may not be mounted.
+    """
+    if spec == "demo" or spec.startswith(("demo:", "tfds:")) or is_remote(spec):
+        return False
+    path = Path(spec).expanduser()
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return zipfile.is_zipfile(file)
+    except OSError as e:
+        raise UserError(
+            f"{path} cannot be read: {e.strerror}; give a folder or a zip of pictures."
+        ) from e

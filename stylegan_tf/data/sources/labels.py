@@ -178,15 +178,20 @@ def from_file(content: bytes, where: str, names: Sequence[str]) -> Labels:
             f"{where} has no label for {len(missing)} of {len(names)} pictures: "
             f"{shown}. Label every picture, or {NO_LABELS}."
         )
-    return _number([table[key] for key in keys], names, where)
+    return from_values([table[key] for key in keys], names, where)
 
 
-def _is_json(where: str) -> bool:
-    return PurePosixPath(where.replace("\\", "/")).suffix.lower() == ".json"
+def from_values(raw: list, names: Sequence[str], where: str) -> Labels:
+    """Makes labels of the numbers, names or vectors in a label file.
 
+    Args:
+        raw: one per image.
+        names: of the images, for messages.
+        where: name of the file, for messages.
 
-def _number(raw: list, names: Sequence[str], where: str) -> Labels:
-    """Makes labels of the numbers, names or vectors in a label file."""
+    Raises:
+        UserError: they are of several kinds, or no labels.
+    """
     kinds = {type(value) for value in raw}
     if kinds == {list}:
         return _vectors(raw, names, where)
@@ -203,6 +208,10 @@ def _number(raw: list, names: Sequence[str], where: str) -> Labels:
         f"the labels in {where} are not all of one kind ({shown}); use class numbers, "
         f"class names or lists of numbers of one length, or {NO_LABELS}."
     )
+
+
+def _is_json(where: str) -> bool:
+    return PurePosixPath(where.replace("\\", "/")).suffix.lower() == ".json"
 
 
 def _parsed(text: str) -> int | float:

@@ -5,17 +5,22 @@ Each record holds `shape` [C, H, W] and the raw uint8 `data`. Labels lie beside 
 files in NAME-rxx.labels, a NumPy array. `data.official_layout` writes such folders.
 """
 
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.data.images import Header, bad_image_reasons
+from stylegan_tf.data.images import BadImage, Header, bad_image_reasons
 from stylegan_tf.data.sources import labels
 from stylegan_tf.data.sources.base import RecordSource
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import load_arrays
 from stylegan_tf.formats.tfrecords import parse_example, read_record, scan_records
 
+_CHANNELS = (1, 3, 4)
+_KINDS = {b"\xff\xd8\xff": "a JPEG", b"\x89PNG": "a PNG", b"RIFF": "a WebP"}
+_PACKED = tuple(_KINDS)
 _OFFICIAL = re.compile(r"(?P<name>.+)-r(?P<level>\d\d)\.tfrecords")
 
 
@@ -57,6 +62,7 @@ class OfficialSource(RecordSource):
         self.top = max(self.levels)
         super().__init__(path.resolve().name, [self.levels[self.top]])
         self._offsets = {self.top: self.offsets}
+        self._check_first()
         self.labels = self._find_labels(path, choice)
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
@@ -74,18 +80,43 @@ class OfficialSource(RecordSource):
             )
         if choice == "none" or not files:
             return labels.NONE
-        try:
-            rows = np.load(files[0], allow_pickle=False)
-        except (OSError, ValueError) as e:
+        rows = load_arrays(files[0]).get("")
+        if rows is None or rows.dtype.kind not in "fiub" or len(rows) < len(self):
+            shape = "several arrays" if rows is None else f"shape {list(rows.shape)}"
             raise UserError(
-                f"{files[0]} is not a NumPy array; use --labels=none."
-            ) from e
-        if rows.ndim != 2 or len(rows) < len(self):
-            raise UserError(
-                f"{files[0]} holds labels of shape {list(rows.shape)} for {len(self)} "
-                f"pictures; use --labels=none."
+                f"{files[0]} holds labels of {shape} for {len(self)} pictures; use "
+                f"--labels=none."
             )
-        return labels.from_rows(rows[: len(self)])
+        rows = rows[: len(self)]
+        if rows.ndim == 1:  # class numbers, of other tools
+            names = [self.name_of(i) for i in range(len(self))]
+            return labels.from_values(rows.tolist(), names, files[0].name)
+        if rows.ndim != 2 or not np.isfinite(rows.astype(np.float32)).all():
+            what = "that are not finite" if rows.ndim == 2 else f"of {rows.ndim} axes"
+            raise UserError(f"{files[0]} holds labels {what}; use --labels=none.")
+        return labels.from_rows(rows)
+
+    def _check_first(self) -> None:
+        """Looks at the first record.
+
+        Raises:
+            UserError: another program wrote it; says what is in it.
+        """
+        if not len(self):
+            raise UserError(f"{self.files[0]} has no records; copy it again.")
+        try:
+            record = self.record(0)
+        except BadImage as e:
+            raise UserError(
+                f"{self.files[0]} holds records of another program: {e.reason}."
+            ) from e
+        problem = _other_record(record)
+        if problem:
+            raise UserError(
+                f"{self.files[0]} holds records of another program: {problem}. Those "
+                f"of the official tools have `shape`, three numbers, and `data`, the "
+                f"pixels. Unpack the pictures into a folder, and give that."
+            )
 
     def peek(self, i: int) -> Header:
         """See `Source.peek`."""
@@ -113,6 +144,31 @@ class OfficialSource(RecordSource):
                 )
             self._offsets[side] = found
         return self._offsets[side]
+
+
+def _other_record(record: dict[str, list]) -> str:
+    """Describes a record that is none of the official tools; "" if it is one."""
+    shape, data = record.get("shape", []), record.get("data", [])
+    whole = len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)
+    if not whole or not (len(data) == 1 and isinstance(data[0], bytes)):
+        shown = [f"`{name}` ({_kind(values)})" for name, values in record.items()]
+        return ", ".join(shown[:6]) or "without any feature"
+    have, wanted = len(data[0]), math.prod(shape)
+    if have == 4 * wanted:
+        return f"`data` has 4 bytes for each of {wanted} values, as float32 has"
+    if data[0].startswith(_PACKED):
+        return f"`data` is {_kind(data)}"
+    if shape[0] not in _CHANNELS:
+        return f"`shape` is {shape}, and no channels, height and width"
+    return ""
+
+
+def _kind(values: list) -> str:
+    if len(values) == 1 and isinstance(values[0], bytes):
+        kinds = [kind for start, kind in _KINDS.items() if values[0].startswith(start)]
+        return kinds[0] if kinds else f"{len(values[0])} bytes"
+    kind = "texts" if values and isinstance(values[0], bytes) else "numbers"
+    return f"{len(values)} {kind}"
 
 
 def official_pixels(data: bytes) -> np.ndarray:
