@@ -1,4 +1,4 @@
-"""How the classes of a model are shown: each number with its name."""
+"""The classes of a model as they are shown: each number with its name."""
 
 from collections.abc import Sequence
 

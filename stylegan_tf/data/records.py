@@ -170,7 +170,7 @@ def prepare(
     plan = _plan(source, **settings)
     folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
     shared = f"{str(cache_dir).rstrip('/')}/{folder.name}"
-    if not _is_whole(folder, log):
+    if not _is_whole(folder, plan, log):
         if is_remote(shared) and manifest.FILE in Address(shared).entries():
             return fetch(shared)
         for note in source.notes:
@@ -193,17 +193,21 @@ def prepare(
     return folder
 
 
-def _is_whole(folder: Path, log: Callable[[str], None]) -> bool:
+def _is_whole(folder: Path, plan: str, log: Callable[[str], None]) -> bool:
     """Returns True for a finished conversion; a damaged one is deleted."""
-    if not (folder / manifest.FILE).exists():
+    if not folder.exists():
         return False
     try:
-        Manifest.load(folder)
+        problem = f"{folder} is damaged: it is of another source"
+        if Manifest.load(folder).plan == plan:
+            return True
     except DamagedDataError as e:
-        log(f"{e.problem}; it is converted again.")
-        destination.discard(folder)
-        return False
-    return True
+        problem = e.problem
+    except UserError:
+        problem = f"{folder} is damaged: {manifest.FILE} is missing or unreadable"
+    log(f"{problem}; it is converted again.")
+    destination.discard(folder)
+    return False
 
 
 def find_copy(
