@@ -17,7 +17,7 @@ from PIL import Image
 from stylegan_tf import export, models
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.runs import reports, rundir, session
+from stylegan_tf.runs import dry_run, reports, rundir, session
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,9 @@ def test_a_run_leaves_on_disk_what_the_dry_run_says(finished):
     assert set(expected) == set(found)
     for part, number in found.items():
         assert expected[part] / 3 < number < expected[part] * 3, part
-_how_to_go_on(finished):
+
+
+def test_a_finished_run_says_so_and_how_to_go_on(finished):
     run, _, flags, _ = finished
     code, out, _ = call("train", *flags)
     assert code == 0

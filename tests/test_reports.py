@@ -425,7 +425,7 @@ def test_a_large_picture_is_shrunk_in_a_panel(tmp_path, monkeypatch):
 
 def test_event_files_are_of_bounded_size_and_keep_every_number(tmp_path, monkeypatch):
     monkeypatch.setattr(event_files, "FILE_BYTES", 50_000)
-    monkeypatch.setattr(event_files, "PANEL_BYTES", 100_000)
+    monkeypatch.setattr(event_files, "PANEL_BYTES", 130_000)
     monkeypatch.setattr(event_files, "_SMALL", 0)
     noise = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), np.uint8)
     files = EventFiles(tmp_path)

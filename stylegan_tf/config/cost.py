@@ -284,7 +284,7 @@ def disk_bytes(
     Args:
         config: the run.
         parameters: number of weights of "generator" and "discriminator".
-        sheet: values of a sheet of images, each a byte before it is compressed.
+        sheet: values of a sheet of images, a byte each before it is compressed.
         panels: values of TensorBoard's images of a tick.
         devices: replicas.
 
@@ -294,8 +294,9 @@ def disk_bytes(
     g, d = parameters["generator"], parameters["discriminator"]
     ticks = count_ticks(config, devices)
     drawn = ticks // config.image_ticks
-    doublings = max(drawn - LAST_SHEETS, 0).bit_length() + 1
-    sheets = min(drawn, LAST_SHEETS) + doublings + 2  # reals.png and sheet.png
+    names = min(drawn, int(config.schedule.total_kimg))  # a sheet is named by its kimg
+    doublings = max(names - LAST_SHEETS, 0).bit_length() + 1
+    sheets = min(names, LAST_SHEETS) + doublings + 2  # reals.png and sheet.png
     models = 2 if config.metrics else 1  # model/best
     images = min(drawn * panels * PNG_SHARE, PANEL_BYTES)
     return {

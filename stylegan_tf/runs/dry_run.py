@@ -59,7 +59,7 @@ def _memory(
 def _disk(
     config: TrainConfig, parameters: dict[str, int], replicas: int, data: Manifest
 ) -> list[str]:
-    """What the run leaves in its folder, and what its data takes."""
+    """Lines on what the run leaves in its folder, and what its data takes."""
     parts = run_disk_bytes(config, parameters, replicas)
     total = sum(parts.values())
     inside = ", ".join(f"{k} {_gigabytes(v)}" for k, v in parts.items())
@@ -78,12 +78,13 @@ def run_disk_bytes(
     """Bytes that a run leaves in its folder, see `cost.disk_bytes`."""
     g = config.generator
     height, width = g.shape(g.resolution)
-    columns, rows, factor = figures.sheet_layout(height, width)
-    sheet = columns * rows * height * width * g.channels * factor**2
+    # Small images are enlarged by whole pixels, which compression takes back.
+    columns, rows, _ = figures.sheet_layout(height, width)
+    sheet = columns * rows * height * width * g.channels
     in_rows = g.classes if fit_rows(g.classes, tensorboard.PANEL_ROWS) else 4
     shrunk = tensorboard.shrinkage(height, width)
-    side = height // shrunk * (width // shrunk) * max(1, 64 // height) ** 2
-    panels = tensorboard.panel_images(in_rows) * side * g.channels
+    pixels = height // shrunk * (width // shrunk)
+    panels = tensorboard.panel_images(in_rows) * pixels * g.channels
     return cost.disk_bytes(config, parameters, sheet, panels, replicas)
 
 

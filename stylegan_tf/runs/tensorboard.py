@@ -128,7 +128,7 @@ class TensorBoard(Report):
     def _panel(name: str, images: np.ndarray, columns: int) -> None:
         if (factor := shrinkage(*images.shape[1:3])) > 1:
             images = np.stack([figures.shrink_pixels(i, factor) for i in images])
-        factor = max(1, 64 // images.shape[1])
+        factor = max(1, 64 // max(images.shape[1:3]))
         sheet = figures.image_grid(figures.enlarge(images, factor), columns)
         tf.summary.image(name, sheet[None])
 
