@@ -89,6 +89,8 @@ def _each(lab: Lab, name: str, times: int, attack: Callable[[str], Outcome]) -> 
         try:
             outcomes.append(attack(f"{name}-{i}"))
         except Damage as error:
+            if lab.stopping:
+                break
             outcomes.append(lab.keep(f"{name}-{i}", str(error)))
         finally:
             lab.remove(f"{name}-{i}")

@@ -90,12 +90,14 @@ class Lab:
     Attributes:
         undisturbed: the run that nothing happened to.
         training, exporting: seconds that it took to train, and then to end.
+        stopping: True when all is to end.
     """
 
     def __init__(self, folder: Path, fresh: bool = False, disks: bool = False):
         self.folder, self.fresh, self.disks = folder, fresh, disks
         self.data = str(folder / "faces")
         self.cache = folder / "cache"
+        self.stopping = False
         self._templates: dict[str, Path] = {}
         self._making = threading.Lock()
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-PATIENCE = 120.0  # seconds, after which a process hangs
+PATIENCE = 600.0  # seconds, after which a process hangs
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _NEW_MOUNTS, _RECURSIVE, _PRIVATE = 0x20000, 0x4000, 0x40000

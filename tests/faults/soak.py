@@ -14,6 +14,7 @@ Kinds:
 """
 
 import concurrent.futures
+import os
 import random
 import statistics
 import sys
@@ -51,6 +52,7 @@ KINDS = {
         damages.damaged_cache,
     )
 }
+_MARK = "<!-- soak -->"  # around the table in the page of --out
 CHUNK = 6  # faults in a row, of one run
 __doc__ = __doc__.replace(
     "{kinds}",
@@ -62,7 +64,9 @@ define.integer("times", 3, "Faults of each kind, at least.", lower_bound=1)
 define.list("kinds", list(KINDS), "Only these kinds.")
 define.integer("seed", 0, "Of all that is random.")
 define.integer("jobs", 2, "Runs under attack at the same time.", lower_bound=1)
-define.string("out", None, "Also write the table to this file.")
+define.string(
+    "out", None, "Also write the table to this file, between its marks if it has any."
+)
 define.bool("fresh", False, "Start every training by `python launch/train.py`.")
 
 
@@ -90,7 +94,18 @@ class Table:
         return "\n".join(lines)
 
     @property
+    def summary(self) -> str:
+        """How it came about, in a line."""
+        minutes = (time.monotonic() - self.began) / 60
+        faults = sum(map(len, self.outcomes.values()))
+        return (
+            f"{faults} faults in {minutes:.1f} minutes, {FLAGS.jobs} runs at a time on "
+            f"{os.cpu_count()} cores; seed {FLAGS.seed}; {self.damaged} damaged."
+        )
+
+    @property
     def damaged(self) -> int:
+        """Number of faults after which something did not hold."""
         return sum(o.result == "damage" for f in self.outcomes.values() for o in f)
 
 
@@ -109,12 +124,18 @@ def main(argv) -> int:
         try:
             _run(lab, table)
         finally:
-            print(f"\n{table}\n")
+            print(f"\n{table}\n{table.summary}")
             if FLAGS.out:
-                Path(FLAGS.out).write_text(f"{table}\n")
-    minutes = (time.monotonic() - table.began) / 60
-    print(f"{minutes:.1f} minutes, seed {FLAGS.seed}, {table.damaged} damaged")
+                _write(Path(FLAGS.out), f"{table}\n\n{table.summary}")
     return 1 if table.damaged else 0
+
+
+def _write(path: Path, text: str) -> None:
+    """Puts the text between the two marks of a page, or makes a file of it."""
+    if path.exists() and _MARK in (page := path.read_text(encoding="utf-8")):
+        before, _, after = page.split(_MARK)
+        text = f"{before}{_MARK}\n{text}\n{_MARK}{after}"
+    path.write_text(text, encoding="utf-8")
 
 
 def _run(lab: Lab, table: Table) -> None:
@@ -125,6 +146,7 @@ def _run(lab: Lab, table: Table) -> None:
             for done in concurrent.futures.as_completed(waiting):
                 done.result()
         except BaseException:
+            lab.stopping = True
             pool.shutdown(wait=False, cancel_futures=True)
             processes.kill_all()
             raise
@@ -133,7 +155,7 @@ def _run(lab: Lab, table: Table) -> None:
 def _all_of(lab: Lab, kind: str, table: Table) -> None:
     """All faults of one kind."""
     began, number = time.monotonic(), 0
-    while len(table.outcomes[kind]) < FLAGS.times:
+    while len(table.outcomes[kind]) < FLAGS.times and not lab.stopping:
         left = FLAGS.times - len(table.outcomes[kind])
         table.outcomes[kind] += _chunk(lab, kind, number, min(CHUNK, left))
         number += 1
@@ -150,6 +172,8 @@ def _chunk(lab: Lab, kind: str, number: int, times: int) -> list[Outcome]:
     try:
         return KINDS[kind](lab, name, rng, times)
     except Exception as error:
+        if lab.stopping:
+            return []  # its processes were killed
         why = str(error) if isinstance(error, Damage) else traceback.format_exc()
         return [lab.keep(name, why)]
     finally:
