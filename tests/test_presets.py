@@ -275,3 +275,62 @@ def test_the_table_is_aligned():
     columns = [line.index(t) for line, t in zip(lines, texts, strict=True)]
     assert set(columns[::2]) == {17} and set(columns[1::2]) == {18}
     assert max(map(len, lines)) <= 88
+
+
+# ---------------------------------------------------------------------------
+# StyleGAN2-ADA's and StyleGAN3's: the released scripts
+
+
+@pytest.mark.parametrize(
+    ("resolution", "devices", "batch", "group", "base", "rate", "gamma"),
+    [
+        (32, 1, 32, 4, 8192, 0.0025, 0.0064),
+        (256, 1, 16, 4, 8192, 0.0025, 0.8192),
+        (256, 8, 64, 4, 8192, 0.0025, 0.2048),
+        (512, 8, 64, 4, 16384, 0.0025, 0.8192),
+        (1024, 1, 4, 4, 16384, 0.002, 52.4288),
+        (1024, 4, 16, 4, 16384, 0.002, 13.1072),
+        (16, 128, 128, 1, 8192, 0.0025, 0.0004),
+    ],
+)
+def test_stylegan2_ada_is_set_up_by_size_and_devices(
+    resolution, devices, batch, group, base, rate, gamma
+):
+    c = flat(presets.make_config("stylegan2-ada", resolution, devices))
+    assert c["schedule.batch"] == batch and c["schedule.lr"] == rate
+    assert c["discriminator.mbstd_group"] == group
+    assert c["generator.fmap_base"] == c["discriminator.fmap_base"] == base
+    assert c["loss.r1_gamma"] == pytest.approx(gamma)
+    assert c["ema_kimg"] == batch * 10 / 32 and c["ema_rampup"] == 0.05
+    assert c["generator.mapping_layers"] == 2 and c["augment.kind"] == "ada"
+    assert c["loss.pl_weight"] == 2 and c["loss.g_reg_interval"] == 4
+    assert c["loss.lazy"] and c["loss.d_reg_interval"] == 16
+    assert c["augment.target"] == 0.6 and c["augment.groups"] == "bgc"
+
+
+@pytest.mark.parametrize(("kind", "base", "most"), [("t", 1, 512), ("r", 2, 1024)])
+def test_stylegan3_is_trained_as_its_script_says(kind, base, most):
+    config = presets.make_config(f"stylegan3-{kind}", 1024, 8)
+    c = flat(config)
+    assert c["generator.fmap_base"] == base * c["discriminator.fmap_base"] == base << 14
+    assert c["generator.fmap_max"] == most and c["discriminator.fmap_max"] == 512
+    assert c["generator.stylegan3.kernel_size"] == (3 if kind == "t" else 1)
+    assert c["generator.stylegan3.radial"] == (kind == "r")
+    assert c["generator.stylegan3.layers"] == 14
+    assert c["generator.stylegan3.magnitude_beta"] == 0.5 ** (32 / 20000)
+    assert c["augment.blur_init_sigma"] == (0 if kind == "t" else 10)
+    assert c["augment.blur_fade_kimg"] == (0 if kind == "t" else 200)
+    assert c["schedule.lr"] * c["schedule.d_lr_ratio"] == pytest.approx(0.002)
+    assert config.loss.lazy_rates == (1.0, 16 / 17)  # G's Adam is not corrected
+    assert c["loss.r1_gamma"] == 32 and c["generator.style_mixing_prob"] == 0
+    assert c["generator.w_avg_beta"] == 0.998 and c["ema_kimg"] == 10
+    gammas = [presets.make_config("stylegan3-t", r).loss.r1_gamma for r in (128, 512)]
+    assert gammas == [0.5, 8]
+
+
+def test_small_stylegan3_has_two_layers_per_octave():
+    def layers(resolution):
+        made = presets.make_config("stylegan3-t", resolution).generator
+        return made.stylegan3.layers
+
+    assert [layers(r) for r in (8, 16, 32, 64, 128, 256)] == [4, 6, 8, 10, 14, 14]

@@ -245,3 +245,11 @@ def test_arguments_are_left_as_they_are():
     settings("demo", origin, IMAGES, changes)
     assert changes == {"seed": 3} and origin == GROWING
     assert isinstance(settings(TrainConfig(), None, IMAGES, {}, "64"), TrainConfig)
+
+
+def test_presets_may_fine_tune_in_another_way():
+    new = settings("stylegan3-r", None, IMAGES, {})
+    tuned = settings("stylegan3-r", GROWING, IMAGES, {"augment.kimg": "50"})
+    assert (new.ema_rampup, new.augment.blur_init_sigma) == (0.05, 10)
+    assert (tuned.ema_rampup, tuned.augment.blur_init_sigma) == (0, 0)
+    assert new.augment.kimg == 500 and tuned.augment.kimg == 50

@@ -289,7 +289,7 @@ def test_penalties_and_scores_are_those_of_the_right_pictures(nets):
 def test_generator_pays_what_it_is_told_to(nets, name):
     step = make(nets, {"loss.g_loss": name})
     inputs = dataclasses.replace(some(step), noise="const")
-    fakes, _ = step.passes.generate(inputs, FULL)
+    fakes = step.passes.generate(inputs, FULL).images
     expected = losses.GENERATOR[name](nets.discriminator(fakes)).numpy().mean()
     found = step.update_generator(inputs, FULL)["loss/g"]
     assert found.numpy() == pytest.approx(expected, rel=1e-5)
@@ -407,7 +407,7 @@ def test_mixed_pictures_take_the_other_latent_from_the_cutoff_on(nets):
     w, other = g.broadcast(g.mapping(inputs.z)), g.broadcast(g.mapping(inputs.z_mix))
     ws = tf.concat([w[:, :2], other[:, 2:]], axis=1)
     expected = g.synthesis(ws, noise="const")
-    images, _ = step.passes.generate(inputs, FULL)
+    images = step.passes.generate(inputs, FULL).images
     np.testing.assert_allclose(images, expected, atol=1e-6)
 
 

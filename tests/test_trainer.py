@@ -96,14 +96,14 @@ def test_one_trace_a_resolution(whole):
         for key, function in trainer._steps.items()
     }
     assert traces == {
-        (4, 4, Regularization(True, False)): 1,
-        (8, 4, Regularization(True, False)): 1,
+        (4, 4, Regularization(True, False), False): 1,
+        (8, 4, Regularization(True, False), False): 1,
     }
 
 
 def test_no_gradient_of_a_slice_of_feature_maps(whole):
     """They are tens of times slower than the slice."""
-    function = whole[0]._steps[8, 4, Regularization(True, False)]
+    function = whole[0]._steps[8, 4, Regularization(True, False), False]
     (traced,) = function._list_all_concrete_functions()
     operations = traced.graph.get_operations()
     slices = [op for op in operations if op.type == "StridedSliceGrad"]

@@ -190,8 +190,10 @@ def test_settings_are_the_models(old, tmp_path):
 
 def test_a_generator_alone_gets_a_discriminator_that_fits(tmp_path):
     kinds = {"stylegan": "stylegan", "skip": "residual", "original": "original"}
+    kinds |= {"stylegan3": "residual"}
     for kind, other in kinds.items():
         changes = {"generator.architecture": kind, "generator.activation": "relu"}
+        changes |= {"generator.stylegan3.layers": 2, "generator.stylegan3.critical": 1}
         c = tiny.config(changes | tiny.FIXED).generator
         Generator(c).save(tmp_path / "g.keras")
         found = transfer.read_starting_point(tmp_path / "g.keras").settings

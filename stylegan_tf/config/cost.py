@@ -15,6 +15,8 @@ BYTES = 4  # weights, statistics and slots are float32
 
 def generator_macs(c: GeneratorConfig, resolution: int) -> float:
     """Returns the multiply-adds of one image at `resolution`."""
+    if c.architecture == "stylegan3":
+        return float(sum(p.multiplications for p in c.filtered_layers))
     total = _macs_at(c, 4)
     for r in levels(resolution, first=8):
         total += _macs_at(c, r) + _macs_between(c, r)
@@ -149,6 +151,8 @@ def _activation_counts(c: Network, recompute: bool) -> Activations:
 
 def _kept(config: TrainConfig, c: Network, resolution: int) -> tuple[float, float]:
     """Returns bytes per image of the activations and gradients that G or D keeps."""
+    if c.architecture == "stylegan3":
+        return _kept_by_filtered_layers(config, c)
     counts = _activation_counts(c, config.recompute)
     size = 2 if config.precision == "bfloat16" else BYTES
     wide = counts.block * size + counts.exact * (BYTES - size)
@@ -167,6 +171,22 @@ def _kept(config: TrainConfig, c: Network, resolution: int) -> tuple[float, floa
     return kept + h * w * c.fmaps(resolution) * edge * size, gradients
 
 
+def _kept_by_filtered_layers(
+    config: TrainConfig, c: GeneratorConfig
+) -> tuple[float, float]:
+    """Returns `_kept` of StyleGAN3, which has nothing to recompute.
+
+    A layer keeps its input and the input times the style, the convolution's output,
+    and at the activation's rate the inputs of the activation and of both clamps.
+    """
+    size, kept, fine = 2 if config.precision == "bfloat16" else BYTES, 0.0, 0.0
+    for p in c.filtered_layers:
+        kept += 2 * p.before.size**2 * p.in_channels
+        kept += (p.before.size + p.kernel_size - 1) ** 2 * p.out_channels
+        fine += 3 * p.fine_size**2 * p.out_channels
+    return (kept + fine) * size, fine * size
+
+
 def _in_chunks(config: TrainConfig, c: Network, resolution: int) -> bool:
     """True if blocks of resolution r are recomputed whole, in chunks of the batch."""
     large = min(c.shape(resolution)) >= LARGE
@@ -179,6 +199,9 @@ def _working_bytes(config: TrainConfig, resolution: int) -> float:
     largest = 0.0
     for c in (config.generator, config.discriminator):
         sides = [(c.shape(r), c.fmaps(r)) for r in levels(resolution)]
+        if c.architecture == "stylegan3":
+            layers = c.filtered_layers
+            sides = [((p.fine_size, p.fine_size), p.out_channels) for p in layers]
         largest = max(largest, *(h * w * maps for (h, w), maps in sides))
     return (
         (WORKING_COPIES_CHECKPOINTED if config.recompute else WORKING_COPIES)

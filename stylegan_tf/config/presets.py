@@ -6,9 +6,9 @@ dotted name. `python launch/train.py --preset=NAME` trains one. No TensorFlow.
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from stylegan_tf.config import TrainConfig, update
+from stylegan_tf.config import TrainConfig, ada_presets, update
 from stylegan_tf.errors import UserError
 
 # Karras et al. 2019, released training script, by resolution. The learning rate rises
@@ -35,6 +35,7 @@ class Preset:
         max_auto: highest resolution for a user's images if none is named.
         expect: time and memory, in words.
         changes: function of resolution and devices -> changes by dotted name.
+        fine_tuning: further changes for a run that starts from a model.
     """
 
     summary: str
@@ -42,6 +43,7 @@ class Preset:
     max_auto: int
     expect: str
     changes: Callable[[int, int], dict[str, object]]
+    fine_tuning: dict[str, object] = field(default_factory=dict)
 
 
 NETWORKS = ("generator", "discriminator")
@@ -157,6 +159,25 @@ def _demo_stylegan2(resolution: int, devices: int) -> dict:
     }
 
 
+def _demo_stylegan3(resolution: int, devices: int) -> dict:
+    """Returns StyleGAN3-T half as wide as `demo`, with smaller margins."""
+    names = ("generator.z_dim", "generator.w_dim", "generator.mapping_width")
+    names += ("loss.r1_gamma", "schedule.total_kimg", "schedule.tick_kimg")
+    demo = _demo(resolution, devices)
+    changes = ada_presets.stylegan3("t", resolution, devices)
+    changes |= {name: demo[name] for name in names}
+    return changes | {
+        "generator.fmap_base": max(4 * resolution, 128),
+        "generator.fmap_max": 32,
+        "discriminator.fmap_base": max(8 * resolution, 256),
+        "discriminator.fmap_max": 64,
+        "generator.stylegan3.margin": 4,
+        "schedule.batch": 16,
+        "augment.kind": "none",
+        "snapshot_ticks": 4,
+    }
+
+
 def _dcgan(resolution: int, devices: int) -> dict:
     """Returns DCGAN (Radford et al. 2016) at half its width."""
     return (
@@ -238,6 +259,13 @@ PRESETS: dict[str, Preset] = {
         "15 minutes at 32x32 on one busy CPU core; 1.0 GB",
         _demo_stylegan2,
     ),
+    "demo-stylegan3": Preset(
+        "StyleGAN3-T as small as demo",
+        32,
+        64,
+        "not measured here",
+        _demo_stylegan3,
+    ),
     "dcgan": Preset(
         "the baseline of 2016; with --labels a conditional GAN",
         32,
@@ -265,6 +293,30 @@ PRESETS: dict[str, Preset] = {
         1024,
         _PAPER_TIME.format("6 d 14 h"),
         _paper,
+    ),
+    "stylegan2-ada": Preset(
+        "StyleGAN2-ADA, set up by resolution and devices as its script is",
+        256,
+        1024,
+        "not measured here",
+        ada_presets.stylegan2_ada,
+        ada_presets.FINE_TUNING,
+    ),
+    "stylegan3-t": Preset(
+        "StyleGAN3, equivariant to translation: config T",
+        256,
+        1024,
+        "not measured here",
+        functools.partial(ada_presets.stylegan3, "t"),
+        ada_presets.FINE_TUNING,
+    ),
+    "stylegan3-r": Preset(
+        "StyleGAN3, equivariant to rotation too: config R",
+        256,
+        1024,
+        "not measured here",
+        functools.partial(ada_presets.stylegan3, "r"),
+        ada_presets.FINE_TUNING,
     ),
 }
 

@@ -107,6 +107,7 @@ class ScheduleConfig(Checked, section="schedule"):
         batch_at: resolution -> batch, where it differs from `batch`.
         max_batch_per_device: resolution -> most images per step on one device.
         lr: learning rate of both networks.
+        d_lr_ratio: learning rate of D over `lr`.
         lr_at: resolution -> learning rate, where it differs from `lr`.
         lr_rampup_kimg: thousands of images in which the rate rises from 0; 0 = none.
         tick_kimg: thousands of images between two log lines.
@@ -123,6 +124,7 @@ class ScheduleConfig(Checked, section="schedule"):
         default_factory=dict
     )
     lr: Annotated[float, SHARE] = 0.001
+    d_lr_ratio: Annotated[float, Range(1e-3, 1e3)] = 1.0
     lr_at: Annotated[dict[int, float], RATES] = field(default_factory=dict)
     lr_rampup_kimg: Annotated[float, KIMG] = 0.0
     tick_kimg: Annotated[float, SOME_KIMG] = 160.0
@@ -145,6 +147,9 @@ class AugmentConfig(Checked, section="augment"):
         target: mean sign of D(real) that p aims at.
         kimg: thousands of images in which p can go from 0 to 1.
         interval: iterations between two changes of p.
+        blur_init_sigma: width of a blur before all other transforms, in pixels, where
+            training begins (StyleGAN3's config R); 0 = no blur.
+        blur_fade_kimg: thousands of images in which the width falls to 0.
     """
 
     kind: Annotated[str, Choice(AUGMENTATIONS)] = "none"
@@ -159,6 +164,17 @@ class AugmentConfig(Checked, section="augment"):
     target: Annotated[float, Range(-1, 1)] = 0.6
     kimg: Annotated[float, SOME_KIMG] = 500.0
     interval: Annotated[int, INTERVAL] = 4
+    blur_init_sigma: Annotated[float, Range(0, 256)] = 0.0
+    blur_fade_kimg: Annotated[float, KIMG] = 0.0
+
+    def blur_at(self, nimg: int) -> float:
+        """Returns the blur's width after `nimg` images; 0 = none.
+
+        It reaches 3 widths from a pixel, so that a third of a pixel is no blur.
+        """
+        images = self.blur_fade_kimg * 1000
+        left = 1 - nimg / images if nimg < images else 0.0
+        return sigma if (sigma := self.blur_init_sigma * left) >= 1 / 3 else 0.0
 
 
 @dataclass(frozen=True)

@@ -125,9 +125,14 @@ class FilteredLayerPlan:
         taps = 2 * self.up_taps // self.up + 2 * self.down_taps // self.down
         if self.radial:
             taps += (self.down_taps // self.down) ** 2
-        fine = (self.after.size - 1) * self.down + self.down_taps  # pixels per side
         window = (self.before.size * self.kernel_size) ** 2
-        return (window * self.in_channels + fine**2 * taps) * self.out_channels
+        fine = self.fine_size**2
+        return (window * self.in_channels + fine * taps) * self.out_channels
+
+    @property
+    def fine_size(self) -> int:
+        """Pixels per side of the maps at the activation."""
+        return (self.after.size - 1) * self.down + self.down_taps
 
     @property
     def rate(self) -> int:

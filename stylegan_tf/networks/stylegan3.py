@@ -6,6 +6,8 @@ and its activation works at a higher sampling rate, between two low-pass filters
 is no noise and no growing, and no layer ties details to pixels.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -157,7 +159,7 @@ class FilteredLayer(Block):
     Call arguments:
         x: float [N, H, H, C].
         w: float [N, w_dim].
-        update_magnitude: bool, update the running mean by this input first.
+        magnitude: float32 scalar in place of the stored one, see `moved_magnitude`.
 
     Returns:
         float [N, H', H', C'].
@@ -213,12 +215,14 @@ class FilteredLayer(Block):
         )
 
     def call(
-        self, x: tf.Tensor, w: tf.Tensor, update_magnitude: bool = False
+        self, x: tf.Tensor, w: tf.Tensor, magnitude: tf.Tensor | None = None
     ) -> tf.Tensor:
         p = self.plan
-        if update_magnitude:
-            self._update_magnitude(x)
-        x = self._convolved(tf.cast(x, self.compute_dtype), tf.cast(w, tf.float32))
+        scale = tf.math.rsqrt(
+            tf.convert_to_tensor(self.magnitude) if magnitude is None else magnitude
+        )
+        x, w = tf.cast(x, self.compute_dtype), tf.cast(w, tf.float32)
+        x = self._convolved(x, w, scale)
         x = tf.nn.bias_add(x, tf.cast(self.bias, x.dtype))
         if self.up_filter is None:
             x = _pad(x, p.padding)
@@ -232,20 +236,20 @@ class FilteredLayer(Block):
             return x
         return filters.downsample_by(x, tf.convert_to_tensor(self.down_filter), p.down)
 
-    def _update_magnitude(self, x: tf.Tensor) -> None:
-        square = tf.reduce_mean(tf.cast(x, tf.float32) ** 2)
-        replicas = tf.distribute.get_replica_context()
-        if replicas.num_replicas_in_sync > 1:
-            square = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, square)
-        beta = self.config.stylegan3.magnitude_beta
-        mean = ops.lerp(square, self.magnitude.value, beta)
-        ops.assign_if_finite(self.magnitude, mean)
+    def moved_magnitude(self, square: tf.Tensor) -> tf.Tensor:
+        """The running mean after a batch whose mean square is `square`.
 
-    def _convolved(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        A batch that is not finite does not move it.
+        """
+        before = tf.convert_to_tensor(self.magnitude)
+        beta = self.config.stylegan3.magnitude_beta
+        square = tf.where(tf.math.is_finite(square), square, before)
+        return ops.lerp(square, before, beta)
+
+    def _convolved(self, x: tf.Tensor, w: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
         """The full modulated convolution, [N, H + k - 1, H + k - 1, C']."""
         p, kernel = self.plan, tf.convert_to_tensor(self.kernel)
         style = self.affine(w) + 1
-        scale = tf.math.rsqrt(tf.convert_to_tensor(self.magnitude))
         if p.to_rgb:
             style *= scale / p.in_channels**0.5
             after = None
@@ -295,7 +299,6 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         training: without effect.
         transform: float [3, 3] or [N, 3, 3], see `rotation_and_shift`; None = the
             stored one.
-        update_magnitudes: bool, update the layers' running means by these images.
 
     Returns:
         float32 [N, H, W, channels], nominally in [-1, 1], unbounded.
@@ -322,15 +325,44 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         seed: tf.Tensor | None = None,
         training: bool = False,
         transform: tf.Tensor | None = None,
-        update_magnitudes: bool = False,
     ) -> tf.Tensor:
-        c = self.config
         self._check(noise, resolution, alpha)
-        first, *styles = tf.unstack(ws, num=c.num_styles, axis=1)
+        first, *styles = tf.unstack(ws, num=self.config.num_styles, axis=1)
         x = self.input_features(first, transform)
-        for i, w in enumerate(styles):
-            x = getattr(self, f"layer{i}")(x, w, update_magnitude=update_magnitudes)
-        return tf.cast(x, tf.float32) * c.stylegan3.output_scale
+        for layer, w in zip(self._filtered_layers, styles, strict=True):
+            x = layer(x, w)
+        return self._image(x)
+
+    # -----------------------------------------------------------------------
+    # Training: each layer's running mean takes in the batch before it scales the
+    # batch. `move_magnitudes` stores it, once all rounds and replicas are measured.
+
+    def measure(self, ws: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """Generates images with the running means that they move; stores nothing.
+
+        Returns:
+            float32 [N, H, W, channels], and the mean square of each layer's input,
+            float32 scalars.
+        """
+        first, *styles = tf.unstack(ws, num=self.config.num_styles, axis=1)
+        x, squares = self.input_features(first), []
+        for layer, w in zip(self._filtered_layers, styles, strict=True):
+            square = tf.reduce_mean(tf.cast(tf.stop_gradient(x), tf.float32) ** 2)
+            squares.append(square)
+            x = layer(x, w, magnitude=layer.moved_magnitude(square))
+        return self._image(x), tuple(squares)
+
+    def move_magnitudes(self, squares: Sequence[tf.Tensor]) -> None:
+        """Moves the running means by what `measure` returned."""
+        for layer, square in zip(self._filtered_layers, squares, strict=True):
+            layer.magnitude.assign(layer.moved_magnitude(square))
+
+    def _image(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(x, tf.float32) * self.config.stylegan3.output_scale
+
+    @property
+    def _filtered_layers(self) -> list[FilteredLayer]:
+        return [getattr(self, f"layer{p.index}") for p in self.config.filtered_layers]
 
     def _check(
         self,
@@ -355,8 +387,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
     @property
     def running_means(self) -> list[keras.Variable]:
         """The magnitudes, which are averages over training already."""
-        layers = [getattr(self, f"layer{p.index}") for p in self.config.filtered_layers]
-        return [layer.magnitude for layer in layers]
+        return [layer.magnitude for layer in self._filtered_layers]
 
     def stage_variables(
         self, resolution: int, fading: bool = True

@@ -73,6 +73,8 @@ def settings(
         "classes": manifest.label_size if labels != "none" else 0,
     }
     networks = _networks(origin, changes, level) if origin else {}
+    if origin and not isinstance(preset, TrainConfig):
+        networks |= presets.find_preset(preset).fine_tuning
     values = configs.flat(base) | networks | changes
     if str(values["generator.mapping_layers"]) == "0":  # w is the mapping's input
         parts = 2 if images["classes"] else 1  # z, and the embedded label

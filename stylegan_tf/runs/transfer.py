@@ -55,8 +55,10 @@ def _counterpart(g: GeneratorConfig) -> dict[str, object]:
     """Settings of the discriminator that goes with a generator."""
     both = set(DiscriminatorConfig.__dataclass_fields__)
     shared = {name: value for name, value in configs.flat(g).items() if name in both}
-    kind = g.architecture  # a skip generator goes with a residual discriminator
-    return shared | {"architecture": "residual" if kind == "skip" else kind}
+    kind = g.architecture  # these have no discriminator of their own
+    if kind in ("skip", "stylegan3"):
+        kind = "residual"
+    return shared | {"architecture": kind}
 
 
 def save_starting_point(run: Path, origin: StartingPoint) -> None:

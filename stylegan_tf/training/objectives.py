@@ -209,7 +209,7 @@ class Objectives:
         """Differentiates the penalties alone, for a lazy step of D in round `k`."""
         fakes = None
         if self.loss.r2_gamma or self.loss.gp_weight:
-            fakes, _ = self.passes.generate(inputs, clock, k)
+            fakes = self.passes.generate(inputs, clock, k).images
         with tf.GradientTape() as tape:
             _, penalty, stats = self.penalties(reals, fakes, inputs, clock)
             loss = tf.reduce_mean(penalty)

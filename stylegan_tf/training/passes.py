@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.augment.ada import ada
+from stylegan_tf.augment.blur import gaussian_blur
 from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.networks import ops
@@ -57,26 +58,31 @@ class Clock(NamedTuple):
         alpha: float32 in [0, 1], weight of the resolution that fades in.
         lr: float32, learning rate.
         p: float32, probability of ADA's augmentations.
+        blur: float32, pixels, width of the blur of D's images.
     """
 
     nimg: tf.Tensor
     alpha: tf.Tensor | float
     lr: tf.Tensor | float
     p: tf.Tensor | float
+    blur: tf.Tensor | float = 0.0
 
 
 class Fakes(NamedTuple):
-    """Generated images that a loss can be differentiated through.
+    """Generated images.
 
     Attributes:
         images: float32 [N, H, W, C].
         w_mean: float32 [w_dim], mean of w over the batch.
-        tape: recorded the generator's pass.
+        squares: float32 scalars, mean squares of StyleGAN3's layers, if measured.
+        tape: recorded the generator's pass, so that a loss can be differentiated
+            through it; None = nothing did.
     """
 
     images: tf.Tensor
     w_mean: tf.Tensor
-    tape: tf.GradientTape
+    squares: tuple[tf.Tensor, ...] = ()
+    tape: tf.GradientTape | None = None
 
 
 @dataclass(eq=False)
@@ -87,11 +93,13 @@ class Passes:
         networks: the networks in training.
         config: the run.
         resolution: the resolution that is trained.
+        blurred: True if D's images are blurred.
     """
 
     networks: Networks
     config: TrainConfig
     resolution: int
+    blurred: bool = False
 
     @property
     def fading(self) -> bool:
@@ -105,18 +113,39 @@ class Passes:
         """Returns G's weights that have a part at this resolution."""
         return self.networks.generator.stage_variables(self.resolution, self.fading)
 
-    def fakes(self, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0) -> Fakes:
-        """Generates images under a tape; `k` is the round."""
+    def fakes(
+        self,
+        inputs: StepInputs,
+        clock: Clock,
+        k: int | tf.Tensor = 0,
+        measure: bool = False,
+    ) -> Fakes:
+        """Generates images under a tape; see `generate`."""
         with tf.GradientTape() as tape:
-            images, w_mean = self.generate(inputs, clock, k)
-        return Fakes(images, w_mean, tape)
+            fakes = self.generate(inputs, clock, k, measure)
+        return fakes._replace(tape=tape)
 
     def generate(
-        self, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns images [N, H, W, C] and the batch mean of w [w_dim]."""
+        self,
+        inputs: StepInputs,
+        clock: Clock,
+        k: int | tf.Tensor = 0,
+        measure: bool = False,
+    ) -> Fakes:
+        """Generates images.
+
+        Args:
+            inputs: latents and noise.
+            clock: images seen.
+            k: index of the round of gradient accumulation.
+            measure: measure the squares that move StyleGAN3's running means.
+        """
         ws, w_mean = self.styles(inputs)
-        return self.synthesize(ws, inputs, clock, k), w_mean
+        g = self.networks.generator
+        if measure and g.config.architecture == "stylegan3":
+            images, squares = g.synthesis.measure(ws)
+            return Fakes(images, w_mean, squares)
+        return Fakes(self.synthesize(ws, inputs, clock, k), w_mean)
 
     def styles(self, inputs: StepInputs) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns mixed styles [N, num_styles, w_dim] and the batch mean of w."""
@@ -205,6 +234,8 @@ class Passes:
         self, images: tf.Tensor, uniforms: tf.Tensor | None, clock: Clock
     ) -> tf.Tensor:
         c = self.config.augment
+        if self.blurred:
+            images = gaussian_blur(images, clock.blur)
         if c.kind == "diffaugment":
             return diffaugment(images, uniforms, c.policy)
         return ada(images, uniforms, clock.p, c.groups) if c.kind == "ada" else images

@@ -91,6 +91,8 @@ def sample_inputs(
         fold_seed(config, nimg, 10 * forward_pass + i) for i in range(20, 29)
     )
     layers = 2 * (resolution.bit_length() - 2)  # styled layers up to this resolution
+    if g.architecture == "stylegan3":
+        layers = g.num_styles
     cutoff = tf.random.stateless_uniform([], cut, 1, layers, tf.int32)
     mixes = tf.random.stateless_uniform([], coin) < g.style_mixing_prob
     if labels is None:
@@ -98,7 +100,7 @@ def sample_inputs(
     inputs = StepInputs(
         z=replica_share(tf.random.stateless_normal([batch, g.z_dim], z)),
         z_mix=replica_share(tf.random.stateless_normal([batch, g.z_dim], z_mix)),
-        cutoff=tf.where(mixes, cutoff, g.num_layers),
+        cutoff=tf.where(mixes, cutoff, max(g.num_layers, g.num_styles)),
         labels=labels,
         seed=tf.random.fold_in(noise, _replica()),
     )

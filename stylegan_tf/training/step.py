@@ -104,7 +104,9 @@ class Step:
         self.update_average(clock.nimg)
 
         inputs = self.sample(clock.nimg, D_STEP, labels)
-        fakes = self.passes.fakes(inputs, clock) if self.config.shares_pass else None
+        fakes = None
+        if self.config.shares_pass:
+            fakes = self.passes.fakes(inputs, clock, measure=True)
         add_stats(stats, self.update_discriminator(reals, inputs, clock, fakes))
 
         if loss.lazy and regularization.d:
@@ -199,15 +201,18 @@ class Step:
 
         def one_round(k):
             x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
-            generated = fakes[:2] if fakes else self.passes.generate(part, clock, k)
-            images, w_mean = generated
+            drawn = fakes or self.passes.generate(part, clock, k, measure=True)
             gradients, stats = self.objectives.discriminator_gradients(
-                x, images, part, clock
+                x, drawn.images, part, clock
             )
-            return w_mean, (gradients, stats | measure_spread(x, images))
+            stats |= measure_spread(x, drawn.images)
+            return (drawn.w_mean, drawn.squares), (gradients, stats)
 
-        w_mean, (gradients, stats) = mean_over_rounds(one_round, rounds)
+        means, (gradients, stats) = mean_over_rounds(one_round, rounds)
+        w_mean, squares = means
         self._update_w_avg(w_mean)
+        if squares:
+            self._update_magnitudes(squares)
         return stats | self._apply_to_d(gradients, clock)
 
     def regularize_discriminator(
@@ -225,6 +230,7 @@ class Step:
 
     def _apply_to_d(self, gradients: Gradients, clock: Clock) -> Stats:
         variables, (_, ratio) = self.passes.d_variables(), self.config.loss.lazy_rates
+        ratio *= self.config.schedule.d_lr_ratio
         norm, skipped = self.networks.d_optimizer.apply(
             gradients, variables, clock.lr * ratio
         )
@@ -292,6 +298,11 @@ class Step:
         g = self.networks.generator
         mean = w_mean + (g.w_avg - w_mean) * g.config.w_avg_beta
         ops.assign_if_finite(g.w_avg, mean)
+
+    def _update_magnitudes(self, squares: tuple[tf.Tensor, ...]) -> None:
+        """Moves StyleGAN3's running means, in D's step alone as its authors do."""
+        squares = mean_over_replicas(tf.stack(squares))
+        self.networks.generator.synthesis.move_magnitudes(tf.unstack(squares))
 
     # -----------------------------------------------------------------------
     # Random inputs

@@ -200,11 +200,13 @@ class Trainer:
         iteration = self.state.nimg // phase.batch
         regularization = Regularization.at(self.config.loss, iteration)
         batch = self._next_batch(phase)
+        blur = self.config.augment.blur_at(self.state.nimg)
         clock = Clock(
             nimg=tf.constant(self.state.nimg, tf.int64),
             alpha=tf.constant(phase.alpha, tf.float32),
             lr=tf.constant(self._rate(), tf.float32),
             p=tf.constant(self.augment.p, tf.float32),
+            blur=tf.constant(blur, tf.float32),
         )
         step = self._compiled_step(phase, regularization)
         self._latest_labels = batch["label"]
@@ -253,11 +255,12 @@ class Trainer:
         """Returns the iteration of a resolution, which is traced once.
 
         Lazy regularization is a function of its own, chosen in Python: a branch in the
-        graph must not enclose sums over replicas.
+        graph must not enclose sums over replicas. So is a step that blurs D's images.
         """
-        key = (phase.resolution, phase.batch, regularization)
+        blurred = self.config.augment.blur_at(phase.nimg) > 0
+        key = (phase.resolution, phase.batch, regularization, blurred)
         if key not in self._steps:
-            passes = Passes(self.networks, self.config, phase.resolution)
+            passes = Passes(self.networks, self.config, phase.resolution, blurred)
             objectives = Objectives(passes, regularization)
             step = Step(passes, objectives, phase.batch, self._labels)
             if self.config.jit == "on":
