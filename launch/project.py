@@ -43,7 +43,7 @@ define.string(
     "Take the model's own pictures of these seeds, 0-31,100, not truncated.",
 )
 define.enum("space", "w", ["w", "wplus"], "Search for one style, or one per layer.")
-define.integer("steps", 1000, "Steps of Adam.", 1, 10_000_000)
+define.integer("steps", 1000, "Steps of Adam.", 1, cli.MOST)
 define.integer(
     "seed",
     0,

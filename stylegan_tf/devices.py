@@ -8,7 +8,7 @@ import contextlib
 import functools
 import json
 import os
-import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,19 +226,35 @@ def make_deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def resident_bytes() -> int:
-    """Returns this process's resident memory, or its peak without /proc."""
+def resident_bytes() -> int | None:
+    """Returns this process's resident memory, or its peak without /proc.
+
+    None where the system tells neither, as on Windows.
+    """
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        statm = Path("/proc/self/statm").read_text(encoding="utf-8")
+        return int(statm.split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * resource.getpagesize()
+        return _peak_bytes()
+
+
+def _peak_bytes() -> int | None:
+    """Returns the most memory that this process has held; None on Windows."""
+    try:
+        import resource  # of Unix only
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes
 
 
 def peak_memory_gb() -> dict[str, float]:
-    """Returns the peak memory in GB of this process and of the first GPU, if any."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    out = {"memory/cpu_gb": peak}
+    """Returns the peak memory in GB of this process and of the first GPU, if any.
+
+    The process's is missing where the system does not tell it, as on Windows.
+    """
+    peak = _peak_bytes()
+    out = {} if peak is None else {"memory/cpu_gb": peak / 1e9}
     if tf.config.list_logical_devices("GPU"):
         info = tf.config.experimental.get_memory_info("GPU:0")
         out["memory/gpu_gb"] = info["peak"] / 1e9

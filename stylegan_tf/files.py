@@ -109,7 +109,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 def _draft_name(path: Path) -> str:
     """A hidden name of a length that any file system takes, see `remove_drafts`."""
     stem, number = path.stem[:30], zlib.crc32(os.fsencode(path.name))
-    return f".{stem}.{number:08x}.{os.getpid()}.tmp{path.suffix[:10]}"
+    return f".{stem}.{number:08x}.{os.getpid()}.tmp{path.suffix[:20]}"
 
 
 def remove_drafts(folder: Path) -> None:

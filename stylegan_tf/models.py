@@ -22,10 +22,10 @@ from stylegan_tf.config import (
     Growth,
     TrainConfig,
     schedule,
+    weights,
 )
 from stylegan_tf.errors import UserError
-from stylegan_tf.formats import safetensors_files
-from stylegan_tf.networks import ops
+from stylegan_tf.formats import keras_files, safetensors_files
 from stylegan_tf.networks.block import weight_name
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
@@ -34,6 +34,7 @@ from stylegan_tf.official import networks as official
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 FOREIGN = (".pkl", ".pt", ".pth")  # checkpoints of other projects
 GENERATOR_KEY = "stylegan_tf.generator"  # of our settings in .safetensors files
+MOST_WORDS = 300  # characters of an error that quotes a file
 # What is read of a folder at an address.
 _READ = (KERAS_FILE, "*.json", "data.txt", "checkpoints/*")
 
@@ -83,7 +84,7 @@ def find_model(path: Path | str) -> ModelFile:
         if newest is None:
             raise UserError(f"{path} has neither a model nor a checkpoint yet.")
         return ModelFile("checkpoint", newest.prefix, path)
-    if path.with_name(path.name + ".index").is_file():
+    if Path(f"{path}.index").is_file():
         run = path.parent.parent
         if not (run / "config.json").is_file():
             raise UserError(f"{path} is not in a run: {run} has no config.json.")
@@ -124,15 +125,13 @@ def load(path: Path | str) -> Generator:
     """
     file = find_model(path)
     if file.kind == "keras":
-        generator = _load_keras(file.path)
-    elif file.kind == "safetensors":
-        generator = load_safetensors(file.path)
-    elif file.kind == "pickle":
-        generator = official.load_generator(file.path)
-    else:
-        generator = Generator(_run_config(file).generator, growth_of(file.path))
-        restore_networks(file.path, average=generator)
-    _check_finite(file, generator)
+        return _load_keras(file.path)
+    if file.kind == "safetensors":
+        return load_safetensors(file.path)
+    if file.kind == "pickle":
+        return official.load_generator(file.path)
+    generator = Generator(_stored_config(file).generator, growth_of(file.path))
+    restore_networks(file.path, average=generator)
     return generator
 
 
@@ -152,34 +151,14 @@ def load_networks(
     if file.kind in ("keras", "safetensors"):
         return None, None, load(file.path)
     if file.kind == "pickle":
-        networks = official.load_pickled_networks(file.path)
-        _check_finite(file, *networks)
-        return networks
-    config, growth = _run_config(file), growth_of(file.path)
+        return official.load_pickled_networks(file.path)
+    config, growth = _stored_config(file), growth_of(file.path)
     generator, average = (Generator(config.generator, growth) for _ in range(2))
     discriminator = discriminator_of(config.discriminator)
     restore_networks(
         file.path, generator=generator, discriminator=discriminator, average=average
     )
-    _check_finite(file, generator, discriminator, average)
     return generator, discriminator, average
-
-
-def _check_finite(file: ModelFile, *networks: keras.Model | None) -> None:
-    weights = [v for network in networks if network for v in network.weights]
-    names = ops.names_not_finite(weights)
-    if not names:
-        return
-    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    remedy = "take another copy or an earlier one"
-    if file.run:
-        remedy = "take an earlier checkpoint"
-        if all(name.endswith("w_avg") for name in names):
-            remedy = "go on with its training, which measures w_avg anew"
-    raise UserError(
-        f"{file.path} has numbers that are not finite in {len(names)} of "
-        f"{len(weights)} arrays: {shown}; {remedy}."
-    )
 
 
 def restore_networks(path: Path, **networks: keras.Model) -> None:
@@ -204,12 +183,16 @@ def restore_networks(path: Path, **networks: keras.Model) -> None:
 
 
 def _load_keras(path: Path) -> Generator:
+    settings = _keras_settings(path)
+    with _told(path):
+        config = configs.from_dict(GeneratorConfig, settings["config"])
+        weights.check_size(config)
+        keras_files.check_keras_weights(path, weights.count_weights(config))
     try:
         model = keras.models.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be read: {str(error).splitlines()[0]}"
-        ) from error
+    except Exception as error:  # whatever Keras meets in what is left of the file
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} cannot be read: {text[:MOST_WORDS]}") from error
     if not isinstance(model, Generator):
         raise _no_generator(path, type(model).__name__)
     return model
@@ -226,13 +209,13 @@ def load_safetensors(path: Path | str) -> Generator:
     with _told(path):
         config = configs.from_dict(GeneratorConfig, settings["config"])
         generator = Generator(config, _stored_growth(settings))
-    weights = {weight_name(v): v for v in generator.weights}
-    wrong = [k for k in {*weights, *arrays} if not _fits(arrays.get(k), weights.get(k))]
+    stored = {weight_name(v): v for v in generator.weights}
+    wrong = [k for k in {*stored, *arrays} if not _fits(arrays.get(k), stored.get(k))]
     if wrong:
         raise UserError(
             f"{path} cannot be read: {min(wrong)} is not as its settings say."
         )
-    for name, weight in weights.items():
+    for name, weight in stored.items():
         weight.assign(arrays[name])
     return generator
 
@@ -299,6 +282,25 @@ def _run_config(file: ModelFile) -> TrainConfig:
         raise UserError(f"{file.run}/config.json cannot be read: {error}") from error
 
 
+def _stored_config(file: ModelFile) -> TrainConfig:
+    """Reads a run's settings, whose weights its checkpoint must be able to hold.
+
+    So a small file cannot make this process allocate a large network.
+    """
+    config = _run_config(file)
+    weights.check_size(config.generator)
+    expected = weights.count_weights(config.generator)
+    start = f"{file.path.name}.data-"
+    parts = [p for p in file.path.parent.iterdir() if p.name.startswith(start)]
+    stored = sum(part.stat().st_size for part in parts)
+    if stored < 2 * expected:
+        raise UserError(
+            f"{file.path} cannot be read: it holds {files.size_text(stored)}, and the "
+            f"run's config.json asks for {expected:,} weights."
+        )
+    return config
+
+
 @contextlib.contextmanager
 def _told(path: Path | str) -> Iterator[None]:
     """Puts the file's name before an error in its settings."""
@@ -308,7 +310,7 @@ def _told(path: Path | str) -> Iterator[None]:
         if str(error).startswith(str(path)):
             raise
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read: {text}") from error
+        raise UserError(f"{path} cannot be read: {text[:MOST_WORDS]}") from error
 
 
 def _stored_growth(settings: dict) -> Growth:
@@ -342,14 +344,15 @@ def _safetensors_settings(path: Path | str) -> dict:
 def _keras_settings(path: Path) -> dict:
     """The arguments that the generator in a `.keras` file was made with."""
     try:
-        with files.open_regular(path) as file, files.open_archive(file) as archive:
-            text = files.read_member(archive, "config.json", files.MOST_SETTINGS)
-        content = files.parse_json(text)
+        content = keras_files.read_keras_config(path)
         kind, settings = content["class_name"], content["config"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if kind != Generator.__name__:
-        raise _no_generator(path, kind)
+        raise _no_generator(path, str(kind)[:80])
+    with _told(path):
+        configs.from_dict(GeneratorConfig, settings["config"])
+        _stored_growth(settings)
     return settings
 
 

@@ -91,15 +91,13 @@ RUNS = {
     "transfer": "settings",
     "plan": "request rundir settings transfer",
     "reports": "",
-    "guard": "reports",
     "previews": "reports",
-    "event_files": "",
-    "tensorboard": "event_files previews reports",
+    "tensorboard": "previews reports",
     "measuring": "reports",
-    "dry_run": "plan request tensorboard",
+    "dry_run": "plan request",
     "uploads": "reports request rundir",
-    "session": "guard measuring plan previews reports request rundir tensorboard "
-    "transfer uploads",
+    "session": "measuring plan previews reports request rundir tensorboard transfer "
+    "uploads",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
 # What `--help` and workers load without loading TensorFlow: itself and all it imports.

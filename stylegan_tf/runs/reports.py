@@ -110,7 +110,7 @@ class Log(Report):
     @staticmethod
     def _line(trainer: Trainer, s: dict[str, float]) -> str:
         height, width = trainer.config.generator.shape(trainer.phase.resolution)
-        memory = s.get("memory/gpu_gb", s["memory/cpu_gb"])
+        memory = s.get("memory/gpu_gb", s.get("memory/cpu_gb", float("nan")))
         p = f"p {s['augment/p']:.3f}  " if "augment/p" in s else ""
         skipped = s.get("progress/skipped_in_tick", 0)
         skipped = f"skipped {skipped:.0f}  " if skipped else ""

@@ -12,7 +12,6 @@ from stylegan_tf import devices, export, figures, models, sampling, signals
 from stylegan_tf.config import TrainConfig, schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, transfer
-from stylegan_tf.runs.guard import Guard
 from stylegan_tf.runs.measuring import Measure
 from stylegan_tf.runs.plan import Plan, plan_run
 from stylegan_tf.runs.previews import Sheets
@@ -146,8 +145,8 @@ def make_reports(config: TrainConfig, cache: str | None = None) -> list[Report]:
 
 
 def default_reports() -> list[Report]:
-    """The reports of every run: log, sheets, TensorBoard, warnings, progress bar."""
-    return [Log(), Sheets(), TensorBoard(), Guard(), Progress()]
+    """The reports of every run: log, sheets, TensorBoard, progress bar."""
+    return [Log(), Sheets(), TensorBoard(), Progress()]
 
 
 def export_model(trainer: Trainer) -> None:

@@ -9,25 +9,13 @@ import tensorflow as tf
 
 from stylegan_tf import config as configs
 from stylegan_tf import figures, latents, sampling
-from stylegan_tf.runs.event_files import EventFiles
 from stylegan_tf.runs.previews import StagePreview, real_images
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
-PANEL_SIDE = 256  # pixels of an image in a panel, at most
 PANEL_LATENTS = 1000  # latents per class whose mean w is the center of truncation
-
-
-def shrinkage(height: int, width: int) -> int:
-    """Returns the power of two that makes an image fit PANEL_SIDE."""
-    return 1 << ((max(height, width) - 1) // PANEL_SIDE).bit_length()
-
-
-def panel_images(rows: int) -> int:
-    """Returns the number of images in the panels of a tick."""
-    return 8 * rows + 5 * 6 + rows * len(TensorBoard.PSIS)
 
 
 class TensorBoard(Report):
@@ -36,7 +24,7 @@ class TensorBoard(Report):
     Panels: `samples` (the moving average, fixed latents), `mixing` (style mixing, the
     row's coarse layers with the column's fine ones), `truncation` (psi from 1 to -1)
     and `reals`. Each of up to ten classes has its own row, except in
-    `mixing`. No image is larger than 256 x 256 there; the sheets have all pixels.
+    `mixing`.
     """
 
     PSIS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
@@ -45,19 +33,17 @@ class TensorBoard(Report):
         self.ticks = 0
 
     def start(self, trainer: Trainer) -> None:
-        """Opens an event file; writes settings, and real images into the first."""
+        """Opens the event file; writes settings and real images."""
         self.preview = StagePreview(trainer)
-        self.files = EventFiles(trainer.run_dir)
+        self.writer = tf.summary.create_file_writer(str(trainer.run_dir))
         g = trainer.config.generator
-        with self.files.writer.as_default(step=trainer.state.nimg):
+        with self.writer.as_default(step=trainer.state.nimg):
             text = json.dumps(configs.to_dict(trainer.config), indent=2)
             tf.summary.text("config", f"```\n{text}\n```")
             self._hparams(trainer)
             table = g.classes, 8, self._rows()
-            if self.files.first:
-                images = real_images(trainer.data, g.resolution, *table)
-                self._panel("reals", images, 8)
-        self.files.flush()
+            self._panel("reals", real_images(trainer.data, g.resolution, *table), 8)
+        self.writer.flush()
 
     @staticmethod
     def _hparams(trainer: Trainer) -> None:
@@ -71,14 +57,14 @@ class TensorBoard(Report):
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Writes the stats, and every `image_ticks` ticks the panels."""
         self.ticks += 1
-        with self.files.writer.as_default(step=trainer.state.nimg):
+        with self.writer.as_default(step=trainer.state.nimg):
             for name, value in stats.items():
                 if math.isfinite(value):
                     tf.summary.scalar(name, value)
             done = trainer.state.nimg >= trainer.total
             if done or self.ticks % trainer.config.image_ticks == 0:
                 self._panels()
-        self.files.flush()
+        self.writer.flush()
 
     def _rows(self) -> int:
         classes = self.preview.config.classes
@@ -126,18 +112,16 @@ class TensorBoard(Report):
 
     @staticmethod
     def _panel(name: str, images: np.ndarray, columns: int) -> None:
-        if (factor := shrinkage(*images.shape[1:3])) > 1:
-            images = np.stack([figures.shrink_pixels(i, factor) for i in images])
-        factor = max(1, 64 // max(images.shape[1:3]))
+        factor = max(1, 64 // images.shape[1])
         sheet = figures.image_grid(figures.enlarge(images, factor), columns)
         tf.summary.image(name, sheet[None])
 
     def warn(self, trainer: Trainer, text: str) -> None:
         """Writes the warning where TensorBoard shows texts."""
-        with self.files.writer.as_default(step=trainer.state.nimg):
+        with self.writer.as_default(step=trainer.state.nimg):
             tf.summary.text("warnings", text)
-        self.files.flush()
+        self.writer.flush()
 
     def end(self, trainer: Trainer, reason: str) -> None:
         """Closes the event file."""
-        self.files.close()
+        self.writer.close()
