@@ -49,8 +49,9 @@ _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6
 # Help of --model, the same in every script.
 MODEL = (
-    "A run's folder, a .keras file, a checkpoint such as RUN/checkpoints/ckpt-1000, or "
-    "a .pkl or .pt of another project."
+    "A run's folder, a .keras or .safetensors file, a checkpoint such as "
+    "RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another project; or its address, "
+    "such as hf://user/name."
 )
 MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
 SEED = 2**32 - 1  # the largest seed

@@ -5,6 +5,7 @@
     python launch/convert.py --model=runs/00003-photos-paper256 --out=photos.pkl
     python launch/convert.py --model=generator.keras --out=generator.safetensors
     python launch/convert.py --model=x.pkl --out=x.safetensors --layout=rosinality
+    python launch/convert.py --model=runs/00003-photos-paper256 --push=hf://me/photos
 
 --pickle fills a folder with
 
@@ -34,6 +35,10 @@ with the model before it is kept.
     x.pkl           an official TensorFlow pickle: of a run its G, D and Gs, of a
                     foreign file its networks, of any other model its generator as Gs
 
+--push=hf://user/name uploads the folder to the Hugging Face Hub, as it is after
+--pickle, or one that is made of --model; the card becomes its README. Every script then
+opens hf://user/name. `hf auth login` stores the token that this needs.
+
 A pickle's networks are square, of 3 x 3 convolutions on a 4 x 4 start, with labels
 summed in the discriminator's output. A model without a counterpart, such as a DCGAN, is
 refused. The file has every variable under its official name and in its official layout.
@@ -41,10 +46,13 @@ This package reads it, and so do converters that read the variables. NVIDIA's ow
 does not: it compiles the program text of a pickle, which this file leaves out.
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from stylegan_tf_launch import cli
+
+from stylegan_tf import hub
 
 FLAGS, define = cli.flag_set()
 define.path(
@@ -63,6 +71,12 @@ define.enum(
     ["own", "rosinality"],
     "Names and layout of the weights in a .safetensors file.",
 )
+define.string(
+    "push",
+    None,
+    "Upload the folder to this repository of the Hugging Face Hub, hf://user/name.",
+)
+define.boolean("private", False, "With --push: create the repository as private.")
 define.boolean(
     "report",
     False,
@@ -79,6 +93,16 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(
             f"{given} given; use --pickle=x.pkl --out=FOLDER to read a checkpoint of "
             f"another project, or --model=... --out=x.safetensors to write a file."
+        )
+    if FLAGS.push:
+        hub.check_push(FLAGS.push)
+    else:
+        cli.refuse_flags(FLAGS, ["private"], "is of a repository, for --push.")
+    if FLAGS.model and FLAGS.push and not FLAGS.out:
+        return _push_model(FLAGS.model)
+    if FLAGS.model and FLAGS.push:
+        raise UserError(
+            "--push uploads a folder that it makes; use --model with --out or --push."
         )
     if not FLAGS.out:
         target = "the folder to fill" if FLAGS.pickle else "the file to write"
@@ -117,6 +141,29 @@ def _read(pickle: str, out: Path) -> int:
         export.save_model(loaded.generator, out, origin=origin)
         print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
         print(f"pictures: python launch/generate.py --model={out}")
+    return _push(out) if FLAGS.push else 0
+
+
+def _push_model(model: str) -> int:
+    """Makes a model's folder and uploads it."""
+    cli.load_tensorflow()
+    from stylegan_tf import export, models
+
+    origin = export.provenance_of_model(model)
+    with tempfile.TemporaryDirectory(prefix="push-") as folder:
+        export.save_model(models.load(model), folder, origin=origin)
+        return _push(Path(folder))
+
+
+def _push(folder: Path) -> int:
+    """Uploads a folder with its card as README."""
+    from stylegan_tf import export
+    from stylegan_tf.errors import UserError
+
+    if not (folder / export.CARD_JSON).is_file():
+        raise UserError(f"{folder} has no generator, so nothing is uploaded.")
+    export.write_readme(folder, FLAGS.push)
+    print(f"uploaded: {hub.push_folder(folder, FLAGS.push, FLAGS.private)}")
     return 0
 
 

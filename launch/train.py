@@ -119,10 +119,11 @@ define.path(
 define.path(
     "init",
     None,
-    "Start from this model: a run's folder, a .keras file, a checkpoint, or an "
-    "official .pkl. The networks become like its own, whatever the preset says, and "
-    "start at the resolution that it has learned (while one fades in, at the one that "
-    "shows more); --set changes either. Its size and labels may differ.",
+    "Start from this model: a run's folder, a .keras or .safetensors file, a "
+    "checkpoint, a .pkl or .pt of another project, or its address. The networks become "
+    "like its own, whatever the preset says, and start at the resolution that it has "
+    "learned (while one fades in, at the one that shows more); --set changes either. "
+    "Its size and labels may differ.",
 )
 define.integer(
     "seed",

@@ -1,6 +1,7 @@
 """Opens models: a run directory, a checkpoint, a `.keras` file or a foreign checkpoint.
 
-A model at an address, such as gs://bucket/run, is fetched first (see `remote`).
+A model at an address, such as gs://bucket/run or hf://user/name, is fetched first (see
+`remote` and `hub`).
 
 `find_model` tells what a path is without reading it, `load` makes its generator.
 """
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import checkpoints, files, remote
+from stylegan_tf import checkpoints, files, hub, remote
 from stylegan_tf import config as configs
 from stylegan_tf.config import (
     DiscriminatorConfig,
@@ -98,6 +99,8 @@ def find_model(path: Path | str) -> ModelFile:
 
 def _fetched(url: str) -> Path:
     """Copies what is read of a model at an address; returns the copy."""
+    if hub.is_hub(url):
+        return hub.fetch_model(url)
     run, folder, name = url.rpartition("/checkpoints/")
     if folder:  # a checkpoint's prefix, which needs its run's settings
         return remote.fetch(run, only=_READ) / "checkpoints" / name

@@ -33,11 +33,12 @@ ROOMS = {
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",
     "training": "errors signals checkpoints config files devices networks data augment",
-    "models": "errors checkpoints files remote config formats networks official",
+    "hub": "errors",
+    "models": "errors checkpoints files remote hub config formats networks official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files latents figures sampling networks data training",
-    "export": "errors files quiet config devices formats latents networks sampling "
-    "figures data models",
+    "export": "errors files remote quiet config devices formats latents networks "
+    "sampling figures data models",
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
@@ -53,6 +54,7 @@ LOOSE = {
     "remote",
     "mirror",
     "checkpoints",
+    "hub",
     "devices",
     "models",
 }  # modules, not folders

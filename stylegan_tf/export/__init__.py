@@ -18,7 +18,7 @@ from stylegan_tf.export.bundle import (
     export,
     save_model,
 )
-from stylegan_tf.export.card import CARD, ExportedFile, files_table
+from stylegan_tf.export.card import CARD, ExportedFile, files_table, write_readme
 from stylegan_tf.export.program import Program, plain_copy
 from stylegan_tf.export.provenance import CARD_JSON, Provenance, provenance_of_model
 from stylegan_tf.export.single import save_generator
@@ -48,4 +48,5 @@ __all__ = [
     "require_close",
     "save_generator",
     "save_model",
+    "write_readme",
 ]

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.export.examples import EXAMPLES
-from stylegan_tf.export.provenance import CARD_JSON, Provenance
+from stylegan_tf.export.provenance import CARD_JSON, DEMO_LICENSE, Provenance
 from stylegan_tf.files import atomic_write
 from stylegan_tf.networks.generator import Generator
 
@@ -144,6 +144,32 @@ def _replace(path: Path, text: str) -> Path:
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
     return path
+
+
+def write_readme(folder: Path | str, address: str) -> Path:
+    """Writes `README.md`, the card as the Hugging Face Hub shows it.
+
+    Args:
+        folder: with the card of `write_card`, which becomes the README.
+        address: of the repository, hf://user/name.
+    """
+    folder = Path(folder)
+    values = json.loads((folder / CARD_JSON).read_text())
+    free = values["license"]["model"] == DEMO_LICENSE
+    head = [
+        "---",
+        "library_name: stylegan_tf",
+        f"license: {'apache-2.0' if free else 'other'}",
+        "pipeline_tag: unconditional-image-generation",
+        "tags:",
+        "- stylegan",
+        f"- {values['model']['architecture']}",
+        "---",
+    ]
+    opens = f'    import stylegan_tf\n\n    generator = stylegan_tf.load("{address}")'
+    heading, rest = card_text(values).split("\n", 1)
+    text = "\n".join([*head, "", heading, "", opens]) + "\n" + rest
+    return _replace(folder / "README.md", text)
 
 
 # ---------------------------------------------------------------------------

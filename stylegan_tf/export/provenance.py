@@ -6,11 +6,12 @@ official pickle. Facts that none of them holds are None, and the card says so.
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stylegan_tf import config as configs
-from stylegan_tf import models
+from stylegan_tf import models, remote
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 
@@ -31,6 +32,11 @@ PICKLE_LICENSE = (
     "BY-NC 4.0 and its StyleGAN2 networks under the NVIDIA Source Code License-NC: not "
     "for commercial use. Its StyleGAN2-ADA and StyleGAN3 networks and other "
     "publishers' files are under the terms they came with."
+)
+FOREIGN_LICENSE = (
+    "The weights are another project's, and converting a file does not change whose "
+    "they are: they stay under the terms that they came with. Weights that were made "
+    "from NVIDIA's networks are, like these, not for commercial use."
 )
 UNKNOWN_LICENSE = "Not known: nothing beside the model says what it was trained on."
 
@@ -75,15 +81,30 @@ def provenance_of_model(path: Path | str) -> Provenance:
         UserError: there is no model at `path`.
     """
     found = models.find_model(path)
+    name = str(path) if remote.is_remote(path) else found.path.name
     if found.kind == "pickle":
-        return Provenance(found.path.name, license=PICKLE_LICENSE)
+        return Provenance(name, license=_foreign_license(found.path))
     if found.kind == "checkpoint":
         nimg = found.path.name.split("-")[-1]
         seen = int(nimg) if nimg.isdecimal() else None
         return provenance_from_run(
             found.run, seen, f"{found.run.name}/{found.path.name}"
         )
-    return provenance_from_folder(found.path.parent) or Provenance(found.path.name)
+    known = provenance_from_folder(found.path.parent)
+    return known or Provenance(name, license=_stated(found.path) or UNKNOWN_LICENSE)
+
+
+def _foreign_license(path: Path) -> str:
+    kind = PICKLE_LICENSE if path.suffix == ".pkl" else FOREIGN_LICENSE
+    return " ".join(filter(None, [_stated(path), kind]))
+
+
+def _stated(path: Path) -> str:
+    """The license that the head of the README beside a file states; "" if none does."""
+    head = re.match(r"---\n(.*?)\n---", _text(path.with_name("README.md")), re.DOTALL)
+    found = re.search(r"^license: *(\S.*)$", head[1], re.MULTILINE) if head else None
+    name = found[1].strip("\"' ")[:100] if found else ""
+    return f"Where it was published, its license is stated as: {name}." if name else ""
 
 
 def provenance_of_run(folder: Path) -> Provenance:
@@ -152,8 +173,12 @@ def _name(data: str) -> str:
 
 
 def _license(config: configs.TrainConfig) -> str:
-    if config.init.endswith(".pkl"):
-        return f"Started from {Path(config.init).name}. {PICKLE_LICENSE} {DATA_LICENSE}"
+    if remote.is_remote(config.init):
+        return f"Started from {config.init}, whose terms hold here too. {DATA_LICENSE}"
+    init = Path(config.init)
+    if init.suffix in models.FOREIGN:
+        terms = PICKLE_LICENSE if init.suffix == ".pkl" else FOREIGN_LICENSE
+        return f"Started from {init.name}. {terms} {DATA_LICENSE}"
     demo = config.data.partition(":")[0] == "demo" and not config.init
     return DEMO_LICENSE if demo else DATA_LICENSE
 
