@@ -13,6 +13,10 @@ any other. From another machine, through SSH:
 
     ssh -L 8080:127.0.0.1:8080 HOST     and then http://127.0.0.1:8080 at home
 
+Pages of other sites cannot use it. Through a tunnel with a name of its own, name it:
+
+    python launch/explore.py --model=generator.keras --trusted_hosts=page.example.org
+
 Needs: pip install "stylegan_tf[explore]"
 """
 
@@ -29,6 +33,17 @@ define.string(
     "Address to serve on. Others than the default let other machines in, without "
     "asking who they are.",
 )
+define.list(
+    "trusted_hosts",
+    [],
+    "Other names that the page is served under, such as a tunnel's: "
+    "page.example.org,*.example.net. All others but this machine's are refused.",
+)
+define.list(
+    "framed_by",
+    [],
+    "Sites that may show the page in a frame, such as https://notebook.example.org.",
+)
 define.path(
     "directions",
     None,
@@ -40,8 +55,10 @@ define.bool("open", False, "Show the page in the browser.")
 def main(argv: Sequence[str]) -> int:
     """Serves the page until Ctrl-C; returns the exit code."""
     from stylegan_tf.explorer import server
+    from stylegan_tf.explorer.guard import Trust
 
     cli.check_model(FLAGS.model)
+    trust = Trust(FLAGS.host, tuple(FLAGS.trusted_hosts), tuple(FLAGS.framed_by))
     server.check_server(FLAGS.host, FLAGS.port)
 
     cli.load_tensorflow(exact=True)
@@ -53,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         model, FLAGS.model, offered_directions(model, path=FLAGS.directions)
     )
     try:
-        server.serve(engine, FLAGS.host, FLAGS.port, FLAGS.open)
+        server.serve(engine, FLAGS.host, FLAGS.port, FLAGS.open, trust)
     except KeyboardInterrupt:
         print()
     return 0

@@ -1,9 +1,15 @@
-"""What the tests of the page share: a model, and `generate` run on a command line."""
+"""What the tests of the page share: a model, a server, and `generate` run on a line."""
 
 import contextlib
 import dataclasses
 import io
+import os
 import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +19,69 @@ from PIL import Image
 from stylegan_tf_launch import cli, generate
 
 from stylegan_tf.networks.generator import Generator
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 30  # seconds; these machines are shared
+HOOK = """
+import sys
+
+def said(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        with open({path!r}, "a") as f:
+            f.write(f"{{event}} {{args}}\\n")
+
+sys.addaudithook(said)
+"""
+
+
+class Server:
+    """`python launch/explore.py` with a tiny model, and what it connects to."""
+
+    def __init__(self, folder: Path):
+        self.model, self.log = saved(folder), folder / "log.txt"
+        self.outward = folder / "outward.txt"
+        self.outward.touch()
+        (folder / "hook").mkdir()
+        hook = HOOK.format(path=str(self.outward))
+        (folder / "hook" / "sitecustomize.py").write_text(hook)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{probe.getsockname()[1]}"
+        paths = [str(folder / "hook"), os.environ.get("PYTHONPATH", "")]
+        # nicegui behaves differently where it sees pytest's variables.
+        own = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        script, port = ROOT / "launch" / "explore.py", self.host.split(":")[1]
+        with open(self.log, "w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, script, f"--model={self.model}", f"--port={port}"],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=own | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )
+        self._wait()
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 3 * PATIENCE
+        while f"http://{self.host}" not in self.log.read_text():
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, "the server says nothing"
+            time.sleep(0.1)
+        while True:  # it says so just before it listens
+            try:
+                with socket.create_connection(self.host.split(":")):
+                    return
+            except ConnectionRefusedError:
+                assert time.monotonic() < end, "the server does not listen"
+                time.sleep(0.1)
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
 
 
 def made(**changes) -> Generator:

@@ -7,78 +7,19 @@ import base64
 import io
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.parse
 from pathlib import Path
 
 import explored
 import numpy as np
 import pytest
+from explored import PATIENCE, Server
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 ARGUMENTS += ["--disable-sync", "--disable-component-update", "--no-first-run"]
 ARGUMENTS += ["--disable-quic"]
-PATIENCE = 30  # seconds; these machines are shared
-HOOK = """
-import sys
-
-def said(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
-        with open({path!r}, "a") as f:
-            f.write(f"{{event}} {{args}}\\n")
-
-sys.addaudithook(said)
-"""
-
-
-class Server:
-    """`python launch/explore.py` with a tiny model, and what it connects to."""
-
-    def __init__(self, folder: Path):
-        self.model, self.log = explored.saved(folder), folder / "log.txt"
-        self.outward = folder / "outward.txt"
-        self.outward.touch()
-        (folder / "hook").mkdir()
-        hook = HOOK.format(path=str(self.outward))
-        (folder / "hook" / "sitecustomize.py").write_text(hook)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.host = f"127.0.0.1:{probe.getsockname()[1]}"
-        paths = [str(folder / "hook"), os.environ.get("PYTHONPATH", "")]
-        # nicegui behaves differently where it sees pytest's variables.
-        own = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-        script, port = ROOT / "launch" / "explore.py", self.host.split(":")[1]
-        with open(self.log, "w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, script, f"--model={self.model}", f"--port={port}"],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env=own | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            )
-        self._wait()
-
-    def _wait(self) -> None:
-        end = time.monotonic() + 3 * PATIENCE
-        while f"http://{self.host}" not in self.log.read_text():
-            assert self._process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, "the server says nothing"
-            time.sleep(0.1)
-
-    def stop(self) -> int:
-        """Ctrl-C; the exit code."""
-        self._process.send_signal(signal.SIGINT)
-        try:
-            return self._process.wait(PATIENCE)
-        finally:
-            self._process.kill()
 
 
 class Tab:

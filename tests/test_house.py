@@ -148,6 +148,7 @@ WITHOUT_TENSORFLOW = [
     "data.sources",
     "data.sources.labels",
     "data.manifest",
+    "explorer.guard",
     "explorer.state",
     "explorer.latest",
     "explorer.style",

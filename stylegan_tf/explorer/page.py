@@ -4,17 +4,21 @@ Every tab has its own `Page` and state; the engine is shared. Images are rendere
 threads, so that the page answers meanwhile.
 """
 
+import asyncio
 import base64
 import html
 import json
 import shlex
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from nicegui import background_tasks, run, ui
 
 from stylegan_tf.explorer import style
 from stylegan_tf.explorer.engine import Engine, command_for, download_name, png_bytes
+from stylegan_tf.explorer.fields import Keys
+from stylegan_tf.explorer.guard import finite_pair
 from stylegan_tf.explorer.latest import Latest
 from stylegan_tf.explorer.panel import Gallery, Panel
 from stylegan_tf.explorer.state import ImageState
@@ -34,10 +38,13 @@ class Page:
 
     Args:
         engine: renders the images.
+        turns: held while an image is rendered; shared by all pages, so that each gets
+            its turn.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, turns: asyncio.Lock):
         self.engine, self.state = engine, engine.first()
+        self._turns, self._busy = turns, False
         self._client = ui.context.client
         self._hold: tuple[ImageState, float, float] | None = None  # where a drag began
         self._latest = Latest(self._draw, background_tasks.create)
@@ -60,7 +67,7 @@ class Page:
                 self._gallery = Gallery(self.change, bool(self._pixels))
             with ui.element("aside").classes("panel").props('aria-label="controls"'):
                 self._panel = Panel(self.engine, lambda: self.state, self.change)
-        ui.keyboard(on_key=self._key, repeating=False)
+        Keys(on_key=self._key, repeating=False)
 
     def _header(self, facts: str) -> None:
         with ui.element("header").classes("bar"):
@@ -113,8 +120,11 @@ class Page:
         self._latest.ask(state)
 
     async def _draw(self, state: ImageState) -> None:
-        start = time.perf_counter()
-        picture = await run.io_bound(self.engine.show, state)
+        async with self._turns:
+            if self._client.is_deleted:
+                return
+            start = time.perf_counter()
+            picture = await run.io_bound(self.engine.show, state)
         if picture is None or self._client.is_deleted:  # the server or the tab closes
             return
         took = time.perf_counter() - start
@@ -130,7 +140,9 @@ class Page:
     async def _exact(self) -> tuple[ImageState, bytes]:
         """Shows the image as the command draws it; returns the state and its PNG."""
         state = self.state
-        file = png_bytes(await run.io_bound(self.engine.picture, state))
+        async with self._turns:
+            picture = await run.io_bound(self.engine.picture, state)
+        file = png_bytes(picture)
         if state == self.state:
             self._show(file)
         return state, file
@@ -138,27 +150,50 @@ class Page:
     # -----------------------------------------------------------------------
     # Saving images
 
+    async def _alone(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does what a button asks for, unless the last one is still at work."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            await act()
+        finally:
+            self._busy = False
+
     async def keep(self) -> None:
         """Adds the image to the gallery."""
+        await self._alone(self._keep)
+
+    async def save(self) -> None:
+        """Downloads the image."""
+        await self._alone(self._save)
+
+    async def save_latents(self) -> None:
+        """Downloads the image's styles and noise."""
+        await self._alone(self._save_latents)
+
+    async def copy(self) -> None:
+        """Copies the command line that draws the image."""
+        await self._alone(self._copy)
+
+    async def _keep(self) -> None:
         state, file = await self._exact()
         text = base64.b64encode(file).decode()
         self._gallery.keep(state, f"data:image/png;base64,{text}")
 
-    async def save(self) -> None:
-        """Downloads the image."""
+    async def _save(self) -> None:
         state, file = await self._exact()
         ui.download.content(file, download_name(state), "image/png")
 
-    async def save_latents(self) -> None:
-        """Downloads the image's styles and noise."""
+    async def _save_latents(self) -> None:
         state = self.state
         found = command_for(self.engine, state)
         if found.latents:
-            file = await run.io_bound(self.engine.latents, state)
+            async with self._turns:
+                file = await run.io_bound(self.engine.latents, state)
             ui.download.content(file, found.latents, "application/octet-stream")
 
-    async def copy(self) -> None:
-        """Copies the command line that draws the image."""
+    async def _copy(self) -> None:
         state, _ = await self._exact()
         line = command_for(self.engine, state).line
         ui.run_javascript(style.COPY % json.dumps(line))
@@ -168,17 +203,20 @@ class Page:
     # Hand and keys
 
     def _grab(self, event) -> None:
-        self._hold = (self.state, *event.args)
+        place = finite_pair(event.args)
+        self._hold = (self.state, *place) if place else None
 
     def _move(self, event) -> None:
-        if self._hold:
+        place = finite_pair(event.args)
+        if self._hold and place:
             start, x, y = self._hold
-            right, down = event.args[0] - x, event.args[1] - y
-            self.change(self._panel.drag(start, right, down))
+            self.change(self._panel.drag(start, place[0] - x, place[1] - y))
 
     def _arrow(self, event) -> None:
-        right, down = STEPS[_first(event.args)]
-        self.change(self._panel.drag(self.state, STEP * right, STEP * down))
+        key = _first(event.args)
+        if isinstance(key, str) and key in STEPS:
+            right, down = STEPS[key]
+            self.change(self._panel.drag(self.state, STEP * right, STEP * down))
 
     async def _key(self, event) -> None:
         held = event.modifiers
@@ -194,4 +232,4 @@ class Page:
 
 def _first(args):
     """Returns the value of a handler, which comes alone or in a list."""
-    return args[0] if isinstance(args, list) else args
+    return args[0] if isinstance(args, list) and args else args

@@ -8,10 +8,12 @@ from dataclasses import replace
 from nicegui import ui
 
 from stylegan_tf.explorer.engine import Engine
+from stylegan_tf.explorer.fields import Checkbox, Number, Select, Slider, Toggle
 from stylegan_tf.explorer.state import AMOUNT, PSI, ImageState, LayerGroup
 from stylegan_tf.latents import MAX_SEED
 
 NOISE_NAMES = {"const": "stored", "random": "of the seed", "none": "off"}
+MOST_KEPT = 60  # images in a gallery; older ones go
 OPEN_SLIDERS = 4  # of a set of directions; the others are folded
 WALK, PAIR = "a random plane", "two directions"
 
@@ -127,7 +129,7 @@ class Panel:
         name: str,
         on_change: Callable[[int], None],
         empty: Callable[[], None] | None = None,
-    ) -> ui.number:
+    ) -> Number:
         """Adds a field for a seed; `empty` is called when it is cleared."""
 
         def changed(event) -> None:
@@ -137,7 +139,7 @@ class Panel:
             else:
                 on_change(int(min(max(event.value, 0), MAX_SEED)))
 
-        field = ui.number(min=0, max=MAX_SEED, precision=0, format="%d")
+        field = Number(min=0, max=MAX_SEED, precision=0, format="%d")
         field.props(f'dense outlined hide-bottom-space aria-label="{name}"')
         field.classes("grow seed").on_value_change(changed).mark(name)
         return field
@@ -148,7 +150,7 @@ class Panel:
     def _classes(self) -> None:
         options = list(range(self.engine.model.config.classes))
         with card("Class"):
-            choice = ui.select(options, value=0, with_input=len(options) > 20)
+            choice = Select(options, value=0, with_input=len(options) > 20)
             choice.props('dense outlined aria-label="class"').mark("class")
             choice.on_value_change(lambda e: self._set(label=e.value))
         self._shows.append(lambda s: _put(choice, s.label))
@@ -184,7 +186,7 @@ class Panel:
         reach = {None: "all layers"} | {i: g.name for i, g in enumerate(groups)}
         with card("Directions") as head:
             if groups:
-                choice = ui.select(reach, value=None, label="reaching")
+                choice = Select(reach, value=None, label="reaching")
                 choice.props("dense outlined").mark("reach")
                 choice.on_value_change(lambda e: self._set(edit_group=e.value))
                 self._shows.append(lambda s: _put(choice, s.edit_group))
@@ -212,14 +214,14 @@ class Panel:
         names = self.engine.choice.names
         modes = [PAIR, WALK] if len(names) > 1 else [WALK]
         with card("Drag the picture") as head:
-            self._mode = ui.toggle(modes, value=modes[0])
+            self._mode = Toggle(modes, value=modes[0])
             self._mode.props("no-caps unelevated dense spread").mark("drag mode")
             if PAIR in modes:
                 pair = ui.element("div").classes("row")
                 pair.bind_visibility_from(self._mode, "value", value=PAIR)
                 with pair:
                     self._right, self._down = (
-                        ui.select(names, value=name, label=label)
+                        Select(names, value=name, label=label)
                         .props("dense outlined")
                         .classes("grow")
                         for name, label in zip(names, ("right", "down"), strict=False)
@@ -258,7 +260,7 @@ class Panel:
 
     def _noise(self) -> None:
         with card("Noise") as head:
-            mode = ui.toggle(NOISE_NAMES, value="const").mark("noise")
+            mode = Toggle(NOISE_NAMES, value="const").mark("noise")
             mode.props("no-caps unelevated dense spread")
             mode.on_value_change(lambda e: self._set(noise=e.value))
             self._shows.append(lambda s: _put(mode, s.noise))
@@ -273,9 +275,7 @@ class Panel:
 
         height, width = self.engine.model.config.shape(resolution)
         size = f"{width}\u00d7{height}"
-        box = ui.checkbox(size, value=True, on_change=changed).mark(
-            f"noise {resolution}"
-        )
+        box = Checkbox(size, value=True, on_change=changed).mark(f"noise {resolution}")
         box.props(f'dense aria-label="noise at {size}"')
         self._shows.append(lambda s: _put(box, resolution not in s.muted))
 
@@ -304,15 +304,6 @@ def icon(
     button = ui.button(icon=name, on_click=on_click)
     button.props(f'flat round dense size=sm aria-label="{hint}"').props(**props)
     return button.tooltip(hint)
-
-
-class Slider(ui.slider):
-    """A slider whose value the server does not send back while it is moved.
-
-    On a slow line it would jump back to the value that the server heard of last.
-    """
-
-    LOOPBACK = False
 
 
 class Dial:
@@ -387,3 +378,5 @@ class Gallery:
             with drop:
                 ui.label("\u00d7")
         box.move(target_index=0)
+        for old in self._box.default_slot.children[MOST_KEPT:]:
+            old.delete()

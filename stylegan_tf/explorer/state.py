@@ -6,6 +6,7 @@ section 3.1 of the StyleGAN paper: coarse (4 to 8 pixels), middle (16 to 32), fi
 and up).
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from stylegan_tf.latents import MAX_SEED, layer_groups
 
 NOISE = ("const", "random", "none")
 PSI = (-1.0, 1.5)  # the range of the slider
+MOST_PLANES, FAR = 50, 100.0  # of a walk
 AMOUNT = 4.0  # a direction's slider runs from -AMOUNT to AMOUNT of its scale
 
 
@@ -101,6 +103,11 @@ class ImageState:
         for seed in (self.seed, *self.mixes):
             if seed is not None and not 0 <= seed <= MAX_SEED:
                 raise UserError(f"seed {seed} is not between 0 and {MAX_SEED}.")
+        numbers = (self.psi, *self.edits.values(), *sum(self.walk, ()))
+        if not all(map(math.isfinite, numbers)):
+            raise UserError("a number of the picture is not finite.")
+        if self.noise not in NOISE:
+            raise UserError(f"noise is {self.noise!r}; choose one of {NOISE}.")
 
     def mixed(self, index: int, seed: int | None) -> "ImageState":
         """Returns the state with group `index` from `seed`; None = the main seed."""
@@ -114,11 +121,17 @@ class ImageState:
         return replace(self, edits=edits | ({name: amount} if amount else {}))
 
     def walked(self, plane: int, right: float, down: float) -> "ImageState":
-        """Returns the state a step further; a new plane starts at the present one."""
+        """Returns the state a step further; a new plane starts at the present one.
+
+        At most `MOST_PLANES`, and at most `FAR` in each.
+        """
         *before, last = self.walk or ((plane, 0.0, 0.0),)
         if last[0] != plane:
+            if len(before) + 1 >= MOST_PLANES:
+                return self
             before, last = [*before, last], (plane, 0.0, 0.0)
-        step = (plane, round(last[1] + right, 4), round(last[2] + down, 4))
+        right, down = np.clip([last[1] + right, last[2] + down], -FAR, FAR)
+        step = (plane, round(float(right), 4), round(float(down), 4))
         return replace(self, walk=(*before, step))
 
     def unmuted(self, resolution: int, on: bool) -> "ImageState":
