@@ -15,8 +15,9 @@ A script is its docstring, its flags and a `main`:
 large: scripts import what they need inside `main`. Numbers have bounds, and `~` stands
 for the home folder wherever a flag names a path. What goes wrong is said in a line or
 two, without a traceback. Exit codes: 0 done; 2 what you can mend, a flag, a file or a
-full disk; 1 anything else, such as a check that found damage or too little memory;
-128 + n ended by signal n: 130 is Ctrl-C, 143 SIGTERM.
+full disk; 1 anything else, such as a check that found damage or too little memory; 75
+another worker is gone, and the same command goes on; 128 + n ended by signal n: 130 is
+Ctrl-C, 143 SIGTERM.
 """
 
 import contextlib
@@ -35,12 +36,13 @@ from types import SimpleNamespace
 from typing import IO
 
 from absl import app, flags, logging
+from stylegan_tf_launch import outputs
 
 os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the package
 
 from stylegan_tf import config as configs
 from stylegan_tf import files, signals
-from stylegan_tf.errors import UserError
+from stylegan_tf.errors import UserError, WorkerLostError
 
 # Keras imports these where they are installed, for wrappers and plots that no script
 # here uses; they take longer to load than the rest of Keras.
@@ -54,6 +56,7 @@ MODEL = (
     "such as hf://user/name."
 )
 MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
+AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)
 SEED = 2**32 - 1  # the largest seed
 MOST = 1_000_000_000  # of a number without an upper bound of its own
 
@@ -151,8 +154,12 @@ def run(
             flags.FLAGS.mark_as_parsed()  # absl.app insists
         return rest
 
+    def work(rest: Sequence[str]) -> int | None:
+        with outputs.outputs_at_addresses(flag_values):
+            return main(rest)
+
     try:
-        app.run(lambda rest: _exit_code(main, rest), argv, flags_parser=parse)
+        app.run(lambda rest: _exit_code(work, rest), argv, flags_parser=parse)
     except KeyboardInterrupt as e:
         sys.exit(_interrupted(e))
     except BrokenPipeError:  # the reader of our output went away, such as `| head`
@@ -179,7 +186,7 @@ def _set_environment() -> None:
     logging.set_verbosity(logging.WARNING)
 
 
-def load_tensorflow(exact: bool = False) -> None:
+def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
     """Imports TensorFlow without the lines that its libraries print while loading.
 
     The lines come from C++, before any log level is in force. They are printed if the
@@ -188,6 +195,8 @@ def load_tensorflow(exact: bool = False) -> None:
     Args:
         exact: True turns TF32 off on GPUs, so that every script draws the same image
             of a seed; training prefers the speed of TF32 (see `stylegan_tf.devices`).
+        cluster: True for one of several workers, which must be set up before any device
+            is used.
     """
     sys.stderr.flush()
     with (
@@ -198,7 +207,7 @@ def load_tensorflow(exact: bool = False) -> None:
         try:
             import tensorflow as tf
 
-            if "TF_CONFIG" not in os.environ:  # a cluster must be set up first
+            if not cluster and "TF_CONFIG" not in os.environ:
                 tf.config.list_logical_devices()
             if exact:
                 tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -263,6 +272,8 @@ def _sentence(error: Exception) -> tuple[str, int] | None:
     Errors without a message of their own are those of the system: files, folders,
     disks, encodings, memory.
     """
+    if isinstance(error, WorkerLostError):
+        return str(error), AGAIN
     if isinstance(error, UserError):
         return str(error), 2
     if isinstance(error, MemoryError):

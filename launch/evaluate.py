@@ -106,6 +106,7 @@ def _open():
     from stylegan_tf.metrics import features
     from stylegan_tf.metrics.evaluation import Evaluation
     from stylegan_tf.metrics.subject import open_subject
+    from stylegan_tf.remote import is_remote
 
     strategy = devices.make_strategy(FLAGS.strategy)
     subject = open_subject(FLAGS.model, strategy, FLAGS.data, FLAGS.cache)
@@ -116,7 +117,7 @@ def _open():
         subject.data,
         network,
         strategy,
-        FLAGS.out or subject.run or "out",
+        FLAGS.out or (None if is_remote(FLAGS.model) else subject.run) or "out",
         mirror=subject.mirror if FLAGS.mirror is None else FLAGS.mirror,
         nimg=subject.nimg,
         batch=FLAGS.batch,

@@ -242,7 +242,7 @@ def main(argv: Sequence[str]) -> int:
         command=[*sys.argv],
         flags=NAMES,
     )
-    cli.load_tensorflow()
+    cli.load_tensorflow(cluster=FLAGS.strategy == "multiworker")
     from stylegan_tf.runs import dry_run, session
 
     if FLAGS.dry_run:

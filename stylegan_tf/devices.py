@@ -6,7 +6,6 @@ strategy has to be made first.
 
 import contextlib
 import functools
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from stylegan_tf import cluster
 from stylegan_tf.errors import UserError
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
@@ -25,9 +25,10 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
 
     Args:
         name: "one" (the first GPU, or the CPU), "mirrored" (all GPUs of this machine,
-            or its logical CPU devices), "multiworker" (the cluster in TF_CONFIG),
-            "tpu" (the one that TPU_NAME names), or "auto" (multiworker if TF_CONFIG
-            has several workers, else mirrored if there are several GPUs, else one).
+            or its logical CPU devices), "multiworker" (the cluster in TF_CONFIG, or
+            Slurm's or Kubernetes', see `cluster.set_cluster`), "tpu" (the one that
+            TPU_NAME names), or "auto" (multiworker if TF_CONFIG has several workers,
+            else mirrored if there are several GPUs, else one).
 
     Raises:
         UserError: an unknown name, or the devices are not there.
@@ -46,17 +47,9 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 
 def _automatic() -> str:
-    if len(_workers()) > 1:
+    if len(cluster.worker_addresses()) > 1:
         return "multiworker"
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
-
-
-def _workers() -> list[str]:
-    try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    except ValueError as error:
-        raise UserError(f"TF_CONFIG is not JSON: {error}") from error
-    return cluster.get("chief", []) + cluster.get("worker", [])
 
 
 def _one() -> tf.distribute.Strategy:
@@ -74,11 +67,7 @@ def _mirrored() -> tf.distribute.Strategy:
 
 
 def _multiworker() -> tf.distribute.Strategy:
-    if not _workers():
-        raise UserError(
-            "strategy=multiworker needs TF_CONFIG with the cluster's workers and this "
-            "one's task; see docs/devices.md."
-        )
+    cluster.set_cluster()
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
@@ -118,7 +107,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Returns the number of processes that train together."""
-    return len(_workers()) if _is_multiworker(strategy) else 1
+    return len(cluster.worker_addresses()) if _is_multiworker(strategy) else 1
 
 
 def sum_over_replicas(strategy: tf.distribute.Strategy, value: float) -> float:
@@ -140,6 +129,25 @@ def barrier(strategy: tf.distribute.Strategy) -> None:
     """Waits until all workers are here; every worker must call it."""
     if num_workers(strategy) > 1:
         sum_over_replicas(strategy, 1.0)
+
+
+def chief_value(strategy: tf.distribute.Strategy, value: int) -> int:
+    """Returns the chief's value on all workers; every worker must call it.
+
+    Args:
+        strategy: of the run.
+        value: -1 or more, and below 2**40; what other workers give does not count.
+    """
+    if num_workers(strategy) == 1:
+        return value
+    value = value + 1 if is_chief(strategy) else 0
+    local = strategy.num_replicas_in_sync // num_workers(strategy)
+    parts = divmod(value, _EXACT)  # small enough for sums in float32
+    high, low = (round(sum_over_replicas(strategy, p) / local) for p in parts)
+    return high * _EXACT + low - 1
+
+
+_EXACT = 1 << 20
 
 
 def _is_multiworker(strategy: tf.distribute.Strategy) -> bool:

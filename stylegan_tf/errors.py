@@ -12,3 +12,7 @@ class UserError(ValueError):
 
 class DiskError(UserError):
     """Something could not be written; the message says what is safe."""
+
+
+class WorkerLostError(UserError):
+    """One of several machines is gone; the same command on all of them goes on."""

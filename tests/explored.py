@@ -62,7 +62,7 @@ class Server:
         self._wait()
 
     def _wait(self) -> None:
-        end = time.monotonic() + 3 * PATIENCE
+        end = time.monotonic() + 10 * PATIENCE
         while f"http://{self.host}" not in self.log.read_text():
             assert self._process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, "the server says nothing"

@@ -26,7 +26,8 @@ ROOMS = {
     "config": "errors files",
     "formats": "errors files",
     "augment": "errors",
-    "devices": "errors",
+    "cluster": "errors",
+    "devices": "errors cluster",
     "latents": "errors files config",
     "networks": "errors config",
     "data": "errors files remote mirror config formats",
@@ -42,7 +43,7 @@ ROOMS = {
     "metrics": "errors files remote config devices formats latents networks sampling "
     "data models",
     "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet signals files checkpoints remote mirror config "
+    "runs": "errors quiet signals files checkpoints remote mirror cluster config "
     "formats augment devices latents networks data sampling official "
     "training models figures export metrics",
 }
@@ -53,6 +54,7 @@ LOOSE = {
     "files",
     "remote",
     "mirror",
+    "cluster",
     "checkpoints",
     "hub",
     "devices",

@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import devices, export, figures, models, sampling, signals
+from stylegan_tf import cluster, devices, export, figures, models, sampling, signals
 from stylegan_tf.config import TrainConfig, schedule
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, transfer
@@ -34,10 +34,11 @@ def train(request: RunRequest) -> int:
 
     Raises:
         UserError: the request cannot be met; nothing has been trained.
+        WorkerLostError: another worker is gone.
     """
     strategy = devices.make_strategy(request.strategy)
     uploads = Uploads(request)
-    with uploads.until_the_end():
+    with uploads.until_the_end(), cluster.watch_workers(strategy):
         return _train(uploads, strategy)
 
 

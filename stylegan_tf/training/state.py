@@ -109,8 +109,11 @@ class TrainingState:
 
     # -----------------------------------------------------------------------
 
-    def restore(self) -> bool:
+    def restore(self, nimg: int | None = None) -> bool:
         """Restores the newest checkpoint that is whole; `notices` names the others.
+
+        Args:
+            nimg: the images that it has seen, to restore this one or none.
 
         Returns:
             False if the run has never saved one.
@@ -122,6 +125,8 @@ class TrainingState:
         skipped: list[str] = []
         self.notices = []
         for checkpoint in checkpoints.list_checkpoints(self.path):
+            if nimg not in (None, checkpoint.nimg):
+                continue
             trouble = checkpoint.damage()
             if not trouble:
                 self._check_origin(checkpoint)
@@ -130,6 +135,13 @@ class TrainingState:
                 self._note(checkpoint, skipped)
                 return True
             skipped.append(f"{checkpoint.prefix.name} was skipped: {trouble}.")
+        if nimg is not None:
+            why = " ".join(skipped) or "it is not there"
+            raise UserError(
+                f"{self.path}: this worker cannot read the checkpoint at {nimg:,} "
+                f"images, which the first worker goes on from: {why}. Is --out on "
+                f"storage that all workers see?"
+            )
         self._check_new(skipped)
         return False
 
