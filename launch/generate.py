@@ -34,6 +34,12 @@ With a conditional model the seeds take the classes in turn, and a file's name s
 which one it got: seed0000-class2.png. --each_class draws every seed in every class. A
 sheet has one row per class and one column per seed, unless --columns is given or there
 is only one class.
+
+A model that was trained with label vectors keeps those of some training pictures, and
+the seeds take these in turn: seed0000-label2.png. --classes=2 names one of them, --label
+gives another one; with classes, it blends them:
+
+    python launch/generate.py --model=RUN --seeds=0-7 --label=0.3,0.7,0.5
 """
 
 from collections.abc import Sequence
@@ -95,6 +101,12 @@ define.string(
     "Class numbers of a conditional model, 0-3,7; given in turn to the seeds. By "
     "default every class in turn.",
 )
+define.multi_string(
+    "label",
+    [],
+    "A label vector, such as 0.3,0.7,0.5, in place of the model's own labels; of a model "
+    "with classes, a share of each. Repeatable: the seeds take them in turn.",
+)
 define.bool("each_class", False, "Draw every seed in every one of the classes.")
 define.multi_string(
     "mix",
@@ -142,6 +154,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import latents, models
 
     model, out = models.load(FLAGS.model), FLAGS.out
+    _use_labels(model)
     if FLAGS.video:
         path = FLAGS.path, FLAGS.frames, FLAGS.fps, FLAGS.loop
         print(_writer(model, "0-5").write_film(FLAGS.video, *path))
@@ -159,6 +172,38 @@ def main(argv: Sequence[str]) -> int:
             count = len(writer.write_images(out))
             print(f"{count} picture{'s' * (count != 1)} in {out}")
     return 0
+
+
+def _use_labels(model) -> None:
+    """Gives the model the labels of --label, and says which labels it draws with."""
+    from stylegan_tf import sampling
+    from stylegan_tf.config.classes import numbered_names
+
+    c = model.config
+    if FLAGS.label:
+        sampling.give_labels(model, [_numbers(text) for text in FLAGS.label])
+    elif FLAGS.latents or not c.classes:
+        return
+    elif c.label_examples:
+        print(
+            f"labels: vectors of {c.classes} numbers, those of {c.label_examples} "
+            f"training pictures in turn; --label=... gives another one"
+        )
+    elif c.class_names:
+        print(f"classes: {numbered_names(c.class_names)}")
+    else:
+        print(f"classes: 0 to {c.classes - 1}")
+
+
+def _numbers(text: str) -> list[float]:
+    from stylegan_tf.errors import UserError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as e:
+        raise UserError(
+            f"--label={text} is no label vector; write numbers, as in 0.3,0.7,0.5."
+        ) from e
 
 
 def _writer(model, seeds: str):
@@ -209,7 +254,9 @@ def _check() -> None:
         if len(given) > 1:
             raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
     _check_unheard()
-    for name in ("seeds", "classes", "each_class", "psi_center"):
+    if FLAGS.label and FLAGS.classes:
+        raise UserError("--label takes the place of --classes; give one of them.")
+    for name in ("seeds", "classes", "label", "each_class", "psi_center"):
         if FLAGS.latents and FLAGS[name].value:
             raise UserError(f"--latents takes the place of --{name}; give one of them.")
     if FLAGS.video:

@@ -10,6 +10,7 @@ from stylegan_tf.config.limits import (
     Filter,
     PowerOfTwo,
     Range,
+    Text,
 )
 from stylegan_tf.config.sizes import image_shape, levels
 from stylegan_tf.config.stylegan3 import (
@@ -28,6 +29,7 @@ LABEL_NORMS = ("joint", "own")
 CONDITIONINGS = ("sum", "projection")
 MODULATIONS = ("maps", "kernels")
 
+MOST_LABEL_EXAMPLES, MOST_CLASS_NAMES = 4096, 1000
 WIDTH, OPTIONAL_WIDTH = Range(1, 8192), Range(0, 8192)  # of z, w and dense layers
 SHARE = Range(0, 1)
 SIDES = Each(Range(1, 64), least=2, most=2)
@@ -77,6 +79,9 @@ class GeneratorConfig(Checked, section="generator"):
         label_norm: "joint" normalizes z and the label's embedding together, "own" each
             on its own, as in StyleGAN2-ADA.
         label_width: width of the label's embedding under "own"; 0 = z_dim.
+        label_examples: label vectors of the training data that are kept to draw with;
+            0 = labels are classes, and one-hot.
+        class_names: names of the classes; () = they are numbered.
         stylegan3: StyleGAN3's synthesis network.
     """
 
@@ -109,6 +114,8 @@ class GeneratorConfig(Checked, section="generator"):
     conv_clamp: Annotated[float, Range(0, 1 << 20)] = 0.0
     label_norm: Annotated[str, Choice(LABEL_NORMS)] = "joint"
     label_width: Annotated[int, OPTIONAL_WIDTH] = 0
+    label_examples: Annotated[int, Range(0, MOST_LABEL_EXAMPLES)] = 0
+    class_names: Annotated[tuple[str, ...], Each(Text(), most=MOST_CLASS_NAMES)] = ()
     stylegan3: StyleGAN3Config = StyleGAN3Config()
 
     def check(self) -> None:
@@ -134,6 +141,11 @@ class GeneratorConfig(Checked, section="generator"):
             )
         if any(p.up > 1 or p.down > 1 for p in self.filtered_layers if p.to_rgb):
             raise UserError("stylegan3.critical leaves the picture at another rate.")
+
+    @property
+    def label_choices(self) -> int:
+        """Number of labels that drawings take in turn: classes, or kept vectors."""
+        return self.label_examples or self.classes
 
     @property
     def filtered_layers(self) -> list[FilteredLayerPlan]:

@@ -286,3 +286,5 @@ RESUMABLE += ("metrics", "metrics_every", "features", "checkpoint_minutes")
 RESUMABLE += ("recompute",)
 # "auto" in these is resolved when a run starts; the run then keeps what it has.
 SETTLED = ("generator.modulation", "jit")
+# Of the data, for people and drawings; runs of earlier versions do not have them.
+SETTLED += ("generator.label_examples", "generator.class_names")

@@ -130,7 +130,7 @@ class Engine:
 
     def first(self) -> ImageState:
         """Returns the state in which a tab begins."""
-        label = 0 if self.model.config.classes else None
+        label = 0 if sampling.label_count(self.model) else None
         return ImageState(label=label, mixes=(None,) * len(self.groups))
 
     # -----------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nicegui import ui
 
+from stylegan_tf import sampling
 from stylegan_tf.explorer.engine import Engine
 from stylegan_tf.explorer.fields import Checkbox, Number, Select, Slider, Toggle
 from stylegan_tf.explorer.state import AMOUNT, PSI, ImageState, LayerGroup
@@ -148,8 +149,14 @@ class Panel:
     # Classes and mixing
 
     def _classes(self) -> None:
-        options = list(range(self.engine.model.config.classes))
-        with card("Class"):
+        model = self.engine.model
+        names = dict(enumerate(model.config.class_names))
+        vectors = sampling.label_table(model) is not None
+        options = {
+            k: f"{k} {names.get(k, '')}".strip()
+            for k in range(sampling.label_count(model))
+        }
+        with card("Label" if vectors else "Class"):
             choice = Select(options, value=0, with_input=len(options) > 20)
             choice.props('dense outlined aria-label="class"').mark("class")
             choice.on_value_change(lambda e: self._set(label=e.value))

@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.export.examples import EXAMPLES
 from stylegan_tf.export.provenance import CARD_JSON, DEMO_LICENSE, Provenance
 from stylegan_tf.files import atomic_write
@@ -114,9 +115,19 @@ def describe_model(generator: Generator, resolution: int) -> dict:
         "w_dim": c.w_dim,
         "num_styles": c.num_styles,
         "classes": c.classes,
+        "label_example": _label_example(generator),
         "parameters": sum(math.prod(v.shape) for v in generator.trainable_variables),
         "weights_sha256": weights_checksum(generator),
     }
+
+
+def _label_example(generator: Generator) -> list[float] | None:
+    """Returns a label of the training data, if labels are short vectors."""
+    c = generator.config
+    if not c.label_examples:
+        return None
+    row = generator.label_examples.numpy()[0]
+    return [round(float(x), 4) for x in row] if len(row) <= 64 else [0.0] * len(row)
 
 
 def weights_checksum(generator: Generator) -> str:
@@ -205,7 +216,9 @@ def _facts(model: dict, origin: dict) -> list[list[str]]:
     picture += _grown(model)
     classes = model["classes"] or "none"
     if origin["class_names"]:
-        classes = f"{classes}: {', '.join(origin['class_names'])}"
+        classes = f"{classes}: {numbered_names(origin['class_names'])}"
+    if model.get("label_example"):
+        classes = f"none; labels are vectors of {model['classes']} numbers"
     known = {
         "Architecture": model["architecture"],
         "Pictures it draws": picture,

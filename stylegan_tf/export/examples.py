@@ -98,10 +98,14 @@ EXAMPLES = {
 
 
 def _labels(model: dict) -> str:
+    if row := model.get("label_example"):
+        return f"tf.constant([{row}] * 4)"
     return f"tf.one_hot([0] * 4, {model['classes']})"
 
 
 def _rows(model: dict) -> str:
+    if row := model.get("label_example"):
+        return f'np.array([{row}] * len(z), "float32")'
     return f'np.eye({model["classes"]}, dtype="float32")[[0] * len(z)]'
 
 

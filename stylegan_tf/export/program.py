@@ -222,12 +222,14 @@ def truncation_center(
 ) -> Callable[[tf.Tensor | None], tf.Tensor | None]:
     """Returns a function from labels to the center of truncation, [N, 1, w_dim].
 
-    It is the mean w of the class for one-hot labels, and of all classes otherwise; None
+    It is the mean w of the class for one-hot labels, and of all images otherwise; None
     for an unconditional model.
     """
     classes = generator.config.classes
     if not classes:
         return lambda labels: None
+    if generator.config.label_examples:  # vectors: any may come, w_avg serves all
+        return lambda labels: tf.convert_to_tensor(generator.w_avg)[None, None]
     # As many latents as in `sampling.draw`, fewer for very many classes.
     count = min(sampling.CENTER_LATENTS, max(1_000_000 // classes, 1000))
     centers = sampling.class_centers(generator, count=count)

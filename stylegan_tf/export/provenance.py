@@ -154,7 +154,7 @@ def provenance_from_run(
         data=_name(config.data),
         fingerprint=fingerprint or None,
         pictures=data.count if data else None,
-        class_names=list(data.class_names) if data and config.generator.classes else [],
+        class_names=_class_names(data, config.generator),
         preset=config.preset,
         images_seen=seen,
         precision=config.precision,
@@ -163,6 +163,11 @@ def provenance_from_run(
         metrics=newest_rows(_rows(run / METRICS), seen),
         license=_license(config),
     )
+
+
+def _class_names(data: Manifest | None, g: configs.GeneratorConfig) -> list[str]:
+    names = data.class_names if data else g.class_names
+    return list(names) if g.classes else []
 
 
 def _name(data: str) -> str:

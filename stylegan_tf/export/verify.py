@@ -62,7 +62,9 @@ class Reference:
         self.render = sampling.Renderer(
             generator, noise, resolution, fixed_weights=False
         )
-        self.centers = sampling.class_centers(generator) if c.classes else None
+        self.centers = generator.w_avg.numpy()[None]
+        if c.classes and not c.label_examples:
+            self.centers = sampling.class_centers(generator)
         self._answers: dict = {}  # by seeds and psi: the same for every file
         how = {"noise": noise, "resolution": self.render.resolution}
         self._whole = tf.function(
@@ -76,8 +78,8 @@ class Reference:
         c, seeds = self.config, np.arange(first, first + n)
         arrays = {"z": latents.z_of(seeds.tolist(), c.z_dim)}
         if c.classes:
-            class_ids = seeds % c.classes
-            arrays["labels"] = latents.one_hot(class_ids.tolist(), c.classes)
+            class_ids = seeds % sampling.label_count(self.model)
+            arrays["labels"] = sampling.labels_of(self.model, class_ids)
         return arrays
 
     def w(self, n: int, first: int = 0) -> np.ndarray:
@@ -88,7 +90,8 @@ class Reference:
         """Truncated styles [N, num_styles, w_dim], as `sampling` makes them."""
         g, center = self.model, None
         if labels is not None:
-            center = self.centers[np.argmax(labels, axis=1)][:, None]
+            own = np.argmax(labels, axis=1) if len(self.centers) > 1 else [0]
+            center = self.centers[own][:, None]
         return g.truncate(g.broadcast(g.mapping(z, labels)), psi, None, center).numpy()
 
     def answer(self, n: int, first: int, psi: float) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
     z --mapping--> w --broadcast--> ws --truncate--> ws --synthesis--> images
 
 Each part can be used alone. `w_avg`, the running mean of w that truncation pulls
-towards, and the constant noise maps are non-trainable weights, so they are saved too.
+towards, the constant noise maps and the label vectors of some training images are
+non-trainable weights, so they are saved too.
 """
 
 import keras
@@ -74,6 +75,14 @@ class Generator(Block, keras.Model):
             name="w_avg",
             dtype="float32",
         )
+        if self.config.label_examples:
+            self.label_examples = self.add_weight(
+                shape=(self.config.label_examples, self.config.classes),
+                initializer="zeros",
+                trainable=False,
+                name="label_examples",
+                dtype="float32",
+            )
         self.mapping.build()
         self.synthesis.build()
         self.built = True

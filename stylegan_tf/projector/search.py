@@ -250,7 +250,7 @@ def w_statistics(
     """
     c = model.config
     z = np.random.RandomState(MEAN_SEED).randn(count, c.z_dim).astype(np.float32)
-    cycled = np.arange(count) % max(c.classes, 1)
+    cycled = np.arange(count) % max(sampling.label_count(model), 1)
     class_ids = cycled if label is None else [label] * count
     w = sampling.map_latents(model, z, class_ids).astype(np.float64)
     mean = w.mean(axis=0)

@@ -104,12 +104,12 @@ class Sheets(Report):
         """Draws `reals.png` if there is none, and what an untrained model draws."""
         g = trainer.config.generator
         self.columns, rows, self.factor = figures.sheet_layout(*g.shape(g.resolution))
-        self.seeds, self.classes = sheet_cells(g.classes, self.columns, rows)
+        self.seeds, self.classes = sheet_cells(g.label_choices, self.columns, rows)
         self.preview = StagePreview(trainer)
         reals = trainer.run_dir / "reals.png"
         if not reals.exists():
             images = real_images(
-                trainer.data, g.resolution, g.classes, self.columns, rows
+                trainer.data, g.resolution, g.label_choices, self.columns, rows
             )
             self._save(reals, images)
         if trainer.state.nimg == 0:

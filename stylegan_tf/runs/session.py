@@ -158,7 +158,7 @@ def export_model(trainer: Trainer) -> None:
     model = models.load(folder)
     size = model.config.shape(model.growth.resolution)
     columns, rows, factor = figures.sheet_layout(*size)
-    seeds, classes = sheet_cells(model.config.classes, columns, rows)
+    seeds, classes = sheet_cells(model.config.label_choices, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     images = figures.enlarge(np.stack([image for _, image in drawn]), factor)
     sheet = figures.save_image(run / rundir.SHEET, figures.image_grid(images, columns))

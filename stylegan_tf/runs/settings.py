@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from stylegan_tf import config as configs
 from stylegan_tf.config import TrainConfig, presets, schedule
-from stylegan_tf.config.networks import GROWING
+from stylegan_tf.config.networks import GROWING, MOST_CLASS_NAMES
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import suite
+
+LABEL_EXAMPLES = 160  # one for each picture on a sheet
+LABEL_NUMBERS = 1 << 20  # of all examples together
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def settings(
         "channels": manifest.channels,
         "classes": manifest.label_size if labels != "none" else 0,
     }
+    if labels != "none":
+        images |= _label_facts(manifest)
     networks = _networks(origin, changes, level) if origin else {}
     if origin and not isinstance(preset, TrainConfig):
         networks |= presets.find_preset(preset).fine_tuning
@@ -85,6 +90,17 @@ def settings(
     if config.metrics:
         suite.parse_metrics(config.metrics)
     return config
+
+
+def _label_facts(manifest: Manifest) -> dict[str, object]:
+    """Settings by which a model knows its labels: class names, or examples."""
+    names, size = manifest.class_names, manifest.label_size
+    if size and not names:
+        most = max(min(LABEL_EXAMPLES, LABEL_NUMBERS // size), 1)
+        return {"generator.label_examples": min(manifest.count, most)}
+    numbered = names == [str(i) for i in range(len(names))]
+    shown = len(names) <= MOST_CLASS_NAMES and max(map(len, names), default=0) <= 200
+    return {"generator.class_names": tuple(names) if shown and not numbered else ()}
 
 
 def _resolution(

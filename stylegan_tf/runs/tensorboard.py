@@ -41,7 +41,7 @@ class TensorBoard(Report):
             text = json.dumps(configs.to_dict(trainer.config), indent=2)
             tf.summary.text("config", f"```\n{text}\n```")
             self._hparams(trainer)
-            table = g.classes, 8, self._rows()
+            table = g.label_choices, 8, self._rows()
             self._panel("reals", real_images(trainer.data, g.resolution, *table), 8)
         self.writer.flush()
 
@@ -67,12 +67,12 @@ class TensorBoard(Report):
         self.writer.flush()
 
     def _rows(self) -> int:
-        classes = self.preview.config.classes
+        classes = self.preview.config.label_choices
         return classes if fit_rows(classes, PANEL_ROWS) else 4
 
     def _panels(self) -> None:
         preview, rows = self.preview, self._rows()
-        styles = preview.styles(*sheet_cells(preview.config.classes, 8, rows))
+        styles = preview.styles(*sheet_cells(preview.config.label_choices, 8, rows))
         self._panel("samples", preview.render(styles), 8)
         for name, table in (("mixing", self.mixing()), ("truncation", self.sweep())):
             images = preview.render(table.reshape(-1, *table.shape[2:]))
@@ -104,7 +104,7 @@ class TensorBoard(Report):
         average, rows = self.preview.trainer.networks.average, self._rows()
         styles = self.preview.styles(list(range(rows)))
         centers = average.w_avg.numpy()[None, None]
-        if classes := self.preview.config.classes:
+        if classes := self.preview.config.label_choices:
             class_ids = [i % classes for i in range(rows)]
             centers = sampling.class_centers(average, class_ids, PANEL_LATENTS)[:, None]
         psis = [latents.truncate(styles, centers, psi) for psi in self.PSIS]

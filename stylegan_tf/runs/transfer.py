@@ -109,6 +109,8 @@ def _copy(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
     taken, kernels, missing = 0, 0, []
     for v in ours.weights:
         weight = weight_name(v)
+        if weight.endswith("label_examples"):  # of our data
+            continue
         other = available.pop(weight, None)
         if other is None:
             missing.append(f"{weight} is new")

@@ -17,6 +17,7 @@ from stylegan_tf.networks.generator import Generator
 
 PSI_CENTERS = ("global", "class")
 CENTER_SEED, CENTER_LATENTS, CENTER_BATCH = 0, 10_000, 1_000
+VECTOR_LATENTS = 1_000  # per label vector: every image may have another one
 NO_CENTERS = (
     "the model is unconditional, so it has no per-class centers; use "
     "--psi_center=global."
@@ -39,8 +40,9 @@ def map_latents(
     c, parts, size = model.config, [], min(CENTER_BATCH, max(len(z), 1))
     for start in range(0, len(z), size):
         rows = np.minimum(np.arange(start, start + size), len(z) - 1)
-        own = np.asarray(class_ids, int)[rows] if c.classes else None
-        labels = None if own is None else latents.one_hot(own, c.classes)
+        labels = None
+        if c.classes:
+            labels = labels_of(model, np.asarray(class_ids, int)[rows])
         w = model.mapping(tf.constant(z[rows], tf.float32), labels).numpy()
         parts.append(w[: len(z) - start])
     return np.concatenate(parts or [np.zeros((0, c.w_dim), np.float32)])
@@ -54,22 +56,76 @@ def sample_w(model: Generator, count: int = CENTER_LATENTS) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------
-# Classes
+# Labels. A class, and a label vector of the training data, is named by its number.
+
+
+def label_table(model: Generator) -> np.ndarray | None:
+    """Returns the label vectors that numbers stand for; None for one-hot classes.
+
+    They are those given with `give_labels`, or those of some training images.
+
+    Returns:
+        float32 [rows, classes], or None.
+    """
+    given = getattr(model, "given_labels", None)
+    if given is None and model.config.label_examples:
+        return model.label_examples.numpy()
+    return given
+
+
+def label_count(model: Generator) -> int:
+    """Returns the number of labels that drawings take in turn; 0 = unconditional."""
+    table = label_table(model)
+    return model.config.classes if table is None else len(table)
+
+
+def labels_of(model: Generator, class_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Returns the labels of numbers, float32 [N, classes]."""
+    table = label_table(model)
+    if table is None:
+        return latents.one_hot(class_ids, model.config.classes)
+    return np.asarray(table[np.asarray(class_ids, int)], np.float32)
+
+
+def give_labels(model: Generator, rows: np.ndarray) -> None:
+    """Lets a conditional model draw with these labels, in place of its own.
+
+    Args:
+        model: the generator.
+        rows: [N, classes]; image number i takes row i, i + N, ...
+
+    Raises:
+        UserError: the model takes others, or numbers are not finite.
+    """
+    rows, width = np.asarray(rows, np.float32), model.config.classes
+    if not width:
+        raise UserError("the model is unconditional; it takes no labels.")
+    if rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+        raise UserError(
+            f"labels of the shape {list(rows.shape)} were given; the model takes "
+            f"{width} numbers for each."
+        )
+    if not np.isfinite(rows).all():
+        raise UserError("labels were given with numbers that are not finite.")
+    model.given_labels = rows
 
 
 def chosen_classes(model: Generator, classes: Sequence[int] | None = None) -> list[int]:
-    """Returns `classes` as integers, or all classes of the model if there are none.
+    """Returns `classes` as integers, or all of the model's if there are none.
 
     Raises:
         UserError: the model does not have them.
     """
-    count = model.config.classes
+    count = label_count(model)
     if classes and not count:
         raise UserError("the model has no classes; leave --classes out.")
+    kind = "class" if label_table(model) is None else "label"
     classes = [int(k) for k in classes or range(count)]
     for k in classes:
         if not 0 <= k < count:
-            raise UserError(f"class {k} was asked for; the model has 0 to {count - 1}.")
+            raise UserError(
+                f"{kind} {k} was asked for; the model has 0 to {count - 1}."
+            )
     return classes
 
 
@@ -96,7 +152,7 @@ def class_ids_of(
 def class_centers(
     model: Generator,
     classes: Sequence[int] | None = None,
-    count: int = CENTER_LATENTS,
+    count: int | None = None,
     progress: bool = False,
 ) -> np.ndarray:
     """Returns the mean w of classes, which truncation moves their images towards.
@@ -107,7 +163,7 @@ def class_centers(
     Args:
         model: a conditional generator.
         classes: class numbers; None = all of them.
-        count: latents per class.
+        count: latents per class; None = CENTER_LATENTS, fewer for label vectors.
         progress: show a bar.
 
     Returns:
@@ -120,6 +176,8 @@ def class_centers(
     if not c.classes:
         raise UserError(NO_CENTERS)
     classes = chosen_classes(model, classes)
+    vectors = label_table(model) is not None
+    count = count or (VECTOR_LATENTS if vectors else CENTER_LATENTS)
     z = np.random.RandomState(CENTER_SEED).randn(count, c.z_dim).astype(np.float32)
     off = None if progress else True
     out = np.zeros((len(classes), c.w_dim), np.float32)

@@ -20,18 +20,20 @@ class Lineup(NamedTuple):
         classes: one per image; None for an unconditional model.
         several: True if file names have to tell the class.
         columns: of a sheet; None = as many as fill a screen.
+        kind: "class", or "label" for label vectors.
     """
 
     seeds: list[int]
     classes: list[int] | None
     several: bool
     columns: int | None
+    kind: str = "class"
 
     @property
     def names(self) -> list[str]:
         """Names of the files without suffix: seed0000, or seed0000-class2."""
         pairs = zip(self.seeds, self.classes or self.seeds, strict=True)
-        return [f"seed{s:04d}" + f"-class{k}" * self.several for s, k in pairs]
+        return [f"seed{s:04d}" + f"-{self.kind}{k}" * self.several for s, k in pairs]
 
 
 def arrange_images(
@@ -60,7 +62,10 @@ def arrange_images(
         raise UserError("the model has no classes; leave --each_class out.")
     chosen = list(dict.fromkeys(centers.chosen_classes(model, classes)))
     several = len(chosen) > 1
-    rows = several and sheet and not columns
+    vectors = centers.label_table(model) is not None
+    kind = "label" if vectors else "class"
+    # Every image may have a label vector of its own: rows only for those that are named.
+    rows = several and sheet and not columns and not (vectors and classes is None)
     if rows and classes is None and len(chosen) > MOST_ROWS:
         raise UserError(
             f"{len(chosen)} classes are too many rows for a sheet; choose some with "
@@ -68,9 +73,9 @@ def arrange_images(
         )
     if not (rows or (several and each_class)):
         class_ids = centers.class_ids_of(model, len(seeds), classes).tolist()
-        return Lineup(seeds, class_ids or None, several, columns)
+        return Lineup(seeds, class_ids or None, several, columns, kind)
     each = [k for k in chosen for _ in seeds]
-    return Lineup(seeds * len(chosen), each, several, columns or len(seeds))
+    return Lineup(seeds * len(chosen), each, several, columns or len(seeds), kind)
 
 
 def safe_file_names(names: Sequence[str]) -> list[str]:

@@ -126,7 +126,9 @@ class _Styler:
         """Returns [up to BATCH, num_styles, w_dim] of the seeds from `start` on."""
         c = self.model.config
         rows = np.minimum(np.arange(start, start + BATCH), len(self.seeds) - 1)
-        labels = latents.one_hot(self.class_ids[rows], c.classes) if c.classes else None
+        labels = None
+        if c.classes:
+            labels = centers.labels_of(self.model, self.class_ids[rows])
         z = latents.z_of([self.seeds[i] for i in rows], c.z_dim)
         ws = _compiled_mapping(self.model)(z, labels).numpy()
         own = self.centers[rows] if len(self.centers) > 1 else self.centers

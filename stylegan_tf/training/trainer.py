@@ -85,6 +85,7 @@ class Trainer:
         self._labels = (
             pipeline.dataset_labels(data) if config.generator.classes else None
         )
+        self._keep_label_examples()
         self._steps: dict[tuple, Callable] = {}
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
@@ -100,6 +101,12 @@ class Trainer:
             "data": level.fingerprint,
             "settings": configs.to_dict(self.config),
         }
+
+    def _keep_label_examples(self) -> None:
+        """Gives the model the label vectors of the first images, to draw with."""
+        if count := self.config.generator.label_examples:
+            for network in (self.networks.generator, self.networks.average):
+                network.label_examples.assign(self._labels[:count])
 
     @property
     def total(self) -> int:
