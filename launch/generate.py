@@ -36,8 +36,8 @@ sheet has one row per class and one column per seed, unless --columns is given o
 is only one class.
 
 A model that was trained with label vectors keeps those of some training pictures, and
-the seeds take these in turn: seed0000-label2.png. --classes=2 names one of them, --label
-gives another one; with classes, it blends them:
+the seeds take these in turn: seed0000-label2.png. --classes=2 names one of them,
+--label gives another one. With classes, --label blends them:
 
     python launch/generate.py --model=RUN --seeds=0-7 --label=0.3,0.7,0.5
 """
@@ -104,8 +104,8 @@ define.string(
 define.multi_string(
     "label",
     [],
-    "A label vector, such as 0.3,0.7,0.5, in place of the model's own labels; of a model "
-    "with classes, a share of each. Repeatable: the seeds take them in turn.",
+    "A label vector, such as 0.3,0.7,0.5, in place of the model's own labels; with "
+    "classes, a share of each. Repeatable: the seeds take them in turn.",
 )
 define.bool("each_class", False, "Draw every seed in every one of the classes.")
 define.multi_string(

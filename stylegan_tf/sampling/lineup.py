@@ -64,7 +64,7 @@ def arrange_images(
     several = len(chosen) > 1
     vectors = centers.label_table(model) is not None
     kind = "label" if vectors else "class"
-    # Every image may have a label vector of its own: rows only for those that are named.
+    # An image may have a label vector of its own: a row only for those that are named.
     rows = several and sheet and not columns and not (vectors and classes is None)
     if rows and classes is None and len(chosen) > MOST_ROWS:
         raise UserError(
