@@ -59,7 +59,8 @@ define.string(
 define.path(
     "latents",
     None,
-    "Draw the styles in this .npz file instead of seeds, with the noise it holds.",
+    "Draw the styles in this .npz or .npy file instead of seeds, with the noise it "
+    "holds.",
 )
 define.string(
     "psi",

@@ -411,7 +411,8 @@ def load_arrays(path: Path | str, most: int = MOST_ARRAYS) -> dict[str, np.ndarr
                 return _archived_arrays(archive, most)
     except (*_DAMAGED_ARCHIVE, OSError, SyntaxError, TypeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as .npz: {reason}.") from error
+        kind = ".npz" if Path(path).suffix == ".npz" else "arrays of NumPy"
+        raise UserError(f"{path} cannot be read as {kind}: {reason}.") from error
 
 
 def _archived_arrays(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:

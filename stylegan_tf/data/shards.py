@@ -16,12 +16,15 @@ import numpy as np
 
 from stylegan_tf.data import convert
 from stylegan_tf.data.convert import Chunk, EncodedImage, Layout
+from stylegan_tf.data.fields import Fields
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import parse_json, read_regular_text
 from stylegan_tf.formats import tfrecords
 from stylegan_tf.formats.tfrecords import encode_feature
 
+_MOST = 1 << 40  # images, bytes of a file
 _RECEIPT = "shard-{:05d}.json"
 
 
@@ -186,11 +189,23 @@ def save_receipt(folder: Path, shard: int, receipt: dict) -> None:
 
 
 def load_receipt(folder: Path, shard: int) -> dict | None:
-    """Reads the receipt of a shard; None if there is none."""
+    """Reads the receipt of a shard; None if there is none, or another kind of file."""
     try:
-        return json.loads((folder / _RECEIPT.format(shard)).read_text("utf-8"))
+        values = parse_json(read_regular_text(folder / _RECEIPT.format(shard)))
+        fields = Fields(values)
+        count = fields.number("count", 0, _MOST)
+        sizes, skipped = fields.numbers("sizes", 0, _MOST), fields.take("skipped")
+        labels = fields.take("labels") if "labels" in values else [0] * count
+        crcs = fields.numbers("crc32", 0, _MOST) if "crc32" in values else sizes
+        fields.finish()
     except (OSError, ValueError):
         return None
+    pairs = isinstance(skipped, list) and all(
+        isinstance(pair, list) and [type(part) for part in pair] == [str, str]
+        for pair in skipped
+    )
+    fits = isinstance(labels, list) and len(labels) == count
+    return values if pairs and fits and len(crcs) == len(sizes) else None
 
 
 def _valid_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
@@ -199,6 +214,8 @@ def _valid_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
     if receipt is None:
         return None
     files = [folder / shard_name(level, shard) for level in layout.levels]
+    if len(receipt["sizes"]) != (len(files) if receipt["count"] else 0):
+        return None
     for path, size in zip(files, receipt["sizes"], strict=False):
         if not path.exists() or path.stat().st_size != size:
             return None

@@ -208,30 +208,60 @@ class Latents:
         )
 
 
-def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
-    """Reads the `.npz` file of `Latents.save`, for a model of these sizes.
+_USUAL_NAMES = ("ws", "w", "", "dlatents", "dlatent", "w_plus", "wp", "projected_w")
 
-    An array `w` of [N, w_dim], or one style for all layers, is repeated for each layer.
 
-    Raises:
-        UserError: no such file, another kind of file, numbers that are not finite, or
-            another model's styles.
-    """
-    arrays = load_arrays(path)
-    key = "ws" if "ws" in arrays else "w"
-    if key not in arrays:
-        found = ", ".join(arrays) or "nothing"
-        raise UserError(f"{path} holds {found}, and no styles, `ws` or `w`.")
-    ws = float_array(path, arrays, key)
+def _named_styles(path: Path | str, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the array of a file that holds its styles."""
+    for name in _USUAL_NAMES:
+        if name in arrays:
+            return float_array(path, arrays, name)
+    found = ", ".join(arrays) or "nothing"
+    raise UserError(
+        f"{path} holds {found[:200]}, and no styles; save them as `ws`, of "
+        f"N x layers x width."
+    )
+
+
+def _full_styles(
+    path: Path | str, ws: np.ndarray, num_styles: int, w_dim: int
+) -> np.ndarray:
+    """Returns styles of all layers, [N, num_styles, w_dim]."""
+    shape = " x ".join(map(str, ws.shape)) or "a single number"
+    if ws.ndim == 2 and len(ws) == num_styles > 1:
+        raise UserError(
+            f"{path} holds styles of {shape}: one for each layer of one picture, or of "
+            f"{num_styles} pictures? Save them as 1 x {shape}, or as "
+            f"{num_styles} x 1 x {w_dim}."
+        )
+    ws = ws[None] if ws.ndim == 1 else ws
     ws = ws[:, None] if ws.ndim == 2 else ws
-    fits = ws.ndim == 3 and ws.shape[1] in (1, num_styles) and ws.shape[2] == w_dim
-    if not fits:
-        shape = " x ".join(map(str, ws.shape))
+    if ws.ndim != 3 or ws.shape[1] not in (1, num_styles) or ws.shape[2] != w_dim:
         raise UserError(
             f"{path} holds styles of {shape}; the model takes N x {num_styles} x "
             f"{w_dim}. Were they made with another model?"
         )
-    ws = np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
+    return np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
+
+
+def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
+    """Reads styles for a model of these sizes, of `Latents.save` or of another tool.
+
+    Args:
+        path: `.npz` with an array `ws`, `w` or another usual name, or `.npy`.
+        num_styles: of the model.
+        w_dim: of the model.
+
+    Returns:
+        The styles of [N, num_styles, w_dim]. Those of [N, w_dim], [N, 1, w_dim] or
+        [w_dim] are repeated for each layer.
+
+    Raises:
+        UserError: no such file, another kind of file, numbers that are not finite,
+            another model's styles, or a shape that may mean two things.
+    """
+    arrays = load_arrays(path)
+    ws = _full_styles(path, _named_styles(path, arrays), num_styles, w_dim)
     kept = sorted((int(n[5:]), n) for n in arrays if re.fullmatch(r"noise\d+", n))
     maps = [float_array(path, arrays, name) for _, name in kept]
     names = arrays.get("names")

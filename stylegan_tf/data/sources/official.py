@@ -64,6 +64,7 @@ class OfficialSource(RecordSource):
         self._offsets = {self.top: self.offsets}
         self._check_first()
         self.labels = self._find_labels(path, choice)
+        self.notes += self.labels.notes
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
 
     def fingerprint(self) -> str:
@@ -156,7 +157,7 @@ def _other_record(record: dict[str, list]) -> str:
     have, wanted = len(data[0]), math.prod(shape)
     if have == 4 * wanted:
         return f"`data` has 4 bytes for each of {wanted} values, as float32 has"
-    if data[0].startswith(_PACKED):
+    if have != wanted and data[0].startswith(_PACKED):
         return f"`data` is {_kind(data)}"
     if shape[0] not in _CHANNELS:
         return f"`shape` is {shape}, and no channels, height and width"
