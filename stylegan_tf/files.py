@@ -42,7 +42,7 @@ _DAMAGED_ARCHIVE += (struct.error, OverflowError, RuntimeError, ValueError)
 _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 _PACKED |= {zipfile.ZIP_LZMA}
 _LOCKED = 1  # flag of a member
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
 _TROUBLE = tuple(
     getattr(errno, name)
@@ -53,20 +53,21 @@ _PATTERN = "*?[]{}\\"
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, action: str) -> Iterator[None]:
+def lock_folder(folder: Path, action: str, name: str = LOCK) -> Iterator[None]:
     """Creates a folder and holds it for one process at a time.
 
     The lock is the system's: it ends with its process, however that ends. Its holder
     may move or delete the folder; the next in turn then creates it anew.
 
     Args:
-        folder: the lock is the file `LOCK` in it.
+        folder: the lock is a file in it.
         action: what the holder does, for the line on standard error that says what a
             process waits for.
+        name: of that file.
     """
     from filelock import FileLock, Timeout  # here: --help must not wait for it
 
-    lock, seconds = FileLock(folder / LOCK), 0
+    lock, seconds = FileLock(folder / name), 0
     while not lock.is_locked:
         folder.mkdir(exist_ok=True)
         try:
@@ -77,7 +78,7 @@ def lock_folder(folder: Path, action: str) -> Iterator[None]:
         except FileNotFoundError:  # moved or deleted by its holder
             continue
         except OSError as e:
-            if e.errno not in _NO_LOCKS:
+            if e.errno not in NO_LOCKS:
                 raise
             break  # some network disks cannot lock
     try:
@@ -151,6 +152,26 @@ def write_text(path: Path, text: str) -> None:
     """Replaces a text file atomically. UTF-8; names that are not stay as they are."""
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Adds lines to a text file: all of them, or none if the disk is full.
+
+    They begin on a new line, also after one that a kill has cut short.
+    """
+    with open(path, "ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            text = text if file.read(1) == b"\n" else f"\n{text}"
+        left = text.encode("utf-8", "surrogateescape")
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(end)
+            raise
 
 
 def disk_trouble(error: BaseException) -> str | None:

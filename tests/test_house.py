@@ -91,6 +91,7 @@ TRAINING = {
 RUNS = {
     "request": "",
     "settings": "",
+    "owner": "",
     "rundir": "",
     "transfer": "settings",
     "plan": "request rundir settings transfer",
@@ -100,8 +101,8 @@ RUNS = {
     "measuring": "reports",
     "dry_run": "plan request",
     "uploads": "reports request rundir",
-    "session": "measuring plan previews reports request rundir tensorboard transfer "
-    "uploads",
+    "session": "measuring owner plan previews reports request rundir "
+    "tensorboard transfer uploads",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
 # What `--help` and workers load without loading TensorFlow: itself and all it imports.

@@ -107,6 +107,7 @@ def test_every_other_setting_may_not(monkeypatch):
         "recompute",  # the same numbers
         "schedule.total_kimg",
         "snapshot_ticks",
+        "checkpoint_minutes",
         "image_ticks",
         "metrics",
         "metrics_every",

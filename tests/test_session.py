@@ -1,13 +1,14 @@
 """session.py and plan.py: what a run trains on, which run goes on, how one ends."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import pytest
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import devices
+from stylegan_tf import devices, files
 from stylegan_tf.config import Growth, flat, presets
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
@@ -252,6 +253,11 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     def finish(trainer):
         ends.append(trainer.state.nimg)
         (trainer.run_dir / rundir.SHEET).touch()
+        card = trainer.run_dir / rundir.CARD
+        files.write_text(card.with_name("generator.keras"), "weights")
+        about = {"name": "generator.keras", "bytes": 7}
+        origin = {"images_seen": trainer.state.nimg}
+        files.write_text(card, json.dumps({"origin": origin, "files": [about]}))
 
     monkeypatch.setattr(session, "export_model", finish)
     monkeypatch.setattr(session, "default_reports", list)

@@ -7,6 +7,7 @@ run directory holds all of them and rebuilds everything. Presets are in
 """
 
 from stylegan_tf.config.fields import (
+    config_text,
     flat,
     from_dict,
     read_config,
@@ -45,6 +46,7 @@ __all__ = [
     "LossConfig",
     "ScheduleConfig",
     "TrainConfig",
+    "config_text",
     "flat",
     "from_dict",
     "levels",

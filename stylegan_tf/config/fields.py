@@ -66,11 +66,14 @@ def _without_removed(cls: type, values: Mapping[str, object]) -> dict[str, objec
     return {k: v for k, v in values.items() if k not in REMOVED.get(cls, {})}
 
 
+def config_text(config: TrainConfig) -> str:
+    """Returns a config as indented JSON."""
+    return json.dumps(to_dict(config), indent=2) + "\n"
+
+
 def write_config(config: TrainConfig, path: Path | str) -> None:
-    """Writes a config as indented JSON."""
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(to_dict(config), f, indent=2)
-        f.write("\n")
+    """Writes a config as indented JSON, in one step."""
+    files.write_text(Path(path), config_text(config))
 
 
 def read_config(path: Path | str, cls: type[Config] = TrainConfig) -> Config:

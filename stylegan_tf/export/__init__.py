@@ -20,7 +20,12 @@ from stylegan_tf.export.bundle import (
 )
 from stylegan_tf.export.card import CARD, ExportedFile, files_table, write_readme
 from stylegan_tf.export.program import Program, plain_copy
-from stylegan_tf.export.provenance import CARD_JSON, Provenance, provenance_of_model
+from stylegan_tf.export.provenance import (
+    CARD_JSON,
+    Provenance,
+    provenance_from_run,
+    provenance_of_model,
+)
 from stylegan_tf.export.single import save_generator
 from stylegan_tf.export.verify import (
     ExportErrors,
@@ -44,6 +49,7 @@ __all__ = [
     "export",
     "files_table",
     "plain_copy",
+    "provenance_from_run",
     "provenance_of_model",
     "require_close",
     "save_generator",

@@ -4,17 +4,18 @@ Every file is written to a temporary folder, run and compared with the Keras mod
 then it is moved to its place, so a wrong file never reaches the folder.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from stylegan_tf import models
+from stylegan_tf import files, models
 from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import card, litert, onnx, savedmodel, verify
@@ -29,6 +30,7 @@ from stylegan_tf.models import KERAS_FILE, SAVED_MODEL
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.quiet import quiet
 
+_DRAFT = ".export-"  # begins the name of a temporary folder
 FORMATS = ("savedmodel", "onnx", "litert", "keras")
 
 
@@ -40,6 +42,9 @@ def save_model(
 ) -> Path:
     """Writes `generator.keras`, `saved_model/` and the model card into a folder.
 
+    What was there is replaced when all is written, and the card's JSON last: it says
+    what the folder holds, whenever the program is killed.
+
     Args:
         generator: any; a float32 copy is written.
         folder: created if need be.
@@ -50,19 +55,45 @@ def save_model(
         The folder.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     copy = copy_at_resolution(generator, resolution or generator.growth.resolution)
-    copy.save(folder / KERAS_FILE)
-    program = Program(copy)
-    savedmodel.save_savedmodel(program, folder / SAVED_MODEL)
-    files = [
-        ExportedFile(KERAS_FILE, "keras", total_bytes(folder / KERAS_FILE)),
-        ExportedFile(SAVED_MODEL, "savedmodel", total_bytes(folder / SAVED_MODEL)),
-    ]
     if origin is None:
         origin = provenance_of_run(folder)
-    card.write_card(folder, copy, origin, files, program.resolution)
+    with _draft_folder(folder) as draft:
+        copy.save(draft / KERAS_FILE)
+        program = Program(copy)
+        savedmodel.save_savedmodel(program, draft / SAVED_MODEL)
+        exported = [
+            ExportedFile(KERAS_FILE, "keras", total_bytes(draft / KERAS_FILE)),
+            ExportedFile(SAVED_MODEL, "savedmodel", total_bytes(draft / SAVED_MODEL)),
+        ]
+        files.sync_all(draft)
+        (folder / card.CARD_JSON).unlink(missing_ok=True)
+        for name in (KERAS_FILE, SAVED_MODEL):
+            _move_in(draft / name, folder)
+        card.write_card(folder, copy, origin, exported, program.resolution)
     return folder
+
+
+@contextlib.contextmanager
+def _draft_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder inside one, on the same disk, to move files from.
+
+    What killed programs have left there goes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{_DRAFT}*"):
+        shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix=_DRAFT, dir=folder, ignore_cleanup_errors=True
+    ) as draft:
+        yield Path(draft)
+
+
+def _move_in(path: Path, folder: Path) -> None:
+    """Moves a file or folder out of a draft folder, in place of another."""
+    if (folder / path.name).is_dir():
+        (folder / path.name).rename(path.with_name(f"{path.name}.old"))
+    os.replace(path, folder / path.name)
 
 
 def copy_at_resolution(generator: Generator, resolution: int) -> Generator:
@@ -158,24 +189,20 @@ def export(
     model = models.load(path)
     origin = provenance_of_model(path)
     job = _Job(model, request)
-    out, files = Path(out).expanduser(), []
+    out, exported = Path(out).expanduser(), []
     if out.is_file():
         raise UserError(f"{out} is a file; name a folder to write to.")
-    out.mkdir(parents=True, exist_ok=True)
     tasks = job.tasks()
     bar = tqdm(tasks, unit="file", disable=None if progress else True)
-    # A temporary folder on the same disk, so that moving a file is atomic.
-    with bar, tempfile.TemporaryDirectory(prefix=".export-", dir=out) as work:
+    with bar, _draft_folder(out) as work:
         for name, task in bar:
             bar.set_description(name)
-            draft = Path(work) / name
-            files.append(task(draft))
-            if (out / name).is_dir():
-                shutil.rmtree(out / name)
-            os.replace(draft, out / name)
+            exported.append(task(work / name))
+            files.sync_all(work)
+            _move_in(work / name, out)
     resolution = job.program.resolution
-    card.write_card(out, model, origin, files, resolution, request.command)
-    return files
+    card.write_card(out, model, origin, exported, resolution, request.command)
+    return exported
 
 
 class _Job:

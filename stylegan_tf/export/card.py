@@ -95,8 +95,9 @@ def write_card(
         "made_with": {"tensorflow": tf.__version__, "keras": keras.__version__},
     }
     values["files"] = [*_earlier(folder, values), *values["files"]]
+    card = _replace(folder / CARD, card_text(values))
     _replace(folder / CARD_JSON, json.dumps(values, indent=2) + "\n")
-    return _replace(folder / CARD, card_text(values))
+    return card
 
 
 def describe_model(generator: Generator, resolution: int) -> dict:
@@ -227,12 +228,15 @@ def _facts(model: dict, origin: dict) -> list[list[str]]:
         "Classes": classes,
         "Data": origin["data"],
         "Fingerprint of the data": origin["fingerprint"],
+        "Fingerprint of the settings": origin["settings"],
         "Pictures in the data": _count(origin["pictures"]),
         "Preset": origin["preset"],
         "Images seen in training": _count(origin["images_seen"]),
         "Started from": origin["started_from"] or "random weights",
         "SHA-256 of the weights": model["weights_sha256"][:16] + "...",
     }
+    if origin["settings"] is None:
+        del known["Fingerprint of the settings"]
     if origin["preset"] is None and not origin["started_from"]:
         del known["Started from"]
     return [[k, str(v if v is not None else "not known")] for k, v in known.items()]

@@ -49,6 +49,7 @@ class Provenance:
         source: name of the model's file or run.
         data: name of the data set.
         fingerprint: checksum of its images.
+        settings: fingerprint of the training run's settings.
         pictures: number of its images.
         class_names: names of its classes.
         preset: of the training run.
@@ -63,6 +64,7 @@ class Provenance:
     source: str
     data: str | None = None
     fingerprint: str | None = None
+    settings: str | None = None
     pictures: int | None = None
     class_names: list[str] = field(default_factory=list)
     preset: str | None = None
@@ -153,6 +155,7 @@ def provenance_from_run(
         source=source or run.name,
         data=_name(config.data),
         fingerprint=fingerprint or None,
+        settings=configs.settings_fingerprint(config),
         pictures=data.count if data else None,
         class_names=_class_names(data, config.generator),
         preset=config.preset,

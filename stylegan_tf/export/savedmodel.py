@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from stylegan_tf import files
 from stylegan_tf.export.program import PSI, Program, stateless_normal, variables_of
 from stylegan_tf.networks import ops
 
@@ -38,7 +39,10 @@ def save_savedmodel(program: Program, path: Path | str) -> None:
         concrete[name] = traced.get_concrete_function()
     module.weights = variables_of(concrete.values())
     signatures = concrete | {"serving_default": concrete[SERVING]}
-    tf.saved_model.save(module, str(path), signatures)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.plain_alias(path.parent) as folder:
+        tf.saved_model.save(module, str(folder / path.name), signatures)
 
 
 def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
@@ -82,7 +86,9 @@ def savedmodel_runner(
     path: Path | str,
 ) -> dict[str, Callable[..., dict[str, np.ndarray]]]:
     """Returns the signatures of a SavedModel as functions of arrays."""
-    loaded = tf.saved_model.load(str(path))
+    path = Path(path)
+    with files.plain_alias(path.parent) as folder:
+        loaded = tf.saved_model.load(str(folder / path.name))
 
     def call(name: str, **inputs) -> dict[str, np.ndarray]:
         tensors = {k: tf.constant(v) for k, v in inputs.items()}

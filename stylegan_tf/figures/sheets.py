@@ -7,11 +7,12 @@ their captions on one sheet. No TensorFlow.
 
 import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from stylegan_tf.files import atomic_write
 
@@ -60,11 +61,23 @@ def sheet_layout(height: int, width: int) -> tuple[int, int, int]:
     return columns, rows, factor
 
 
-def save_image(path: Path | str, image: np.ndarray) -> Path:
-    """Writes uint8 [H, W, C] as PNG, or as PDF if its name says so, in one step."""
+def save_image(
+    path: Path | str, image: np.ndarray, facts: Mapping[str, str] | None = None
+) -> Path:
+    """Writes uint8 [H, W, C] as PNG, or as PDF if its name says so, in one step.
+
+    Args:
+        path: the file.
+        image: its pixels.
+        facts: texts that a PNG carries, by name.
+    """
     if image.shape[-1] == 1:
         image = image[..., 0]
     how: dict = {"format": "PNG"}
+    if facts:
+        how["pnginfo"] = PngInfo()
+        for name, text in facts.items():
+            how["pnginfo"].add_text(name, text)
     if Path(path).suffix.lower() == ".pdf":
         how = {"format": "PDF", "resolution": DPI, "quality": 95}
     with atomic_write(path) as draft:

@@ -13,11 +13,10 @@ generated images bears their cost.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from stylegan_tf.files import atomic_write
+from stylegan_tf.files import append_text, atomic_write, plain_alias
 
 FILE = "metrics.jsonl"
 
@@ -65,12 +64,7 @@ def append_results(folder: Path | str, rows: Sequence[dict]) -> None:
     """Appends rows on new lines, also after a line cut short by a kill."""
     path = Path(folder) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    with open(path, "ab+") as f:
-        if f.tell():
-            f.seek(-1, os.SEEK_END)
-            text = text if f.read(1) == b"\n" else "\n" + text
-        f.write(text.encode())
+    append_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def forget_results(folder: Path | str, nimg: int) -> None:
@@ -86,13 +80,14 @@ def write_summaries(folder: Path | str, rows: Sequence[dict]) -> None:
     """Writes scores as TensorBoard summaries, beside the summaries of training."""
     import tensorflow as tf
 
-    writer = tf.summary.create_file_writer(str(folder), filename_suffix=".metrics")
-    with writer.as_default():
-        for row in rows:
-            tf.summary.scalar(
-                f"metrics/{metric_label(row)}", row["value"], row["nimg"] or 0
-            )
-    writer.close()
+    with plain_alias(Path(folder)) as alias:
+        writer = tf.summary.create_file_writer(str(alias), filename_suffix=".metrics")
+        with writer.as_default():
+            for row in rows:
+                tf.summary.scalar(
+                    f"metrics/{metric_label(row)}", row["value"], row["nimg"] or 0
+                )
+        writer.close()
 
 
 def results_table(rows: Sequence[dict], refused: dict[str, str] | None = None) -> str:

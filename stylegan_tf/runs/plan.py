@@ -14,7 +14,7 @@ from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig, presets
 from stylegan_tf.data import convert, records, sources
 from stylegan_tf.data.manifest import Manifest, is_dataset
-from stylegan_tf.files import read_regular_text
+from stylegan_tf.errors import UserError
 from stylegan_tf.remote import fetch, is_remote
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.request import RunRequest
@@ -84,6 +84,11 @@ def resolve_data(
     Raises:
         UserError: there are no such images, or they cannot be converted.
     """
+    if saved and "data" not in request.changes:
+        with contextlib.suppress(UserError):  # converted anew, then
+            _, folder = rundir.known_data(rundir.read_run(request.resume))
+            if folder and is_dataset(folder):
+                return Manifest.load(folder)
     base = saved or presets.make_config(request.preset or "demo")
     spec = str(request.changes.get("data", base.data))
     if is_remote(spec):
@@ -127,9 +132,10 @@ def _copy_of(spec: str, labels: str, request: RunRequest) -> Manifest | None:
     else:
         runs = [run for run in rundir.list_runs(request.out) if run.config.data == spec]
     for run in reversed(runs):
-        with contextlib.suppress(OSError, ValueError):
-            text = read_regular_text(run.path / "data.txt")
-            return Manifest.load(text.strip().partition(" ")[2])
+        _, folder = rundir.known_data(run)
+        with contextlib.suppress(UserError):
+            if folder:
+                return Manifest.load(folder)
     return None
 
 

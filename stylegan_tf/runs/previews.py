@@ -111,7 +111,7 @@ class Sheets(Report):
             images = real_images(
                 trainer.data, g.resolution, g.label_choices, self.columns, rows
             )
-            self._save(reals, images)
+            self._save(reals, images, trainer)
         if trainer.state.nimg == 0:
             self._fakes(trainer)
 
@@ -126,8 +126,9 @@ class Sheets(Report):
         kimg = trainer.state.nimg // 1000
         styles = self.preview.styles(self.seeds, self.classes)
         path = trainer.run_dir / f"fakes-{kimg:06d}.png"
-        self.latest = self._save(path, self.preview.render(styles))
+        self.latest = self._save(path, self.preview.render(styles), trainer)
 
-    def _save(self, path: Path, images: np.ndarray) -> Path:
+    def _save(self, path: Path, images: np.ndarray, trainer: Trainer) -> Path:
         images = figures.enlarge(images, self.factor)
-        return figures.save_image(path, figures.image_grid(images, self.columns))
+        sheet = figures.image_grid(images, self.columns)
+        return figures.save_image(path, sheet, trainer.state.shown_facts())

@@ -1,7 +1,8 @@
 """Reports of a run: progress bar and log.
 
-A report answers to `start`, `step`, `tick` and `end`, see `training.trainer`, and
-changes nothing. A new panel or periodic action is a new class here.
+A report answers to `start`, `step`, `record`, `tick`, `warn` and `end`, see
+`training.trainer`, and changes nothing. A new panel or periodic action is a new class
+here.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from stylegan_tf import files
 from stylegan_tf.config import cost
 from stylegan_tf.training.trainer import Trainer
 
@@ -24,6 +26,9 @@ class Report:
 
     def step(self, trainer: Trainer) -> None:
         """Called after each iteration."""
+
+    def record(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Called before a tick's checkpoint: what a kill just after must not lose."""
 
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Called at the end of a tick; `stats` are its means."""
@@ -77,12 +82,20 @@ class Progress(Report):
 
 
 class Log(Report):
-    """One line per tick, printed and in `log.txt`; all numbers in `stats.jsonl`."""
+    """One line per tick, printed and in `log.txt`; all numbers in `stats.jsonl`.
+
+    Lines that a full disk does not take are written when there is room.
+    """
+
+    def __init__(self):
+        self._waiting: dict[Path, str] = {}  # file -> text
 
     def start(self, trainer: Trainer) -> None:
         """Says where the run starts; drops the rows of steps that are made again."""
         self.path = Path(trainer.run_dir)
         self._drop_after(trainer.state.nimg)
+        for notice in trainer.state.notices:
+            self.say(notice)
         kimg = trainer.state.nimg / 1000
         word = "continues" if trainer.state.nimg else "starts"
         self.say(
@@ -92,19 +105,26 @@ class Log(Report):
     def _drop_after(self, nimg: int) -> None:
         """Drops the rows logged after the checkpoint that the run continues from."""
         file = self.path / "stats.jsonl"
-        if file.exists():
-            lines = file.read_text().splitlines(keepends=True)
-            file.write_text("".join(line for line in lines if _nimg(line) <= nimg))
+        if not file.is_file():
+            return
+        with open(file, "rb") as lines:
+            if all(_nimg(line) <= nimg for line in lines):
+                return
+        with (
+            files.atomic_write(file) as draft,
+            open(draft, "wb") as kept,
+            open(file, "rb") as lines,
+        ):
+            kept.writelines(line for line in lines if _nimg(line) <= nimg)
 
-    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+    def record(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Adds the stats to `stats.jsonl`, and prints a line."""
-        with open(self.path / "stats.jsonl", "a", encoding="utf-8") as f:
-            # JSON has no NaN, which stands for a number that no step had.
-            row = {"nimg": trainer.state.nimg} | {
-                k: float(f"{float(v):.6g}") if math.isfinite(v) else None
-                for k, v in stats.items()
-            }
-            f.write(json.dumps(row) + "\n")
+        # JSON has no NaN, which stands for a number that no step had.
+        row = {"nimg": trainer.state.nimg} | {
+            k: float(f"{float(v):.6g}") if math.isfinite(v) else None
+            for k, v in stats.items()
+        }
+        self._append(self.path / "stats.jsonl", json.dumps(row))
         self.say(self._line(trainer, stats))
 
     @staticmethod
@@ -150,15 +170,25 @@ class Log(Report):
         """Prints a line above the progress bar, and adds it to `log.txt`."""
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
-        with open(self.path / "log.txt", "a", encoding="utf-8") as f:
-            f.write(text + "\n")
+        self._append(self.path / "log.txt", text)
+
+    def _append(self, file: Path, line: str) -> None:
+        text = self._waiting.pop(file, "") + line + "\n"
+        try:
+            files.append_text(file, text)
+        except OSError as error:
+            if files.disk_trouble(error) is None:
+                raise
+            self._waiting[file] = text
 
 
-def _nimg(line: str) -> float:
+def _nimg(line: bytes) -> float:
+    """Images seen at a row; infinity for a line that is none, as a kill leaves it."""
     try:
-        return json.loads(line)["nimg"]
-    except (ValueError, KeyError):
-        return float("inf")  # a line cut short by a kill
+        nimg = json.loads(line)["nimg"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return float("inf")
+    return nimg if isinstance(nimg, int | float) else float("inf")
 
 
 def clock(seconds: float) -> str:

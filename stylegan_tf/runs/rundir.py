@@ -7,23 +7,32 @@
 seen, so a run is found and judged without TensorFlow.
 """
 
+import contextlib
+import errno
+import itertools
 import json
 import os
 import platform
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from stylegan_tf import checkpoints, files
 from stylegan_tf import config as configs
-from stylegan_tf import files
 from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 
 SHEET = "sheet.png"  # the last file that a finished run writes
+CARD = Path("model") / "model_card.json"
+# A folder with one of these is a run, whatever became of its settings.
+TRACES = ("config.json", "progress.json", "stats.jsonl", checkpoints.FOLDER)
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
 
 
@@ -37,48 +46,146 @@ class Run:
     @property
     def nimg(self) -> int:
         """Images seen at the last checkpoint; 0 before the first."""
-        try:
-            return json.loads((self.path / "progress.json").read_text())["nimg"]
-        except (OSError, ValueError, KeyError):
-            return 0
+        known = checkpoints.saved_progress(self.path)
+        if known is None:
+            newest = checkpoints.newest_checkpoint(self.path)
+            return newest.nimg if newest else 0
+        return known
 
     @property
     def finished(self) -> bool:
-        """True if the run has seen all its images and written its model."""
+        """True if the run has seen all its images and exported what it has become."""
         total = self.config.schedule.total_kimg * 1000
-        return self.nimg >= total and (self.path / SHEET).exists()
+        return self.nimg >= total and is_exported(self.path, self.nimg)
+
+
+def is_exported(run: Path, nimg: int) -> bool:
+    """Returns True if `model/` and the last sheet are of a run's state at `nimg`.
+
+    The model's card says so, and is written last. Runs of earlier versions have a card
+    without the fingerprint of the settings, or no card, and a sheet without facts.
+    """
+    card = _json(run / CARD)
+    origin = card.get("origin")
+    if not card:
+        return (run / SHEET).exists() and (run / CARD).parent.is_dir()
+    if not isinstance(origin, dict) or origin.get("images_seen") != nimg:
+        return False
+    if origin.get("settings") and sheet_facts(run / SHEET).get("nimg") != str(nimg):
+        return False
+    sizes = {f.get("name"): f.get("bytes") for f in card.get("files", [])}
+    model = (run / CARD).with_name("generator.keras")
+    return (run / SHEET).exists() and (
+        model.is_file() and model.stat().st_size == sizes.get(model.name)
+    )
+
+
+def sheet_facts(path: Path) -> dict[str, str]:
+    """Reads the facts that `figures.save_image` has put into a PNG; or {}."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return {k: v for k, v in image.info.items() if isinstance(v, str)}
+    except (OSError, ValueError, SyntaxError):
+        return {}
+
+
+def _json(path: Path) -> dict:
+    try:
+        values = files.read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def read_run(path: Path | str) -> Run:
     """Opens a run directory.
 
+    Settings that cannot be read are those that the newest checkpoint has recorded.
+
     Raises:
-        UserError: there is no run directory at `path`.
+        UserError: there is no run directory at `path`, or its settings are unreadable.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path} is not a run directory: it has no config.json.")
+    file = path / "config.json"
     try:
-        return Run(path, configs.read_config(path / "config.json"))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}/config.json cannot be read: {error}") from error
+        return Run(path, configs.read_config(file))
+    except UserError as error:  # written by hand, or of another version
+        raise UserError(f"{file} cannot be read: {error}") from error
+    except (OSError, ValueError, TypeError) as error:
+        for checkpoint in checkpoints.list_checkpoints(path):
+            settings = checkpoint.record().get("settings")
+            with contextlib.suppress(ValueError, TypeError):
+                return Run(path, configs.from_dict(TrainConfig, settings))
+        if not file.exists():
+            text = f"{path} is not a run directory: it has no config.json."
+            raise UserError(text) from error
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(
+            f"{file} cannot be read: {why}. Bring it back from a copy; or start anew "
+            f"with --resume=never."
+        ) from error
+
+
+def _folders(out: Path | str) -> list[Path]:
+    return sorted(p for p in Path(out).glob("[0-9]*-*") if p.is_dir())
 
 
 def list_runs(out: Path | str) -> list[Run]:
     """The runs in a folder, oldest first; unreadable ones are left out."""
     runs = []
-    for path in sorted(p for p in Path(out).glob("[0-9]*-*") if p.is_dir()):
-        try:
+    for path in _folders(out):
+        with contextlib.suppress(UserError):
             runs.append(read_run(path))
-        except UserError:
-            continue
     return runs
 
 
-def find_run(out: Path | str, config: TrainConfig) -> Run | None:
-    """The newest run under `out` that `config` could continue."""
+def unreadable_runs(out: Path | str) -> dict[Path, str]:
+    """The runs in a folder whose settings cannot be read, and why, oldest first."""
+    found = {}
+    for path in _folders(out):
+        if any((path / name).exists() for name in TRACES):
+            try:
+                read_run(path)
+            except UserError as error:
+                found[path] = str(error)
+    return found
+
+
+def find_run(
+    out: Path | str, config: TrainConfig, data: Manifest | None = None
+) -> Run | None:
+    """The newest run under `out` that `config` could continue.
+
+    Args:
+        out: folder of runs.
+        config: settings.
+        data: images to train on. A run of others does not count, unless it names its
+            images by the same words: then these have changed.
+    """
     same = [r for r in list_runs(out) if not changed_settings(r.config, config)]
+    if data:
+        now = data.level(config.generator.resolution).fingerprint
+        same = [
+            run
+            for run in same
+            if run.config.data == config.data or known_data(run)[0] in (now, None)
+        ]
     return same[-1] if same else None
+
+
+def check_unreadable(out: Path | str, config: TrainConfig, found: Run | None) -> None:
+    """Names the runs that cannot be read, before another is continued or begun.
+
+    Raises:
+        UserError: by its name one of them may be the run to continue.
+    """
+    for path, why in unreadable_runs(out).items():
+        newer = found is None or path.name > found.path.name
+        if newer and path.name.partition("-")[2] == _name(config):
+            raise UserError(f"{path} may be the run to continue: {why}")
+        print(f"{path} is left out: {why}", file=sys.stderr)
 
 
 def changed_settings(saved: TrainConfig, wanted: TrainConfig) -> list[str]:
@@ -112,23 +219,71 @@ def check_resumable(run: Run, wanted: TrainConfig, flags: dict[str, str]) -> Non
         )
 
 
-def create_run(out: Path | str, config: TrainConfig, command: list[str]) -> Run:
-    """Creates a numbered run directory, with its settings and how it was made."""
+def create_run(
+    out: Path | str,
+    config: TrainConfig,
+    command: Sequence[str],
+    more: Mapping[str, str] | None = None,
+) -> Run:
+    """Creates a numbered run directory, with its settings and how it was made.
+
+    Args:
+        out: folder of runs.
+        config: settings.
+        command: the command line.
+        more: name -> text of further files.
+    """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    taken = [int(p.name.split("-")[0]) for p in out.glob("[0-9]*-*") if p.is_dir()]
-    for number in range(max(taken, default=-1) + 1, 100000):
-        path = out / f"{number:05d}-{_slug(config.data)}-{_slug(config.preset)}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue  # another process took the number
-        break
-    configs.write_config(config, path / "config.json")
-    (path / "command.txt").write_text(" ".join(command) + "\n")
-    text = json.dumps(environment(), indent=2)
-    (path / "environment.json").write_text(text + "\n")
+    texts = {
+        "config.json": configs.config_text(config),
+        "command.txt": shlex.join(command) + "\n",
+        "environment.json": json.dumps(environment(), indent=2) + "\n",
+    }
+    draft = out / f".{_name(config)}.{os.getpid()}.new"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        for name, text in (texts | dict(more or {})).items():
+            files.write_text(draft / name, text)
+        checkpoints.write_progress(draft, 0)
+        path = _take_number(draft, out, _name(config))
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    files.sync(out)
     return Run(path, config)
+
+
+def remove_unfinished(out: Path) -> None:
+    """Removes runs that killed processes have left half created.
+
+    No other process may be creating one.
+    """
+    for path in out.glob(".*-*.new"):
+        if re.fullmatch(r".*\.[0-9]+\.new", path.name, re.DOTALL):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_number(draft: Path, out: Path, name: str) -> Path:
+    """Moves a complete run directory to the next free number."""
+    numbers = [re.fullmatch("([0-9]{5})-.*", p.name, re.DOTALL) for p in out.iterdir()]
+    for number in itertools.count(
+        max((int(n[1]) for n in numbers if n), default=-1) + 1
+    ):
+        path = out / f"{number:05d}-{name}"
+        if not path.exists():
+            try:
+                draft.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                continue  # another process took the number
+            return path
+    raise AssertionError("numbers have no end")
+
+
+def _name(config: TrainConfig) -> str:
+    return f"{_slug(config.data)}-{_slug(config.preset)}"
 
 
 def _slug(text: str) -> str:
@@ -186,15 +341,65 @@ def record_settings(run: Run, data: Manifest) -> None:
         UserError: the run was trained on other images than these.
     """
     fingerprint = data.level(run.config.generator.resolution).fingerprint
-    path = run.path / "data.txt"
-    if path.exists() and path.read_text().split()[0] != fingerprint:
+    known, _ = known_data(run)
+    if known and known != fingerprint:
         raise UserError(
             f"{run.path} was trained on other pictures than {run.config.data} holds "
-            f"now; give the old data, or --init={run.path} to start a run from its "
-            f"model."
+            f"now (fingerprint {known}, now {fingerprint}); give the old data, or "
+            f"--init={run.path} to start a run from its model."
         )
-    files.write_text(path, f"{fingerprint} {os.path.abspath(data.folder)}\n")
-    configs.write_config(run.config, run.path / "config.json")
+    text = f"{fingerprint} {os.path.abspath(data.folder)}\n"
+    files.write_text(run.path / "data.txt", text)
+    _write_config(run)
+
+
+def known_data(run: Run) -> tuple[str | None, Path | None]:
+    """Fingerprint and folder of the records that a run was trained on, if known.
+
+    By `data.txt`, or the newest checkpoint.
+    """
+    try:
+        text = files.read_regular(run.path / "data.txt", 1 << 16)
+    except OSError:
+        text = b""
+    fingerprint, _, folder = os.fsdecode(text).strip().partition(" ")
+    if re.fullmatch("[0-9a-f]{8}", fingerprint) and "\0" not in folder:
+        return fingerprint, Path(folder) if folder else None
+    for checkpoint in checkpoints.list_checkpoints(run.path):
+        if isinstance(fingerprint := checkpoint.record().get("data"), str):
+            return fingerprint, None
+    return None, None
+
+
+def _write_config(run: Run) -> None:
+    file = run.path / "config.json"
+    try:
+        configs.read_config(file)
+    except (OSError, ValueError, TypeError):
+        print(f"{file} could not be read; its settings are those of a checkpoint.")
+        with contextlib.suppress(OSError):  # for a person to look at
+            file.replace(file.with_name("config.unreadable.json"))
+    files.write_text(file, configs.config_text(run.config))
+
+
+def check_started(run: Run) -> None:
+    """Refuses a run that has been trained, but lost its checkpoints and progress.
+
+    Raises:
+        UserError: starting at 0 would overwrite what is left.
+    """
+    if checkpoints.saved_progress(run.path) is not None:
+        return
+    if checkpoints.list_checkpoints(run.path):
+        return
+    left = [run.path / name for name in ("stats.jsonl", CARD, SHEET)]
+    for file in left:
+        if file.exists() and file.stat().st_size:
+            raise UserError(
+                f"{run.path} has neither a checkpoint nor progress.json, but "
+                f"{file.name}: it was trained. Bring the files back from a copy, or "
+                f"start anew with --resume=never."
+            )
 
 
 def print_why_new(out: Path | str, config: TrainConfig) -> None:

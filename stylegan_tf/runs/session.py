@@ -3,15 +3,26 @@
 `train` reads from top to bottom: plan, run directory, trainer, training, export.
 """
 
+import contextlib
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import cluster, devices, export, figures, models, sampling, signals
+from stylegan_tf import (
+    cluster,
+    devices,
+    export,
+    figures,
+    files,
+    models,
+    sampling,
+    signals,
+)
 from stylegan_tf.config import TrainConfig, schedule
-from stylegan_tf.errors import UserError
-from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.errors import DiskError, UserError
+from stylegan_tf.runs import owner, rundir, transfer
 from stylegan_tf.runs.measuring import Measure
 from stylegan_tf.runs.plan import Plan, plan_run
 from stylegan_tf.runs.previews import Sheets
@@ -43,20 +54,27 @@ def train(request: RunRequest) -> int:
 
 
 def _train(uploads: Uploads, strategy: tf.distribute.Strategy) -> int:
-    request = uploads.request
-    plan = plan_run(request, strategy)
-    run = open_run(request, plan, strategy, uploads)
-    if run.finished:
-        rundir.print_finished(run)
-        return 0
+    plan = plan_run(uploads.request, strategy)
+    with contextlib.ExitStack() as held:
+        run = open_run(uploads.request, plan, strategy, uploads, held)
+        if run.finished:
+            rundir.print_finished(run)
+            return 0
+        return _train_run(run, plan, uploads, strategy)
+
+
+def _train_run(
+    run: rundir.Run, plan: Plan, uploads: Uploads, strategy: tf.distribute.Strategy
+) -> int:
+    rundir.check_started(run)
     if run.config.deterministic:
         devices.make_deterministic()
-    reports = [*make_reports(run.config, request.cache), uploads]
+    reports = [*make_reports(run.config, uploads.request.cache), uploads]
     trainer = Trainer(run.config, plan.data.folder, run.path, strategy, reports)
     if not trainer.restore() and run.config.init:
         report = transfer.copy_matching_weights(run.config.init, trainer.networks)
         if trainer.chief:
-            (run.path / "init.txt").write_text(f"{run.config.init}\n{report}\n")
+            files.write_text(run.path / "init.txt", f"{run.config.init}\n{report}\n")
             print(report)
     if trainer.chief:
         rundir.record_settings(run, plan.data)
@@ -79,25 +97,54 @@ def open_run(
     plan: Plan,
     strategy: tf.distribute.Strategy,
     uploads: Uploads | None = None,
+    held: contextlib.ExitStack | None = None,
 ) -> rundir.Run:
     """Finds the run to continue, or creates one; the first of several workers decides.
+
+    Args:
+        request: names the run, or the folder of the runs.
+        plan: settings and data.
+        strategy: of the workers.
+        uploads: fetches runs from an address.
+        held: where the lock goes that keeps other processes out of the run; None = no
+            lock.
 
     Returns:
         The run, with the settings that it goes on with.
 
     Raises:
-        UserError: the named run cannot go on with these settings, or a worker does not
-            see the run.
+        UserError: the named run cannot go on with these settings, another process
+            trains it, or a worker does not see it.
     """
     uploads = uploads or Uploads(request)
     if devices.is_chief(strategy):
-        run = uploads.begin(_choose_run(request, plan))
+        run = _begin_run(request, plan, uploads, held)
         devices.barrier(strategy)
     else:
         devices.barrier(strategy)
         run = _chosen_run(request, plan, uploads)
     config = rundir.continued_config(run.config, plan.config)
     return dataclasses.replace(run, config=config)
+
+
+def _begin_run(
+    request: RunRequest,
+    plan: Plan,
+    uploads: Uploads,
+    held: contextlib.ExitStack | None,
+) -> rundir.Run:
+    """Chooses a run; of several processes that do so, one after the other."""
+    out, alone = Path(request.out), contextlib.nullcontext()
+    if not request.names_a_run:
+        out.mkdir(parents=True, exist_ok=True)
+        alone = files.lock_folder(out, "chooses a run", owner.LOCK)
+    with alone:
+        if not request.names_a_run:
+            rundir.remove_unfinished(out)
+        run = _choose_run(request, plan)
+        if held is not None:
+            held.enter_context(owner.own_run(run.path))
+        return uploads.begin(run)
 
 
 def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
@@ -107,14 +154,15 @@ def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
         rundir.check_resumable(run, wanted, request.flags)
         return run
     if request.resume == "auto":
-        newest = rundir.find_run(request.out, plan.config)
+        newest = rundir.find_run(request.out, plan.config, plan.data)
+        rundir.check_unreadable(request.out, plan.config, newest)
         if newest:
             return newest
         rundir.print_why_new(request.out, plan.config)
-    run = rundir.create_run(request.out, plan.config, request.command)
-    if plan.origin:
-        transfer.save_starting_point(run.path, plan.origin)
-    return run
+    more = {transfer.FILE: transfer.starting_point_text(plan.origin)}
+    return rundir.create_run(
+        request.out, plan.config, request.command, more if plan.origin else None
+    )
 
 
 def _chosen_run(request: RunRequest, plan: Plan, uploads: Uploads) -> rundir.Run:
@@ -122,7 +170,7 @@ def _chosen_run(request: RunRequest, plan: Plan, uploads: Uploads) -> rundir.Run
     if request.names_a_run:
         return rundir.read_run(request.resume)
     uploads.fetch_settings()
-    run = rundir.find_run(request.out, plan.config)
+    run = rundir.find_run(request.out, plan.config, plan.data)
     if run is None:
         raise UserError(
             f"{request.out} must be on storage that all workers see; this one "
@@ -151,17 +199,40 @@ def default_reports() -> list[Report]:
 
 
 def export_model(trainer: Trainer) -> None:
-    """Exports the average, and draws a last sheet with it as `generate` would."""
+    """Exports the average, and draws a last sheet with it as `generate` would.
+
+    Raises:
+        DiskError: the disk is full or broken; the run is not finished.
+    """
+    try:
+        _export_model(trainer)
+    except (OSError, tf.errors.OpError) as error:
+        why = files.disk_trouble(error)
+        if why is None:
+            raise
+        raise DiskError(
+            f"{trainer.run_dir}: the finished model could not be written: {why}. The "
+            f"training is saved; once there is room, the same command writes the model."
+        ) from error
+
+
+def _export_model(trainer: Trainer) -> None:
     average, run = trainer.networks.average, trainer.run_dir
-    average.growth = schedule.growth_at(trainer.config, trainer.state.nimg)
-    folder = export.save_model(average, run / "model")
+    nimg = trainer.state.nimg
+    average.growth = schedule.growth_at(trainer.config, nimg)
+    origin = export.provenance_from_run(run, nimg)
+    folder = export.save_model(average, run / "model", origin=origin)
     model = models.load(folder)
     size = model.config.shape(model.growth.resolution)
     columns, rows, factor = figures.sheet_layout(*size)
     seeds, classes = sheet_cells(model.config.label_choices, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     images = figures.enlarge(np.stack([image for _, image in drawn]), factor)
-    sheet = figures.save_image(run / rundir.SHEET, figures.image_grid(images, columns))
+    sheet = figures.save_image(
+        run / rundir.SHEET,
+        figures.image_grid(images, columns),
+        trainer.state.shown_facts(),
+    )
     print(f"model: {folder}")
     print(f"more pictures: python launch/generate.py --model={run}")
     print(f"TensorBoard: tensorboard --logdir {run.parent}")

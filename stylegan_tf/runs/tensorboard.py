@@ -1,14 +1,16 @@
 """TensorBoard event files of a run."""
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import figures, latents, sampling
+from stylegan_tf import figures, files, latents, sampling
 from stylegan_tf.runs.previews import StagePreview, real_images
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
@@ -31,19 +33,38 @@ class TensorBoard(Report):
 
     def __init__(self):
         self.ticks = 0
+        self._writer: tf.summary.SummaryWriter | None = None
+        self._folder = contextlib.ExitStack()
 
     def start(self, trainer: Trainer) -> None:
         """Opens the event file; writes settings and real images."""
         self.preview = StagePreview(trainer)
-        self.writer = tf.summary.create_file_writer(str(trainer.run_dir))
+        alias = files.plain_alias(trainer.run_dir)
+        self.folder = self._folder.enter_context(alias)
         g = trainer.config.generator
-        with self.writer.as_default(step=trainer.state.nimg):
+        with self._writing(trainer.state.nimg):
             text = json.dumps(configs.to_dict(trainer.config), indent=2)
             tf.summary.text("config", f"```\n{text}\n```")
             self._hparams(trainer)
             table = g.label_choices, 8, self._rows()
             self._panel("reals", real_images(trainer.data, g.resolution, *table), 8)
-        self.writer.flush()
+
+    @contextlib.contextmanager
+    def _writing(self, nimg: int) -> Iterator[None]:
+        """Writes all summaries of the context.
+
+        A full disk cuts the event file short, and nobody reads what would follow. So
+        the next summaries go to a new file.
+        """
+        try:
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(str(self.folder))
+            with self._writer.as_default(step=nimg):
+                yield
+            self._writer.flush()
+        except tf.errors.OpError:
+            self._writer = None
+            raise
 
     @staticmethod
     def _hparams(trainer: Trainer) -> None:
@@ -57,14 +78,13 @@ class TensorBoard(Report):
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Writes the stats, and every `image_ticks` ticks the panels."""
         self.ticks += 1
-        with self.writer.as_default(step=trainer.state.nimg):
+        with self._writing(trainer.state.nimg):
             for name, value in stats.items():
                 if math.isfinite(value):
                     tf.summary.scalar(name, value)
             done = trainer.state.nimg >= trainer.total
             if done or self.ticks % trainer.config.image_ticks == 0:
                 self._panels()
-        self.writer.flush()
 
     def _rows(self) -> int:
         classes = self.preview.config.label_choices
@@ -118,10 +138,11 @@ class TensorBoard(Report):
 
     def warn(self, trainer: Trainer, text: str) -> None:
         """Writes the warning where TensorBoard shows texts."""
-        with self.writer.as_default(step=trainer.state.nimg):
+        with self._writing(trainer.state.nimg):
             tf.summary.text("warnings", text)
-        self.writer.flush()
 
     def end(self, trainer: Trainer, reason: str) -> None:
         """Closes the event file."""
-        self.writer.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._folder.close()

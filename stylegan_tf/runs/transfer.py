@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from stylegan_tf import config as configs
-from stylegan_tf import files, models
+from stylegan_tf import models
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.block import weight_name
@@ -61,10 +61,12 @@ def _counterpart(g: GeneratorConfig) -> dict[str, object]:
     return shared | {"architecture": kind}
 
 
-def save_starting_point(run: Path, origin: StartingPoint) -> None:
-    """Writes `init.json`: the model may be trained on, or deleted, after this."""
-    text = json.dumps(dataclasses.asdict(origin), indent=2)
-    files.write_text(run / FILE, text + "\n")
+def starting_point_text(origin: StartingPoint | None) -> str:
+    """Returns `init.json`: the model may be trained on, or deleted, after it is saved.
+
+    Empty without a model.
+    """
+    return json.dumps(dataclasses.asdict(origin), indent=2) + "\n" if origin else ""
 
 
 def load_starting_point(run: Path) -> StartingPoint | None:

@@ -65,6 +65,11 @@ class TrainingState:
             parts["augment"] = tf.Variable(zeros, trainable=False)
         self.checkpoint = tf.train.Checkpoint(**parts)
 
+    def shown_facts(self) -> dict[str, str]:
+        """Returns the images seen and the fingerprints, as texts for a picture."""
+        facts = {k: str(self.facts[k]) for k in ("config", "data") if k in self.facts}
+        return {"nimg": str(self.nimg), **facts}
+
     # -----------------------------------------------------------------------
 
     def save(self) -> None:

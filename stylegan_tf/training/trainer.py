@@ -5,7 +5,8 @@ sheets and measurements are reports: objects handed to the trainer, which calls
 
     report.start(trainer)
     report.step(trainer)
-    report.tick(trainer, stats)         stats: {"loss/g": 0.71, ...}
+    report.record(trainer, stats)       stats: {"loss/g": 0.71, ...}; before saving
+    report.tick(trainer, stats)         the same, after it
     report.warn(trainer, text)          something that needs a person's eye
     report.end(trainer, reason)         reason: "finished", "interrupted" or "diverged"
 """
@@ -19,13 +20,13 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import devices, signals
+from stylegan_tf import devices, files, signals
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
-from stylegan_tf.errors import UserError
+from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import divergence
@@ -92,6 +93,8 @@ class Trainer:
         self._latest_labels = tf.zeros([0])  # of the latest batch
         self._tick: TickStats | None = None
         self._saved = self._counted = time.monotonic()
+        self._save_failed = False
+        self._failing: set[str] = set()  # names of reports that could not write
 
     def _facts(self) -> dict[str, object]:
         """Returns the facts about the run that every checkpoint records."""
@@ -173,8 +176,9 @@ class Trainer:
             self._tick = TickStats(self.state.nimg, skipped=self.state.skipped)
             reason = self._loop()
             unsaved = self._tick.images(self.state.nimg) or reason == "interrupted"
-            if unsaved and reason != "diverged":
-                self._save()
+            if (unsaved or self._save_failed) and reason != "diverged":
+                self._count()
+                self.state.save()  # the last try: if it fails, so does the run
             self._call_reports("end", reason)
         return reason
 
@@ -306,7 +310,9 @@ class Trainer:
             stats["augment/p"] = self.augment.p
         stats |= devices.peak_memory_gb()
         number, diverged = tick.number + 1, tick.mostly_skipped()
-        if not diverged and (done or number % self.config.snapshot_ticks == 0):
+        self._call_reports("record", stats)
+        due = done or self._save_failed or number % self.config.snapshot_ticks == 0
+        if due and not diverged:
             self._save()
         self._call_reports("tick", stats)
         if diverged and not self._roll_back(stats, tick):
@@ -323,9 +329,15 @@ class Trainer:
             self.state.skipped = self._tick.skipped_before + self._tick.skipped()
 
     def _save(self) -> None:
+        """Writes a checkpoint; if the disk takes none, the next tick tries again."""
         self._count()
-        self.state.save()
         self._saved = time.monotonic()
+        try:
+            self.state.save()
+            self._save_failed = False
+        except DiskError as error:
+            self._save_failed = True
+            self._call_reports("warn", f"{error} Training goes on; tried again later.")
 
     def _roll_back(self, stats: dict[str, float], tick: TickStats) -> bool:
         """Goes on from the newest checkpoint at a lower rate, or tells why it cannot.
@@ -364,8 +376,21 @@ class Trainer:
         return True
 
     def _call_reports(self, method: str, *args) -> None:
+        """Calls all reports. A disk that is full is told once, and ends nothing."""
         for report in self.reports:
-            getattr(report, method)(self, *args)
+            name = type(report).__name__
+            try:
+                getattr(report, method)(self, *args)
+            except (OSError, tf.errors.OpError) as error:
+                why = files.disk_trouble(error)
+                if why is None:
+                    raise
+                if name not in self._failing:
+                    self._failing.add(name)
+                    text = f"{name} could not be written: {why}. Tried again later."
+                    self._call_reports("warn", text)
+            else:
+                self._failing -= {name} if method == "tick" else set()
 
     # -----------------------------------------------------------------------
     # A signal ends the loop after the step under way, and checkpoints are due by the
