@@ -55,7 +55,7 @@ def trainer(networks, pictures, tmp_path):
         phase=phase_at(config.schedule, 8, 24),
         replicas=1,
         run_dir=tmp_path,
-        state=SimpleNamespace(nimg=24, skipped=0),
+        state=SimpleNamespace(nimg=24, skipped=0, notices=[], shown_facts=dict),
         stopping=None,
         total=48,
     )
@@ -74,7 +74,7 @@ def at(trainer, nimg: int):
 def test_log_has_a_line_a_tick_and_every_number(trainer, tmp_path, capsys):
     log = reports.Log()
     log.start(at(trainer, 0))
-    log.tick(at(trainer, 24), STATS)
+    log.record(at(trainer, 24), STATS)
     trainer.state.skipped = 2
     log.end(trainer, "finished")
     lines = (tmp_path / "log.txt").read_text().splitlines()
@@ -117,7 +117,7 @@ def test_log_forgets_what_came_after_the_checkpoint(trainer, tmp_path):
     file.write_text("\n".join([*rows, '{"nimg": 4']) + "\n")
     log = reports.Log()
     log.start(trainer)
-    log.tick(at(trainer, 32), STATS)
+    log.record(at(trainer, 32), STATS)
     found = [json.loads(line)["nimg"] for line in file.read_text().splitlines()]
     assert found == [8, 16, 24, 32]
 
