@@ -277,6 +277,17 @@ def network_configs(
         return configs.from_dict(GeneratorConfig, values), None
 
 
+def stored_augment_p(path: Path | str) -> float | None:
+    """Reads the probability that a foreign checkpoint's ADA had reached, if any.
+
+    Raises:
+        UserError: there is no model at `path`, or it cannot be read.
+    """
+    file = find_model(path)
+    snapshot = official.torch_snapshot(file.path) if file.kind == "pickle" else None
+    return snapshot.augment_p if snapshot else None
+
+
 def _run_config(file: ModelFile) -> TrainConfig:
     assert file.run is not None
     try:

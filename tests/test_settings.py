@@ -253,3 +253,11 @@ def test_presets_may_fine_tune_in_another_way():
     assert (new.ema_rampup, new.augment.blur_init_sigma) == (0.05, 10)
     assert (tuned.ema_rampup, tuned.augment.blur_init_sigma) == (0, 0)
     assert new.augment.kimg == 500 and tuned.augment.kimg == 50
+
+
+def test_ada_goes_on_from_the_model_s_probability():
+    """Unless it is told otherwise, or there is no ADA."""
+    origin = dataclasses.replace(FIXED, augment_p=0.25)
+    ada = {"augment.kind": "ada"}
+    for changes, wanted in ((ada, 0.25), (ada | {"augment.p": 0.1}, 0.1), ({}, 0.0)):
+        assert settings("demo", origin, SMALL, changes).augment.p == wanted

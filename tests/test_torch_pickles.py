@@ -193,6 +193,11 @@ def test_oblong_constants_of_forks(file):
     made = generator(config=wide)
     g = networks.load_pickle(file(made)).networks["Gs"]
     assert g.config == wide and g(np.zeros((1, 6), "f4")).shape == (1, 8, 14, 3)
+    oblong = dataclasses.replace(D, start_shape=(4, 7))
+    content = {"G_ema": made, "D": network(oblong, "Discriminator", D_ARGUMENTS)}
+    d = networks.load_pickle(file(content)).networks["D"]
+    assert d.config.shape(8) == (8, 14)
+    assert d(np.zeros((4, 8, 14, 3), "f4")).shape == (4, 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -278,7 +283,7 @@ def test_r_is_not_doubled_again(file):
         ({"kernel_size": 5}, ["kernels of 5 pixels"]),
         ({"activation": "relu"}, ["unlike activations"]),
         ({"img_resolution": 12}, ["power of two"]),
-        ({"img_channels": 2}, ["channels is 2"]),
+        ({"img_channels": 2}, ["channels=2"]),
         ({"mapping_kwargs": 7}, ["no names and values"]),
         ({"z_dim": "6"}, ["not of type int"]),
     ],
@@ -318,6 +323,17 @@ def test_every_tensor_has_to_be_explained(file, name, change, words):
         (Module("SuperresGenerator"), "is of StyleGAN-XL"),
         (Module("Generator", modules={"Model": Module("Net")}), "is of R3GAN"),
         (Module("ProjectedDiscriminator"), "is of projected GAN"),
+        (
+            Module("Generator", modules={"feature_networks": Module("List")}),
+            "is of projected GAN or StyleGAN-XL",
+        ),
+        (
+            Module(
+                "Generator",
+                modules={"synthesis": Module("S", modules={"generator": Module("D")})},
+            ),
+            "is of GET3D",
+        ),
         (Module("Generator"), "'Generator' of an unknown kind"),
     ],
 )

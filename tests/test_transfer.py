@@ -1,5 +1,9 @@
 """transfer.py: what another model brings, and the report of what it does not."""
 
+import dataclasses
+import json
+
+import ada_golden
 import numpy as np
 import pytest
 import tiny
@@ -218,3 +222,65 @@ def test_what_the_model_was_is_kept(old, tmp_path):
     assert transfer.load_starting_point(tmp_path) is None
     with pytest.raises(UserError, match="no model at"):
         transfer.read_starting_point(tmp_path / "nowhere")
+
+
+# ---------------------------------------------------------------------------
+# Pickles of StyleGAN2-ADA and StyleGAN3
+
+
+def networks_like(path, changes=None):
+    """Networks of a run that starts from a model, of the model's own size."""
+    origin = transfer.read_starting_point(path)
+    g, d = models.network_configs(path)
+    sizes = {
+        f"{net}.{name}": getattr(c, name)
+        for net, c in (("generator", g), ("discriminator", d or g))
+        for name in transfer.DATA_SETTINGS
+    }
+    values = origin.settings | sizes | (changes or {})
+    start = {"schedule.initial_resolution": values["generator.resolution"]}
+    return make_networks(configs.update(configs.TrainConfig(), values | start))
+
+
+@pytest.mark.parametrize("name", ["adapt_r16_cond3.pkl", "sg3t_r16_cond3.pkl"])
+def test_foreign_networks_bring_every_weight(name):
+    """Of a run of the same size: generator, its average and the discriminator."""
+    path = ada_golden.FOLDER / name
+    ours = networks_like(path)
+    report = transfer.copy_matching_weights(path, ours).splitlines()
+    assert len(report) == 3
+    g, d, average = models.load_networks(path)
+    for mine, other in (
+        (ours.generator, g),
+        (ours.discriminator, d),
+        (ours.average, average),
+    ):
+        check_taken(mine, other)
+
+
+def test_filters_of_another_resolution_are_not_taken():
+    """StyleGAN3's follow from the layers' bands, whatever their shapes."""
+    path = ada_golden.FOLDER / "sg3t_r16_cond3.pkl"
+    sizes = {"generator.resolution": 32, "discriminator.resolution": 32}
+    ours = networks_like(path, sizes)
+    before = {k: x.copy() for k, x in tails(ours.generator).items()}
+    report = transfer.copy_matching_weights(path, ours)
+    assert "is designed for this resolution" in report
+    after = tails(ours.generator)
+    for name in before:
+        if name.endswith(transfer.FILTERS):
+            np.testing.assert_allclose(after[name], before[name], atol=1e-4)
+
+
+def test_the_probability_that_ada_had_reached_goes_on(tmp_path):
+    path = ada_golden.FOLDER / "sg3r_r32_torch2.pkl"
+    assert transfer.read_starting_point(path).augment_p == pytest.approx(
+        models.stored_augment_p(path)
+    )
+    origin = transfer.StartingPoint({}, 8, 0.25)
+    transfer.save_starting_point(tmp_path, origin)
+    assert transfer.load_starting_point(tmp_path) == origin
+    older = dataclasses.asdict(origin)
+    del older["augment_p"]
+    (tmp_path / transfer.FILE).write_text(json.dumps(older))
+    assert transfer.load_starting_point(tmp_path).augment_p is None

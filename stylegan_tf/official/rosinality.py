@@ -13,6 +13,7 @@ discriminator, leaky ReLU, no clamp, a learning rate of 0.01 in the mapping netw
 groups of 4 in the minibatch statistic.
 """
 
+import dataclasses
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,13 +122,24 @@ def networks_of(path: Path | str, content: dict) -> dict[str, ModuleState | None
         if ours != "D" and isinstance(content.get(AVERAGE), np.ndarray):
             tensors |= {AVERAGE: np.ravel(content[AVERAGE])}
         kind = "Discriminator" if ours == "D" else "Generator"
-        networks[ours] = ModuleState(ours, kind, {}, REPOSITORY, tensors)
+        state = ModuleState(ours, kind, {}, REPOSITORY, tensors)
+        networks[ours] = dataclasses.replace(state, start_shape=_start(content))
     if not any(networks.values()):
         raise UserError(
             f"{path} holds no StyleGAN2 that is known here: neither g_ema, g or d, nor "
             f"the tensors of a generator ({START} and others)."
         )
     return networks
+
+
+def _start(content: dict) -> tuple[int, int]:
+    """Height and width of the generators' constant."""
+    for key in ("g_ema", "g"):
+        state = content.get(key)
+        constant = state.get(START) if isinstance(state, dict) else None
+        if constant is not None and constant.ndim == 4:
+            return int(constant.shape[2]), int(constant.shape[3])
+    return 4, 4
 
 
 # ---------------------------------------------------------------------------
@@ -211,6 +223,7 @@ def _discriminator_config(state: ModuleState) -> DiscriminatorConfig:
     return DiscriminatorConfig(
         architecture="residual",
         resolution=max(maps),
+        start_shape=state.start_shape,
         channels=_shape(state, "convs.0.0.weight", 4)[1],
         mbstd_features=max(extra, 1),
         mbstd_group=4 if extra > 0 else 0,

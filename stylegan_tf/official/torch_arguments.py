@@ -121,7 +121,7 @@ def torch_generator_config(state: ModuleState) -> GeneratorConfig:
         fields["use_noise"] = inner.take("use_noise", True)
         _check_kernel(inner)
         fields |= _resampling(inner)
-        fields["start_shape"] = _start_shape(state)
+        fields["start_shape"] = state.start_shape
         _check_activation(inner, fields)
     for part in (outer, mapping, inner):
         part.finish()
@@ -150,6 +150,7 @@ def torch_discriminator_config(state: ModuleState) -> DiscriminatorConfig:
     _check_activation(head, fields)
     narrow = from_dict(DiscriminatorConfig, fields).fmaps(4)
     fields |= {"head_width": narrow, "clamp_last_entry": False}
+    fields |= {"start_shape": state.start_shape}
     wide = outer.take("cmap_dim", narrow)
     of_labels = {"mapping_layers": 8} | mapping.fields(MAPPING)
     mapping.take("w_avg_beta")  # of no effect: it keeps no average
@@ -214,10 +215,3 @@ def _check_activation(arguments: _Arguments, fields: dict) -> None:
     kind = arguments.take("activation", "lrelu")
     if fields.setdefault("activation", kind) != kind:
         raise UserError(f"{arguments.name} has layers of unlike activations.")
-
-
-def _start_shape(state: ModuleState) -> tuple[int, int]:
-    """Height and width of the constant, which is not square in some forks."""
-    const = state.tensors.get("synthesis.b4.const")
-    shape = (0, 4, 4) if const is None or const.ndim != 3 else const.shape
-    return int(shape[1]), int(shape[2])

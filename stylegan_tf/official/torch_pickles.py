@@ -43,7 +43,10 @@ POSITIONS = {
     "G": ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
     "D": ("c_dim", "img_resolution", "img_channels"),
 }
-# Names of classes and modules by which relatives with other networks are refused.
+# Names of classes and modules by which relatives with other networks are refused. The
+# threads of these projects speak of the discriminators, of `feature_networks` and of
+# TriPlaneGenerator; the other names are assumed. A relative that none of them tells is
+# refused by its first argument or tensor that our networks do not have.
 RELATIVES = {
     "TriPlaneGenerator": "EG3D",
     "DualDiscriminator": "EG3D",
@@ -51,6 +54,8 @@ RELATIVES = {
     "ProjectedDiscriminator": "projected GAN or StyleGAN-XL",
     "FastganSynthesis": "projected GAN",
     "backbone": "EG3D",
+    "synthesis.generator": "GET3D",
+    "mapping.embed_proj": "StyleGAN-XL",
     "feature_network": "projected GAN or StyleGAN-XL",
     "feature_networks": "projected GAN or StyleGAN-XL",
     "Model": "R3GAN",
@@ -72,6 +77,8 @@ class ModuleState:
         tensors: full name, such as "synthesis.b4.const", to a read-only array; the
             parameters and the buffers.
         classes: path of each module inside the network -> its class.
+        start_shape: height and width of the generator's constant, which a
+            discriminator in the same file goes with.
     """
 
     name: str
@@ -80,6 +87,7 @@ class ModuleState:
     repository: str = "sg3"
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
+    start_shape: tuple[int, int] = (4, 4)
 
     @property
     def kind(self) -> str:
@@ -239,8 +247,15 @@ def _snapshot(content) -> TrainingSnapshot:
 
 
 def _dated(networks: dict) -> dict:
-    """Sets the repository of networks by their generator's arguments."""
+    """Sets what networks of a file tell about each other.
+
+    These are the repository, by the generator's arguments, and the shape of its start.
+    """
     given = [state for state in networks.values() if state is not None]
+    for const in (state.tensors.get("synthesis.b4.const") for state in given):
+        if const is not None and const.ndim == 3:
+            for state in given:
+                state.start_shape = tuple(map(int, const.shape[1:]))
     if any("synthesis_kwargs" in state.arguments for state in given):
         for state in given:
             state.repository = "ada"
@@ -278,9 +293,10 @@ def _network(name: str, node, left: Allowance) -> ModuleState:
 
 
 def _marks(node: PersistentNode, classes: dict[str, str]) -> Iterator[str]:
-    """Yields names that may be in `RELATIVES`: classes, and modules at the top."""
+    """Yields names that may be in `RELATIVES`: classes, paths, modules at the top."""
     yield node.class_name
     yield from classes.values()
+    yield from classes
     yield from (path.split(".")[0] for path in classes)
 
 

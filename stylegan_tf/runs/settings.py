@@ -25,10 +25,12 @@ class StartingPoint:
     Attributes:
         settings: dotted network setting -> value, without those that the data decide.
         resolution: resolution at which the run begins, fully faded in.
+        augment_p: probability of ADA that the model's training had reached, if known.
     """
 
     settings: dict[str, object]
     resolution: int
+    augment_p: float | None = None
 
 
 def settings(
@@ -81,6 +83,9 @@ def settings(
     if origin and not isinstance(preset, TrainConfig):
         networks |= presets.find_preset(preset).fine_tuning
     values = configs.flat(base) | networks | changes
+    begins = not isinstance(preset, TrainConfig) and "augment.p" not in changes
+    if origin and origin.augment_p and begins and values["augment.kind"] == "ada":
+        networks["augment.p"] = origin.augment_p
     if str(values["generator.mapping_layers"]) == "0":  # w is the mapping's input
         parts = 2 if images["classes"] else 1  # z, and the embedded label
         if str(values["generator.z_dim"]).isdecimal():

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from stylegan_tf import config as configs
 from stylegan_tf import models
@@ -20,6 +21,8 @@ from stylegan_tf.runs.settings import StartingPoint
 from stylegan_tf.training.passes import Networks
 
 FILE = "init.json"  # in the run directory
+FILTERS = ("up_filter", "down_filter")  # of StyleGAN3; they follow from the settings
+ROUNDING = 1e-4  # of a filter's taps, whose sum is 1
 DATA_SETTINGS = ("resolution", "start_shape", "channels", "classes")
 
 # ---------------------------------------------------------------------------
@@ -42,7 +45,13 @@ def read_starting_point(path: Path | str) -> StartingPoint:
     values |= _named("discriminator", configs.flat(d) if d else _counterpart(g))
     r, alpha = models.growth_of(path)
     # Of two resolutions that are blended, begin at the one with the larger share.
-    return StartingPoint(values, r if alpha >= 0.5 else r // 2)
+    start = r if alpha >= 0.5 else r // 2
+    return StartingPoint(values, start, _probability(models.stored_augment_p(path)))
+
+
+def _probability(p: float | None) -> float | None:
+    """A probability as a file has it, if it is one."""
+    return p if p is not None and 0 <= p <= 1 else None
 
 
 def _named(network: str, values: dict[str, object]) -> dict[str, object]:
@@ -118,6 +127,8 @@ def _copy(name: str, ours: keras.Model, theirs: keras.Model | None) -> str:
             missing.append(f"{weight} is new")
         elif tuple(other.shape) != tuple(v.shape):
             missing.append(f"{weight} is {list(v.shape)}, there {list(other.shape)}")
+        elif weight.endswith(FILTERS) and not np.allclose(other, v, atol=ROUNDING):
+            missing.append(f"{weight} is designed for this resolution")
         else:
             v.assign(other.numpy())
             taken += 1
