@@ -82,10 +82,8 @@ def settings(
     networks = _networks(origin, changes, level) if origin else {}
     if origin and not isinstance(preset, TrainConfig):
         networks |= presets.find_preset(preset).fine_tuning
+        networks |= _reached(origin, configs.flat(base) | dict(changes))
     values = configs.flat(base) | networks | changes
-    begins = not isinstance(preset, TrainConfig) and "augment.p" not in changes
-    if origin and origin.augment_p and begins and values["augment.kind"] == "ada":
-        networks["augment.p"] = origin.augment_p
     if str(values["generator.mapping_layers"]) == "0":  # w is the mapping's input
         parts = 2 if images["classes"] else 1  # z, and the embedded label
         if str(values["generator.z_dim"]).isdecimal():
@@ -139,6 +137,12 @@ def _networks(
     grow = all(kind in GROWING for kind in kinds)
     start = min(origin.resolution, level) if grow else level
     return origin.settings | {"schedule.initial_resolution": start}
+
+
+def _reached(origin: StartingPoint, values: Mapping[str, object]) -> dict[str, object]:
+    """The probability from which the model's ADA goes on, if the run uses ADA."""
+    goes_on = origin.augment_p and values["augment.kind"] == "ada"
+    return {"augment.p": origin.augment_p} if goes_on else {}
 
 
 def check_devices(config: TrainConfig, replicas: int) -> None:
