@@ -118,7 +118,11 @@ class OfficialStore(Store):
         sizes = [0] * len(files)
         for shard in range(count):
             receipt = shards.load_receipt(folder, shard)
-            if receipt is None or np.any(np.less(lengths, receipt["sizes"])):
+            if receipt is None or "labels" not in receipt:
+                break
+            if len(receipt["sizes"]) != len(files):
+                break
+            if np.any(np.less(lengths, receipt["sizes"])):
                 break
             receipts.append(receipt)
             sizes = receipt["sizes"]

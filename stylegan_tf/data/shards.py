@@ -214,7 +214,8 @@ def _valid_receipt(folder: Path, shard: int, layout: Layout) -> dict | None:
     if receipt is None:
         return None
     files = [folder / shard_name(level, shard) for level in layout.levels]
-    if len(receipt["sizes"]) != (len(files) if receipt["count"] else 0):
+    wanted = len(files) if receipt["count"] else 0
+    if "crc32" not in receipt or len(receipt["sizes"]) != wanted:
         return None
     for path, size in zip(files, receipt["sizes"], strict=False):
         if not path.exists() or path.stat().st_size != size:

@@ -21,6 +21,8 @@ from stylegan_tf import (
     signals,
 )
 from stylegan_tf.config import TrainConfig, schedule
+from stylegan_tf.config.classes import numbered_names
+from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.runs import owner, rundir, transfer
 from stylegan_tf.runs.measuring import Measure
@@ -78,6 +80,7 @@ def _train_run(
             print(report)
     if trainer.chief:
         rundir.record_settings(run, plan.data)
+        print_data(plan.data, run.config)
         print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
     reason = trainer.train()
     if trainer.chief and reason == "finished" and not trainer.stopping:
@@ -86,6 +89,13 @@ def _train_run(
     if trainer.stopping:
         return signals.exit_code(trainer.stopping)
     return 1 if reason == "diverged" else 0
+
+
+def print_data(data: Manifest, config: TrainConfig) -> None:
+    """Prints what a run trains on, and the numbers of its classes."""
+    print(f"data: {data}")
+    if data.class_names and config.generator.classes:
+        print(f"classes: {numbered_names(data.class_names)}")
 
 
 # ---------------------------------------------------------------------------
