@@ -17,7 +17,8 @@ want those: NAME-r02.tfrecords, NAME-r03.tfrecords, ... and NAME-rxx.labels, whe
 is the folder's name. Pictures are then squares of a power of two. Training reads both.
 
 Labels come from dataset.json ({"labels": [["file.png", 0], ...]}), labels.csv (columns
-file,label) or the names of sub-folders, whichever is there first.
+file,label) or the names of sub-folders, whichever is there first. Classes are numbered
+from 0 in the order of their numbers or names; lists of numbers are label vectors.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ define.path(
     "of official multi-resolution TFRecords, tfds:NAME or tfds:NAME@SPLIT, demo or "
     "demo:N.",
 )
-define.path("dest", None, "Folder to write, or to check.")
+define.path("dest", None, "Folder to write, new or empty; or to check.")
 define.string(
     "resolution",
     "auto",
