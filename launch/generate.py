@@ -30,6 +30,12 @@ Walk from picture to picture, as a film:
     python launch/generate.py --model=RUN --seeds=0-5 --video=walk.mp4
     python launch/generate.py --model=RUN --seeds=0-3 --video=walk.gif --path=z --fps=20
 
+Shift and rotate StyleGAN3's pictures at the network's input, also in a film:
+
+    python launch/generate.py --model=RUN --translate=0.25,0 --rotate=30
+    python launch/generate.py --model=RUN --seeds=7 --video=turn.mp4 --rotate=0:360
+    python launch/generate.py --model=RUN --video=pan.mp4 --translate=0,0:0.25,0:0,0
+
 With a conditional model the seeds take the classes in turn, and a file's name says
 which one it got: seed0000-class2.png. --each_class draws every seed in every class. A
 sheet has one row per class and one column per seed, unless --columns is given or there
@@ -119,6 +125,18 @@ define.multi_string(
     [],
     "DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS: go so many standard deviations along "
     "pca0, sefa3, or a direction of --directions. Repeatable.",
+)
+define.string(
+    "translate",
+    None,
+    "X,Y: move StyleGAN3's pictures to the right and down, 1 is the width of a "
+    "picture. X,Y:X,Y:... are places that a film passes.",
+)
+define.string(
+    "rotate",
+    None,
+    "DEGREES: turn StyleGAN3's pictures counterclockwise. D:D:... are angles that a "
+    "film passes; of one seed it has --frames frames.",
 )
 define.path("directions", None, "Named directions, from launch/directions.py.")
 define.path("out", "out", "Folder for the pictures.")
@@ -226,6 +244,7 @@ def _writer(model, seeds: str):
         mixes=FLAGS.mix,
         edits=FLAGS.edit,
         directions_file=FLAGS.directions,
+        moves=latents.parse_moves(FLAGS.translate, FLAGS.rotate),
         sheet=bool(FLAGS.grid),
         columns=FLAGS.columns,
         progress=True,
@@ -255,6 +274,12 @@ def _check() -> None:
         if len(given) > 1:
             raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
     _check_unheard()
+    moves = latents.parse_moves(FLAGS.translate, FLAGS.rotate)
+    if moves is not None and len(moves) > 1 and not FLAGS.video:
+        raise UserError(
+            "several places of --translate or --rotate are of a film; name its file "
+            "with --video=walk.mp4."
+        )
     if FLAGS.label and FLAGS.classes:
         raise UserError("--label takes the place of --classes; give one of them.")
     for name in ("seeds", "classes", "label", "each_class", "psi_center"):
@@ -272,6 +297,9 @@ def _check_unheard() -> None:
         cli.refuse_flags(
             FLAGS, film, "is of a film; name its file with --video=walk.mp4."
         )
+    if FLAGS.psi_sweep:
+        why = "is not drawn in a sweep of psi; use it without --psi_sweep."
+        cli.refuse_flags(FLAGS, ["translate", "rotate"], why)
     sheet = FLAGS.grid and not FLAGS.video and not FLAGS.psi_sweep
     if not sheet:
         cli.refuse_flags(

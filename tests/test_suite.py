@@ -27,6 +27,9 @@ from stylegan_tf.metrics.features import open_network
         ("dci", 4000, "dci"),
         ("mig4k", 4000, "mig"),
         ("sap500", 500, "sap500"),
+        ("eqt50k_int", 50_000, "eqt50k_int"),
+        ("eqt2k_frac", 2000, "eqt2k_frac"),
+        ("eqr50k", 50_000, "eqr50k"),
     ],
 )
 def test_names_say_how_many_pictures(name, num, found):
@@ -40,7 +43,7 @@ def test_num_renames():
     ]
     assert names == ["fid5k", "ppl5k_wend", "ls5k", "pr5k3_full"]
     every = suite.parse_metrics(["all", "fid50k"])
-    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 16
+    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 19
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.state import ImageState, LayerGroup, groups_of, plane_seeds
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.stylegan3 import rotation_and_shift
 from stylegan_tf.sampling import steering
 
 LIMIT = 0.3  # seconds of an exact image, above which previews are shown
@@ -101,6 +102,7 @@ class Engine:
         groups: layers that are steered together.
         resolutions: those that have noise.
         exact: True if `show` renders the same image as `picture`.
+        moves: True if the model can shift and rotate its pictures.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Engine:
         self.resolution = self._render.resolution
         self.groups = groups_of(c, self.resolution)
         self.choice = choice or DirectionMenu()
+        self.moves = c.architecture == "stylegan3"
         self._lock = threading.Lock()
         self._styles = functools.lru_cache(CACHED_STYLES)(self._style)
         self._centers = functools.lru_cache(None)(self._center)
@@ -188,12 +191,19 @@ class Engine:
     def picture(self, state: ImageState) -> np.ndarray:
         """Returns uint8 [H, W, C], as a command line draws it."""
         with self._lock:
-            return self._render(self.styles(state), self.noise(state))[0]
+            return self._draw(self._render, state)
 
     def show(self, state: ImageState) -> np.ndarray:
         """Returns uint8 [H, W, C] as soon as possible; see `exact`."""
         with self._lock:
-            return self._preview(self.styles(state), self.noise(state))[0]
+            return self._draw(self._preview, state)
+
+    def _draw(self, render: sampling.Renderer, state: ImageState) -> np.ndarray:
+        transform = (
+            rotation_and_shift(state.angle, *state.shift) if self.moves else None
+        )
+        ws, maps = self.styles(state), self.noise(state)
+        return render(ws, maps, transform=transform)[0]
 
     def _warm_up(self) -> float:
         """Compiles all functions that a tab calls; returns the seconds of an image."""
@@ -255,7 +265,8 @@ def command_for(engine: Engine, state: ImageState) -> Command:
     if not why:
         return Command(_words(engine, *_flags(engine, state)))
     file = f"seed{state.seed:04d}.npz"
-    return Command(_words(engine, f"--latents={file}"), why, file)
+    moves = _moves(engine, state)
+    return Command(_words(engine, f"--latents={file}", *moves), why, file)
 
 
 def download_name(state: ImageState) -> str:
@@ -299,4 +310,14 @@ def _flags(engine: Engine, state: ImageState) -> list[str]:
     flags += [f"--edit={name}:{a:g}{reach}" for name, a in state.edits.items()]
     if engine.choice.from_file & set(state.edits):
         flags.append(f"--directions={engine.choice.file}")
+    return flags + _moves(engine, state)
+
+
+def _moves(engine: Engine, state: ImageState) -> list[str]:
+    """Returns the flags that shift and rotate the picture."""
+    flags, (x, y) = [], state.shift
+    if engine.moves and (x or y):
+        flags.append(f"--translate={x:g},{y:g}")
+    if engine.moves and state.angle:
+        flags.append(f"--rotate={state.angle:g}")
     return flags

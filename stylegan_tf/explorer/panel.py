@@ -10,7 +10,14 @@ from nicegui import ui
 from stylegan_tf import sampling
 from stylegan_tf.explorer.engine import Engine
 from stylegan_tf.explorer.fields import Checkbox, Number, Select, Slider, Toggle
-from stylegan_tf.explorer.state import AMOUNT, PSI, ImageState, LayerGroup
+from stylegan_tf.explorer.state import (
+    AMOUNT,
+    ANGLE,
+    PSI,
+    SHIFT,
+    ImageState,
+    LayerGroup,
+)
 from stylegan_tf.latents import MAX_SEED
 
 NOISE_NAMES = {"const": "stored", "random": "of the seed", "none": "off"}
@@ -56,6 +63,8 @@ class Panel:
             self._directions()
         if engine.resolutions:
             self._noise()
+        if engine.moves:
+            self._moves()
 
     def show(self, state: ImageState) -> None:
         """Sets every control to the value of the state."""
@@ -285,6 +294,34 @@ class Panel:
         box = Checkbox(size, value=True, on_change=changed).mark(f"noise {resolution}")
         box.props(f'dense aria-label="noise at {size}"')
         self._shows.append(lambda s: _put(box, resolution not in s.muted))
+
+    # -----------------------------------------------------------------------
+    # StyleGAN3's input
+
+    def _moves(self) -> None:
+        def shift(axis: int, value: float) -> None:
+            old = self._state().shift
+            pair = [round(value, 3) if i == axis else old[i] for i in (0, 1)]
+            self._set(shift=tuple(pair))
+
+        with card("Shift and rotation") as head:
+            dials = [
+                Dial(n, -SHIFT, SHIFT, 0.005, 0.0, lambda v, i=i: shift(i, v))
+                for i, n in enumerate(("right", "down"))
+            ]
+            turn = Dial(
+                "rotation",
+                -ANGLE,
+                ANGLE,
+                1,
+                0.0,
+                lambda v: self._set(angle=round(v, 1)),
+                "{:+.0f}°".format,
+            )
+        for i, dial in enumerate(dials):
+            self._shows.append(lambda s, i=i, dial=dial: dial.show(s.shift[i]))
+        self._shows.append(lambda s: turn.show(s.angle))
+        self._reset(head, "shift and rotation", shift=(0.0, 0.0), angle=0.0)
 
 
 def _put(field, value) -> None:

@@ -18,6 +18,7 @@ from stylegan_tf.latents import MAX_SEED, layer_groups
 NOISE = ("const", "random", "none")
 PSI = (-1.0, 1.5)  # the range of the slider
 MOST_PLANES, FAR = 50, 100.0  # of a walk
+SHIFT, ANGLE = 0.5, 180.0  # ends of the sliders of StyleGAN3's input
 AMOUNT = 4.0  # a direction's slider runs from -AMOUNT to AMOUNT of its scale
 
 
@@ -86,6 +87,8 @@ class ImageState:
         edit_group: index of the group that edits reach; None = all layers.
         walk: steps away from the seed's w, as (plane, right, down), where differences
             between seeds span a plane.
+        shift: of StyleGAN3's picture, in widths to the right and heights down.
+        angle: its rotation in degrees, counterclockwise.
     """
 
     seed: int = 0
@@ -98,12 +101,15 @@ class ImageState:
     edits: dict[str, float] = field(default_factory=dict)
     edit_group: int | None = None
     walk: tuple[tuple[int, float, float], ...] = ()
+    shift: tuple[float, float] = (0.0, 0.0)
+    angle: float = 0.0
 
     def __post_init__(self):
         for seed in (self.seed, *self.mixes):
             if seed is not None and not 0 <= seed <= MAX_SEED:
                 raise UserError(f"seed {seed} is not between 0 and {MAX_SEED}.")
         numbers = (self.psi, *self.edits.values(), *sum(self.walk, ()))
+        numbers += (*self.shift, self.angle)
         if not all(map(math.isfinite, numbers)):
             raise UserError("a number of the picture is not finite.")
         if self.noise not in NOISE:

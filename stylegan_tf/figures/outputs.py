@@ -20,6 +20,7 @@ from stylegan_tf.figures import paper, sheets, video
 from stylegan_tf.figures.paper.truncation import psi_sweep, psi_table
 from stylegan_tf.latents.directions import load_directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.stylegan3 import rotation_and_shift
 from stylegan_tf.sampling import StyleBatch
 from stylegan_tf.sampling.lineup import Lineup, arrange_images, safe_file_names
 from stylegan_tf.sampling.steering import DirectionFinder, Steering
@@ -42,6 +43,8 @@ class ImageWriter:
         mixes: texts such as "639@0-3"; see `latents.parse_mix`.
         edits: texts such as "pca0:2@0-3"; see `latents.parse_edit`.
         directions_file: `.npz` file of directions that `edits` name.
+        moves: float [K, 3], x, y and degrees of StyleGAN3's pictures, see
+            `latents.parse_moves`; a film passes all K. None = where they are.
         sheet: lay several classes out in rows; see `sampling.lineup`.
         columns: of a sheet; None = as many as fill a screen.
         progress: show bars.
@@ -59,6 +62,7 @@ class ImageWriter:
     mixes: Sequence[str] = ()
     edits: Sequence[str] = ()
     directions_file: Path | str | None = None
+    moves: np.ndarray | None = None
     sheet: bool = False
     columns: int | None = None
     progress: bool = False
@@ -106,6 +110,8 @@ class ImageWriter:
     ) -> Path:
         """Writes a film from image to image, `.mp4` or `.gif`.
 
+        One image is a film of `frames` frames if it moves.
+
         Args:
             path: of the film.
             kind: "z", "linear" or "cubic"; see `latents.interpolate`.
@@ -113,13 +119,17 @@ class ImageWriter:
             loop: continue from the last image to the first.
             fps: frames per second.
         """
-        way = sampling.interpolate_styles(self.model, self.unmixed, kind, frames, loop)
+        if len(self.unmixed) == 1 and self.moves is not None:
+            way = self.unmixed[[0] * frames]
+        else:
+            options = kind, frames, loop
+            way = sampling.interpolate_styles(self.model, self.unmixed, *options)
         ws = self._edited(self._mixed(way))
         render = sampling.Renderer(self.model, self.noise)
         maps = self.unmixed.noise_of(0) if self.noise == "const" else None
         if self.noise == "random":
             maps = render.noise_of([0])
-        images = render.stream(ws, maps)
+        images = render.stream(ws, maps, transform=self._transforms(len(ws)))
         return video.write_video(path, images, fps, len(ws), progress=self.progress)
 
     def write_latents(self, path: Path | str) -> Path:
@@ -140,7 +150,8 @@ class ImageWriter:
             seeds = self._noise_seeds if self.noise == "random" else None
             if self.noise == "const":
                 maps = self.styles.noise
-            return render.stream(self._edited(self.styles), maps, seeds)
+            ws = self._edited(self.styles)
+            return render.stream(ws, maps, seeds, self._transforms(len(ws)))
         drawn = sampling.draw(
             self.model,
             self.lineup.seeds,
@@ -151,8 +162,23 @@ class ImageWriter:
             progress=self.progress,
             psi_center=self.psi_center,
             steer=self._steering(truncated=True),
+            transform=None if self.moves is None else self._transforms(1)[0],
         )
         return (image for _, image in drawn)
+
+    def _transforms(self, count: int) -> np.ndarray | None:
+        """Returns the input transforms of images or frames, float32 [count, 3, 3]."""
+        if self.moves is None:
+            return None
+        sampling.check_transforms(self.model.config)
+        at = np.linspace(0, len(self.moves) - 1, count)
+        places = [np.interp(at, range(len(self.moves)), v) for v in self.moves.T]
+        return np.stack(
+            [
+                rotation_and_shift(angle, x, y)
+                for x, y, angle in zip(*places, strict=True)
+            ]
+        )
 
     # -----------------------------------------------------------------------
     # Styles

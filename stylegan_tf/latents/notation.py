@@ -1,4 +1,4 @@
-"""Parses seeds, layers, psi, mixes and edits, as command lines write them."""
+"""Parses seeds, layers, psi, mixes, edits and moves, as command lines write them."""
 
 import re
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ MAX_SEED = 2**32 - 1
 MOST_NUMBERS = 1_000_000  # in one list
 MAX_PSI = 100  # images stop to change long before
 MAX_AMOUNT = 1000  # standard deviations of an edit
+MAX_SHIFT, MAX_ANGLE = 100, 36_000  # widths of the picture, degrees
 GROUPS = ("coarse", "middle", "fine")  # of layers; figure 3 of the paper
 
 
@@ -216,3 +217,55 @@ def parse_edit(text: str, count: int) -> Edit:
         )
     own = tuple(parse_layers(layers, count)) if at else None
     return Edit(name, number, own)
+
+
+# ---------------------------------------------------------------------------
+# Moves of StyleGAN3's pictures
+
+
+def parse_moves(translate: str | None, rotate: str | None) -> np.ndarray | None:
+    """Parses places that a picture takes: `("0,0:0.25,0", "90")`.
+
+    Args:
+        translate: X,Y in widths and heights of the picture, to the right and down; or
+            several of them, separated by colons, that a film passes.
+        rotate: degrees, counterclockwise; or several of them.
+
+    Returns:
+        float64 [K, 3], x, y and degrees of K places; None if nothing is given.
+
+    Raises:
+        UserError: no such numbers, or lists of different lengths.
+    """
+    if translate is None and rotate is None:
+        return None
+    shifts = _places(
+        "translate", "0,0" if translate is None else translate, 2, MAX_SHIFT, "0.25,0"
+    )
+    angles = _places("rotate", "0" if rotate is None else rotate, 1, MAX_ANGLE, "90")
+    counts = {len(shifts), len(angles)} - {1}
+    if len(counts) > 1:
+        raise UserError(
+            f"--translate has {len(shifts)} places and --rotate {len(angles)}; give as "
+            f"many of each, or one."
+        )
+    count = max(counts, default=1)
+    return np.array(
+        [(*shifts[i % len(shifts)], *angles[i % len(angles)]) for i in range(count)]
+    )
+
+
+def _places(
+    name: str, text: str, width: int, most: float, example: str
+) -> list[list[float]]:
+    try:
+        places = [[float(v) for v in p.split(",")] for p in str(text).split(":")]
+    except ValueError:
+        places = [[]]
+    good = all(len(p) == width and np.all(np.abs(p) <= most) for p in places)
+    if not good or len(places) > 1000:
+        raise UserError(
+            f"--{name}={shortened(str(text))} is not like {example}, or "
+            f"{':'.join([example] * 2)} in a film, with numbers up to {most}."
+        )
+    return places

@@ -31,6 +31,7 @@ from stylegan_tf.metrics.features.base import FeatureNetwork
 from stylegan_tf.metrics.pictures import (
     Fakes,
     LabelSampler,
+    Moved,
     PathSteps,
     Reals,
     default_batch,
@@ -102,6 +103,7 @@ class Evaluation:
         self._limits: dict[str, int] = {}  # rows that the planned metrics read
         self._step_limits: dict[tuple[str, str, str], int] = {}
         self._path_steps: dict[tuple[str, str], PathSteps] = {}
+        self._moved: dict[str, Moved] = {}
         self._notes: list[str] = []
 
     # -----------------------------------------------------------------------
@@ -251,6 +253,24 @@ class Evaluation:
         self._fill(table, limits, source.inputs, compute, name)
         return table.read(crop, count)[:, 0]
 
+    def moved(self, kind: str, count: int) -> np.ndarray:
+        """Returns errors of moved images 0 to count - 1, float32 [count, 2].
+
+        Args:
+            kind: see `pictures.Moved`.
+            count: number of images.
+        """
+        if kind not in self._moved:
+            parts = self.model, self.strategy, self._labels
+            self._moved[kind] = Moved(*parts, kind)
+        source, table = self._moved[kind], Table(self.work / f"moved-{kind}")
+
+        def compute(inputs, columns):
+            return source.measure(inputs)
+
+        self._fill(table, {"error": count}, source.inputs, compute, f"moved, {kind}")
+        return table.read("error", count)
+
     def note(self, text: str) -> None:
         """Adds a remark to the score that is being computed."""
         self._notes.append(text)
@@ -329,6 +349,8 @@ class Evaluation:
 
     def refusal(self, request: MetricRequest) -> str | None:
         """Returns why a metric cannot be computed, or None if it can."""
+        if request.metric.moves and self.model.config.architecture != "stylegan3":
+            return "only StyleGAN3's input can be shifted and rotated"
         return missing_ability(self.network, request.metric.needs)
 
     def run(self, requests: Sequence[MetricRequest]) -> list[dict]:
@@ -377,7 +399,8 @@ class Evaluation:
                 path = r.metric.step[:2]
                 paths[path] = max(r.num, paths.get(path, 0))
         fakes = max((r.num for r in missing if r.metric.fakes), default=0)
-        if count := fakes + 2 * sum(paths.values()):
+        moved = sum(r.num for r in missing if r.metric.moves)
+        if count := fakes + 2 * (sum(paths.values()) + moved):
             seconds = self._seconds_per_image()
             quick = any(r.num > QUICK for r in requests)
             hint = f"; --num={QUICK} is a quicker look" if quick else ""

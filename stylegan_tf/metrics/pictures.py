@@ -18,12 +18,15 @@ import tensorflow as tf
 from stylegan_tf import latents
 from stylegan_tf.data import pipeline
 from stylegan_tf.errors import UserError
-from stylegan_tf.metrics.scores import path_length
+from stylegan_tf.metrics.scores import equivariance, path_length
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.stylegan3 import rotation_and_shift
 from stylegan_tf.sampling import Renderer
 
-_T, _LABEL = 2, 3  # streams of random numbers; a seed's noise is stream 1
+# Streams of random numbers; a seed's noise is stream 1.
+_T, _LABEL, _SHIFT, _ANGLE = 2, 3, 4, 5
+MOST_SHIFT = 1 / 8  # of a side, for equivariance
 PIXELS = 1 << 18  # pixels per batch and replica, within `LEAST` and `MOST` images
 LEAST, MOST = 4, 64
 
@@ -254,6 +257,65 @@ class PathSteps(Drawing):
             c: path_length.pair_distances(images, self.distance, c == "face") * scale
             for c in crops
         }
+
+
+class Moved(Drawing):
+    """Errors of images whose input is shifted or rotated, by number.
+
+    Shift i is uniform within an eighth of the image on each axis, rounded to pixels if
+    `kind` is "int"; rotation i is any angle.
+
+    Args:
+        model: a StyleGAN3 generator, made in the strategy's scope.
+        strategy: its replicas generate the images.
+        labels: of the images.
+        kind: "int", "frac" or "rotation".
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        strategy: tf.distribute.Strategy,
+        labels: LabelSampler,
+        kind: str,
+    ):
+        super().__init__(model, strategy, labels)
+        self.kind, self._spread = kind, Spread(self._errors, strategy)
+
+    def inputs(self, numbers: range) -> dict:
+        """Returns the inputs of `measure` for these images."""
+        rows = {"z": latents.z_of(list(numbers), self.model.config.z_dim)}
+        rows |= self.labels(numbers)
+        side = self.model.config.resolution
+        if self.kind == "rotation":
+            angles = [_draw(i, _ANGLE).uniform(-180, 180) for i in numbers]
+            kernels = [equivariance.rotation_kernels(a) for a in angles]
+            moves = [rotation_and_shift(a) for a in angles]
+            rows |= {k: np.stack([own[k] for own in kernels]) for k in kernels[0]}
+            return rows | {"angle": np.float32(angles), "transform": np.stack(moves)}
+        most = MOST_SHIFT * side
+        shifts = np.stack([_draw(i, _SHIFT).uniform(-most, most, 2) for i in numbers])
+        shifts = np.round(shifts) if self.kind == "int" else shifts
+        moves = [rotation_and_shift(0, *shift) for shift in shifts / side]
+        return rows | {"shift": np.float32(shifts), "transform": np.stack(moves)}
+
+    def measure(self, inputs: dict) -> dict[str, np.ndarray]:
+        """Returns {"error": float32 [N, 2]}, see `equivariance.squared_errors`."""
+        return self._spread(inputs)
+
+    def _errors(self, rows: dict) -> dict:
+        ws = self.model.broadcast(self.model.mapping(rows["z"], rows.get("labels")))
+        images = self.render.images(ws)
+        moved = self.render.images(ws, transform=rows["transform"])
+        if self.kind != "rotation":
+            whole = self.kind == "int"
+            expected, mask = equivariance.shifted(images, rows["shift"], whole)
+        else:
+            angles, kernels = rows["angle"], rows["fine"]
+            expected, mask = equivariance.rotated(images, angles, kernels)
+            moved, more = equivariance.band_limited(moved, rows["same"])
+            mask *= more
+        return {"error": equivariance.squared_errors(moved, expected, mask)}
 
 
 class Reals:

@@ -42,6 +42,7 @@ class Metric:
         step: (space, sampling, crop) of the path steps that it reads.
         needs: methods of the feature network, see `features.base.FeatureNetwork`.
         bare: the name with the standard number, if that name omits it.
+        moves: True if it moves the generator's input, which StyleGAN3 alone allows.
     """
 
     head: str
@@ -54,6 +55,7 @@ class Metric:
     step: tuple[str, str, str] | None = None
     needs: tuple[str, ...] = ()
     bare: str | None = None
+    moves: bool = False
 
     def name(self, num: int | None = None) -> str:
         """Returns the name with `num` images; None = the standard number."""
@@ -252,6 +254,19 @@ def _path_row(name: str, num: int, step: tuple[str, str, str]) -> Metric:
     )
 
 
+def _moved_row(head: str, tail: str, kind: str, definition: str) -> Metric:
+    def compute(e, num: int) -> dict[str, float]:
+        from stylegan_tf.metrics.scores import equivariance
+
+        rows = e.moved(kind, num)
+        e.require_count("moved pictures", len(rows), num)
+        return {"": equivariance.decibels(rows)}
+
+    source = "(Karras et al. 2021, appendix E); StyleGAN3 only"
+    text = f"equivariance to {definition}, in decibels {source}"
+    return Metric(head, tail, 50_000, text, compute, {"": HIGHER}, moves=True)
+
+
 PR_VALUES = {"_precision": HIGHER, "_recall": HIGHER}
 PR_VALUES |= {"_density": HIGHER, "_coverage": HIGHER}
 METRICS = (
@@ -376,6 +391,9 @@ METRICS = (
         needs=("factors",),
         bare="sap",
     ),
+    _moved_row("eqt", "_int", "int", "shifts by whole pixels"),
+    _moved_row("eqt", "_frac", "frac", "shifts by fractions of pixels"),
+    _moved_row("eqr", "", "rotation", "rotation"),
 )
 
 

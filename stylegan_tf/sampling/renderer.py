@@ -21,6 +21,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from stylegan_tf import config, latents
+from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import centers, fast_cpu
@@ -42,6 +43,7 @@ def draw(
     progress: bool = False,
     psi_center: str | None = None,
     steer: Steer | None = None,
+    transform: np.ndarray | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields the images of seeds, one after the other.
 
@@ -58,12 +60,15 @@ def draw(
             image's own class, or "global", the stored w_avg. None = "class" for a
             conditional model.
         steer: changes the truncated styles.
+        transform: float [3, 3] of StyleGAN3's input; see
+            `networks.stylegan3.rotation_and_shift`.
 
     Yields:
         The seed and its uint8 [H, W, C].
 
     Raises:
-        UserError: classes, or a center, that the model does not have.
+        UserError: classes, a center, or an input transform that the model does not
+            have.
     """
     seeds = list(seeds)
     style = _Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
@@ -73,7 +78,7 @@ def draw(
         for start in range(0, len(seeds), BATCH):
             chosen = seeds[start : start + BATCH]
             own = chosen if noise == "random" else None
-            images = render.stream(style(start), seeds=own)
+            images = render.stream(style(start), seeds=own, transform=transform)
             for seed, image in zip(chosen, images, strict=True):
                 yield seed, image
                 bar.update()
@@ -183,9 +188,10 @@ class Renderer:
         single = self._single_image_synthesis() if fixed_weights else None
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def render(ws, maps, alpha):
-            images = single(ws, maps) if single else self.images(ws, maps, alpha)
-            return ops.uint8_images(images)
+        def render(ws, maps, alpha, transform):
+            if single:
+                return ops.uint8_images(single(ws, maps))
+            return ops.uint8_images(self.images(ws, maps, alpha, transform))
 
         self._render = render
 
@@ -205,6 +211,7 @@ class Renderer:
         ws: tf.Tensor,
         maps: Sequence[tf.Tensor] = (),
         alpha: tf.Tensor | None = None,
+        transform: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns float images in [-1, 1], [N, H, W, C], of any number of styles.
 
@@ -212,6 +219,8 @@ class Renderer:
         """
         noise = list(maps) or self.noise
         how = {"noise": noise, "resolution": self.resolution, "alpha": alpha}
+        if transform is not None:
+            how["transform"] = transform
         return self.model.synthesis(ws, **how)
 
     def noise_of(self, seeds: Sequence[int]) -> list[np.ndarray]:
@@ -223,6 +232,7 @@ class Renderer:
         ws: np.ndarray,
         maps: Sequence[np.ndarray] | None = None,
         alpha: float | None = None,
+        transform: np.ndarray | None = None,
     ) -> np.ndarray:
         """Returns images, uint8 [N, H, W, C].
 
@@ -232,14 +242,22 @@ class Renderer:
                 [N or 1, H, W, 1] per layer.
             alpha: fade-in of `resolution`, a number; None = as far as the model has
                 grown.
+            transform: float [3, 3] or [N, 3, 3] of StyleGAN3's input.
+
+        Raises:
+            UserError: a transform of another network's input.
         """
+        if transform is not None:
+            check_transforms(self.model.config)
+            transform = np.broadcast_to(np.float32(transform), (len(ws), 3, 3))
         ws, parts = np.asarray(ws, np.float32), []
         fade = None if alpha is None else tf.constant(alpha, tf.float32)
         for start in range(0, len(ws), self.batch):
             rows = np.minimum(np.arange(start, start + self.batch), len(ws) - 1)
             own = [np.asarray(m, np.float32) for m in maps or []]
             own = [tf.constant(m[rows] if len(m) > 1 else m) for m in own]
-            images = self._render(tf.constant(ws[rows]), own, fade)
+            moved = None if transform is None else tf.constant(transform[rows])
+            images = self._render(tf.constant(ws[rows]), own, fade, moved)
             parts.append(images.numpy()[: len(ws) - start])
         shape = self.model.config.shape(self.resolution)
         none = np.zeros((0, *shape, self.model.config.channels), np.uint8)
@@ -250,6 +268,7 @@ class Renderer:
         ws: np.ndarray,
         maps: Sequence[np.ndarray] | None = None,
         seeds: Sequence[int] | None = None,
+        transform: np.ndarray | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields images one after the other, holding no more than a batch of them.
 
@@ -257,6 +276,7 @@ class Renderer:
             ws: float [N, num_styles, w_dim].
             maps: noise maps, one [N or 1, H, W, 1] per layer; see the call.
             seeds: one per image, to draw its noise from; None = as `maps` say.
+            transform: see the call.
 
         Yields:
             uint8 [H, W, C].
@@ -266,7 +286,10 @@ class Renderer:
             own = [m[rows] if len(m) > 1 else m for m in maps or []]
             if seeds is not None:
                 own = self.noise_of(seeds[rows])
-            yield from self(ws[rows], own)
+            moved = transform
+            if transform is not None and np.ndim(transform) == 3:
+                moved = transform[rows]
+            yield from self(ws[rows], own, transform=moved)
 
 
 def batch_size(model: Generator, resolution: int | None = None) -> int:
@@ -296,6 +319,16 @@ def image_multiplications(model: Generator, resolution: int) -> int:
 
 # ---------------------------------------------------------------------------
 # What a model renders
+
+
+def check_transforms(c: config.GeneratorConfig) -> None:
+    """Raises UserError unless the network's input can be shifted and rotated."""
+    if c.architecture != "stylegan3":
+        raise UserError(
+            f"only StyleGAN3's pictures can be shifted and rotated at the network's "
+            f"input; this model's architecture is {c.architecture}. Leave --translate "
+            f"and --rotate out."
+        )
 
 
 def drawn_styles(model: Generator) -> int:
