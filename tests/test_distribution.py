@@ -165,10 +165,38 @@ def free_ports(n: int) -> list[int]:
     return ports
 
 
-def launch(task: int, ports: list[int], flags: list[str]) -> subprocess.Popen:
+# What a process changes on the disk, as far as Python does it.
+HOOK = """
+import sys
+
+LOG = {path!r}
+
+def changed(event, args):
+    if event == "open":
+        path, mode, flags = args
+        writes = path != LOG and (set(mode) & set("wax+") if mode else flags & 3)
+    else:
+        writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
+    if writes:
+        with open(LOG, "a") as file:
+            print(event, args[0], file=file)
+
+sys.addaudithook(changed)
+"""
+
+
+def launch(task: int, ports: list[int], flags: list[str], log: Path):
+    """Starts a worker that lists in `log` what it changes on the disk."""
+    hook = log.with_suffix("")
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(HOOK.format(path=str(log)))
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     own = {"cluster": cluster, "task": {"type": "worker", "index": task}}
-    environment = os.environ | {"TF_CONFIG": json.dumps(own)}
+    paths = [str(hook), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "TF_CONFIG": json.dumps(own),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
     return subprocess.Popen(
         [sys.executable, str(ROOT / "launch" / "train.py"), *flags],
         env=environment,
@@ -193,10 +221,13 @@ def test_two_workers_are_one_process(pictures, tmp_path, eagerly):
     flags += [f"--data={pictures}", f"--out={out}", "--resolution=8", f"--init={init}"]
     flags += ["--precision=float32"]  # what is compared is the sums of two workers
     ports = free_ports(2)
-    workers = [launch(i, ports, flags) for i in range(2)]
+    logs = [tmp_path / f"changes{i}.txt" for i in range(2)]
+    workers = [launch(i, ports, flags, log) for i, log in enumerate(logs)]
     said = [worker.communicate(timeout=900)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], "\n".join(said)
 
+    chief, other = (log.read_text() if log.exists() else "" for log in logs)
+    assert str(out) in chief and str(out) not in other  # only the chief writes
     (run,) = rundir.list_runs(out)
     assert run.nimg == 16
     alone = Trainer(run.config, pictures, tmp_path / "alone")

@@ -110,6 +110,14 @@ def test_pieces_of_all_workers_are_the_batch(data, memory, pieces, workers):
         assert dealt == [batch[r::pieces] for r in range(pieces)]
 
 
+def test_no_image_goes_to_two_workers(data, memory):
+    """Four workers: what they read of two batches is those, and nothing twice."""
+    options = {"batch": 8, "seed": 3, "pieces": 4}
+    shares = [flat(read(data, 2, shard=(k, 4), **options)) for k in range(4)]
+    assert sorted(sum(shares, [])) == sorted(flat(read(data, 2, batch=8, seed=3)))
+    assert len(set(sum(shares, []))) == 16
+
+
 def test_what_cannot_be_shared(data):
     with pytest.raises(UserError, match="multiple of 3"):
         pipeline.dataset(data, 8, 4, pieces=3)

@@ -178,7 +178,9 @@ def _choose_run(request: RunRequest, plan: Plan) -> rundir.Run:
 def _chosen_run(request: RunRequest, plan: Plan, uploads: Uploads) -> rundir.Run:
     """Finds the run that the first worker has chosen."""
     if request.names_a_run:
-        return rundir.read_run(request.resume)
+        run = rundir.read_run(request.resume)
+        uploads.fetch_run(run.path)
+        return rundir.read_run(run.path)
     uploads.fetch_settings()
     run = rundir.find_run(request.out, plan.config, plan.data)
     if run is None:

@@ -123,3 +123,4 @@ class Uploads(Report):
             raise
         if self._mirror:
             self._mirror.finish()
+            print(f"uploaded to {self._mirror.url}")
