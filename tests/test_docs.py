@@ -23,8 +23,14 @@ import config_tables
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-SCRIPTS = sorted([*ROOT.glob("launch/*.py"), *ROOT.glob("benchmarks/*.py")])
-VERBS = {p.stem for p in ROOT.glob("launch/*.py")} - {"__init__", "cli", "main"}
+FOLDERS = ("launch", "benchmarks", "examples", "tests/faults")
+SCRIPTS = [path for name in FOLDERS for path in sorted(ROOT.glob(f"{name}/*.py"))]
+VERBS = {p.stem for p in ROOT.glob("launch/*.py")} - {
+    "__init__",
+    "cli",
+    "main",
+    "outputs",
+}
 EVERYWHERE = {"help", "flagfile"}  # flags of every script
 SHARED = {"resolution", "start_shape", "channels", "classes"}  # of both networks
 
@@ -156,8 +162,11 @@ def test_commands_name_scripts_and_flags_that_exist(page):
             assert (ROOT / script).is_file()
             continue
         assert ROOT / script in SCRIPTS, script
-        assert script.startswith("benchmarks/") or Path(script).stem in VERBS
+        others = ("benchmarks/", "examples/")
+        assert script.startswith(others) or Path(script).stem in VERBS
         for argument in arguments:
+            if argument == "--":  # the rest is another command
+                break
             if argument.startswith("--"):
                 check_flag(script, argument)
 
