@@ -24,6 +24,7 @@ were then. `sources.official.OfficialSource` reads such a folder.
 
 import csv
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -35,12 +36,19 @@ from tqdm import tqdm
 from stylegan_tf import config
 from stylegan_tf.data import convert, manifest, shards
 from stylegan_tf.data.convert import Chunk, EncodedImage, Layout
+from stylegan_tf.data.fields import Fields
 from stylegan_tf.data.images import BadImage, bad_image_reasons
 from stylegan_tf.data.manifest import Level, Manifest
 from stylegan_tf.data.shards import Store
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import (
+    load_arrays,
+    open_regular,
+    parse_json,
+    read_regular_text,
+)
 from stylegan_tf.formats import tfrecords
 
 FILE = "conversion.json"
@@ -199,7 +207,7 @@ def read_official_manifest(folder: Path) -> Manifest:
         height, _, gray = source.peek(0)[:3]
     except BadImage as e:
         raise UserError(f"{folder} is damaged: its first record is {e}.") from e
-    known = _read_known(folder)
+    known = _read_known(folder, source)
     levels = {
         side: Level(side, side, "raw", [file.name], [file.stat().st_size], [])
         for side, file in source.levels.items()
@@ -210,30 +218,38 @@ def read_official_manifest(folder: Path) -> Manifest:
         resolution=height,
         start_shape=_SQUARE,
         channels=1 if gray else 3,
-        crop=known.get("crop", ""),
-        class_names=known.get("class_names", source.class_names),
+        crop=known["crop"],
+        class_names=known["class_names"],
         label_size=source.label_size,
         shard_counts=[len(source)],
         skipped=_count_skipped(folder),
-        plan=known.get("plan", ""),
+        plan=known["plan"],
         levels=levels,
         folder=folder,
     )
 
 
-def _read_known(folder: Path) -> dict:
+def _read_known(folder: Path, source: official.OfficialSource) -> dict:
+    """Reads what the records do not say; the official tools write no such file."""
+    known = {"crop": "", "plan": "", "class_names": source.class_names}
     try:
-        known = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the official tools write no such file
-        return {}
-    return known if isinstance(known, dict) else {}
+        fields = Fields(parse_json(read_regular_text(folder / FILE)))
+        crop, plan = fields.text("crop"), fields.text("plan")
+        names = fields.texts("class_names")
+    except (OSError, ValueError):
+        return known
+    fits = len(names) == len(source.class_names)
+    return (
+        known | {"crop": crop, "plan": plan} | ({"class_names": names} if fits else {})
+    )
 
 
 def _count_skipped(folder: Path) -> int:
     try:
-        with open(folder / manifest.SKIPPED, newline="", encoding="latin-1") as f:
-            return sum(1 for _ in csv.DictReader(f))
-    except OSError:
+        with open_regular(folder / manifest.SKIPPED) as file:
+            text = io.TextIOWrapper(file, encoding="latin-1", newline="")
+            return sum(1 for _ in csv.DictReader(text))
+    except (OSError, csv.Error):
         return 0
 
 
@@ -325,10 +341,12 @@ def _array(means: list[np.ndarray]) -> np.ndarray:
 def _label_problems(folder: Path, count: int) -> Iterator[str]:
     for file in sorted(folder.glob("*.labels"))[:1]:
         try:
-            rows = np.load(file, allow_pickle=False)
-        except (OSError, ValueError):
+            rows = load_arrays(file)[""]
+        except (UserError, KeyError):
             yield f"{file.name} is not a NumPy array"
             continue
+        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+            yield f"{file.name} has labels that are not finite"
         if rows.ndim != 2 or len(rows) != count:
             shape = list(rows.shape)
             yield f"{file.name} has labels of shape {shape} for {count} pictures"

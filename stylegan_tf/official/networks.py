@@ -17,6 +17,7 @@ import numpy as np
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular
 from stylegan_tf.formats import safetensors_files, torch_files
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
@@ -176,7 +177,7 @@ def torch_snapshot(path: Path | str) -> TrainingSnapshot | None:
     if torch_pickles.is_persistent(path):
         return torch_pickles.read_snapshot(path)
     try:
-        with open(path, "rb") as f:
+        with open_regular(path) as f:
             head = f.read(16)
     except OSError:
         return None

@@ -14,9 +14,16 @@ import numpy as np
 from PIL import Image
 
 from stylegan_tf.data import sources
-from stylegan_tf.data.images import BadImage, bad_image_reasons, decode_image, fit_image
+from stylegan_tf.data.images import (
+    MOST_BYTES,
+    BadImage,
+    bad_image_reasons,
+    decode_image,
+    fit_image,
+)
 from stylegan_tf.data.sources import files
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import read_regular
 
 KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
@@ -89,7 +96,7 @@ def _named(specs: Sequence[str], size: int) -> Iterator[tuple[str, Callable]]:
 
 def _bytes(path: Path) -> bytes:
     with bad_image_reasons():
-        return path.read_bytes()
+        return read_regular(path, MOST_BYTES)
 
 
 def _kind(image: Image.Image | np.ndarray) -> str:

@@ -104,7 +104,9 @@ class OfficialSource(RecordSource):
             UserError: another program wrote it; says what is in it.
         """
         if not len(self):
-            raise UserError(f"{self.files[0]} has no records; copy it again.")
+            raise UserError(
+                f"{self.files[0]} is damaged: it has no records; copy it again."
+            )
         try:
             record = self.record(0)
         except BadImage as e:

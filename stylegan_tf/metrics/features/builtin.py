@@ -15,7 +15,6 @@ filter, smaller ones enlarged bilinearly, images that are not square stretched.
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import load_arrays
 
 NAME = "builtin-v1"  # another architecture or other weights need another version
 WEIGHTS = Path(__file__).with_name(f"{NAME}.npz")
@@ -260,10 +260,9 @@ def read_builtin(
         UserError: the file cannot be read, or has another digest.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {n: file[n] for n in file.files}
+        arrays = load_arrays(path)
         heads = [Head(**values) for values in json.loads(str(arrays["about"]))]
-    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}; delete it.") from error
     if expected and digest(arrays) != expected:
         raise UserError(

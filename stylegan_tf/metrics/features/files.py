@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import open_regular
 from stylegan_tf.remote import cache_folder
 
 FOLDER = "networks"  # within the cache
@@ -24,7 +25,7 @@ PROMISED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 def checksum(path: Path) -> str:
     """Returns the SHA-256 of a file in hexadecimal digits."""
-    with open(path, "rb") as f:
+    with open_regular(path) as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
@@ -50,6 +51,8 @@ def fetch_file(
         path = Path(place).expanduser()
         if not path.exists():
             raise UserError(f"{path} does not exist; give the file's path or its URL.")
+        if not path.is_dir() and not path.is_file():
+            raise UserError(f"{path} is a pipe or a device; give a file or its URL.")
         return path
     path = cache_folder(cache) / FOLDER / _name(place)
     if not _downloaded(path):
