@@ -334,8 +334,8 @@ def continued_config(saved: TrainConfig, wanted: TrainConfig) -> TrainConfig:
     return configs.update(saved, {name: flat[name] for name in RESUMABLE})
 
 
-def record_settings(run: Run, data: Manifest) -> None:
-    """Saves the settings now in force, and which data set the run trains on.
+def check_data(run: Run, data: Manifest) -> str:
+    """Returns the fingerprint of the images to train on.
 
     Raises:
         UserError: the run was trained on other images than these.
@@ -348,7 +348,16 @@ def record_settings(run: Run, data: Manifest) -> None:
             f"now (fingerprint {known}, now {fingerprint}); give the old data, or "
             f"--init={run.path} to start a run from its model."
         )
-    text = f"{fingerprint} {os.path.abspath(data.folder)}\n"
+    return fingerprint
+
+
+def record_settings(run: Run, data: Manifest) -> None:
+    """Saves the settings now in force, and which data set the run trains on.
+
+    Raises:
+        UserError: see `check_data`.
+    """
+    text = f"{check_data(run, data)} {os.path.abspath(data.folder)}\n"
     files.write_text(run.path / "data.txt", text)
     _write_config(run)
 

@@ -69,6 +69,7 @@ def _train_run(
     run: rundir.Run, plan: Plan, uploads: Uploads, strategy: tf.distribute.Strategy
 ) -> int:
     rundir.check_started(run)
+    rundir.check_data(run, plan.data)
     if run.config.deterministic:
         devices.make_deterministic()
     reports = [*make_reports(run.config, uploads.request.cache), uploads]
