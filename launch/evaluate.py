@@ -120,6 +120,7 @@ def _open():
         FLAGS.out or (None if is_remote(FLAGS.model) else subject.run) or "out",
         mirror=subject.mirror if FLAGS.mirror is None else FLAGS.mirror,
         nimg=subject.nimg,
+        settings=subject.settings,
         batch=FLAGS.batch,
         cache=FLAGS.cache,
         progress=True,

@@ -25,7 +25,8 @@ from pathlib import Path
 
 from stylegan_tf import files
 
-FOLDER, PROGRESS = "checkpoints", "progress.json"  # in a run directory
+# In a run directory.
+FOLDER, PROGRESS, DATA = "checkpoints", "progress.json", "data.txt"
 KEEP = 2
 _DRAFT, _SAVED = ".saving", ".saved"
 _FILE = re.compile(r"ckpt-(0|[1-9][0-9]{0,17})\.(index|json|data-[0-9]{5}-of-[0-9]{5})")
@@ -154,6 +155,24 @@ def saved_progress(run: Path) -> int | None:
         return None
     nimg = progress.get("nimg") if isinstance(progress, dict) else None
     return nimg if type(nimg) is int and nimg >= 0 else None
+
+
+def known_data(run: Path) -> tuple[str | None, Path | None]:
+    """Fingerprint and folder of the records that a run was trained on, if known.
+
+    By `data.txt`, or else the newest checkpoint.
+    """
+    try:
+        text = files.read_regular(run / DATA, 1 << 16)
+    except OSError:
+        text = b""
+    fingerprint, _, folder = os.fsdecode(text).strip().partition(" ")
+    if re.fullmatch("[0-9a-f]{8}", fingerprint) and "\0" not in folder:
+        return fingerprint, Path(folder) if folder else None
+    for checkpoint in list_checkpoints(run):
+        if isinstance(fingerprint := checkpoint.record().get("data"), str):
+            return fingerprint, None
+    return None, None
 
 
 # ---------------------------------------------------------------------------

@@ -245,7 +245,7 @@ def growth_of(path: Path | str) -> Growth:
             return _stored_growth(_own_settings(file))
     if file.kind == "pickle":
         return official.stored_growth(file.path)
-    config = _run_config(file)
+    config = run_config(file.run)
     if file.nimg is None:
         raise UserError(f"{file.path} does not end in the images seen, as ckpt-1000.")
     return schedule.growth_at(config, file.nimg)
@@ -270,7 +270,7 @@ def network_configs(
     if file.kind == "pickle":
         return official.pickled_configs(file.path)
     if file.kind == "checkpoint":
-        config = _run_config(file)
+        config = run_config(file.run)
         return config.generator, config.discriminator
     with _told(file.path):
         values = _own_settings(file)["config"]
@@ -288,12 +288,17 @@ def stored_augment_p(path: Path | str) -> float | None:
     return snapshot.augment_p if snapshot else None
 
 
-def _run_config(file: ModelFile) -> TrainConfig:
-    assert file.run is not None
+def run_config(run: Path | None) -> TrainConfig:
+    """Reads the settings of a run.
+
+    Raises:
+        UserError: `config.json` cannot be read.
+    """
+    assert run is not None
     try:
-        return configs.read_config(file.run / "config.json")
+        return configs.read_config(run / "config.json")
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file.run}/config.json cannot be read: {error}") from error
+        raise UserError(f"{run}/config.json cannot be read: {error}") from error
 
 
 def _stored_config(file: ModelFile) -> TrainConfig:
@@ -301,7 +306,7 @@ def _stored_config(file: ModelFile) -> TrainConfig:
 
     So a small file cannot make this process allocate a large network.
     """
-    config = _run_config(file)
+    config = run_config(file.run)
     weights.check_size(config.generator)
     expected = weights.count_weights(config.generator)
     start = f"{file.path.name}.data-"

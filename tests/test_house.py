@@ -38,10 +38,10 @@ ROOMS = {
     "models": "errors checkpoints files remote hub config formats networks official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files latents figures sampling networks data training",
-    "export": "errors files remote quiet config devices formats latents networks "
-    "sampling figures data models",
-    "metrics": "errors files remote config devices formats latents networks sampling "
-    "data models",
+    "export": "errors checkpoints files remote quiet config devices formats "
+    "latents networks sampling figures data models",
+    "metrics": "errors checkpoints files remote config devices formats latents "
+    "networks sampling data models",
     "explorer": "errors config latents figures networks sampling projector",
     "runs": "errors quiet signals files checkpoints remote mirror cluster config "
     "formats augment devices latents networks data sampling official "

@@ -172,9 +172,9 @@ def test_which_data_it_was_is_read_from_the_checkpoint_too(content, run):
     file = run.path / "data.txt"
     if content is not None:
         file.write_bytes(content)
-    assert rundir.known_data(run) == (None, None)
+    assert checkpoints.known_data(run.path) == (None, None)
     save(run, 100, data="0badcafe")
-    assert rundir.known_data(run) == ("0badcafe", None)
+    assert checkpoints.known_data(run.path) == ("0badcafe", None)
 
 
 def test_a_run_with_a_relative_folder_goes_on_from_elsewhere(

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stylegan_tf import checkpoints, models, remote
 from stylegan_tf import config as configs
-from stylegan_tf import models, remote
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 
@@ -143,18 +143,15 @@ def provenance_from_run(
         seen: images seen; None = by the run's progress.
         source: name of the model; None = the run's.
     """
-    try:
-        config = configs.read_config(run / "config.json")
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{run}/config.json cannot be read: {error}") from error
+    config = models.run_config(run)
     if seen is None:
-        seen = _json(run / "progress.json").get("nimg")
-    fingerprint, _, folder = _text(run / "data.txt").partition(" ")
+        seen = checkpoints.saved_progress(run)
+    fingerprint, folder = checkpoints.known_data(run)
     data = _manifest(folder)
     return Provenance(
         source=source or run.name,
         data=_name(config.data),
-        fingerprint=fingerprint or None,
+        fingerprint=fingerprint,
         settings=configs.settings_fingerprint(config),
         pictures=data.count if data else None,
         class_names=_class_names(data, config.generator),
@@ -213,7 +210,7 @@ def _rows(path: Path) -> list[dict]:
     return rows
 
 
-def _manifest(folder: str) -> Manifest | None:
+def _manifest(folder: Path | None) -> Manifest | None:
     try:
         return Manifest.load(folder) if folder else None
     except UserError:

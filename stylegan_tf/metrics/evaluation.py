@@ -62,6 +62,7 @@ class Evaluation:
         out: folder for `metrics.jsonl` and unfinished work.
         mirror: True if the model was trained on mirrored images too.
         nimg: training images the model has seen, for the record.
+        settings: fingerprint of the settings of the model's run, for the record.
         batch: images per batch over all replicas; None = by their size.
         cache: folder of cached statistics; None = the default one.
         progress: show bars.
@@ -81,6 +82,7 @@ class Evaluation:
         out: Path | str,
         mirror: bool = False,
         nimg: int | None = None,
+        settings: str | None = None,
         batch: int | None = None,
         cache: Path | str | None = None,
         progress: bool = False,
@@ -89,7 +91,7 @@ class Evaluation:
     ):
         self.model, self.data, self.network = model, Path(data), network
         self.strategy, self.out = strategy, Path(out)
-        self.mirror, self.nimg = mirror, nimg
+        self.mirror, self.nimg, self.settings = mirror, nimg, settings
         self.manifest = Manifest.load(data)
         _check_fits(model, self.manifest)
         replicas = strategy.num_replicas_in_sync
@@ -440,6 +442,7 @@ class Evaluation:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         about = {"seconds": round(time.perf_counter() - began, 2), "date": now}
         about |= {"note": "; ".join(self._notes)} if self._notes else {}
+        about |= {"settings": self.settings} if self.settings else {}
         expected = set(request.metric.values)
         if set(values) != expected or not np.isfinite(list(values.values())).all():
             raise UserError(f"{request.name} failed: it gave {values}.")

@@ -6,7 +6,8 @@
     metric    such as "fid50k", "pr5k3_recall"
     network   name of the feature network; a score is written fid50k[builtin-v1]
     value, num (generated images), seconds, date, note (optional)
-    model, data, key    digests of the model, the data and the settings
+    model, data, key    digests of the model, the data and how it is measured
+    settings  fingerprint of the settings of the model's run, if it is of one
 
 `seconds` is the time since the score before it; the first of several metrics that share
 generated images bears their cost.

@@ -1,13 +1,13 @@
 """Opens a model to evaluate, and the data set to compare it with."""
 
-import json
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
+from stylegan_tf import checkpoints, files, models
 from stylegan_tf import config as configs
-from stylegan_tf import models
 from stylegan_tf.data import manifest, records
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
@@ -25,6 +25,7 @@ class Subject:
         mirror: True if it was trained on mirrored images too.
         nimg: training images it has seen; None if unknown.
         run: its run directory; None for a model of no run.
+        settings: fingerprint of the run's settings.
     """
 
     model: Generator
@@ -32,6 +33,7 @@ class Subject:
     mirror: bool
     nimg: int | None
     run: Path | None
+    settings: str | None = None
 
 
 def open_subject(
@@ -54,11 +56,12 @@ def open_subject(
     """
     found = models.find_model(path)
     run = found.run or _run_around(found.path)
-    config = configs.read_config(run / "config.json") if run else None
+    config = models.run_config(run) if run else None
     model = replicate_generator(models.load(path), strategy)
     folder = _data(model, run, config, data, cache)
     mirror = bool(config and config.mirror)
-    return Subject(model, folder, mirror, _nimg(found, run), run)
+    settings = configs.settings_fingerprint(config) if config else None
+    return Subject(model, folder, mirror, _nimg(found, run), run, settings)
 
 
 def replicate_generator(
@@ -87,18 +90,16 @@ def _nimg(found: models.ModelFile, run: Path | None) -> int | None:
     number = found.path.name.split("-")[-1]
     if found.kind == "checkpoint" and number.isdecimal():
         return int(number)
-    for file in (found.path.parent / BEST, run / "progress.json" if run else None):
-        if file and file.is_file():
-            return json.loads(file.read_text())["nimg"]
-    return None
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        return int(files.read_json(found.path.parent / BEST)["nimg"])
+    return checkpoints.saved_progress(run) if run else None
 
 
 def _data(model: Generator, run, config, spec: str | None, cache) -> Path:
     if spec is None and run is None:
         raise UserError("name the real pictures with --data=..., as for train.py.")
     if spec is None:
-        text = (run / "data.txt").read_text() if (run / "data.txt").exists() else ""
-        folder = Path(text.split(maxsplit=1)[1].strip()) if " " in text else None
+        _, folder = checkpoints.known_data(run)
         if folder and manifest.is_dataset(folder):
             return folder
     c = model.config

@@ -7,11 +7,13 @@ exported at that moment, by the same code and to the same numbers as
 """
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stylegan_tf import devices, export
+from stylegan_tf import config as configs
+from stylegan_tf import devices, export, files
 from stylegan_tf.config.schedule import growth_at
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject, suite
@@ -72,13 +74,22 @@ class Measure(Report):
         ours = [r["nimg"] for r in rows if r["metric"] in names and r["nimg"]]
         self.last = max(ours, default=0)
         # The row of the model in `model/best` may be dropped, the model is there.
-        file = run / BEST / subject.BEST
-        exported = json.loads(file.read_text()) if file.is_file() else {}
-        if exported.get("network") == self.network.name:
-            rows.append(exported)
+        rows += self._best_row(run)
         values = [r["value"] for r in rows if r["metric"] == self.first]
         pick = max if self.better == suite.HIGHER else min
         self.best = pick(values) if values else None
+
+    def _best_row(self, run: Path) -> list[dict]:
+        """Reads the row of the model in `model/best`; none if there is none."""
+        folder, draft = run / BEST, _draft(run)
+        if not folder.exists() and (draft / subject.BEST).exists():
+            draft.rename(folder)  # the last step of an export that was killed
+        try:
+            row = files.read_json(folder / subject.BEST)
+            mine = row["network"] == self.network.name and math.isfinite(row["value"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return []
+        return [row] if mine and "metric" in row else []
 
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Measures where `metrics_every` has passed, and at the end of the run."""
@@ -96,6 +107,7 @@ class Measure(Report):
             trainer.run_dir,
             mirror=trainer.config.mirror,
             nimg=trainer.state.nimg,
+            settings=configs.settings_fingerprint(trainer.config),
             cache=self.cache,
             stop=lambda: trainer.stopping is not None,
             work=trainer.run_dir / WORK,
@@ -130,10 +142,15 @@ class Measure(Report):
         if best is not None and sign * value >= sign * best:
             return False
         self.best, folder = value, trainer.run_dir / BEST
-        draft = folder.with_name(f".{folder.name}")
+        draft = _draft(trainer.run_dir)
         shutil.rmtree(draft, ignore_errors=True)
         export.save_model(self.copy, draft)
-        (draft / subject.BEST).write_text(json.dumps(row) + "\n")
+        files.write_text(draft / subject.BEST, json.dumps(row) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         return True
+
+
+def _draft(run: Path) -> Path:
+    """The folder that becomes `BEST` when it is complete."""
+    return (run / BEST).with_name(f".{BEST.name}")

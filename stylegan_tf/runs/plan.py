@@ -9,8 +9,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from stylegan_tf import checkpoints, devices
 from stylegan_tf import config as configs
-from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig, presets
 from stylegan_tf.data import convert, records, sources
 from stylegan_tf.data.manifest import Manifest, is_dataset
@@ -86,7 +86,7 @@ def resolve_data(
     """
     if saved and "data" not in request.changes:
         with contextlib.suppress(UserError):  # converted anew, then
-            _, folder = rundir.known_data(rundir.read_run(request.resume))
+            _, folder = checkpoints.known_data(Path(request.resume))
             if folder and is_dataset(folder):
                 return Manifest.load(folder)
     base = saved or presets.make_config(request.preset or "demo")
@@ -132,7 +132,7 @@ def _copy_of(spec: str, labels: str, request: RunRequest) -> Manifest | None:
     else:
         runs = [run for run in rundir.list_runs(request.out) if run.config.data == spec]
     for run in reversed(runs):
-        _, folder = rundir.known_data(run)
+        _, folder = checkpoints.known_data(run.path)
         with contextlib.suppress(UserError):
             if folder:
                 return Manifest.load(folder)

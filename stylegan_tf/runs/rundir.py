@@ -170,7 +170,8 @@ def find_run(
         same = [
             run
             for run in same
-            if run.config.data == config.data or known_data(run)[0] in (now, None)
+            if run.config.data == config.data
+            or checkpoints.known_data(run.path)[0] in (now, None)
         ]
     return same[-1] if same else None
 
@@ -341,7 +342,7 @@ def check_data(run: Run, data: Manifest) -> str:
         UserError: the run was trained on other images than these.
     """
     fingerprint = data.level(run.config.generator.resolution).fingerprint
-    known, _ = known_data(run)
+    known, _ = checkpoints.known_data(run.path)
     if known and known != fingerprint:
         raise UserError(
             f"{run.path} was trained on other pictures than {run.config.data} holds "
@@ -360,24 +361,6 @@ def record_settings(run: Run, data: Manifest) -> None:
     text = f"{check_data(run, data)} {os.path.abspath(data.folder)}\n"
     files.write_text(run.path / "data.txt", text)
     _write_config(run)
-
-
-def known_data(run: Run) -> tuple[str | None, Path | None]:
-    """Fingerprint and folder of the records that a run was trained on, if known.
-
-    By `data.txt`, or the newest checkpoint.
-    """
-    try:
-        text = files.read_regular(run.path / "data.txt", 1 << 16)
-    except OSError:
-        text = b""
-    fingerprint, _, folder = os.fsdecode(text).strip().partition(" ")
-    if re.fullmatch("[0-9a-f]{8}", fingerprint) and "\0" not in folder:
-        return fingerprint, Path(folder) if folder else None
-    for checkpoint in checkpoints.list_checkpoints(run.path):
-        if isinstance(fingerprint := checkpoint.record().get("data"), str):
-            return fingerprint, None
-    return None, None
 
 
 def _write_config(run: Run) -> None:
