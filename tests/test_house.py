@@ -96,12 +96,14 @@ RUNS = {
     "transfer": "settings",
     "plan": "request rundir settings transfer",
     "reports": "",
+    "guard": "reports",
     "previews": "reports",
-    "tensorboard": "previews reports",
+    "event_files": "",
+    "tensorboard": "event_files previews reports",
     "measuring": "reports",
-    "dry_run": "plan request",
+    "dry_run": "plan request tensorboard",
     "uploads": "reports request rundir",
-    "session": "measuring owner plan previews reports request rundir "
+    "session": "guard measuring owner plan previews reports request rundir "
     "tensorboard transfer uploads",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}

@@ -1,11 +1,9 @@
 """Diagnosis of a tick in which most gradients were not finite."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig
 
@@ -17,14 +15,6 @@ RUNAWAY = 1e3  # a score; those of a healthy run stay below a hundred
 def lowered_rate(rollbacks: int) -> float:
     """Returns the factor of the learning rate after so many rollbacks."""
     return RATE_FACTOR**rollbacks
-
-
-def arrays_not_finite(variables: Iterable[keras.Variable | tf.Variable]) -> list[str]:
-    """Returns the names of the variables with a number that is not finite."""
-    floats = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
-    finite = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in floats]
-    pairs = zip(floats, finite, strict=True)
-    return [getattr(v, "path", v.name) for v, good in pairs if not bool(good)]
 
 
 def diagnose(

@@ -27,6 +27,7 @@ from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import divergence
@@ -90,6 +91,8 @@ class Trainer:
         self._steps: dict[tuple, Callable] = {}
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
+        self._first_means = [(v, np.array(v)) for v in self.networks.running_means]
+        self._warnings: list[str] = []  # told when the reports have started
         self._latest_labels = tf.zeros([0])  # of the latest batch
         self._tick: TickStats | None = None
         self._saved = self._counted = time.monotonic()
@@ -121,8 +124,12 @@ class Trainer:
 
         Returns:
             False if there is none.
+
+        Raises:
+            UserError: it holds weights that are not finite.
         """
         found = self._restore_together()
+        self._check_finite()
         self.phase = self._current_phase()
         self._batches_of = None  # the next batch is that of the images seen
         return found
@@ -159,6 +166,29 @@ class Trainer:
             )
         return found
 
+    def _check_finite(self) -> None:
+        """Starts running means anew that are not finite, and refuses such weights."""
+        nets, mended = self.networks, []
+        for variable, first in self._first_means:
+            if names := ops.names_not_finite([variable]):
+                variable.assign(first)
+                mended += names
+        if mended:
+            self._warnings.append(
+                f"the checkpoint's {', '.join(mended)} were not finite and are "
+                f"measured anew; give it a few thousand images"
+            )
+        models = nets.generator, nets.discriminator, nets.average
+        slots = [*nets.g_optimizer.variables, *nets.d_optimizer.variables]
+        weights = [v for model in models for v in model.weights]
+        if names := ops.names_not_finite([*weights, *slots]):
+            shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+            raise UserError(
+                f"the newest checkpoint in {self.run_dir} has numbers that are not "
+                f"finite in {len(names)} arrays: {shown}. Start a run from an earlier "
+                f"one: --init={self.run_dir}/checkpoints/ckpt-NUMBER."
+            )
+
     # -----------------------------------------------------------------------
 
     def train(self) -> str:
@@ -170,6 +200,8 @@ class Trainer:
         """
         with signals.handled(self._on_signal):
             self._call_reports("start")
+            for text in self._warnings:
+                self.warn(text)
             self._saved = self._counted = time.monotonic()
             if self.state.nimg == 0:
                 self._save()  # what a first tick that diverges goes back to
@@ -349,7 +381,7 @@ class Trainer:
         kimg, before = state.nimg / 1000, (state.skipped, state.seconds)
         labels = self.strategy.experimental_local_results(self._latest_labels)
         weights = [*nets.generator.weights, *nets.discriminator.weights]
-        names = divergence.arrays_not_finite(weights)
+        names = ops.names_not_finite(weights)
         labels = np.concatenate([np.ravel(part) for part in labels])
         cause = divergence.diagnose(
             self.config, stats, tick.not_finite(), labels, names
@@ -357,23 +389,25 @@ class Trainer:
         skipped = f"most of {tick.steps} steps had a gradient that was not finite"
         rollbacks = state.rollbacks + 1
         if rollbacks > divergence.MOST_ROLLBACKS:
-            self._call_reports(
-                "warn",
+            self.warn(
                 f"stopped at {kimg:g} kimg: {skipped}, also after going back to a "
-                f"checkpoint with a lower learning rate. {cause}",
+                f"checkpoint with a lower learning rate. {cause}"
             )
             return False
         self.restore()
         state.rollbacks, (state.skipped, state.seconds) = rollbacks, before
         self._tick = None  # counted already
         self._save()
-        self._call_reports(
-            "warn",
+        self.warn(
             f"at {kimg:g} kimg {skipped}: goes back to {state.nimg / 1000:g} kimg, "
             f"with {divergence.lowered_rate(rollbacks):g} times the learning rate from "
-            f"now on. {cause}",
+            f"now on. {cause}"
         )
         return True
+
+    def warn(self, text: str) -> None:
+        """Has the reports say something that needs a person's eye."""
+        self._call_reports("warn", text)
 
     def _call_reports(self, method: str, *args) -> None:
         """Calls all reports. A disk that is full is told once, and ends nothing."""
