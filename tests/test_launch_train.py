@@ -159,7 +159,6 @@ def test_a_run_leaves_on_disk_what_the_dry_run_says(finished):
         "log": size("stats.jsonl", "log.txt"),
         "model": size("model/**/*"),
     }
-    print(found, expected)
     assert set(expected) == set(found)
     for part, number in found.items():
         assert expected[part] / 3 < number < expected[part] * 3, part

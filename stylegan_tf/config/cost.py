@@ -288,8 +288,9 @@ def batch_at(config: TrainConfig, resolution: int, devices: int = 1) -> int:
 
 CHECKPOINTS = 2  # kept; a third one while it is written
 PNG_SHARE = 0.6  # of the bytes of images
-PROGRAM_FILE_BYTES = 2.5e6  # SavedModel: the graph beside its weights
-SCALAR_BYTES, ROW_BYTES = 90.0, 1400.0  # a number in TensorBoard; a tick's log lines
+GRAPH_BYTES = 36e3  # checkpoint: its index and record, and the names of its parts
+PROGRAM_FILE_BYTES = 0.14e6  # model: graphs and settings, per resolution
+SCALAR_BYTES, ROW_BYTES = 90.0, 900.0  # a number in TensorBoard; a tick's log lines
 SCALARS = 36  # numbers per tick
 LAST_SHEETS = 10  # all of them are kept; the older ones as they double
 PANEL_BYTES = 320 << 20  # event files that keep their images, and the open one
@@ -321,13 +322,14 @@ def disk_bytes(
     doublings = max(names - LAST_SHEETS, 0).bit_length() + 1
     sheets = min(names, LAST_SHEETS) + doublings + 2  # reals.png and sheet.png
     models = 2 if config.metrics else 1  # model/best
+    programs = PROGRAM_FILE_BYTES * len(levels(config.generator.resolution))
     images = min(drawn * panels * PNG_SHARE, PANEL_BYTES)
     return {
-        "checkpoints": CHECKPOINTS * (4 * g + 3 * d) * BYTES,
+        "checkpoints": CHECKPOINTS * ((4 * g + 3 * d) * BYTES + GRAPH_BYTES),
         "sheets": sheets * sheet * PNG_SHARE,
         "events": ticks * SCALARS * SCALAR_BYTES + images,
         "log": ticks * ROW_BYTES,
-        "model": models * (2 * g * BYTES + PROGRAM_FILE_BYTES),
+        "model": models * (2 * g * BYTES + programs),
     }
 
 
