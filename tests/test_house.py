@@ -84,7 +84,7 @@ TRAINING = {
     "step": "objectives passes randomness rounds",
     "state": "passes",
     "ticks": "objectives step",
-    "divergence": "",
+    "divergence": "passes",
     "trainer": "divergence objectives optimizer passes state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.

@@ -129,7 +129,12 @@ class Trainer:
             UserError: it holds weights that are not finite.
         """
         found = self._restore_together()
-        self._check_finite()
+        if mended := divergence.begin_anew(self._first_means):
+            self._warnings.append(
+                f"the checkpoint's {', '.join(mended)} were not finite and are "
+                f"measured anew; give it a few thousand images"
+            )
+        divergence.check_finite(self.networks, self.run_dir)
         self.phase = self._current_phase()
         self._batches_of = None  # the next batch is that of the images seen
         return found
@@ -165,29 +170,6 @@ class Trainer:
                 "its own message tells why."
             )
         return found
-
-    def _check_finite(self) -> None:
-        """Starts running means anew that are not finite, and refuses such weights."""
-        nets, mended = self.networks, []
-        for variable, first in self._first_means:
-            if names := ops.names_not_finite([variable]):
-                variable.assign(first)
-                mended += names
-        if mended:
-            self._warnings.append(
-                f"the checkpoint's {', '.join(mended)} were not finite and are "
-                f"measured anew; give it a few thousand images"
-            )
-        models = nets.generator, nets.discriminator, nets.average
-        slots = [*nets.g_optimizer.variables, *nets.d_optimizer.variables]
-        weights = [v for model in models for v in model.weights]
-        if names := ops.names_not_finite([*weights, *slots]):
-            shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-            raise UserError(
-                f"the newest checkpoint in {self.run_dir} has numbers that are not "
-                f"finite in {len(names)} arrays: {shown}. Start a run from an earlier "
-                f"one: --init={self.run_dir}/checkpoints/ckpt-NUMBER."
-            )
 
     # -----------------------------------------------------------------------
 
