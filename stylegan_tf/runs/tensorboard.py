@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
