@@ -84,8 +84,9 @@ TRAINING = {
     "step": "objectives passes randomness rounds",
     "state": "passes",
     "ticks": "objectives step",
+    "build": "optimizer passes",
     "divergence": "passes",
-    "trainer": "divergence objectives optimizer passes state step ticks",
+    "trainer": "build divergence objectives optimizer passes state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {

@@ -92,7 +92,7 @@ def test_log_has_a_line_a_tick_and_every_number(trainer, tmp_path, capsys):
     (row,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
     assert row.pop("nimg") == 24
     assert set(row) == set(STATS)
-    log.tick(trainer, STATS | {"loss/g": float("nan"), "progress/skipped_in_tick": 3})
+    log.record(trainer, STATS | {"loss/g": float("nan"), "progress/skipped_in_tick": 3})
     last = (tmp_path / "stats.jsonl").read_text().splitlines()[-1]
     assert json.loads(last, parse_constant=pytest.fail)["loss/g"] is None
     assert "r1 0.062  skipped 3  12.3" in (tmp_path / "log.txt").read_text()

@@ -28,12 +28,10 @@ from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.discriminator import discriminator_of
-from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training import divergence
+from stylegan_tf.training.build import make_networks
 from stylegan_tf.training.objectives import Objectives, Regularization
-from stylegan_tf.training.optimizer import Adam
-from stylegan_tf.training.passes import Clock, Networks, Passes
+from stylegan_tf.training.passes import Clock, Passes
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.ticks import TickStats
@@ -435,32 +433,6 @@ class Trainer:
         minutes = self.config.checkpoint_minutes
         late = time.monotonic() - self._saved >= 60 * minutes > 0
         return self.chief and late and not self._tick.mostly_skipped()
-
-
-def make_networks(config: TrainConfig) -> Networks:
-    """Builds G, D, G's average and both optimizers in the current strategy's scope."""
-    policy = devices.dtype_policy(config.precision)
-    tf.keras.utils.set_random_seed(config.seed)
-    generator = Generator(config.generator, dtype=policy)
-    discriminator = discriminator_of(config.discriminator, dtype=policy)
-    average = Generator(config.generator, dtype=policy, name="average")
-    average.set_weights(generator.get_weights())
-    g_ratio, d_ratio = config.loss.lazy_rates
-    mean = tf.Variable(0.0, trainable=False) if config.loss.pl_weight else None
-    return Networks(
-        generator,
-        discriminator,
-        average,
-        _adam(config, generator.trainable_variables, g_ratio, "g_adam"),
-        _adam(config, discriminator.trainable_variables, d_ratio, "d_adam"),
-        mean,
-    )
-
-
-def _adam(config: TrainConfig, variables: list, ratio: float, name: str) -> Adam:
-    """Returns Adam with betas^ratio, which corrects for the lazy steps."""
-    betas = config.adam_beta1**ratio, config.adam_beta2**ratio
-    return Adam(variables, *betas, config.adam_epsilon, name=name)
 
 
 def _controller(c: AugmentConfig) -> Controller:
