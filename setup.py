@@ -23,7 +23,7 @@ FSSPEC = "fsspec>=2024.6"  # reads memory:// and file:// alone
 REMOTE = [FSSPEC, "gcsfs>=2024.6", "s3fs>=2024.6"]  # gs:// and s3://
 BENCHMARKS = ["matplotlib>=3.8"]  # heat maps and curves of benchmarks/
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
-TEST = ["pytest>=8", "pytest-xdist>=3.6"]
+TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100"]
 DEV = ["ruff>=0.17,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # What the tests drive: the page, in a browser that is there, and the notebook.

@@ -53,7 +53,9 @@ def train(name: str, arguments: list[str]) -> tuple[Path, float]:
     command += [f"--resolution={FLAGS.resolution}", *arguments]
     subprocess.run(command, check=True)
     run = sorted(out.glob("[0-9]*-*"))[-1]
-    return run, json.loads((run / "progress.json").read_text())["seconds"]
+    return run, json.loads((run / "progress.json").read_text(encoding="utf-8"))[
+        "seconds"
+    ]
 
 
 def evaluation(network, run: Path):

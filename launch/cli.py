@@ -57,6 +57,7 @@ MODEL = (
 )
 MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
 AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)
+MOST_WORDS = 4000  # characters of a message
 SEED = 2**32 - 1  # the largest seed
 MOST = 1_000_000_000  # of a number without an upper bound of its own
 
@@ -162,9 +163,17 @@ def run(
         app.run(lambda rest: _exit_code(work, rest), argv, flags_parser=parse)
     except KeyboardInterrupt as e:
         sys.exit(_interrupted(e))
-    except BrokenPipeError:  # the reader of our output went away, such as `| head`
+    except OSError as e:  # the reader of our output went away, such as `| head`; or a
+        _drop_output()  # full disk has taken none of it
+        if isinstance(e, BrokenPipeError):
+            sys.exit(1)
+        sys.exit(_fail(f"the output cannot be written: {e.strerror}", 2))
+
+
+def _drop_output() -> None:
+    """Sends what is left of standard output nowhere: it would fail again at exit."""
+    with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 def _set_environment() -> None:
@@ -173,9 +182,11 @@ def _set_environment() -> None:
     A console or a log may know fewer characters than a file's name has; what it does
     not know is printed as an escape. Variables that the user has set stay.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     # The optimizer of graphs reports a fusion that it gives up as an error; level 3
     # is needed to keep that from the screen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -258,7 +269,6 @@ def _exit_code(main: Callable[[Sequence[str]], int | None], argv: Sequence[str])
         sentence = _sentence(error)
         if sentence:
             return _fail(*sentence)
-        sys.stdout.flush()
         traceback.print_exc()
         return _fail(
             "this is a mistake in stylegan_tf, not yours. Please report it with the "
@@ -327,8 +337,12 @@ def make_folder(path: Path | str) -> None:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+    message = re.sub(r"\S{1000,}", lambda m: f"{m[0][:200]}...{m[0][-50:]}", message)
+    print(f"error: {message[:MOST_WORDS]}", file=sys.stderr)
     return code
 
 
@@ -361,7 +375,7 @@ def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[st
         sys.exit(_fail(f"{str(e).strip()}; see --help.", 2))
     for name in _flag_names(main, values):  # --seeds=$SEEDS, and there is no SEEDS
         flag = values[name]
-        if flag.present and flag.default is None and flag.value == "":
+        if flag.present and flag.value == "" and flag.default != "":
             sys.exit(_fail(f"--{name}= has no value; see --help.", 2))
     if len(rest) > 1:
         message = (

@@ -46,6 +46,7 @@ This package reads it, and so do converters that read the variables. NVIDIA's ow
 does not: it compiles the program text of a pickle, which this file leaves out.
 """
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.out:
         target = "the folder to fill" if FLAGS.pickle else "the file to write"
         raise UserError(f"name {target} with --out=...")
-    out = Path(FLAGS.out).expanduser()
+    out = Path(FLAGS.out)
     if out.suffix != ".safetensors":
         cli.refuse_flags(FLAGS, ["layout"], "is of .safetensors files.")
     return _read(FLAGS.pickle, out) if FLAGS.pickle else _write(FLAGS.model, out)
@@ -132,7 +133,9 @@ def _read(pickle: str, out: Path) -> int:
     lines = tables if FLAGS.report else [str(report) for report in loaded.reports]
     print("\n".join(lines))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.txt").write_text("\n".join([str(path), *tables]) + "\n")
+    (out / "report.txt").write_text(
+        "\n".join([str(path), *tables]) + "\n", encoding="utf-8"
+    )
     if loaded.networks["D"]:
         loaded.networks["D"].save(out / "discriminator.keras")
         print(f"discriminator: {out / 'discriminator.keras'}")
@@ -140,7 +143,7 @@ def _read(pickle: str, out: Path) -> int:
         origin = export.provenance_of_model(path)
         export.save_model(loaded.generator, out, origin=origin)
         print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
-        print(f"pictures: python launch/generate.py --model={out}")
+        print(f"pictures: python launch/generate.py --model={shlex.quote(str(out))}")
     return _push(out) if FLAGS.push else 0
 
 
@@ -209,7 +212,7 @@ def _write_own(model: str, out: Path) -> None:
     export.save_generator(copy, out)
     print(
         f"{out}: {copy.count_params():,} weights; python launch/generate.py "
-        f"--model={out}"
+        f"--model={shlex.quote(str(out))}"
     )
 
 

@@ -21,6 +21,7 @@ file,label) or the names of sub-folders, whichever is there first. Classes are n
 from 0 in the order of their numbers or names; lists of numbers are label vectors.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,7 +161,7 @@ def _report(made: "Manifest") -> None:
         print(f"  {made.skipped} left out, listed in {listing}:")
         for line in records.skipped_lines(made.folder):
             print(f"    {line}")
-    print(f"Train on it: python launch/train.py --data={FLAGS.dest}")
+    print(f"Train on it: python launch/train.py --data={shlex.quote(FLAGS.dest)}")
 
 
 def _check(dest: str) -> int:

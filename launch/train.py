@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 from stylegan_tf_launch import cli
 
+from stylegan_tf import config as configs
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs.request import RunRequest
@@ -224,6 +225,7 @@ def changes() -> dict[str, object]:
         if not equals:
             raise UserError(f"--set={text} is not NAME=VALUE.")
         given[name] = cli.expand_home(value) if name in PLACES else value
+    configs.check_changes(given)
     return given
 
 

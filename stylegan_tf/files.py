@@ -229,6 +229,14 @@ def _is_plain(path: Path) -> bool:
     return not set(_PATTERN) & set(name) and name.isprintable()
 
 
+def home_path(path: Path | str) -> Path:
+    """Returns a path with the home folder in place of a leading `~` or `~name`.
+
+    Unlike `Path.expanduser`, it leaves the names of nobody's home as they are.
+    """
+    return Path(os.path.expanduser(path))
+
+
 # ---------------------------------------------------------------------------
 # Files of unknown origin
 

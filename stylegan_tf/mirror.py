@@ -268,7 +268,7 @@ class Mirror:
         found: dict[str, Any] = copy.deepcopy(_NOTHING)
         if self.folder.is_dir():
             with contextlib.suppress(OSError, ValueError, TypeError):
-                found |= json.loads(self._record_file.read_text())
+                found |= json.loads(self._record_file.read_text(encoding="utf-8"))
         return found
 
     def _write_record(self, record: dict) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import lock_folder, write_text
+from stylegan_tf.files import home_path, lock_folder, write_text
 
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -49,7 +49,7 @@ def cache_folder(given: str | os.PathLike | None = None) -> Path:
     if given is not None and is_remote(given):
         given = None
     home = Path.home() / ".cache" / "stylegan_tf"
-    return Path(given or os.environ.get(CACHE_VARIABLE) or home).expanduser()
+    return home_path(given or os.environ.get(CACHE_VARIABLE) or home)
 
 
 def local_path(path: str | os.PathLike, cache: str | os.PathLike | None = None) -> Path:
@@ -64,7 +64,7 @@ def local_path(path: str | os.PathLike, cache: str | os.PathLike | None = None) 
     """
     if is_remote(path):
         return fetch(str(path), cache)
-    return Path(path).expanduser()
+    return home_path(path)
 
 
 def fetch(
@@ -133,7 +133,7 @@ def _fetch_all(
 def _find_copy(place: Path, top: str, name: str, mark: str) -> Path | None:
     for index in place.glob(f"*/{_INDEX}"):
         with contextlib.suppress(OSError, ValueError):
-            if json.loads(index.read_text()).get(name) == mark:
+            if json.loads(index.read_text(encoding="utf-8")).get(name) == mark:
                 old = index.parent / top / name if name else index.parent / top
                 if old.is_file():
                     return old

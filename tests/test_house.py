@@ -84,9 +84,8 @@ TRAINING = {
     "step": "objectives passes randomness rounds",
     "state": "passes",
     "ticks": "objectives step",
-    "build": "optimizer passes",
-    "divergence": "passes",
-    "trainer": "build divergence objectives optimizer passes state step ticks",
+    "divergence": "",
+    "trainer": "divergence objectives optimizer passes state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {
@@ -97,14 +96,12 @@ RUNS = {
     "transfer": "settings",
     "plan": "request rundir settings transfer",
     "reports": "",
-    "guard": "reports",
     "previews": "reports",
-    "event_files": "",
-    "tensorboard": "event_files previews reports",
+    "tensorboard": "previews reports",
     "measuring": "reports",
-    "dry_run": "plan request tensorboard",
+    "dry_run": "plan request",
     "uploads": "reports request rundir",
-    "session": "guard measuring owner plan previews reports request rundir "
+    "session": "measuring owner plan previews reports request rundir "
     "tensorboard transfer uploads",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
@@ -332,6 +329,46 @@ def test_public_methods_of_layers_have_docstrings(path):
                     known = method.name.startswith("_") or method.name in KERAS
                     setter = any("setter" in ast.dump(d) for d in method.decorator_list)
                     assert known or setter or ast.get_docstring(method), method.name
+
+
+# Modules and names that Windows does not have. `hasattr`, `getattr` and an import that
+# may fail are how to use them.
+POSIX = {"resource", "fcntl", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"}
+POSIX_NAMES = {"os.fork", "os.sync", "os.getuid", "os.geteuid", "os.mkfifo", "os.uname"}
+POSIX_NAMES |= {"os.sched_getaffinity", "os.killpg", "os.setsid", "os.getpgid"}
+POSIX_NAMES |= {
+    f"signal.{name}" for name in ("SIGHUP", "SIGQUIT", "SIGKILL", "SIGALRM")
+}
+POSIX_NAMES |= {"signal.pthread_sigmask", "signal.setitimer", "signal.SIGUSR1"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.stem}.{p.stem}")
+def test_nothing_of_unix_alone_is_needed(path):
+    text = path.read_text(encoding="utf-8")
+    assert not POSIX & {name.split(".")[0] for name in imports(text, at_start=True)}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            guarded = f'hasattr({node.value.id}, "{node.attr}")' in text
+            assert name not in POSIX_NAMES or guarded, name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.stem}.{p.stem}")
+def test_text_files_name_their_encoding(path):
+    """Windows writes and reads another one if none is named."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        named = any(word.arg == "encoding" for word in node.keywords)
+        if isinstance(node.func, ast.Attribute):
+            least = {"read_text": 0, "write_text": 1}.get(node.func.attr)
+            given = named or least is None or len(node.args) > least
+            ours = getattr(node.func.value, "id", "") == "files"
+            assert given or ours, f"line {node.lineno}"
+        elif getattr(node.func, "id", "") == "open":
+            modes = [a.value for a in node.args[1:2] if isinstance(a, ast.Constant)]
+            text = len(node.args) < 2 or any("b" not in str(m) for m in modes)
+            assert named or len(node.args) > 3 or not text, f"line {node.lineno}"
 
 
 CLAUSE = re.compile(r"(What|Whether|Those|Which|How|Where|As|Of|With|And)\b")

@@ -8,6 +8,7 @@ import pytest
 from launching import ROOT, VERBS, call
 from stylegan_tf_launch import cli, main
 
+from stylegan_tf import files
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
 
@@ -146,6 +147,74 @@ def test_errors_become_exit_codes(error, code, said, capsys):
 
     assert cli._exit_code(fails, []) == code
     assert capsys.readouterr().err == said
+
+
+def test_flags_of_a_file_take_its_place(tmp_path, capsys):
+    inner, outer = tmp_path / "in ner", tmp_path / "outer"
+    inner.write_text("# why\n\n--seed=3\n// more\n  --batch=8  \n", encoding="utf-8")
+    outer.write_bytes(b"\xef\xbb\xbf" + f"--flagfile={inner}\n--seed=4\n".encode())
+    argv = ["train.py", "--seed=1", "--flagfile", str(outer), "--gamma=2"]
+    expected = [
+        "train.py",
+        "--seed=1",
+        "--seed=3",
+        "--batch=8",
+        "--seed=4",
+        "--gamma=2",
+    ]
+    assert cli._with_flagfiles(argv) == expected
+    assert cli._with_flagfiles(["x", "--", "--flagfile=no"])[-1] == "--flagfile=no"
+    outer.write_text(f"--flagfile={outer}\n", encoding="utf-8")
+    code, _, error = call("train", f"--flagfile={outer}")
+    assert code == 2 and "does one include itself" in error
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("~", "HOME"),
+        ("~/runs/a b", "HOME/runs/a b"),
+        ("lpips:~/w.pt", "lpips:HOME/w.pt"),
+        ("~no-such-user/x", "~no-such-user/x"),
+        ("./~/x", "./~/x"),
+        ("a~b", "a~b"),
+        ("demo:12", "demo:12"),
+        ("gs://bucket/~x", "gs://bucket/~x"),
+    ],
+)
+def test_the_home_folder_in_a_path(given, expected, monkeypatch):
+    monkeypatch.setenv("HOME", "/h")
+    assert cli.expand_home(given) == expected.replace("HOME", "/h")
+    assert str(files.home_path("~/x")) == "/h/x"
+    assert str(files.home_path("~no-such-user/x")) == "~no-such-user/x"
+
+
+NO_PATH = {"features", "loss", "data", "source", "labels", "resume"}  # or a path
+
+
+def test_every_flag_that_names_a_path_knows_the_home_folder(monkeypatch):
+    """Whatever its help says is a folder or a file is one, and so are these."""
+    monkeypatch.setenv("HOME", "/h")
+    for module in VERBS.values():
+        for name in cli._flag_names(module.main, module.FLAGS):
+            flag = module.FLAGS[name]
+            named = re.search(r"\b([Ff]olders?|[Ff]ile|\.npz)\b", flag.help or "")
+            if name not in NO_PATH and not (named and flag.flag_type() == "string"):
+                continue
+            if name in ("push", "layout", "report", "format", "crop", "psi_sweep"):
+                continue
+            assert flag.parser.parse("~/x") in ("/h/x", ["/h/x"]), name
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_number_lies_between_two_bounds(verb):
+    module = VERBS[verb]
+    for name in cli._flag_names(module.main, module.FLAGS):
+        kind = module.FLAGS[name].flag_type()
+        if kind in ("int", "float"):
+            for text in ("nan", "inf", "-1e30", "1" + "0" * 30, "9" * 5000, ""):
+                code, _, error = call(verb, f"--{name}={text}")
+                assert code == 2 and name in error and len(error) < 600
 
 
 def test_a_bug_is_not_hidden(capsys):

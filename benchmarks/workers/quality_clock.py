@@ -48,7 +48,7 @@ def _processes() -> dict[int, tuple[int, int]]:
         if not entry.name.isdecimal():
             continue
         try:
-            text = (entry / "stat").read_text()
+            text = (entry / "stat").read_text(encoding="utf-8")
         except OSError:
             continue  # it ended meanwhile
         fields = text.rpartition(")")[2].split()  # from the third, the state, on

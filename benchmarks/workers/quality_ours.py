@@ -79,13 +79,17 @@ def _progress(folder: Path) -> int:
     """Images at the run's newest saved state; 0 before the first."""
     run = run_of(folder)
     path = run / "progress.json" if run else None
-    return json.loads(path.read_text())["nimg"] if path and path.exists() else 0
+    return (
+        json.loads(path.read_text(encoding="utf-8"))["nimg"]
+        if path and path.exists()
+        else 0
+    )
 
 
 def _seen(folder: Path) -> dict[int, float]:
     """Images of a saved state -> seconds used until then."""
     path = folder / SEEN
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {row["images"]: row["seconds"] for row in map(json.loads, lines)}
 
 

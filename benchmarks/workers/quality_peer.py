@@ -123,7 +123,7 @@ def train(folder: Path, pictures: str, minutes: float, settings: dict) -> int:
 def _state(folder: Path) -> dict:
     path = folder / STATE
     if path.exists():
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     return {"number": 0, "images": 0, "seconds": 0.0}
 
 
@@ -132,7 +132,7 @@ def _save(trainer, folder: Path, state: dict, seconds: float) -> int:
     number = state["images"]
     trainer.save(number)
     saved = {"number": number, "images": number, "seconds": seconds}
-    (folder / STATE).write_text(json.dumps(saved))
+    (folder / STATE).write_text(json.dumps(saved), encoding="utf-8")
     return number
 
 

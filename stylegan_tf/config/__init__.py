@@ -7,6 +7,7 @@ run directory holds all of them and rebuilds everything. Presets are in
 """
 
 from stylegan_tf.config.fields import (
+    check_changes,
     config_text,
     flat,
     from_dict,
@@ -47,6 +48,7 @@ __all__ = [
     "ScheduleConfig",
     "TrainConfig",
     "config_text",
+    "check_changes",
     "flat",
     "from_dict",
     "levels",

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stylegan_tf import files
-from stylegan_tf.config.limits import limit_of, shortened
+from stylegan_tf.config.limits import check_field, limit_of, shortened
 from stylegan_tf.config.run import RESUMABLE, SETTLED, LossConfig, TrainConfig
 from stylegan_tf.errors import UserError
 
 Config = TypeVar("Config")
 
+SHARED = ("resolution", "start_shape", "channels", "classes")  # of both networks
 # Fields of earlier versions: the value without effect, and what to do about another.
 REMOVED = {
     LossConfig: {
@@ -132,9 +133,8 @@ def update(config: Config, changes: Mapping[str, object]) -> Config:
         UserError: no such field, or a value of another type.
     """
     tree: dict = {}
-    shared = ("resolution", "start_shape", "channels", "classes")
     for name, value in changes.items():
-        both = name in shared and isinstance(config, TrainConfig)
+        both = name in SHARED and isinstance(config, TrainConfig)
         names = (
             [f"{n}.{name}" for n in ("generator", "discriminator")] if both else [name]
         )
@@ -143,6 +143,29 @@ def update(config: Config, changes: Mapping[str, object]) -> Config:
             tree.setdefault(head, {})[rest] = value
     replaced = {head: _changed(config, head, parts) for head, parts in tree.items()}
     return dataclasses.replace(config, **replaced)
+
+
+def check_changes(changes: Mapping[str, object]) -> None:
+    """Checks each change of a run by itself, before anything is made for the run.
+
+    Args:
+        changes: dotted setting -> value, as `update` takes them.
+
+    Raises:
+        UserError: no such setting, or a value of another type or out of range.
+    """
+    for name, value in changes.items():
+        dotted = f"generator.{name}" if name in SHARED else name
+        *parts, last = dotted.split(".")
+        cls: Any = TrainConfig
+        for part in parts:
+            if not dataclasses.is_dataclass(typing.get_type_hints(cls).get(part)):
+                _changed(cls(), part, {last: value})  # says that it is no group
+            cls = typing.get_type_hints(cls)[part]
+        if dataclasses.is_dataclass(typing.get_type_hints(cls).get(last)):
+            raise UserError(f"{name!r} is a group of settings; change one of them.")
+        new = _changed(cls(), last, {"": value})
+        check_field(cls, last, new)
 
 
 def _changed(config, head: str, parts: dict):

@@ -72,14 +72,26 @@ class PowerOfTwo:
         return f"power of two, {self.least} to {self.most}"
 
 
+@dataclasses.dataclass(frozen=True)
 class Text:
-    """Text that may be part of a file's name; of every text field without a limit."""
+    """Text that may be part of a file's name; of every text field without a limit.
+
+    Attributes:
+        least: fewest characters.
+    """
+
+    least: int = 0
 
     def problem(self, value: str) -> str:
         """Returns what the value must be instead, or ""."""
+        if len(value) < self.least:
+            return "must not be empty"
         if "\0" not in value and len(value) <= MOST_TEXT:
             return ""
         return f"must have at most {MOST_TEXT} characters, none of them null"
+
+    def __str__(self) -> str:
+        return "not empty" if self.least else ""
 
 
 class Choice:
@@ -165,12 +177,8 @@ class Checked:
         cls.section = section
 
     def __post_init__(self) -> None:
-        for name, declared in declared_types(type(self)).items():
-            value = getattr(self, name)
-            problem = _problem(declared, value)
-            if problem:
-                dotted = f"{self.section}.{name}" if self.section else name
-                raise UserError(f"{dotted}={shortened(value)} {problem}.")
+        for name in declared_types(type(self)):
+            check_field(type(self), name, getattr(self, name))
         self.check()
 
     def check(self) -> None:
@@ -191,6 +199,18 @@ def declared_types(cls: type) -> dict[str, object]:
 def limit_of(cls: type, name: str) -> Any:
     """Returns the limit of a config's field, None if it has none."""
     return getattr(declared_types(cls)[name], "__metadata__", (None,))[0]
+
+
+def check_field(cls: type[Checked], name: str, value: object) -> None:
+    """Holds one value to its field's type and limits.
+
+    Raises:
+        UserError: names the field, the value and what it must be.
+    """
+    problem = _problem(declared_types(cls)[name], value)
+    if problem:
+        dotted = f"{cls.section}.{name}" if cls.section else name
+        raise UserError(f"{dotted}={shortened(value)} {problem}.")
 
 
 def _problem(declared: Any, value: Any) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from stylegan_tf.config.limits import Checked, Choice, Each, PowerOfTwo, Range
+from stylegan_tf.config.limits import Checked, Choice, Each, PowerOfTwo, Range, Text
 from stylegan_tf.config.networks import GROWING, DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.errors import UserError
 
@@ -223,8 +223,8 @@ class TrainConfig(Checked):
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     preset: str = "custom"
-    data: str = "demo"
-    labels: str = "none"
+    data: Annotated[str, Text(1)] = "demo"
+    labels: Annotated[str, Text(1)] = "none"
     init: str = ""
     mirror: bool = False
     adam_beta1: Annotated[float, DECAY] = 0.0
@@ -243,7 +243,7 @@ class TrainConfig(Checked):
     image_ticks: Annotated[int, COUNT] = 1
     metrics: tuple[str, ...] = ()
     metrics_every: Annotated[float, SOME_KIMG] = 200.0
-    features: str = "builtin"
+    features: Annotated[str, Text(1)] = "builtin"
 
     def check(self) -> None:
         """Refuses networks of different images, and growing where none can grow."""

@@ -5,7 +5,9 @@ always 4 * 2^n, whatever the start block: a start block of 4 x 6 at resolution 5
 image of 512 x 768.
 """
 
-from stylegan_tf.config.limits import MAX_RESOLUTION
+import re
+
+from stylegan_tf.config.limits import MAX_RESOLUTION, shortened
 from stylegan_tf.errors import UserError
 
 
@@ -56,7 +58,10 @@ def parse_resolution(text: str) -> tuple[int, tuple[int, int]]:
         UserError: not a size, or one that no start block doubles to.
     """
     sides = str(text).lower().split("x")
-    if len(sides) > 2 or not all(s.strip().isdecimal() for s in sides):
-        raise UserError(f"resolution {text!r} is not N or HEIGHTxWIDTH, such as 64.")
+    numbers = [re.fullmatch(r"\s*[0-9]{1,6}\s*", side) for side in sides]
+    if len(sides) > 2 or not all(numbers):
+        raise UserError(
+            f"resolution {shortened(str(text))} is not N or HEIGHTxWIDTH, such as 64."
+        )
     height, width = int(sides[0]), int(sides[-1])
     return split_shape(height, width)

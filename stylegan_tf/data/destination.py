@@ -74,7 +74,7 @@ def working_folder(dest: Path, plan: str) -> Iterator[Path]:
             for old in work.iterdir():
                 if old.name != LOCK:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
-        (work / _PLAN).write_text(json.dumps(plan))
+        (work / _PLAN).write_text(json.dumps(plan), encoding="utf-8")
         yield work
 
 

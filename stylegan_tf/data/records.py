@@ -44,6 +44,7 @@ from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import (
+    home_path,
     parse_json,
     read_regular,
     read_regular_text,
@@ -161,7 +162,7 @@ def prepare(
     Raises:
         UserError: from `open_source` or `write_dataset`.
     """
-    path = local_path(spec, cache_dir) if is_remote(spec) else Path(spec).expanduser()
+    path = local_path(spec, cache_dir) if is_remote(spec) else home_path(spec)
     if manifest.is_dataset(path):
         Manifest.load(path)
         return path

@@ -189,7 +189,7 @@ def export(
     model = models.load(path)
     origin = provenance_of_model(path)
     job = _Job(model, request)
-    out, exported = Path(out).expanduser(), []
+    out, exported = files.home_path(out), []
     if out.is_file():
         raise UserError(f"{out} is a file; name a folder to write to.")
     tasks = job.tasks()

@@ -142,7 +142,7 @@ def weights_checksum(generator: Generator) -> str:
 def _earlier(folder: Path, values: dict) -> list[dict]:
     """Returns the files of an earlier card of this model that are still there."""
     try:
-        old = json.loads((folder / CARD_JSON).read_text())
+        old = json.loads((folder / CARD_JSON).read_text(encoding="utf-8"))
         same = old["model"]["weights_sha256"] == values["model"]["weights_sha256"]
         files = old["files"] if same else []
         new = {f["name"] for f in values["files"]}
@@ -166,7 +166,7 @@ def write_readme(folder: Path | str, address: str) -> Path:
         address: of the repository, hf://user/name.
     """
     folder = Path(folder)
-    values = json.loads((folder / CARD_JSON).read_text())
+    values = json.loads((folder / CARD_JSON).read_text(encoding="utf-8"))
     free = values["license"]["model"] == DEMO_LICENSE
     head = [
         "---",

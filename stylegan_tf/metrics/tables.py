@@ -43,7 +43,7 @@ class Table:
     def _state(self) -> dict[str, tuple[int, int]]:
         """Returns column -> (rows, width)."""
         try:
-            saved = json.loads((self.folder / ROWS).read_text())
+            saved = json.loads((self.folder / ROWS).read_text(encoding="utf-8"))
             state = {name: (int(n), int(w)) for name, (n, w) in saved.items()}
         except (OSError, ValueError, TypeError):
             return {}
@@ -132,7 +132,7 @@ class Table:
             os.fsync(file.fileno())
         state = self._state() | {n: (done[n], widths[n]) for n in files}
         with atomic_write(self.folder / ROWS) as draft:
-            draft.write_text(json.dumps(state))
+            draft.write_text(json.dumps(state), encoding="utf-8")
 
     def remove(self) -> None:
         """Deletes the table."""

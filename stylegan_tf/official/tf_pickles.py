@@ -5,6 +5,7 @@ returns the states of the networks. A state has version 3 (StyleGAN), 4 (StyleGA
 5 (StyleGAN2-ADA). The source text that comes with every network is dropped.
 """
 
+import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from stylegan_tf.formats.safe_pickle import (
 )
 
 KEYS = ("G", "D", "Gs")
+MOST_BYTES = 4 << 30  # of a file
 
 NETWORK_CLASS = "dnnlib.tflib.network.Network"
 ADA = 5  # the version of StyleGAN2-ADA's states
@@ -103,19 +105,18 @@ _OTHER_FORMATS = {
 }
 
 
-def _load(path: Path) -> bytes:
+def _load(path: Path) -> bytes | mmap.mmap:
     """Returns the bytes of a file that begins like a pickle."""
     need(path.exists(), "does not exist.")
     need(path.is_file(), "is no file; give the .pkl file itself.")
-    with open_regular(path) as f:
+    with open_regular(path, MOST_BYTES) as f:
         head = f.read(64)
         need(head, f"is empty; {AGAIN}")
         for start, reason in _OTHER_FORMATS.items():
             need(not head.startswith(start), reason)
         begins = head[0] == 0x80 and head[1:2] in b"\2\3\4\5"
         need(begins, f"is not a pickle of protocol 2 to 5; {ONLY}")
-        f.seek(0)
-        return f.read()
+        return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 # ---------------------------------------------------------------------------

@@ -32,10 +32,11 @@ from stylegan_tf.formats.safe_pickle import (
     ordered_dict,
     shown,
 )
-from stylegan_tf.official.tf_pickles import checked_name, checked_settings
+from stylegan_tf.official.tf_pickles import MOST_BYTES, checked_name, checked_settings
 
 KEYS = {"G": "G", "D": "D", "G_ema": "Gs"}  # of a snapshot -> ours
 VERSION = 6  # of a persistent object, in both repositories
+_HEAD = 64 << 20  # bytes in which a file names the maker of its objects
 DEPTH = 8  # modules within modules; real ones: 4
 RECONSTRUCT = "torch_utils.persistence._reconstruct_persistent_obj"
 # Arguments by position, of the outer classes.
@@ -123,7 +124,7 @@ def is_persistent(path: Path | str) -> bool:
             if f.read(1) != b"\x80":
                 return False
             with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return data.find(b"_reconstruct_persistent_obj") >= 0
+                return data.find(b"_reconstruct_persistent_obj", 0, _HEAD) >= 0
     except (OSError, ValueError):
         return False
 
@@ -140,7 +141,7 @@ def read_snapshot(path: Path | str) -> TrainingSnapshot:
     """
     path = Path(path)
     try:
-        with open_regular(path) as f:
+        with open_regular(path, MOST_BYTES) as f:
             data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
             return _snapshot(PersistenceMachine(len(data)).run(data))
     except RefusedError as e:

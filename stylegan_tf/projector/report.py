@@ -150,5 +150,5 @@ def save_projection(projection: Projection, folder: Path | str, about: dict) -> 
     }
     summary |= projection_totals(projection)
     with atomic_write(folder / "projection.json") as draft:
-        draft.write_text(json.dumps(summary, indent=2) + "\n")
+        draft.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return folder

@@ -23,7 +23,7 @@ from stylegan_tf.data.images import (
 )
 from stylegan_tf.data.sources import files
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import read_regular
+from stylegan_tf.files import home_path, read_regular
 
 KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
@@ -85,7 +85,7 @@ def read_targets(
 def _named(specs: Sequence[str], size: int) -> Iterator[tuple[str, Callable]]:
     """Yields (name, function that opens the image)."""
     for spec in specs:
-        path = Path(spec).expanduser()
+        path = home_path(spec)
         if path.is_file() and path.suffix.lower() in files.IMAGE_SUFFIXES:
             yield path.name, lambda p=path: decode_image(_bytes(p))
             continue

@@ -12,9 +12,10 @@ import tensorflow as tf
 from stylegan_tf import checkpoints, devices
 from stylegan_tf import config as configs
 from stylegan_tf.config import TrainConfig, presets
-from stylegan_tf.data import convert, pipeline, records, sources
+from stylegan_tf.data import convert, records, sources
 from stylegan_tf.data.manifest import Manifest, is_dataset
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import home_path
 from stylegan_tf.remote import fetch, is_remote
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.request import RunRequest
@@ -54,8 +55,6 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
 
     def configure(origin: StartingPoint | None) -> TrainConfig:
         config = settings(preset, origin, data, changes, request.resolution, replicas)
-        if config.generator.classes and not data.class_names:  # vectors of numbers
-            pipeline.dataset_labels(data)  # refuses what is not finite
         return for_this_machine(config, replicas)
 
     init = str(changes.get("init", ""))
@@ -96,8 +95,8 @@ def resolve_data(
     if is_remote(spec):
         spec = str(fetch(spec, request.cache))
     labels = str(request.changes.get("labels", base.labels))
-    if is_dataset(Path(spec).expanduser()):
-        return Manifest.load(Path(spec).expanduser())
+    if is_dataset(home_path(spec)):
+        return Manifest.load(home_path(spec))
     if sources.is_gone(spec) and (copy := _copy_of(spec, labels, request)):
         print(f"{spec} is not there; training goes on with its copy in {copy.folder}")
         return copy

@@ -81,7 +81,7 @@ def starting_point_text(origin: StartingPoint | None) -> str:
 def load_starting_point(run: Path) -> StartingPoint | None:
     """Reads `init.json`; None if the run has none."""
     try:
-        return StartingPoint(**json.loads((run / FILE).read_text()))
+        return StartingPoint(**json.loads((run / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

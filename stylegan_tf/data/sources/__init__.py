@@ -23,7 +23,7 @@ from stylegan_tf.data.sources import demo, official, tfds
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.sources.files import FolderSource, ZipSource
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import open_regular
+from stylegan_tf.files import home_path, open_regular
 from stylegan_tf.remote import fetch, is_remote, local_path
 
 
@@ -72,7 +72,7 @@ def is_gone(spec: str) -> bool:
     """
     if spec == "demo" or spec.startswith(("demo:", "tfds:")) or is_remote(spec):
         return False
-    path = Path(spec).expanduser()
+    path = home_path(spec)
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 

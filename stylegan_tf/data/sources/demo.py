@@ -1,5 +1,6 @@
 """The built-in cartoon faces as a source: see `stylegan_tf.data.demo`."""
 
+import re
 import zlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 
 DEMO_COUNT = 6000
+DEMO_MOST = 10**9 - 1
 DEMO_SIZE = 64  # pixels along a side, unless another size is asked for
 
 
@@ -59,8 +61,15 @@ def open_demo(spec: str, choice: str) -> DemoSource:
         UserError: N is not a positive number, or another choice of labels.
     """
     _, _, count = spec.partition(":")
-    if count and (not count.isdigit() or int(count) == 0):
-        raise UserError(f"{spec!r} is not demo or demo:N with a number of pictures N.")
+    if (
+        count
+        and not re.fullmatch("[0-9]{1,9}", count)
+        or count.strip("0") == "" < count
+    ):
+        raise UserError(
+            f"{spec[:80]!r} is not demo or demo:N with a number of pictures N, 1 to "
+            f"{DEMO_MOST:,}."
+        )
     if choice not in ("auto", "none"):
         raise UserError("the demo has labels of its own; use --labels=auto or none.")
     return DemoSource(int(count or DEMO_COUNT), choice)

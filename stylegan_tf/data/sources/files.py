@@ -67,6 +67,7 @@ class FileSource(Source):
 
     def _choose(self, names: list[str]) -> list[str]:
         """Returns the names of the images to use, and notes what is left aside."""
+        names = self._without_own_output(names)
         shown = [name for name in names if not naming.is_hidden(name)]
         wanted = [name for name in shown if _suffix(name) in IMAGE_SUFFIXES]
         if not wanted:
@@ -91,6 +92,15 @@ class FileSource(Source):
         system = sorted({*wanted} - {*kept})
         self._leave("hidden pictures and those that systems make", images + system)
         return self._training_split(self._without_side_folders(kept))
+
+    def _without_own_output(self, names: list[str]) -> list[str]:
+        own = tuple(sorted(naming.own_output(names)))
+        if own:
+            self.notes.append(
+                f"Left aside what this program wrote: {', '.join(own[:3])}"
+                f"{', ...' if len(own) > 3 else ''}"
+            )
+        return [name for name in names if not name.startswith(own)] if own else names
 
     def _leave(self, what: str, names: list[str]) -> None:
         if names:

@@ -12,14 +12,14 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from stylegan_tf.data.sources import label_files
 from stylegan_tf.data.sources.names import common_folder, label_key, split_of
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import read_regular
+from stylegan_tf.files import home_path, read_regular
 
 MAX_CLASSES = 1 << 20
 JSON_NAME = "dataset.json"
@@ -103,7 +103,7 @@ def find_labels(
 
 def _read(path: str) -> bytes:
     try:
-        return read_regular(Path(path).expanduser(), label_files.MOST_BYTES)
+        return read_regular(home_path(path), label_files.MOST_BYTES)
     except (OSError, ValueError) as e:
         raise UserError(
             f"cannot read the label file {path!r}: {getattr(e, 'strerror', e)}; "

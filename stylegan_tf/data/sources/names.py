@@ -25,6 +25,12 @@ _BESIDE = frozenset(
     ("mask", "masks", "annotation", "annotations", "segmentation", "segmentations")
     + ("label", "labels", "depth", "preview", "previews", "groundtruth", "gt")
 )
+# What this package writes beside its pictures: a run, an export, a projection.
+_OWN_OUTPUT = (
+    ("config.json", "command.txt", "environment.json"),
+    ("model_card.json", "MODEL_CARD.md"),
+    ("projection.json", "projected.npz"),
+)
 
 
 def portable_name(name: str) -> str:
@@ -57,6 +63,24 @@ def is_hidden(name: str) -> bool:
 def in_system_folder(name: str) -> bool:
     """Returns True for a file in a folder that systems make, such as thumbnails/."""
     return any(part.lower() in _SYSTEM for part in name.split("/")[:-1])
+
+
+def own_output(names: Sequence[str]) -> set[str]:
+    """Finds folders that this package wrote, such as runs, each ending in a slash.
+
+    `--data=.` with `--out=runs` would else train on its own sheets the next time.
+
+    Args:
+        names: of all files; the folder of all of them is not among the folders.
+    """
+    inside: dict[str, set[str]] = {}
+    marks = {mark for kind in _OWN_OUTPUT for mark in kind}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder and file in marks:
+            inside.setdefault(f"{folder}/", set()).add(file)
+    kinds = [set(kind) for kind in _OWN_OUTPUT]
+    return {f for f, files in inside.items() if any(kind <= files for kind in kinds)}
 
 
 def split_of(folder: str) -> str:

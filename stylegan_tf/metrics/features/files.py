@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import open_regular
+from stylegan_tf.files import home_path, open_regular
 from stylegan_tf.remote import cache_folder
 
 FOLDER = "networks"  # within the cache
@@ -48,7 +48,7 @@ def fetch_file(
     """
     place = str(place).strip()
     if not URL.match(place):
-        path = Path(place).expanduser()
+        path = home_path(place)
         if not path.exists():
             raise UserError(f"{path} does not exist; give the file's path or its URL.")
         if not path.is_dir() and not path.is_file():
