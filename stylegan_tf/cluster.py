@@ -223,9 +223,11 @@ def _loss(text: str) -> str:
         names.append(
             f"{job} {number} ({hosts[number]})" if number < len(hosts) else job
         )
-    who = " and ".join(names) if names else f"one of {len(addresses)} workers"
+    who = names[0] if len(names) == 1 else f"one of {len(addresses)} workers"
+    if len(names) > 1:  # those that ended because of the first are named as well
+        who = f"one of {', '.join(names)}"
     return (
-        f"{who} is gone: it ended, or cannot be reached. This worker, {own[0]} "
-        f"{own[1]}, cannot go on alone. Start all workers again with the same command: "
-        f"the run goes on from its newest checkpoint."
+        f"{who} is gone: it ended, or cannot be reached. {own[0].title()} "
+        f"{own[1]}, this one, cannot go on alone. Start all workers again with the "
+        f"same command: the run goes on from its newest checkpoint."
     )

@@ -186,6 +186,11 @@ def test_a_worker_that_is_gone_is_named(env):
     assert isinstance(error, WorkerLostError)
     assert "worker 1 (b:2) is gone" in str(error)
     assert "Start all workers again with the same command" in str(error)
+    three = {"worker": ["a:1", "b:2", "c:3"]}
+    env(TF_CONFIG=json.dumps({"cluster": three, "task": FIRST}))
+    named = "aborted: from /job:worker/replica:0/task:2, /job:worker/task:1"
+    assert "one of worker 1 (b:2), worker 2 (c:3) is gone" in str(lost(named))
+    env(TF_CONFIG=json.dumps(own))
     error = lost("failed to connect to all addresses")
     assert "one of 2 workers is gone" in str(error)
     for other in (lost("NaN"), lost("heartbeat", tf.errors.ResourceExhaustedError)):
