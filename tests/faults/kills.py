@@ -112,8 +112,8 @@ def while_exporting(case: Case, process: Process) -> str | None:
     if not process.said(_TRAINED):
         return None
     if case.rng.random() < 0.5:
-        return _kill_at_event(process, case.run, case.rng.randint(1, 60))
-    seconds = case.rng.uniform(0, case.lab.exporting)
+        return _kill_at_event(process, case.run, case.rng.randint(1, 45))
+    seconds = case.rng.uniform(0, 0.8 * case.lab.exporting)
     return _kill(process, signal.SIGKILL, seconds, "the last step")
 
 

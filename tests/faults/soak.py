@@ -53,7 +53,7 @@ KINDS = {
     )
 }
 _MARK = "<!-- soak -->"  # around the table in the page of --out
-CHUNK = 6  # faults in a row, of one run
+CHUNK = 8  # faults in a row, of one run
 __doc__ = __doc__.replace(
     "{kinds}",
     "\n".join(f"    {n:<22} {f.__doc__.splitlines()[0]}" for n, f in KINDS.items()),
