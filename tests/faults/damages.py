@@ -55,7 +55,7 @@ def damage_file(path: Path, rng: Random, text: bool = False) -> str:
     if how == "folder":
         path.mkdir()
     elif how == "dangling":
-        path.symlink_to(path.with_name("nothing"))
+        path.symlink_to("/nonexistent/file")
     elif how != "gone":
         path.write_bytes(data)
     return how
@@ -102,7 +102,7 @@ def _judge(
     fault: str,
     undo: Callable[[], None],
     must_continue: bool = False,
-    rows: str = "all",
+    **allowed: str,
 ) -> Outcome:
     """Starts the command on what is damaged.
 
@@ -111,7 +111,7 @@ def _judge(
         fault: the fault, in words.
         undo: takes the damage away again.
         must_continue: True if refusing would be wrong.
-        rows: see `Case.check_ends`.
+        allowed: see `Case.check_ends`.
     """
     before, reached = case.tree(), case.row_images()
     try:
@@ -120,7 +120,7 @@ def _judge(
             images = case.continues(process)
             if images is None:
                 raise Damage("says nothing of where it starts")
-            case.check_ends(process, case.lab.undisturbed, rows)
+            case.check_ends(process, case.lab.undisturbed, **allowed)
             return Outcome(fault, lost=max(0, reached - images), text=process.text)
         case.check_refused(process)
         if must_continue:
@@ -128,7 +128,7 @@ def _judge(
         untouched = case.tree() == before
         undo()
         if not untouched or case.rng.random() < 0.2:
-            case.check_ends(case.start(), case.lab.undisturbed, rows)
+            case.check_ends(case.start(), case.lab.undisturbed, **allowed)
         return Outcome(fault, "refused", text=process.text)
     except Damage as error:
         raise Damage(f"{fault}: {error}") from error
@@ -204,7 +204,8 @@ def damaged_state(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]
             how = damage_file(file, rng, text=file in often)
         rows = "some" if file.name == "stats.jsonl" else "all"
         fault = f"{file.name} {how}"
-        return _judge(case, fault, case.copy_back, rows=rows)
+        spoiled = file.name
+        return _judge(case, fault, case.copy_back, rows=rows, spoiled=spoiled)
 
     return _each(lab, name, times, attack)
 

@@ -291,7 +291,11 @@ class Case:
             raise Damage(f"an error of {len(errors[0])} letters")
 
     def check_ends(
-        self, process: processes.Process, like: Undisturbed | None, rows: str = "all"
+        self,
+        process: processes.Process,
+        like: Undisturbed | None,
+        rows: str = "all",
+        spoiled: str = "",
     ) -> None:
         """It trains to the end, and leaves what an undisturbed run leaves.
 
@@ -300,6 +304,7 @@ class Case:
             like: the undisturbed run, None if this is it.
             rows: "all" if the rows of stats.jsonl are the same, "whole" if they may
                 end at other images, "some" if some may be missing.
+            spoiled: file that may be missing.
         """
         code = process.wait()
         self.check_output(process)
@@ -312,7 +317,7 @@ class Case:
         wrong = [k for k in like.digest if digest.get(k) != like.digest[k]]
         if wrong:
             raise Damage(f"other numbers than undisturbed: {', '.join(wrong)}")
-        if missing := like.files - self.files():
+        if missing := like.files - self.files() - {_NUMBER.sub("N", spoiled)}:
             raise Damage(f"files are missing: {', '.join(sorted(missing)[:4])}")
         if more := self.files() - like.files:
             raise Damage(f"files are left over: {', '.join(sorted(more)[:4])}")
@@ -341,11 +346,11 @@ class Case:
                     raise Damage(f"stats.jsonl at {row['nimg']}: {what}")
 
     def tree(self) -> dict[str, str]:
-        """Contents of all files of the runs; locks and logs may change."""
+        """Contents of all files of the runs; the lock and the log may change."""
         return {
             str(p.relative_to(self.out)): _content(p)
             for p in self.out.rglob("*")
-            if p.name not in ("lock", ".lock", "log.txt")
+            if p.name not in (".lock", ".owner.json", "log.txt")
         }
 
 
