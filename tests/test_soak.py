@@ -20,7 +20,9 @@ def test_a_run_that_is_hurt_ends_like_one_that_is_not(tmp_path):
     page.write_text("before\n<!-- soak -->\nold\n<!-- soak -->\nafter\n")
     done = soak("--times=2", "--kinds=anything", "--jobs=1", f"--out={page}")
     assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = [line for line in done.stdout.splitlines() if line.startswith("| Any of")]
+    (row,) = [
+        line for line in done.stdout.splitlines() if line.startswith("| Kills and")
+    ]
     _, times, recovered, refused, *_, damage = row.strip("| ").split(" | ")
     assert (times, recovered, refused, damage) == ("2", "2", "0", "0")
     before, table, after = page.read_text().split("<!-- soak -->")

@@ -143,7 +143,7 @@ def _error(process: processes.Process) -> str:
 
 
 def damaged_checkpoint(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
-    """A damaged checkpoint: the newest whole one is used, and the log says so."""
+    """A damaged checkpoint, in one file or several."""
 
     def attack(folder: str) -> Outcome:
         case = Case(lab, folder, rng, lab.template("half"))
@@ -190,7 +190,7 @@ def _damage_some(files: list[Path], rng: Random) -> str:
 
 
 def damaged_state(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
-    """A damaged file of the run's state: config, progress, rows, log and others."""
+    """A damaged file of the run: config, progress, rows, log and others."""
 
     def attack(folder: str) -> Outcome:
         case = Case(lab, folder, rng, lab.template("half"))
@@ -261,7 +261,7 @@ def _damage_data(folder: Path, rng: Random) -> str:
 
 
 def damaged_cache(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
-    """A damaged data set in the cache, which is made again by itself."""
+    """A damaged data set in the cache."""
 
     def attack(folder: str) -> Outcome:
         case = Case(lab, folder, rng, data="demo:24")

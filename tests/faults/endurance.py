@@ -1,7 +1,8 @@
-"""Trains on and on, and watches what could grow: memory, open files, time, disk.
+r"""Trains on and on, and watches what could grow: memory, open files, time, disk.
 
     python tests/faults/endurance.py
-    python tests/faults/endurance.py --steps=2000 --plot=docs/images/endurance.png
+    python tests/faults/endurance.py --plot=docs/images/endurance.png \
+        --out=docs/reliability.md
 
 A tiny run grows from 4x4 to 16x16 with every report on: log, sheets, TensorBoard,
 checkpoints, metrics. Another process looks at it after every line of its log. The exit
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pages
 from stylegan_tf_launch import cli
 
 from stylegan_tf.errors import UserError
@@ -28,27 +30,32 @@ MOST_MB = 10.0  # growth of memory by 1,000 steps that is not called a leak
 FLAGS, define = cli.flag_set()
 define.integer("steps", 2000, "Steps of the whole run.", lower_bound=500)
 define.string("plot", None, "Also draw the figure into this file.")
-define.string("out", None, "Folder of the run; a temporary one if not given.")
+define.string("folder", None, "Folder of the run; a temporary one if not given.")
+define.string(
+    "out", None, "Also write the table to this file, between its marks if it has any."
+)
 define.string("json", None, "Also write the rows to this file.")
 
 
 def main(argv) -> int:
     """Trains, prints the table, and judges."""
     with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
-        rows = _watch(Path(FLAGS.out or folder))
+        rows = _watch(Path(FLAGS.folder or folder))
     if FLAGS.json:
         Path(FLAGS.json).write_text(json.dumps(rows))
     if FLAGS.plot:
         _plot(rows, Path(FLAGS.plot))
-    print(_table(rows))
     late = [r for r in rows if r["step"] > (rows[-1]["step"] + _last_stage(rows)) / 2]
     steps, mb = [r["step"] for r in late], [r["mb"] for r in late]
     growth = 1000 * np.polyfit(steps, mb, 1)[0]
     files = [r["files"] for r in late]
-    print(
-        f"\nSecond half of the last resolution: memory {growth:+.1f} MB "
-        f"by 1,000 steps, {min(files)} to {max(files)} open files."
+    text = (
+        f"{_table(rows)}\n\nSecond half of the last resolution: memory "
+        f"{growth:+.1f} MB by 1,000 steps, {min(files)} to {max(files)} open files."
     )
+    print(text)
+    if FLAGS.out:
+        pages.write_between(Path(FLAGS.out), "endurance", text)
     return 1 if growth > MOST_MB or files[-1] > files[0] else 0
 
 

@@ -156,7 +156,7 @@ def kill_while_saving(lab: Lab, name: str, rng: Random, times: int) -> list[Outc
 
 
 def kill_while_exporting(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
-    """SIGKILL while the finished model is written, for some runs the second time."""
+    """SIGKILL while the finished model is written, or written again."""
     template = lab.template(rng.choice(["trained", "short"]))
     return series(Case(lab, name, rng, template), times, while_exporting)
 
@@ -167,7 +167,7 @@ def stop_signal(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
 
 
 def anything(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
-    """Any of these in turn, on one run."""
+    """Kills and signals in turn, on one run."""
     strikes = [while_saving, by_signal, at_any_time, while_exporting]
     rng.shuffle(strikes)
     turn = iter(strikes * times)

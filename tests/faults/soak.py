@@ -28,6 +28,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 # ruff: noqa: E402
 import damages
 import kills
+import pages
 import processes
 from lab import Damage, Lab, Outcome
 from stylegan_tf_launch import cli
@@ -52,7 +53,6 @@ KINDS = {
         damages.damaged_cache,
     )
 }
-_MARK = "<!-- soak -->"  # around the table in the page of --out
 CHUNK = 8  # faults in a row, of one run
 __doc__ = __doc__.replace(
     "{kinds}",
@@ -126,16 +126,9 @@ def main(argv) -> int:
         finally:
             print(f"\n{table}\n{table.summary}")
             if FLAGS.out:
-                _write(Path(FLAGS.out), f"{table}\n\n{table.summary}")
+                text = f"{table}\n\n{table.summary}"
+                pages.write_between(Path(FLAGS.out), "soak", text)
     return 1 if table.damaged else 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Puts the text between the two marks of a page, or makes a file of it."""
-    if path.exists() and _MARK in (page := path.read_text(encoding="utf-8")):
-        before, _, after = page.split(_MARK)
-        text = f"{before}{_MARK}\n{text}\n{_MARK}{after}"
-    path.write_text(text, encoding="utf-8")
 
 
 def _run(lab: Lab, table: Table) -> None:
