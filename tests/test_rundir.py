@@ -103,6 +103,8 @@ def test_every_other_setting_may_not(monkeypatch):
         refused |= set(rundir.changed_settings("saved", "wanted"))
     assert set(saved) - refused == {
         "generator.modulation",  # settled by the run itself
+        "generator.class_names",  # the data's
+        "generator.label_examples",
         "jit",
         "recompute",  # the same numbers
         "schedule.total_kimg",
