@@ -31,6 +31,7 @@ TABLES = {
     "start": "--model={model}",
     "data": "",
     "convert": "",
+    "open_official": "",
     "start_training": "",
     "replicas": "",
     "memory": "--networks=demo,matched,demo-stylegan2",

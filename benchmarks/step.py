@@ -2,12 +2,14 @@
 
     python benchmarks/step.py
     python benchmarks/step.py --resolutions=64 --precisions=bfloat16 --rounds=9
+    python benchmarks/step.py --presets=demo-stylegan2,demo-stylegan3 --resolutions=32
 
 The D + G step with R1 in every D step, z and w 128 wide, at most 128 maps, batch 16.
 Its multiply-adds are counted (`cost.iteration_macs`, fused convolutions as fused)
 and divided by its time; so are those of three plain 3 x 3 convolutions, timed in turns
 with it in the same process. The first row of a size is the paper's step; `lazy` leaves
-R1 out, as 15 of 16 steps do with d_reg_interval=16.
+R1 out, as 15 of 16 steps do with d_reg_interval=16. With --presets it is the step of
+each preset, without regularization and augmentation.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +21,7 @@ from workers.pairing import Results, Timed, in_turns, timed
 FLAGS, define = cli.flag_set()
 define.list("resolutions", ["32", "64"], "Sizes.")
 define.list("precisions", ["float32", "bfloat16"], "Arithmetic.")
+define.list("presets", [], "Presets whose step is timed, instead of that above.")
 define.integer("batch", 16, "Pictures a step.")
 define.integer("rounds", 5, "Timings of each.")
 
@@ -50,8 +53,9 @@ def measure(resolution: int, precision: str) -> list[tuple]:
     from stylegan_tf.config import cost
 
     turns, work = {}, {}
-    for name, (changes, regularized) in FORMS.items():
-        config = _config(resolution, precision, changes)
+    configs_of = _presets if FLAGS.presets else _forms
+    configs = configs_of(resolution, precision)
+    for name, (config, regularized) in configs.items():
         turns[name] = _turn(_step(config, regularized))
         macs = cost.iteration_macs(config, resolution)
         if not regularized:
@@ -62,7 +66,7 @@ def measure(resolution: int, precision: str) -> list[tuple]:
         turns[name] = _turn(_convolution(side, maps, precision))
         work[name] = 2 * FLAGS.batch * side * side * 9 * maps * maps / 1e9
     times = in_turns(turns, FLAGS.rounds)
-    plain = [n for n in turns if n not in FORMS]
+    plain = [n for n in turns if n not in configs]
     wall = sum(work[n] / times[n].wall for n in plain) / len(plain)
     cpu = sum(work[n] / times[n].cpu for n in plain) / len(plain)
     size = f"{resolution}x{resolution}"
@@ -78,15 +82,25 @@ def measure(resolution: int, precision: str) -> list[tuple]:
             f"{work[name] / times[name].wall / wall:.0%}",
             f"{work[name] / times[name].cpu / cpu:.0%}",
         )
-        for name in FORMS
+        for name in configs
     ]
 
 
-def _config(resolution: int, precision: str, changes: dict):
+def _forms(resolution: int, precision: str) -> dict:
+    """Name -> config, and whether its step regularizes."""
     from stylegan_tf import config
 
-    changes = matched.settings(resolution, precision) | changes
-    return config.update(config.TrainConfig(), changes)
+    base = config.update(config.TrainConfig(), matched.settings(resolution, precision))
+    return {n: (config.update(base, c), own) for n, (c, own) in FORMS.items()}
+
+
+def _presets(resolution: int, precision: str) -> dict:
+    from stylegan_tf.config import presets, update
+
+    same = {"schedule.batch": FLAGS.batch, "accumulate": 1, "precision": precision}
+    same |= {"augment.kind": "none", "augment.blur_init_sigma": 0.0}
+    made = {name: presets.make_config(name, resolution) for name in FLAGS.presets}
+    return {name: (update(config, same), False) for name, config in made.items()}
 
 
 def _without_penalty(config):

@@ -27,6 +27,7 @@ from stylegan_tf.config import (
 )
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import keras_files, safetensors_files
+from stylegan_tf.networks import ops
 from stylegan_tf.networks.block import weight_name
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
@@ -128,13 +129,15 @@ def load(path: Path | str) -> Generator:
     """
     file = find_model(path)
     if file.kind == "keras":
-        return _load_keras(file.path)
-    if file.kind == "safetensors":
-        return load_safetensors(file.path)
-    if file.kind == "pickle":
-        return official.load_generator(file.path)
-    generator = Generator(_stored_config(file).generator, growth_of(file.path))
-    restore_networks(file.path, average=generator)
+        generator = _load_keras(file.path)
+    elif file.kind == "safetensors":
+        generator = load_safetensors(file.path)
+    elif file.kind == "pickle":
+        generator = official.load_generator(file.path)
+    else:
+        generator = Generator(_stored_config(file).generator, growth_of(file.path))
+        restore_networks(file.path, average=generator)
+    _check_finite(file, generator)
     return generator
 
 
@@ -154,14 +157,34 @@ def load_networks(
     if file.kind in ("keras", "safetensors"):
         return None, None, load(file.path)
     if file.kind == "pickle":
-        return official.load_pickled_networks(file.path)
+        networks = official.load_pickled_networks(file.path)
+        _check_finite(file, *networks)
+        return networks
     config, growth = _stored_config(file), growth_of(file.path)
     generator, average = (Generator(config.generator, growth) for _ in range(2))
     discriminator = discriminator_of(config.discriminator)
     restore_networks(
         file.path, generator=generator, discriminator=discriminator, average=average
     )
+    _check_finite(file, generator, discriminator, average)
     return generator, discriminator, average
+
+
+def _check_finite(file: ModelFile, *networks: keras.Model | None) -> None:
+    stored = [v for network in networks if network for v in network.weights]
+    names = ops.names_not_finite(stored)
+    if not names:
+        return
+    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    remedy = "take another copy or an earlier one"
+    if file.run:
+        remedy = "take an earlier checkpoint"
+        if all(name.endswith("w_avg") for name in names):
+            remedy = "go on with its training, which measures w_avg anew"
+    raise UserError(
+        f"{file.path} has numbers that are not finite in {len(names)} of "
+        f"{len(stored)} arrays: {shown}; {remedy}."
+    )
 
 
 def restore_networks(path: Path, **networks: keras.Model) -> None:

@@ -23,6 +23,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.runs import rundir, transfer
 from stylegan_tf.runs.plan import plan_run
 from stylegan_tf.runs.request import RunRequest
+from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,14 @@ def mirrored(request, pictures, tmp_path_factory):
     return trainer, start, metrics
 
 
+def check_metrics(found, expected) -> None:
+    """The same, but for the spread, which is that of each replica's own images."""
+    spread = [i for i, name in enumerate(METRICS) if name.startswith("spread/")]
+    np.testing.assert_allclose(found.numpy()[spread], expected[spread], rtol=0.4)
+    found, expected = (np.delete(x, spread) for x in (found, expected))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_two_replicas_are_one_device_with_the_same_batch(
     mirrored, pictures, tmp_path, eagerly
 ):
@@ -68,7 +77,7 @@ def test_two_replicas_are_one_device_with_the_same_batch(
     alone = Trainer(trainer.config, pictures, tmp_path)
     tiny.restore(alone.networks, start)
     for expected in metrics:
-        np.testing.assert_allclose(alone.step(), expected, rtol=1e-3, atol=1e-5)
+        check_metrics(alone.step(), expected)
     expected, found = tiny.state(alone.networks), tiny.state(trainer.networks)
     tiny.check_close(start, expected, found, 1e-2)
     assert np.any(found["generator/w_avg"])
@@ -115,7 +124,7 @@ def test_batch_norm_is_over_all_replicas(pictures, tmp_path):
     alone = Trainer(config, pictures, tmp_path)
     tiny.restore(alone.networks, start)
     for expected in metrics:
-        np.testing.assert_allclose(alone.step(), expected, rtol=1e-3, atol=1e-5)
+        check_metrics(alone.step(), expected)
     tiny.check_close(start, tiny.state(alone.networks), found, 1e-2)
     for name, variable in tiny.variables(trainer.networks).items():
         np.testing.assert_array_equal(*tiny.on_each(variable), name)

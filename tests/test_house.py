@@ -84,8 +84,9 @@ TRAINING = {
     "step": "objectives passes randomness rounds",
     "state": "passes",
     "ticks": "objectives step",
-    "divergence": "",
-    "trainer": "divergence objectives optimizer passes state step ticks",
+    "build": "optimizer passes",
+    "divergence": "passes",
+    "trainer": "build divergence objectives optimizer passes state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {
@@ -96,12 +97,14 @@ RUNS = {
     "transfer": "settings",
     "plan": "request rundir settings transfer",
     "reports": "",
+    "guard": "reports",
     "previews": "reports",
-    "tensorboard": "previews reports",
+    "event_files": "",
+    "tensorboard": "event_files previews reports",
     "measuring": "reports",
-    "dry_run": "plan request",
+    "dry_run": "plan request tensorboard",
     "uploads": "reports request rundir",
-    "session": "measuring owner plan previews reports request rundir "
+    "session": "guard measuring owner plan previews reports request rundir "
     "tensorboard transfer uploads",
 }
 WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}

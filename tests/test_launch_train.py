@@ -17,7 +17,7 @@ from PIL import Image
 from stylegan_tf import export, models
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import networks as official
-from stylegan_tf.runs import reports, rundir, session
+from stylegan_tf.runs import dry_run, reports, rundir, session
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def test_dry_run_says_what_would_be_and_does_nothing(pictures, tmp_path):
         "GB (weights",
         "6x4x4x3",
         "6x8x8x3",
+        "in the run's folder at its end (checkpoints",
     ):
         assert words in " ".join(out.split()), words
     assert not (tmp_path / "runs").exists()
@@ -136,6 +137,31 @@ def test_the_same_command_goes_on_and_finishes(finished):
         for line in (run.path / "stats.jsonl").read_text().splitlines()
     ]
     assert nimgs == sorted(set(nimgs)) and nimgs[-1] == run.nimg
+
+
+def test_a_run_leaves_on_disk_what_the_dry_run_says(finished):
+    run, *_ = finished
+    networks = models.load_networks(run.path / "checkpoints" / f"ckpt-{run.nimg}")
+    parameters = {
+        "generator": networks[0].count_params(),
+        "discriminator": networks[1].count_params(),
+    }
+    expected = dry_run.run_disk_bytes(run.config, parameters)
+
+    def size(*patterns: str) -> int:
+        files = [f for pattern in patterns for f in run.path.rglob(pattern)]
+        return sum(f.stat().st_size for f in files)
+
+    found = {
+        "checkpoints": size("ckpt-*"),
+        "sheets": size("fakes-*.png", "sheet.png", "reals.png"),
+        "events": size("events.*"),
+        "log": size("stats.jsonl", "log.txt"),
+        "model": size("model/**/*"),
+    }
+    assert set(expected) == set(found)
+    for part, number in found.items():
+        assert expected[part] / 3 < number < expected[part] * 3, part
 
 
 def test_a_finished_run_says_so_and_how_to_go_on(finished):

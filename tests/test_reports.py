@@ -16,7 +16,8 @@ from stylegan_tf import figures, latents
 from stylegan_tf.config.schedule import phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.runs import previews, reports, session, tensorboard
+from stylegan_tf.runs import event_files, previews, reports, session, tensorboard
+from stylegan_tf.runs.event_files import EventFiles
 from stylegan_tf.sampling import lineup
 from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.trainer import make_networks
@@ -91,6 +92,10 @@ def test_log_has_a_line_a_tick_and_every_number(trainer, tmp_path, capsys):
     (row,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
     assert row.pop("nimg") == 24
     assert set(row) == set(STATS)
+    log.record(trainer, STATS | {"loss/g": float("nan"), "progress/skipped_in_tick": 3})
+    last = (tmp_path / "stats.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last, parse_constant=pytest.fail)["loss/g"] is None
+    assert "r1 0.062  skipped 3  12.3" in (tmp_path / "log.txt").read_text()
     assert row["loss/g"] == 0.712346
 
 
@@ -279,6 +284,30 @@ def test_sheets_of_a_resumed_run_add_to_those_there_are(trainer, tmp_path):
     assert (tmp_path / "reals.png").read_text() == "kept"
 
 
+def test_sheets_are_thinned_to_the_last_ten_and_every_doubling():
+    every = range(0, 1004, 4)
+    kept = previews.sheets_to_keep(every)
+    last = set(range(964, 1004, 4))
+    assert kept == last | {0, 4, 8, 16, 32, 64, 128, 256, 512}
+    there: set[int] = set()
+    for kimg in every:  # one by one, as a run does
+        there = previews.sheets_to_keep(there | {kimg})
+        assert kimg in there
+    assert there == kept
+    assert previews.sheets_to_keep([]) == set()
+
+
+def test_only_sheets_of_the_run_are_thinned(trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "sheet_layout", lambda h, w: (1, 1, 1))
+    for name in (*(f"fakes-{k:06d}.png" for k in range(1, 30)), "fakes-000003 (1).png"):
+        (tmp_path / name).write_text("")
+    sheets = previews.Sheets()
+    sheets.start(at(trainer, 0))
+    names = {p.name for p in tmp_path.glob("fakes*")}
+    kept = {0, 1, 2, 4, 8, 16, *range(20, 30)}
+    assert names == {f"fakes-{k:06d}.png" for k in kept} | {"fakes-000003 (1).png"}
+
+
 # ---------------------------------------------------------------------------
 # TensorBoard
 
@@ -374,6 +403,62 @@ def test_panels_of_a_conditional_model_have_a_row_a_class(conditional):
     assert len(kinds) == 5
 
 
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((8, 8), 1), ((256, 256), 1), ((512, 320), 2), ((768, 512), 4), ((1024, 1024), 4)],
+)
+def test_panels_are_of_256_pixels_at_most(shape, expected):
+    factor = tensorboard.shrinkage(*shape)
+    assert factor == expected and max(shape) / factor <= 256
+
+
+def test_a_large_picture_is_shrunk_in_a_panel(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorboard, "PANEL_SIDE", 64)
+    files = EventFiles(tmp_path)
+    images = np.full((3, 128, 256, 3), 100, np.uint8)
+    with files.writing(1):
+        tensorboard.TensorBoard._panel("samples", images, 2)
+    files.close()
+    (panel,) = panels_of(tmp_path).values()
+    assert panel.shape == (64, 128, 3)
+
+
+def test_event_files_are_of_bounded_size_and_keep_every_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(event_files, "FILE_BYTES", 50_000)
+    monkeypatch.setattr(event_files, "PANEL_BYTES", 130_000)
+    monkeypatch.setattr(event_files, "_SMALL", 0)
+    noise = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), np.uint8)
+    files = EventFiles(tmp_path)
+    assert files.first
+    for step in range(20):
+        with files.writing(step):
+            tf.summary.image("reals" if step == 0 else "samples", noise)
+            tf.summary.scalar("loss/g", step)
+    files.close()
+    found = events(tmp_path)
+    assert sorted(s for s, tag, _ in found if tag == "loss/g") == list(range(20))
+    pictures = sorted(panels_of(tmp_path))
+    assert pictures[0] == (0, "reals")
+    steps = [step for step, _ in pictures[1:]]
+    assert steps == list(range(steps[0], 20)) and 5 < len(steps) < 15
+    paths = event_files.event_files(tmp_path)
+    assert len(paths) > 4
+    assert all(p.stat().st_size < 70_000 for p in paths)
+    assert not EventFiles(tmp_path).first
+
+
+def test_an_event_file_that_a_kill_cut_short_keeps_what_is_whole(tmp_path):
+    files = EventFiles(tmp_path)
+    for step in range(3):
+        with files.writing(step):
+            tf.summary.scalar("loss/g", step)
+    files.close()
+    path = files.path
+    path.write_bytes(path.read_bytes()[:-9])
+    event_files._without_images(path)
+    assert [step for step, tag, _ in events(tmp_path) if tag] == [0, 1]
+
+
 def test_mixing_table_has_coarse_rows_and_fine_columns(trainer):
     board = tensorboard.TensorBoard()
     board.preview = previews.StagePreview(trainer)
@@ -433,4 +518,4 @@ def test_no_progress_bar_in_a_file(trainer, monkeypatch):
 
 def test_train_shows_all_of_them():
     kinds = {type(report).__name__ for report in session.default_reports()}
-    assert kinds == {"Log", "Sheets", "TensorBoard", "Progress"}
+    assert kinds == {"Log", "Sheets", "TensorBoard", "Guard", "Progress"}

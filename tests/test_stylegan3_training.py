@@ -46,6 +46,19 @@ def images(n: int = 4) -> tf.Tensor:
     return tf.random.stateless_uniform([n, 8, 8, 3], [1, 2], -1, 1)
 
 
+@pytest.fixture(scope="module")
+def made():
+    nets = make_networks(config())
+    return nets, tiny.state(nets)
+
+
+@pytest.fixture
+def nets(made):
+    """New networks, made once for all tests."""
+    tiny.restore(*made)
+    return made[0]
+
+
 CLOCK = Clock(tf.constant(0, tf.int64), 1.0, 0.01, 0.0)
 NO_LABELS = tf.zeros([4, 0])
 
@@ -63,8 +76,7 @@ def magnitudes(generator) -> np.ndarray:
     return np.array([layer.magnitude.numpy() for layer in layers_of(generator)])
 
 
-def test_a_step_of_d_moves_each_magnitude_before_it_is_used():
-    nets = make_networks(config())
+def test_a_step_of_d_moves_each_magnitude_before_it_is_used(nets):
     step, g = tiny.make_step(nets, config()), nets.generator
     for layer, value in zip(layers_of(g), (2.0, 0.5, 3.0), strict=True):
         layer.magnitude.assign(value)
@@ -86,22 +98,22 @@ def test_a_step_of_d_moves_each_magnitude_before_it_is_used():
     np.testing.assert_array_equal(magnitudes(nets.average), magnitudes(g))
 
 
-def test_what_is_not_finite_moves_no_magnitude():
-    layer = layers_of(make_networks(config()).generator)[0]
+def test_what_is_not_finite_moves_no_magnitude(nets):
+    layer = layers_of(nets.generator)[0]
     for bad in (np.nan, np.inf):
         assert layer.moved_magnitude(tf.constant(bad, tf.float32)) == 1.0
     assert layer.moved_magnitude(tf.constant(5.0)) == 2.0
 
 
-def test_rounds_measure_the_whole_batch():
+def test_rounds_measure_the_whole_batch(nets):
     means = []
     for rounds in (1, 2):
-        c = config(accumulate=rounds)
-        nets = make_networks(c)
-        step = tiny.make_step(nets, c, batch=8)
+        start = tiny.state(nets)
+        step = tiny.make_step(nets, config(accumulate=rounds), batch=8)
         inputs = step.sample(CLOCK.nimg, 0, tf.zeros([8, 0]))
         step.update_discriminator(images(8), inputs, CLOCK)
         means.append(magnitudes(nets.generator))
+        tiny.restore(nets, start)
     # Layers behind the first one see maps scaled by what their own round measures.
     np.testing.assert_allclose(means[1][0], means[0][0], rtol=1e-5)
     np.testing.assert_allclose(means[1], means[0], rtol=0.02)
@@ -159,10 +171,8 @@ def test_blur_fades_to_none():
     )
 
 
-def test_d_sees_reals_and_fakes_blurred():
-    c = config("stylegan3-r")
-    nets = make_networks(c)
-    step = tiny.make_step(nets, c)
+def test_d_sees_reals_and_fakes_blurred(nets):
+    step = tiny.make_step(nets, config())
     inputs, clock = step.sample(CLOCK.nimg, 0, NO_LABELS), CLOCK._replace(blur=2.0)
     step.passes.blurred = True
     for score in (step.passes.score_reals, step.passes.score_fakes):
@@ -172,16 +182,16 @@ def test_d_sees_reals_and_fakes_blurred():
         assert np.abs(expected - sharp).max() > 1e-3
 
 
-def test_d_has_a_rate_of_its_own():
+def test_d_has_a_rate_of_its_own(nets):
     moved = []
     for ratio in (1.0, 0.25):
-        c = config(**{"schedule.d_lr_ratio": ratio})
-        nets = make_networks(c)
-        step = tiny.make_step(nets, c)
+        start = tiny.state(nets)
+        step = tiny.make_step(nets, config(**{"schedule.d_lr_ratio": ratio}))
         before = nets.discriminator.head.conv.kernel.numpy()
         inputs = step.sample(CLOCK.nimg, 0, NO_LABELS)
         step.update_discriminator(images(), inputs, CLOCK)
         moved.append(nets.discriminator.head.conv.kernel.numpy() - before)
+        tiny.restore(nets, start)
     assert np.abs(moved[0]).max() > 1e-4
     np.testing.assert_allclose(moved[1], 0.25 * moved[0], rtol=1e-3, atol=1e-7)
 
@@ -210,9 +220,9 @@ def test_a_resumed_run_is_the_whole_run_bit_for_bit(
 # On paper
 
 
-def test_style_mixing_may_cross_over_at_any_of_its_styles():
+def test_style_mixing_may_cross_over_at_any_of_its_styles(nets):
     c = config(**{"generator.style_mixing_prob": 1.0})
-    step = tiny.make_step(make_networks(c), c)
+    step = tiny.make_step(nets, c)
     cuts = {
         int(step.sample(tf.constant(i, tf.int64), 0, NO_LABELS).cutoff)
         for i in range(30)

@@ -1,9 +1,13 @@
-"""A pickle of StyleGAN2-ADA or StyleGAN3, taken all the way to other runtimes.
+"""A file of StyleGAN2-ADA or StyleGAN3, taken all the way to other runtimes.
 
-Pickle -> `.keras` -> SavedModel, ONNX, LiteRT; each run in a process that has neither
-this package nor PyTorch, and compared with the official program's pictures.
+File -> `.keras` -> SavedModel, ONNX, LiteRT; each run in a process that has neither
+this package nor PyTorch, and compared with the official program's pictures. With
+`STYLEGAN_TF_GOLDENS` there is one of each kind: both StyleGAN3 configs, StyleGAN2-ADA
+from both frameworks, and a `.pt` in rosinality's layout of a network whose pictures are
+known.
 """
 
+import os
 import subprocess
 import sys
 
@@ -12,14 +16,24 @@ import golden
 import numpy as np
 import pytest
 import test_export_formats
+import torch_files as writer
 
 from stylegan_tf import export, models
 from stylegan_tf.export import verify
+from stylegan_tf.official import rosinality
 
+TORCH = ("in/z", "in/c", "out/G_ema/img_const")
+TENSORFLOW = ("in/z", "in/labels", "out/Gs/psi_none")
 CASES = {
-    "sg3t_r16_cond3.pkl": "sg3t_r16_cond3",
-    "adapt_r16_cond3.pkl": "adapt_r16_cond3",
+    "sg3t_r16_cond3.pkl": ("sg3t_r16_cond3", *TORCH),
+    "adapt_r16_cond3.pkl": ("adapt_r16_cond3", *TORCH),
 }
+if "STYLEGAN_TF_GOLDENS" in os.environ:
+    CASES |= {
+        "sg3r_r32_torch2.pkl": ("sg3r_r32_torch2", *TORCH),
+        "adatf_r16_cond3_G_D_Gs.pkl": ("adatf_r16_cond3", *TENSORFLOW),
+        "adatf_r32_auto.pt": ("adatf_r32_auto", *TENSORFLOW),
+    }
 SAVED_MODEL = """
 import sys
 sys.modules["stylegan_tf"] = None
@@ -46,21 +60,37 @@ assert "torch" not in sys.modules
 """
 
 
+def source(name: str, folder):
+    """The file, or a `.pt` made of the network whose numbers are known."""
+    if not name.endswith(".pt"):
+        return ada_golden.FOLDER / name
+    known = models.load(ada_golden.FOLDER / f"{name.removesuffix('.pt')}_G_D_Gs.pkl")
+    state = rosinality.state_dict_of(known)
+    average = {"latent_avg": state.pop("latent_avg")}
+    content = writer.tensors(average) | {"g_ema": writer.tensors(state)}
+    for tensor in content["g_ema"].values():
+        tensor.storage.key = f"1{tensor.storage.key}"
+    path = folder / name
+    path.write_bytes(writer.archive(content))
+    return path
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """Folders by case, with what every runtime drew; and the official pictures."""
     home, wanted = tmp_path_factory.mktemp("later"), {}
     hurry = pytest.MonkeyPatch()
     hurry.setattr(verify, "ROUNDS", (1, 1))
-    for name, case in CASES.items():
+    for name, (case, z, c, images) in CASES.items():
         folder, numbers = home / case, ada_golden.load(case)
         folder.mkdir()
-        models.load(ada_golden.FOLDER / name).save(folder / "model.keras")
-        which = test_export_formats.request("savedmodel onnx litert", batch=3)
+        models.load(source(name, folder)).save(folder / "model.keras")
+        count = len(numbers[z])
+        which = test_export_formats.request("savedmodel onnx litert", batch=count)
         export.export(folder / "model.keras", folder, which)
-        labels = ada_golden.labels(numbers, "in/c")
-        wanted[case] = golden.nhwc(numbers["out/G_ema/img_const"])
-        inputs = {"z": numbers["in/z"], "psi": np.float32(1)}
+        labels = ada_golden.labels(numbers, c)
+        wanted[case] = golden.nhwc(numbers[images])
+        inputs = {"z": numbers[z], "psi": np.float32(1)}
         inputs |= {} if labels is None else {"labels": labels}
         model = models.load(folder / "model.keras")
         ws = model.broadcast(model.mapping(inputs["z"], labels)).numpy()
@@ -72,7 +102,7 @@ def drawn(tmp_path_factory):
     return home, wanted
 
 
-@pytest.mark.parametrize("case", CASES.values())
+@pytest.mark.parametrize("case", [case for case, *_ in CASES.values()])
 def test_every_runtime_draws_the_official_pictures(drawn, case):
     home, wanted = drawn
     found = dict(np.load(home / case / "out.npz"))

@@ -9,6 +9,8 @@ R's widths are stored doubled      test_torch_pickles.py (not_doubled_again)
 no filter: zeros between pixels    test_filters.py (one_tap)
 places of GPUs in streams          persistence.py writes "cuda:0" into each of them
 frozen layers among the buffers    test_torch_pickles.py (frozen_layers)
+widths of the dense layers in D    test_the_entrance_at_4_x_4_pixels_is_free, below
+the layout of editing tools        test_rosinality.py (two_layouts_of_pytorch_agree)
 noise is asked for by name         test_torch_networks.py passes it everywhere
 """
 
@@ -143,6 +145,11 @@ def rotation_last(patch) -> None:
     patch.setattr(stylegan3.FourierFeatures, "_moved", wrong)
 
 
+def quiet_activation(patch) -> None:
+    right = ops.activation
+    patch.setattr(ops, "activation", lambda x, kind, gain: right(x, kind, 1.0))
+
+
 def no_cutoff(patch) -> None:
     right = Generator.truncate
 
@@ -197,6 +204,12 @@ FAULTS = {
         COND,
     ),
     "the mapping's biases learn at full rate": (full_bias, draws, COND),
+    "toRGB's style has no gain": (
+        spoiled("torgb.weight", lambda x: x * np.float32(x.shape[1] ** 0.5)),
+        draws,
+        COND,
+    ),
+    "the activation between the filters has no gain": (quiet_activation, draws, T),
     "buffers are left out": (parameters_alone, reads, T),
     "magnitudes are left out": (
         spoiled("magnitude_ema", np.ones_like),

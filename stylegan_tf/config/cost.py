@@ -1,4 +1,4 @@
-"""Cost of a run, counted from its configuration: operations and memory.
+"""Cost of a run, counted from its configuration: operations, memory and disk.
 
 Operations are the multiply-adds of the convolutions that are executed, fused ones
 counted as fused: they decide the time.
@@ -281,3 +281,62 @@ def batch_at(config: TrainConfig, resolution: int, devices: int = 1) -> int:
         if row.phase.resolution == resolution:
             nimg = row.phase.nimg
     return phase_at(s, config.generator.resolution, nimg, devices).batch
+
+
+# ---------------------------------------------------------------------------
+# Disk: what stays in a run directory at its end. The shares were measured.
+
+CHECKPOINTS = 2  # kept; a third one while it is written
+PNG_SHARE = 0.6  # of the bytes of images
+GRAPH_BYTES = 36e3  # checkpoint: its index and record, and the names of its parts
+PROGRAM_FILE_BYTES = 0.14e6  # model: graphs and settings, per resolution
+SCALAR_BYTES, ROW_BYTES = 90.0, 900.0  # a number in TensorBoard; a tick's log lines
+SCALARS = 36  # numbers per tick
+LAST_SHEETS = 10  # all of them are kept; the older ones as they double
+PANEL_BYTES = 320 << 20  # event files that keep their images, and the open one
+
+
+def disk_bytes(
+    config: TrainConfig,
+    parameters: dict[str, int],
+    sheet: float,
+    panels: float,
+    devices: int = 1,
+) -> dict[str, float]:
+    """Returns what a run leaves in its directory.
+
+    Args:
+        config: the run.
+        parameters: number of weights of "generator" and "discriminator".
+        sheet: values of a sheet of images, a byte each before it is compressed.
+        panels: values of TensorBoard's images of a tick.
+        devices: replicas.
+
+    Returns:
+        Bytes of "checkpoints", "sheets", "events", "log" and "model".
+    """
+    g, d = parameters["generator"], parameters["discriminator"]
+    ticks = count_ticks(config, devices)
+    drawn = ticks // config.image_ticks
+    names = min(drawn, int(config.schedule.total_kimg))  # a sheet is named by its kimg
+    doublings = max(names - LAST_SHEETS, 0).bit_length() + 1
+    sheets = min(names, LAST_SHEETS) + doublings + 2  # reals.png and sheet.png
+    models = 2 if config.metrics else 1  # model/best
+    programs = PROGRAM_FILE_BYTES * len(levels(config.generator.resolution))
+    images = min(drawn * panels * PNG_SHARE, PANEL_BYTES)
+    return {
+        "checkpoints": CHECKPOINTS * ((4 * g + 3 * d) * BYTES + GRAPH_BYTES),
+        "sheets": sheets * sheet * PNG_SHARE,
+        "events": ticks * SCALARS * SCALAR_BYTES + images,
+        "log": ticks * ROW_BYTES,
+        "model": models * (2 * g * BYTES + programs),
+    }
+
+
+def count_ticks(config: TrainConfig, devices: int = 1) -> int:
+    """Returns the number of log lines of the whole run."""
+    total = 0.0
+    for row in schedule_rows(config, devices):
+        step = row.phase.batch / 1000
+        total += (row.end - row.start) / max(row.phase.tick_kimg, step)
+    return max(round(total), 1)

@@ -263,7 +263,7 @@ PRESETS: dict[str, Preset] = {
         "StyleGAN3-T as small as demo",
         32,
         64,
-        "not measured here",
+        "16 minutes for 13 kimg at 16x16 on one busy CPU core; 1.1 GB",
         _demo_stylegan3,
     ),
     "dcgan": Preset(

@@ -7,6 +7,8 @@ kernels instead of slices. Statistics are taken in float32 whatever the precisio
 input, and the result is cast back.
 """
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -393,6 +395,14 @@ def assign_if_finite(variable: keras.Variable, value: tf.Tensor) -> None:
     """
     before = tf.convert_to_tensor(variable)
     variable.assign(tf.where(tf.math.is_finite(value), value, before))
+
+
+def names_not_finite(variables: Iterable[keras.Variable | tf.Variable]) -> list[str]:
+    """Returns the names of the variables that hold a number that is not finite."""
+    floats = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
+    finite = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in floats]
+    pairs = zip(floats, finite, strict=True)
+    return [getattr(v, "path", v.name) for v, good in pairs if not bool(good)]
 
 
 def uint8_images(images: tf.Tensor) -> tf.Tensor:

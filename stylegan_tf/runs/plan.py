@@ -12,7 +12,7 @@ import tensorflow as tf
 from stylegan_tf import checkpoints, devices
 from stylegan_tf import config as configs
 from stylegan_tf.config import TrainConfig, presets
-from stylegan_tf.data import convert, records, sources
+from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest, is_dataset
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path
@@ -55,6 +55,8 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
 
     def configure(origin: StartingPoint | None) -> TrainConfig:
         config = settings(preset, origin, data, changes, request.resolution, replicas)
+        if config.generator.classes and not data.class_names:  # vectors of numbers
+            pipeline.dataset_labels(data)  # refuses what is not finite
         return for_this_machine(config, replicas)
 
     init = str(changes.get("init", ""))

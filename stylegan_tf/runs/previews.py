@@ -1,16 +1,21 @@
 """Sheets of real and generated images while training."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from stylegan_tf import figures, sampling
+from stylegan_tf.config import cost
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 from stylegan_tf.training.trainer import Trainer
+
+FAKES = re.compile(r"fakes-(\d{6,})\.png")
 
 
 def real_images(
@@ -90,10 +95,28 @@ class StagePreview:
         return figures.enlarge(images, self.config.resolution // p.resolution)
 
 
+def sheets_to_keep(kimgs: Iterable[int]) -> set[int]:
+    """Returns which sheets stay: the last ten, then one for every doubling.
+
+    The answer for a sheet never turns from gone to kept as more of them come.
+
+    Args:
+        kimgs: thousands of images at which the sheets there are were drawn.
+    """
+    kimgs = sorted(set(kimgs))
+    kept, following = set(kimgs[-cost.LAST_SHEETS :]), 0
+    for kimg in kimgs:
+        if kimg >= following:
+            kept.add(kimg)
+            following = max(2 * kimg, 1)
+    return kept
+
+
 class Sheets(Report):
     """`reals.png` once, `fakes-000123.png` (thousands of images) every few ticks.
 
-    The sheets of a conditional model have one row per class, if the classes fit.
+    The last ten sheets stay, and of the older ones one for every doubling. The sheets
+    of a conditional model have one row per class, if the classes fit.
     """
 
     def __init__(self):
@@ -127,6 +150,14 @@ class Sheets(Report):
         styles = self.preview.styles(self.seeds, self.classes)
         path = trainer.run_dir / f"fakes-{kimg:06d}.png"
         self.latest = self._save(path, self.preview.render(styles), trainer)
+        self._thin(trainer.run_dir)
+
+    @staticmethod
+    def _thin(folder: Path) -> None:
+        names = [FAKES.fullmatch(name) for name in os.listdir(folder)]
+        sheets = {int(match[1]): match[0] for match in names if match}
+        for kimg in sheets.keys() - sheets_to_keep(sheets):
+            (folder / sheets[kimg]).unlink(missing_ok=True)
 
     def _save(self, path: Path, images: np.ndarray, trainer: Trainer) -> Path:
         images = figures.enlarge(images, self.factor)

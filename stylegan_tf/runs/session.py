@@ -25,6 +25,7 @@ from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.runs import owner, rundir, transfer
+from stylegan_tf.runs.guard import Guard
 from stylegan_tf.runs.measuring import Measure
 from stylegan_tf.runs.plan import Plan, plan_run
 from stylegan_tf.runs.previews import Sheets
@@ -207,8 +208,8 @@ def make_reports(config: TrainConfig, cache: str | None = None) -> list[Report]:
 
 
 def default_reports() -> list[Report]:
-    """The reports of every run: log, sheets, TensorBoard, progress bar."""
-    return [Log(), Sheets(), TensorBoard(), Progress()]
+    """The reports of every run: log, sheets, TensorBoard, warnings, progress bar."""
+    return [Log(), Sheets(), TensorBoard(), Guard(), Progress()]
 
 
 def export_model(trainer: Trainer) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,25 @@ import tensorflow as tf
 
 from stylegan_tf import config as configs
 from stylegan_tf import figures, files, latents, sampling
+from stylegan_tf.runs.event_files import EventFiles
 from stylegan_tf.runs.previews import StagePreview, real_images
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
 PANEL_ROWS = 10  # classes that TensorBoard shows in rows of their own
+PANEL_SIDE = 256  # pixels of an image in a panel, at most
 PANEL_LATENTS = 1000  # latents per class whose mean w is the center of truncation
+
+
+def shrinkage(height: int, width: int) -> int:
+    """Returns the power of two that makes an image fit PANEL_SIDE."""
+    return 1 << ((max(height, width) - 1) // PANEL_SIDE).bit_length()
+
+
+def panel_images(rows: int) -> int:
+    """Returns the number of images in the panels of a tick."""
+    return 8 * rows + 5 * 6 + rows * len(TensorBoard.PSIS)
 
 
 class TensorBoard(Report):
@@ -26,45 +37,29 @@ class TensorBoard(Report):
     Panels: `samples` (the moving average, fixed latents), `mixing` (style mixing, the
     row's coarse layers with the column's fine ones), `truncation` (psi from 1 to -1)
     and `reals`. Each of up to ten classes has its own row, except in
-    `mixing`.
+    `mixing`. No image is larger than 256 x 256 there; the sheets have all pixels.
     """
 
     PSIS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 
     def __init__(self):
         self.ticks = 0
-        self._writer: tf.summary.SummaryWriter | None = None
         self._folder = contextlib.ExitStack()
 
     def start(self, trainer: Trainer) -> None:
-        """Opens the event file; writes settings and real images."""
+        """Opens an event file; writes settings, and real images into the first."""
         self.preview = StagePreview(trainer)
         alias = files.plain_alias(trainer.run_dir)
-        self.folder = self._folder.enter_context(alias)
+        self.files = EventFiles(self._folder.enter_context(alias))
         g = trainer.config.generator
-        with self._writing(trainer.state.nimg):
+        with self.files.writing(trainer.state.nimg):
             text = json.dumps(configs.to_dict(trainer.config), indent=2)
             tf.summary.text("config", f"```\n{text}\n```")
             self._hparams(trainer)
             table = g.label_choices, 8, self._rows()
-            self._panel("reals", real_images(trainer.data, g.resolution, *table), 8)
-
-    @contextlib.contextmanager
-    def _writing(self, nimg: int) -> Iterator[None]:
-        """Writes all summaries of the context.
-
-        A full disk cuts the event file short, and nobody reads what would follow. So
-        the next summaries go to a new file.
-        """
-        try:
-            if self._writer is None:
-                self._writer = tf.summary.create_file_writer(str(self.folder))
-            with self._writer.as_default(step=nimg):
-                yield
-            self._writer.flush()
-        except tf.errors.OpError:
-            self._writer = None
-            raise
+            if self.files.first:
+                images = real_images(trainer.data, g.resolution, *table)
+                self._panel("reals", images, 8)
 
     @staticmethod
     def _hparams(trainer: Trainer) -> None:
@@ -78,7 +73,7 @@ class TensorBoard(Report):
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
         """Writes the stats, and every `image_ticks` ticks the panels."""
         self.ticks += 1
-        with self._writing(trainer.state.nimg):
+        with self.files.writing(trainer.state.nimg):
             for name, value in stats.items():
                 if math.isfinite(value):
                     tf.summary.scalar(name, value)
@@ -132,17 +127,18 @@ class TensorBoard(Report):
 
     @staticmethod
     def _panel(name: str, images: np.ndarray, columns: int) -> None:
-        factor = max(1, 64 // images.shape[1])
+        if (factor := shrinkage(*images.shape[1:3])) > 1:
+            images = np.stack([figures.shrink_pixels(i, factor) for i in images])
+        factor = max(1, 64 // max(images.shape[1:3]))
         sheet = figures.image_grid(figures.enlarge(images, factor), columns)
         tf.summary.image(name, sheet[None])
 
     def warn(self, trainer: Trainer, text: str) -> None:
         """Writes the warning where TensorBoard shows texts."""
-        with self._writing(trainer.state.nimg):
+        with self.files.writing(trainer.state.nimg):
             tf.summary.text("warnings", text)
 
     def end(self, trainer: Trainer, reason: str) -> None:
         """Closes the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        self.files.close()
         self._folder.close()

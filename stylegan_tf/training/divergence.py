@@ -1,13 +1,16 @@
-"""Diagnosis of a tick in which most gradients were not finite."""
+"""Numbers that are not finite: in checkpoints, and in most gradients of a tick."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig
+from stylegan_tf.errors import UserError
+from stylegan_tf.networks import ops
+from stylegan_tf.training.passes import Networks
 
 MOST_ROLLBACKS = 2  # per run; then it stops
 RATE_FACTOR = 0.5  # of the learning rate, at each
@@ -19,12 +22,36 @@ def lowered_rate(rollbacks: int) -> float:
     return RATE_FACTOR**rollbacks
 
 
-def arrays_not_finite(variables: Iterable[keras.Variable | tf.Variable]) -> list[str]:
-    """Returns the names of the variables with a number that is not finite."""
-    floats = [v for v in variables if tf.as_dtype(v.dtype).is_floating]
-    finite = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in floats]
-    pairs = zip(floats, finite, strict=True)
-    return [getattr(v, "path", v.name) for v, good in pairs if not bool(good)]
+def begin_anew(means: list[tuple[keras.Variable, np.ndarray]]) -> list[str]:
+    """Sets running means that are not finite to their first values; names them.
+
+    Args:
+        means: variables, each with its value before training.
+    """
+    mended = []
+    for variable, first in means:
+        if names := ops.names_not_finite([variable]):
+            variable.assign(first)
+            mended += names
+    return mended
+
+
+def check_finite(networks: Networks, run: Path) -> None:
+    """Refuses a checkpoint that was restored from a run.
+
+    Raises:
+        UserError: weights or an optimizer's slots are not finite.
+    """
+    models = networks.generator, networks.discriminator, networks.average
+    stored = [v for model in models for v in model.weights]
+    stored += [*networks.g_optimizer.variables, *networks.d_optimizer.variables]
+    if names := ops.names_not_finite(stored):
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        raise UserError(
+            f"the newest checkpoint in {run} has numbers that are not finite in "
+            f"{len(names)} arrays: {shown}. Start a run from an earlier one: "
+            f"--init={run}/checkpoints/ckpt-NUMBER."
+        )
 
 
 def diagnose(

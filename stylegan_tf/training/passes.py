@@ -42,6 +42,13 @@ class Networks:
     d_optimizer: Adam
     path_length: tf.Variable | None = None
 
+    @property
+    def running_means(self) -> list[keras.Variable | tf.Variable]:
+        """Everything that is measured while training, not trained."""
+        networks = self.generator, self.average, self.discriminator
+        means = [v for n in networks for v in getattr(n, "running_means", [])]
+        return means if self.path_length is None else [*means, self.path_length]
+
 
 class Clock(NamedTuple):
     """Images seen, and the scalars that change with them.

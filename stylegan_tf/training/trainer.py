@@ -27,12 +27,11 @@ from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
-from stylegan_tf.networks.discriminator import discriminator_of
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks import ops
 from stylegan_tf.training import divergence
+from stylegan_tf.training.build import make_networks
 from stylegan_tf.training.objectives import Objectives, Regularization
-from stylegan_tf.training.optimizer import Adam
-from stylegan_tf.training.passes import Clock, Networks, Passes
+from stylegan_tf.training.passes import Clock, Passes
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.ticks import TickStats
@@ -90,6 +89,8 @@ class Trainer:
         self._steps: dict[tuple, Callable] = {}
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
+        self._first_means = [(v, np.array(v)) for v in self.networks.running_means]
+        self._warnings: list[str] = []  # told when the reports have started
         self._latest_labels = tf.zeros([0])  # of the latest batch
         self._tick: TickStats | None = None
         self._saved = self._counted = time.monotonic()
@@ -121,8 +122,17 @@ class Trainer:
 
         Returns:
             False if there is none.
+
+        Raises:
+            UserError: it holds weights that are not finite.
         """
         found = self._restore_together()
+        if mended := divergence.begin_anew(self._first_means):
+            self._warnings.append(
+                f"the checkpoint's {', '.join(mended)} were not finite and are "
+                f"measured anew; give it a few thousand images"
+            )
+        divergence.check_finite(self.networks, self.run_dir)
         self.phase = self._current_phase()
         self._batches_of = None  # the next batch is that of the images seen
         return found
@@ -170,6 +180,8 @@ class Trainer:
         """
         with signals.handled(self._on_signal):
             self._call_reports("start")
+            for text in self._warnings:
+                self.warn(text)
             self._saved = self._counted = time.monotonic()
             if self.state.nimg == 0:
                 self._save()  # what a first tick that diverges goes back to
@@ -349,7 +361,7 @@ class Trainer:
         kimg, before = state.nimg / 1000, (state.skipped, state.seconds)
         labels = self.strategy.experimental_local_results(self._latest_labels)
         weights = [*nets.generator.weights, *nets.discriminator.weights]
-        names = divergence.arrays_not_finite(weights)
+        names = ops.names_not_finite(weights)
         labels = np.concatenate([np.ravel(part) for part in labels])
         cause = divergence.diagnose(
             self.config, stats, tick.not_finite(), labels, names
@@ -357,23 +369,25 @@ class Trainer:
         skipped = f"most of {tick.steps} steps had a gradient that was not finite"
         rollbacks = state.rollbacks + 1
         if rollbacks > divergence.MOST_ROLLBACKS:
-            self._call_reports(
-                "warn",
+            self.warn(
                 f"stopped at {kimg:g} kimg: {skipped}, also after going back to a "
-                f"checkpoint with a lower learning rate. {cause}",
+                f"checkpoint with a lower learning rate. {cause}"
             )
             return False
         self.restore()
         state.rollbacks, (state.skipped, state.seconds) = rollbacks, before
         self._tick = None  # counted already
         self._save()
-        self._call_reports(
-            "warn",
+        self.warn(
             f"at {kimg:g} kimg {skipped}: goes back to {state.nimg / 1000:g} kimg, "
             f"with {divergence.lowered_rate(rollbacks):g} times the learning rate from "
-            f"now on. {cause}",
+            f"now on. {cause}"
         )
         return True
+
+    def warn(self, text: str) -> None:
+        """Has the reports say something that needs a person's eye."""
+        self._call_reports("warn", text)
 
     def _call_reports(self, method: str, *args) -> None:
         """Calls all reports. A disk that is full is told once, and ends nothing."""
@@ -419,32 +433,6 @@ class Trainer:
         minutes = self.config.checkpoint_minutes
         late = time.monotonic() - self._saved >= 60 * minutes > 0
         return self.chief and late and not self._tick.mostly_skipped()
-
-
-def make_networks(config: TrainConfig) -> Networks:
-    """Builds G, D, G's average and both optimizers in the current strategy's scope."""
-    policy = devices.dtype_policy(config.precision)
-    tf.keras.utils.set_random_seed(config.seed)
-    generator = Generator(config.generator, dtype=policy)
-    discriminator = discriminator_of(config.discriminator, dtype=policy)
-    average = Generator(config.generator, dtype=policy, name="average")
-    average.set_weights(generator.get_weights())
-    g_ratio, d_ratio = config.loss.lazy_rates
-    mean = tf.Variable(0.0, trainable=False) if config.loss.pl_weight else None
-    return Networks(
-        generator,
-        discriminator,
-        average,
-        _adam(config, generator.trainable_variables, g_ratio, "g_adam"),
-        _adam(config, discriminator.trainable_variables, d_ratio, "d_adam"),
-        mean,
-    )
-
-
-def _adam(config: TrainConfig, variables: list, ratio: float, name: str) -> Adam:
-    """Returns Adam with betas^ratio, which corrects for the lazy steps."""
-    betas = config.adam_beta1**ratio, config.adam_beta2**ratio
-    return Adam(variables, *betas, config.adam_epsilon, name=name)
 
 
 def _controller(c: AugmentConfig) -> Controller:
