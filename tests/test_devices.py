@@ -1,6 +1,8 @@
 """devices.py: strategies by name, the chief, and settings named "auto"."""
 
 import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -116,3 +118,14 @@ def test_auto_scales_the_feature_maps(form, expected):
 def test_the_kind_of_device(monkeypatch, gpus, kind):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: gpus)
     assert devices.device_kind() == kind
+
+
+def test_memory_where_the_system_counts_otherwise_or_not_at_all(monkeypatch):
+    linux = devices._peak_bytes()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert linux / 1100 < devices._peak_bytes() < linux / 900  # of 1 kB, not of 1024
+    monkeypatch.setitem(sys.modules, "resource", None)  # Windows
+    assert devices._peak_bytes() is None
+    assert "memory/cpu_gb" not in devices.peak_memory_gb()
+    monkeypatch.setattr(devices, "Path", lambda name: Path("/nowhere") / name[1:])
+    assert devices.resident_bytes() is None

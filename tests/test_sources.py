@@ -483,3 +483,18 @@ def test_tfds_names_that_are_not_there(monkeypatch):
     monkeypatch.setattr(MNIST, "download_and_prepare", offline)
     with pytest.raises(UserError, match="could not download.*no route to host. Check"):
         sources.open_source("tfds:mnist", download=True)
+
+
+def test_what_this_program_wrote_is_left_aside(tmp_path):
+    """`--data=.` twice must not train on its own sheets."""
+    picture = encoded(Image.new("RGB", (8, 8)))
+    run = "runs/00000-data-demo"
+    marks = [f"{run}/{n}" for n in ("config.json", "command.txt", "environment.json")]
+    marks += ["mine/config.json", "out/projection.json", "out/projected.npz"]
+    files = dict.fromkeys(marks, b"{}")
+    own = [f"{run}/fakes-000001.png", f"{run}/model/card.png", "out/a.png"]
+    files |= dict.fromkeys(["a.png", "mine/b.png", *own], picture)
+    for source in (folder_of(tmp_path / "x", files), zip_of(tmp_path / "x.zip", files)):
+        found = sources.open_source(str(source), "none", False)
+        assert found.names == ["a.png", "mine/b.png"]
+        assert any("this program wrote: out/, runs/00000" in n for n in found.notes)

@@ -69,3 +69,14 @@ def test_what_is_not_there_is_said(folder):
         targets.read_targets(["nothing.png"], (8, 8), 3)
     with pytest.raises(UserError, match="no picture of .* Skipped broken.png: not a"):
         targets.read_targets([str(folder / "broken.png")], (8, 8), 3)
+
+
+@pytest.mark.parametrize("letter", ["a", "\u3072"])
+def test_long_names_leave_room_for_suffixes(letter):
+    """Names of 255 bytes are legal; a projection adds -target.png to each."""
+    long = letter * (250 // len(letter.encode()))
+    names: dict = {}
+    for name in (f"{long}b.png", f"{long}c.png", "con.png", "NUL.tar.png"):
+        names[targets._unused(name, names)] = None
+    assert all(len(f"{name}-target.png".encode()) <= 255 for name in names)
+    assert [*names][2:] == ["con_", "NUL.tar_"]

@@ -5,6 +5,7 @@ skipped or converted.
 """
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ from stylegan_tf.data.sources import files
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path, read_regular
 
+MOST_NAME = 200  # bytes
 KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
 
 
@@ -114,10 +116,23 @@ def _unused(name: str, used: dict) -> str:
     A projection writes `my_cat.png` and `my_cat-target.png`, beside `comparison.png`.
     """
     stem = PurePosixPath(name).stem if "." in name else name
-    stem = re.sub(r"[^\w.-]+", "_", stem).strip("_.") or "picture"
+    stem = _short(re.sub(r"[^\w.-]+", "_", stem).strip("_.") or "picture")
     name, number = stem, 1
     taken = {"comparison", *used, *(f"{n}-target" for n in used)}
     while name in taken or f"{name}-target" in used:
         number += 1
         name = f"{stem}-{number}"
     return name
+
+
+def _short(name: str) -> str:
+    """Returns a name that leaves room for suffixes: file systems take 255 bytes.
+
+    The end of a longer one is a checksum. CON, NUL and the like are devices on Windows.
+    """
+    content = name.encode("utf-8", "surrogateescape")
+    if len(content) > MOST_NAME:
+        start = content[: MOST_NAME - 9].decode("utf-8", "ignore")
+        return f"{start}-{zlib.crc32(content):08x}"
+    device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    return f"{name}_" if device else name
