@@ -21,6 +21,7 @@ def test_auto_takes_what_there_is(monkeypatch):
     made = []
     monkeypatch.setattr(devices, "_multiworker", lambda: made.append("multiworker"))
     cluster = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}
+    cluster["task"] = {"type": "chief", "index": 0}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
     devices.make_strategy("auto")
     assert made == ["multiworker"]
