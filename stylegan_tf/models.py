@@ -84,6 +84,9 @@ def find_model(path: Path | str) -> ModelFile:
     if (path / "config.json").is_file():
         newest = checkpoints.newest_checkpoint(path)
         if newest is None:
+            for damaged in checkpoints.list_checkpoints(path):
+                why = damaged.damage(thorough=False)
+                raise UserError(f"{damaged.prefix} cannot be read: {why}.")
             raise UserError(f"{path} has neither a model nor a checkpoint yet.")
         return ModelFile("checkpoint", newest.prefix, path)
     if Path(f"{path}.index").is_file():
