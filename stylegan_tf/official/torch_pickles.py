@@ -44,10 +44,10 @@ POSITIONS = {
     "G": ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"),
     "D": ("c_dim", "img_resolution", "img_channels"),
 }
-# Names of classes and modules by which relatives with other networks are refused. The
-# threads of these projects speak of the discriminators, of `feature_networks` and of
-# TriPlaneGenerator; the other names are assumed. A relative that none of them tells is
-# refused by its first argument or tensor that our networks do not have.
+# Names of classes and modules by which relatives with other networks are refused.
+# Public threads confirm ProjectedDiscriminator, `feature_networks` and GET3D's
+# `synthesis.generator`; the other names are assumed. A relative that none of them tells
+# is refused by its first argument or tensor that our networks do not have.
 RELATIVES = {
     "TriPlaneGenerator": "EG3D",
     "DualDiscriminator": "EG3D",
