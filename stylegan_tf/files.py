@@ -128,9 +128,12 @@ def sync(path: Path) -> None:
         OSError: the disk is full or broken.
     """
     folder = path.is_dir()
-    if folder and os.name == "nt":
-        return  # folders cannot be opened there
-    number = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        number = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    except PermissionError:
+        if folder:
+            return  # Windows opens none
+        raise
     try:
         os.fsync(number)
     except OSError as error:

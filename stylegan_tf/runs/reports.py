@@ -130,7 +130,8 @@ class Log(Report):
     @staticmethod
     def _line(trainer: Trainer, s: dict[str, float]) -> str:
         height, width = trainer.config.generator.shape(trainer.phase.resolution)
-        memory = s.get("memory/gpu_gb", s.get("memory/cpu_gb", float("nan")))
+        memory = s.get("memory/gpu_gb", s.get("memory/cpu_gb"))
+        memory = "" if memory is None else f"  {memory:.1f} GB"  # see peak_memory_gb
         p = f"p {s['augment/p']:.3f}  " if "augment/p" in s else ""
         skipped = s.get("progress/skipped_in_tick", 0)
         skipped = f"skipped {skipped:.0f}  " if skipped else ""
@@ -141,7 +142,7 @@ class Log(Report):
             f"scores {s['scores/real']:+.2f} {s['scores/fake']:+.2f}  "
             f"r1 {s['penalty/r1']:.3f}  {p}{skipped}"
             f"{s['timing/images_per_second']:.1f} img/s  "
-            f"{clock(s['timing/total_seconds'])}  {memory:.1f} GB"
+            f"{clock(s['timing/total_seconds'])}{memory}"
         )
 
     def end(self, trainer: Trainer, reason: str) -> None:
