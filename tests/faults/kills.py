@@ -123,13 +123,12 @@ def by_signal(case: Case, process: Process) -> str | None:
     process.said(_AT_WORK)
     seconds = rng.uniform(0, case.lab.training)
     fault = _kill(process, number, seconds, "training began")
-    trained = "finished at " in process.text
     if fault and rng.random() < 0.2:
         seconds = rng.uniform(0, 0.3)
         if _kill(process, signal.SIGKILL, seconds, ""):
             return f"{fault}, KILL {seconds:.3f} s later"
     code, name = process.wait(), signal.Signals(number).name
-    if fault is None or trained:
+    if fault is None or process.said(_TRAINED):  # the last step was made
         return fault
     stopped = process.said(rf"stopped by {name} at ([\d.]+) kimg")
     if stopped:
