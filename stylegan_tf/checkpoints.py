@@ -93,13 +93,23 @@ class Checkpoint:
                 return f"{name} is missing"
             if not isinstance(facts, dict):
                 return f"{self.record_path.name} is damaged"
-            size = found[name].stat().st_size
-            if size != facts.get("bytes", size):
-                return f"{name} has {size:,} bytes, not {facts['bytes']:,}"
-            digest = facts.get("sha256")
-            if thorough and digest and sha256(found[name]) != digest:
-                return f"{name} has other bytes than were saved"
+            if trouble := _difference(found[name], facts, thorough):
+                return f"{name} {trouble}"
         return None
+
+
+def _difference(path: Path, facts: dict, thorough: bool) -> str | None:
+    """Says in what a file is not the one that was saved, or None."""
+    try:
+        size = path.stat().st_size
+        if size != facts.get("bytes", size):
+            return f"has {size:,} bytes, not {facts['bytes']}"
+        digest = facts.get("sha256")
+        if thorough and digest and sha256(path) != digest:
+            return "has other bytes than were saved"
+    except OSError as error:  # a folder, or a link to nothing
+        return f"cannot be read: {error.strerror}"
+    return None
 
 
 def _names(folder: Path) -> list[tuple[str, int]]:
@@ -243,10 +253,12 @@ def place_saved(run: Path) -> None:
         if checkpoint.damage(thorough=False):
             continue
         placed = Checkpoint(folder, checkpoint.nimg)
-        placed.record_path.unlink(missing_ok=True)  # of other files of that name
+        _clear(placed.record_path)  # of other files of that name
         for path in [*checkpoint.paths(), checkpoint.record_path]:
             draft = folder / f".{path.name}.{os.getpid()}.tmp"
             _link(path, draft)
+            if (folder / path.name).is_dir():
+                _clear(folder / path.name)
             os.replace(draft, folder / path.name)
     files.sync(folder)
     drop_draft(run)
@@ -266,6 +278,14 @@ def _link(path: Path, to: Path) -> None:
 def _remove(checkpoint: Checkpoint) -> None:
     """Removes the files of a checkpoint, each by its exact name."""
     for path in [*reversed(checkpoint.paths()), checkpoint.record_path]:
+        _clear(path)
+
+
+def _clear(path: Path) -> None:
+    """Removes what has the name of a file, even if it is a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
         path.unlink(missing_ok=True)
 
 

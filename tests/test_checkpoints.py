@@ -68,6 +68,32 @@ def test_of_an_earlier_version_all_parts_must_be_there(tmp_path):
     assert found.damage() == "ckpt-100.data-00001-of-00002 is missing"
 
 
+@pytest.mark.parametrize("part", ["index", "data-00000-of-00001", "json"])
+@pytest.mark.parametrize("odd", ["folder", "link to nothing"])
+def test_what_is_no_file_is_damage_and_goes(part, odd, tmp_path):
+    for nimg in (100, 200):
+        save(tmp_path, nimg, str(nimg))
+    path = tmp_path / "checkpoints" / f"ckpt-200.{part}"
+    path.unlink()
+    path.mkdir() if odd == "folder" else path.symlink_to("/nonexistent/file")
+    if part != "json":  # without a record, the files speak for themselves
+        assert "ckpt-200" in checkpoints.list_checkpoints(tmp_path)[0].damage()
+        assert newest(tmp_path) == "100"
+    save(tmp_path, 200, "again")
+    assert newest(tmp_path) == "again"
+    for nimg in (300, 400):
+        save(tmp_path, nimg, str(nimg))
+    assert not os.path.lexists(path)
+
+
+def test_a_size_that_is_no_number(tmp_path):
+    save(tmp_path, 100, "x")
+    (checkpoint,) = checkpoints.list_checkpoints(tmp_path)
+    text = checkpoint.record_path.read_text()
+    checkpoint.record_path.write_text(text.replace('"bytes": 1', '"bytes": "many"'))
+    assert checkpoint.damage().endswith("has 1 bytes, not many")
+
+
 def test_leftovers_of_killed_saves_go(tmp_path):
     save(tmp_path, 100, "x")
     folder = tmp_path / "checkpoints"

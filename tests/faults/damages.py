@@ -88,10 +88,10 @@ def _each(lab: Lab, name: str, times: int, attack: Callable[[str], Outcome]) -> 
     for i in range(times):
         try:
             outcomes.append(attack(f"{name}-{i}"))
-        except Damage as error:
+        except Exception as error:
             if lab.stopping:
                 break
-            outcomes.append(lab.keep(f"{name}-{i}", str(error)))
+            outcomes.append(lab.keep(f"{name}-{i}", error))
         finally:
             lab.remove(f"{name}-{i}")
     return outcomes

@@ -10,6 +10,7 @@ import signal
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -144,10 +145,13 @@ class Lab:
         process.wait()
         return case.cache if name == "cached" else case.out
 
-    def keep(self, name: str, why: str) -> Outcome:
+    def keep(self, name: str, error: Exception) -> Outcome:
         """Keeps the folder of a case that was damaged, and tells of it."""
+        known = isinstance(error, Damage)
+        why = str(error) if known else "".join(traceback.format_exception(error))
         kept = Path(tempfile.mkdtemp(prefix=f"damaged-{name}-"))
-        shutil.copytree(self.folder / name, kept, dirs_exist_ok=True, symlinks=True)
+        if (self.folder / name).exists():
+            shutil.copytree(self.folder / name, kept, dirs_exist_ok=True, symlinks=True)
         print(f"\nDAMAGE {name}: {why}\n  kept in {kept}", flush=True)
         return Outcome("", "damage", why=why)
 

@@ -19,7 +19,6 @@ import random
 import statistics
 import sys
 import time
-import traceback
 import zlib
 from pathlib import Path
 
@@ -30,7 +29,7 @@ import damages
 import kills
 import pages
 import processes
-from lab import Damage, Lab, Outcome
+from lab import Lab, Outcome
 from stylegan_tf_launch import cli
 
 from stylegan_tf.errors import UserError
@@ -171,8 +170,7 @@ def _chunk(lab: Lab, kind: str, number: int, times: int) -> list[Outcome]:
     except Exception as error:
         if lab.stopping:
             return []  # its processes were killed
-        why = str(error) if isinstance(error, Damage) else traceback.format_exc()
-        return [lab.keep(name, why)]
+        return [lab.keep(name, error)]
     finally:
         lab.remove(name)
 
