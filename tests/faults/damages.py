@@ -34,7 +34,7 @@ def damage_file(path: Path, rng: Random, text: bool = False) -> str:
     data = path.read_bytes()
     kinds = ["cut", "empty", "gone", "zeros", "random", "folder", "dangling"]
     how = rng.choice([*kinds, *(["odd"] * 4 if text else ["flipped"] * 4)])
-    if how == "flipped":
+    if how == "flipped" and data:
         changed = bytearray(data)
         for _ in range(rng.choice([1, 1, 1, 8, 64])):
             changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
