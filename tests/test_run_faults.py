@@ -14,6 +14,7 @@ from stylegan_tf import checkpoints, devices, figures, files
 from stylegan_tf import config as configs
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
+from stylegan_tf.export.card import mark_unfinished
 from stylegan_tf.runs import owner, reports, rundir, session
 from stylegan_tf.runs.plan import Plan, resolve_data
 from stylegan_tf.runs.request import RunRequest
@@ -229,6 +230,11 @@ def test_finished_is_what_has_exported_its_last_state(run):
     assert not run.finished  # killed before its sheet
     draw_sheet(run, 48)
     assert run.finished
+    card = (run.path / rundir.CARD).read_text()
+    (run.path / rundir.CARD).unlink()  # killed while the files were exchanged
+    assert not run.finished
+    (run.path / rundir.CARD).write_text(card)
+    assert run.finished
     (run.path / "model" / "generator.keras").write_text("weig")
     assert not run.finished
     longer = configs.update(CONFIG, {"schedule.total_kimg": 1.0})
@@ -240,6 +246,8 @@ def test_finished_runs_of_earlier_versions_stay_so(run):
     export(run, 48)
     (run.path / rundir.SHEET).write_text("a sheet without facts")
     assert run.finished
+    mark_unfinished(run.path / "model")  # lengthened by this version, and killed
+    assert not run.finished
     (run.path / rundir.CARD).unlink()
     assert run.finished
     (run.path / rundir.SHEET).unlink()

@@ -67,7 +67,7 @@ def save_model(
             ExportedFile(SAVED_MODEL, "savedmodel", total_bytes(draft / SAVED_MODEL)),
         ]
         files.sync_all(draft)
-        (folder / card.CARD_JSON).unlink(missing_ok=True)
+        card.mark_unfinished(folder)
         for name in (KERAS_FILE, SAVED_MODEL):
             _move_in(draft / name, folder)
         card.write_card(folder, copy, origin, exported, program.resolution)

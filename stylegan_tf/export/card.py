@@ -139,6 +139,11 @@ def weights_checksum(generator: Generator) -> str:
     return digest.hexdigest()
 
 
+def mark_unfinished(folder: Path) -> None:
+    """Replaces the card's JSON until `write_card` writes it: the files change now."""
+    _replace(folder / CARD_JSON, json.dumps({"unfinished": True}) + "\n")
+
+
 def _earlier(folder: Path, values: dict) -> list[dict]:
     """Returns the files of an earlier card of this model that are still there."""
     try:

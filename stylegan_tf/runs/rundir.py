@@ -68,7 +68,8 @@ def is_exported(run: Path, nimg: int) -> bool:
     card = _json(run / CARD)
     origin = card.get("origin")
     if not card:
-        return (run / SHEET).exists() and (run / CARD).parent.is_dir()
+        of_before = (run / SHEET).exists() and "nimg" not in sheet_facts(run / SHEET)
+        return of_before and (run / CARD).parent.is_dir()
     if not isinstance(origin, dict) or origin.get("images_seen") != nimg:
         return False
     if origin.get("settings") and sheet_facts(run / SHEET).get("nimg") != str(nimg):
