@@ -1,6 +1,7 @@
 """Several machines: whom the environment lists, and what is said when one is gone."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -20,26 +21,23 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def env(monkeypatch):
     """An environment without any cluster in it."""
-    import os
-
+    monkeypatch.setenv("TF_CONFIG", "")  # undone at the end, whoever sets it
     for name in list(os.environ):
-        if name.startswith(("SLURM", "KUBERNETES", "STYLEGAN_TF_", "TF_CONFIG", "JOB")):
+        if name.startswith(("SLURM", "KUBERNETES", "STYLEGAN_TF_", "JOB")):
             monkeypatch.delenv(name)
     monkeypatch.delenv("POD_IP", raising=False)
 
     def set_all(**values):
-        monkeypatch.delenv("TF_CONFIG", raising=False)
+        os.environ.pop("TF_CONFIG", None)
         for name, value in values.items():
             monkeypatch.setenv(name, value)
 
-    yield set_all
-    monkeypatch.delenv("TF_CONFIG", raising=False)
+    set_all()
+    return set_all
 
 
 def config() -> tuple[list[str], int]:
     """The workers, and which one this is, after `set_cluster`."""
-    import os
-
     cluster.set_cluster()
     found = json.loads(os.environ["TF_CONFIG"])
     assert found["task"]["type"] == "worker"
