@@ -16,9 +16,9 @@ from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.export.card import mark_unfinished
 from stylegan_tf.runs import owner, reports, rundir, session
+from stylegan_tf.runs.event_files import EventFiles
 from stylegan_tf.runs.plan import Plan, resolve_data
 from stylegan_tf.runs.request import RunRequest
-from stylegan_tf.runs.tensorboard import TensorBoard
 from stylegan_tf.training.trainer import Trainer
 
 CONFIG = tiny.config({"data": "photos", "preset": "demo"})
@@ -348,17 +348,16 @@ def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
 
 
 def test_event_files_go_on_after_a_full_disk(tmp_path):
-    report = TensorBoard()
-    report.folder = tmp_path
-    with report._writing(0):
-        pass
     import tensorflow as tf
 
-    with pytest.raises(tf.errors.ResourceExhaustedError), report._writing(1):
+    written = EventFiles(tmp_path)
+    with written.writing(0):
+        pass
+    with pytest.raises(tf.errors.ResourceExhaustedError), written.writing(1):
         raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-    with report._writing(2):
+    with written.writing(2):
         tf.summary.scalar("a", 1.0)
-    report.end(None, "finished")
+    written.close()
     assert len(list(tmp_path.glob("events.*"))) == 2
 
 
