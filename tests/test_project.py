@@ -92,7 +92,10 @@ def test_own_seeds_of_a_conditional_model(folder, tmp_path, monkeypatch):
         (["--model=plain", "--target_seeds=0-"], "target_seeds '0-'"),
         (["--model=plain", "--target_seeds=0", "--classes=1"], "has no classes"),
         (["--model=other", "--target_seeds=0", "--classes=3"], "class 3 was asked for"),
-        (["--model=plain", "--images=demo:1", "--lr=-1"], "lr is -1.0; give a number"),
+        (
+            ["--model=plain", "--images=demo:1", "--lr=-1"],
+            "--lr=-1: -1.0 is not a number in",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(folder, flags, words):
