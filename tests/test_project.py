@@ -94,7 +94,7 @@ def test_own_seeds_of_a_conditional_model(folder, tmp_path, monkeypatch):
         (["--model=other", "--target_seeds=0", "--classes=3"], "class 3 was asked for"),
         (
             ["--model=plain", "--images=demo:1", "--lr=-1"],
-            "--lr=-1: -1.0 is not a number in",
+            "-1.0 is not a number",
         ),
     ],
 )
