@@ -27,7 +27,7 @@ def test_runs_are_numbered_and_named_after_data_and_preset(tmp_path):
         ("demo:500", "demo"),
         ("tfds:cifar10", "cifar10"),
         ("/some where/my pictures/", "my_pictures"),
-        ("", "data"),
+        ("/", "data"),
         ("ж/ü.zip", "_"),
     ],
 )
