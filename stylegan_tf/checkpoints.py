@@ -14,7 +14,6 @@ files. Checkpoints of earlier versions have no record.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -60,11 +59,7 @@ class Checkpoint:
 
     def record(self) -> dict:
         """Reads what the checkpoint says about itself; {} if it has no record."""
-        try:
-            record = files.read_json(self.record_path)
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
+        return files.read_json_object(self.record_path)
 
     def paths(self) -> list[Path]:
         """Lists TensorFlow's files, the index last."""
@@ -105,7 +100,7 @@ def _difference(path: Path, facts: dict, thorough: bool) -> str | None:
         if size != facts.get("bytes", size):
             return f"has {size:,} bytes, not {facts['bytes']}"
         digest = facts.get("sha256")
-        if thorough and digest and sha256(path) != digest:
+        if thorough and digest and files.checksum(path) != digest:
             return "has other bytes than were saved"
     except OSError as error:  # a folder, or a link to nothing
         return f"cannot be read: {error.strerror}"
@@ -128,12 +123,6 @@ def _complete(stem: str, found: Mapping[str, Path]) -> list[str]:
     count = int(parts[0]) if parts else 1
     data = [f"{stem}.data-{i:05d}-of-{count:05d}" for i in range(min(count, 1000))]
     return [f"{stem}.index", *data]
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------------------
@@ -159,11 +148,7 @@ def newest_checkpoint(run: Path) -> Checkpoint | None:
 
 def saved_progress(run: Path) -> int | None:
     """Images seen, by `progress.json`; None if that is missing or unreadable."""
-    try:
-        progress = files.read_json(run / PROGRESS)
-    except (OSError, ValueError):
-        return None
-    nimg = progress.get("nimg") if isinstance(progress, dict) else None
+    nimg = files.read_json_object(run / PROGRESS).get("nimg")
     return nimg if type(nimg) is int and nimg >= 0 else None
 
 
@@ -225,7 +210,7 @@ def keep_draft(run: Path, draft: Checkpoint, facts: Mapping[str, object]) -> Non
         OSError: the disk is full or broken; the checkpoints before are as they were.
     """
     described = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": files.checksum(path)}
         for path in draft.paths()
     }
     record = {"nimg": draft.nimg, **facts, "files": described}
@@ -268,11 +253,8 @@ def place_saved(run: Path) -> None:
 
 def _link(path: Path, to: Path) -> None:
     to.unlink(missing_ok=True)
-    try:
-        os.link(path, to)
-    except OSError:  # some file systems have no links
-        shutil.copy2(path, to)
-        files.sync(to)
+    files.link_or_copy(path, to)
+    files.sync(to)
 
 
 def _remove(checkpoint: Checkpoint) -> None:

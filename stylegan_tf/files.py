@@ -7,16 +7,14 @@ unpacks to a huge one. So every reader of such a file goes through `open_regular
 `read_regular` or `read_member`, which say how much they take at most.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
-import io
+import hashlib
 import json
 import lzma
-import math
 import os
 import re
+import shutil
 import stat
 import struct
 import sys
@@ -25,20 +23,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, BinaryIO
 
 from stylegan_tf.errors import UserError
 
-if TYPE_CHECKING:  # `--help` must not wait for NumPy
-    import numpy as np
-
 LOCK = "lock"  # file name
 MOST_SETTINGS = 64 << 20  # bytes of a JSON file of settings
-MOST_ARRAYS = 2 << 30  # bytes of all arrays in a file
 MOST_VALUES = 30_000_000  # of a JSON text: each takes up to 64 bytes of memory
 _BLOCK = 1 << 20
-_DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
-_DAMAGED_ARCHIVE += (struct.error, OverflowError, RuntimeError, ValueError)
+# What reading a damaged zip file may raise.
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+DAMAGED_ARCHIVE += (struct.error, OverflowError, RuntimeError, ValueError)
 _PACKED = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
 _PACKED |= {zipfile.ZIP_LZMA}
 _LOCKED = 1  # flag of a member
@@ -175,6 +170,14 @@ def append_text(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):
                 file.truncate(end)
             raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file a second name, or copies it where the disk has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def disk_trouble(error: BaseException) -> str | None:
@@ -346,6 +349,24 @@ def read_json(path: Path | str, most: int = 1 << 20) -> object:
     return parse_json(read_regular_text(path, most))
 
 
+def read_json_object(path: Path | str) -> dict:
+    """Reads a small JSON object; {} if the file is missing, damaged, or holds another.
+
+    See `read_json`.
+    """
+    try:
+        values = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def checksum(path: Path | str) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal; see `open_regular`."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 # ---------------------------------------------------------------------------
 # Zip files
 
@@ -358,7 +379,7 @@ def open_archive(file: BinaryIO) -> zipfile.ZipFile:
     """
     try:
         return zipfile.ZipFile(file)
-    except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
+    except (*DAMAGED_ARCHIVE, NotImplementedError) as e:
         text = f"it is no complete zip file ({e})"
         raise OSError(errno.EINVAL, text, str(file.name)) from e
 
@@ -376,7 +397,7 @@ def read_member(
     try:
         with open_member(archive, member, most) as file:
             return _read_up_to(file, most, name)
-    except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
+    except (*DAMAGED_ARCHIVE, NotImplementedError) as e:
         raise OSError(errno.EINVAL, f"it is damaged: {e}", name) from e
 
 
@@ -403,103 +424,5 @@ def open_member(
         raise _too_large(name, entry.file_size, most)
     try:
         return archive.open(entry)
-    except (*_DAMAGED_ARCHIVE, NotImplementedError) as e:
+    except (*DAMAGED_ARCHIVE, NotImplementedError) as e:
         raise OSError(errno.EINVAL, f"it is damaged: {e}", name) from e
-
-
-# ---------------------------------------------------------------------------
-# Arrays
-
-
-def save_arrays(path: Path | str, arrays: dict[str, np.ndarray]) -> Path:
-    """Writes `.npz`, whatever the name's suffix; returns the path."""
-    import numpy as np
-
-    with atomic_write(path) as draft, open(draft, "wb") as file:
-        np.savez(file, **arrays)
-    return Path(path)
-
-
-def load_arrays(path: Path | str, most: int = MOST_ARRAYS) -> dict[str, np.ndarray]:
-    """Reads all arrays of an `.npz` file; that of an `.npy` file has the name "".
-
-    Args:
-        path: the file.
-        most: bytes that its arrays may have together.
-
-    Raises:
-        UserError: no such file, another kind of file, too large, or objects in it.
-    """
-    from numpy.lib import format as npy
-
-    try:
-        with open_regular(path) as file:
-            if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
-                file.seek(0)
-                size = os.fstat(file.fileno()).st_size
-                return {"": _read_array(file, size, most)}
-            file.seek(0)
-            with open_archive(file) as archive:
-                return _archived_arrays(archive, most)
-    except (*_DAMAGED_ARCHIVE, OSError, SyntaxError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        kind = ".npz" if Path(path).suffix == ".npz" else "arrays of NumPy"
-        raise UserError(f"{path} cannot be read as {kind}: {reason}.") from error
-
-
-def _archived_arrays(archive: zipfile.ZipFile, most: int) -> dict[str, np.ndarray]:
-    arrays = {}
-    for entry in archive.infolist():
-        if not entry.filename.endswith(".npy"):
-            raise ValueError(f"it holds {entry.filename!r}, which is no array")
-        content = io.BytesIO(read_member(archive, entry, most))
-        name = entry.filename.removesuffix(".npy")
-        arrays[name] = _read_array(content, entry.file_size, most)
-        most -= arrays[name].nbytes
-    return arrays
-
-
-def _read_array(file: IO[bytes], size: int, most: int) -> np.ndarray:
-    """Reads one array of a file of `size` bytes, once its head says that it fits."""
-    import numpy as np
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(file)
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in read:
-        raise ValueError(f"its array is of the unknown version {version}")
-    shape, _, dtype = read[version](file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read")
-    needed = math.prod(shape) * dtype.itemsize
-    if needed > most:
-        raise ValueError(f"its arrays take more than {size_text(most)}")
-    if min(shape, default=1) < 0 or file.tell() + needed > size:
-        raise ValueError(f"it is cut short: an array of {shape} does not fit in it")
-    file.seek(0)
-    return np.load(file, allow_pickle=False)
-
-
-def float_array(
-    path: Path | str, arrays: dict[str, np.ndarray], name: str
-) -> np.ndarray:
-    """One array of a file as float32, all numbers finite.
-
-    Args:
-        path: the file, for the message.
-        arrays: all that it holds, see `load_arrays`.
-        name: which one.
-
-    Raises:
-        UserError: the array holds something else.
-    """
-    import numpy as np
-
-    array = arrays[name]
-    if array.dtype.kind not in "fiub":
-        raise UserError(f"{path} is damaged: `{name}` holds {array.dtype}, no numbers.")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise UserError(f"{path} is damaged: `{name}` has numbers that are not finite.")
-    return array

@@ -29,8 +29,8 @@ from typing import Any
 from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import LOCK, write_text
-from stylegan_tf.remote import Address, Entry, cache_folder, link_or_copy
+from stylegan_tf.files import LOCK, link_or_copy, write_text
+from stylegan_tf.remote import Address, Entry, cache_folder
 
 TRIES = 4  # of the last upload
 LONGEST = 600.0  # seconds that the last upload may take

@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import home_path, lock_folder, write_text
+from stylegan_tf.files import home_path, link_or_copy, lock_folder, write_text
 
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -138,14 +138,6 @@ def _find_copy(place: Path, top: str, name: str, mark: str) -> Path | None:
                 if old.is_file():
                     return old
     return None
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Gives a file a second name, or copies it where the disk has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 # ---------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from stylegan_tf import files
 from stylegan_tf.errors import UserError
+from stylegan_tf.formats.arrays import float_array, load_arrays, save_arrays
 
 
 def test_a_file_stands_there_as_a_whole_or_not_at_all(tmp_path):
@@ -30,14 +31,14 @@ def test_a_file_stands_there_as_a_whole_or_not_at_all(tmp_path):
 
 def test_arrays_survive_a_file(tmp_path):
     arrays = {"a": np.arange(3), "b": np.array(["x", "yz"])}
-    found = files.load_arrays(files.save_arrays(tmp_path / "a.b", arrays))
+    found = load_arrays(save_arrays(tmp_path / "a.b", arrays))
     assert list(found) == ["a", "b"]
     for name in found:
         np.testing.assert_array_equal(found[name], arrays[name])
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):
-    whole = files.save_arrays(tmp_path / "whole.npz", {"a": np.zeros(1000)})
+    whole = save_arrays(tmp_path / "whole.npz", {"a": np.zeros(1000)})
     content = whole.read_bytes()
     (tmp_path / "half.npz").write_bytes(content[:500])
     (tmp_path / "bent.npz").write_bytes(content[:300] + b"?" + content[301:])
@@ -48,11 +49,11 @@ def test_other_kinds_of_files_are_refused(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     names = sorted(p.name for p in tmp_path.iterdir() if p != whole)
     assert len(names) == 7
-    assert list(files.load_arrays(tmp_path / "array.npy")) == [""]
+    assert list(load_arrays(tmp_path / "array.npy")) == [""]
     names.remove("array.npy")
     for name in [*names, "none.npz"]:
         with pytest.raises(UserError, match=f"{name} cannot be read as .npz: "):
-            files.load_arrays(tmp_path / name)
+            load_arrays(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,8 @@ def test_other_kinds_of_files_are_refused(tmp_path):
 )
 def test_numbers_are_finite_float32(array, words):
     with pytest.raises(UserError, match=f"a.npz is damaged: `x` .*{words}"):
-        files.float_array("a.npz", {"x": array}, "x")
-    assert files.float_array("a.npz", {"x": np.arange(3)}, "x").dtype == np.float32
+        float_array("a.npz", {"x": array}, "x")
+    assert float_array("a.npz", {"x": np.arange(3)}, "x").dtype == np.float32
 
 
 # ---------------------------------------------------------------------------
@@ -96,7 +97,7 @@ def test_only_regular_files_are_opened(tmp_path):
             files.open_regular(path)
         kinds.add(error.value.strerror.split(",")[0])
         with pytest.raises(UserError, match="not a file"):
-            files.load_arrays(path)
+            load_arrays(path)
     kinds -= {"No such device or address"}  # no terminal
     assert kinds == {f"it is a {k}" for k in ("pipe", "socket", "device", "folder")}
 
@@ -168,11 +169,11 @@ def test_arrays_are_no_larger_than_their_file_says(tmp_path):
     write_zip(tmp_path / "other.npz", {"readme.txt": b"hello"})
     for name, most in [("huge.npz", 1 << 20), ("huge.npz", 1 << 60), ("huge.npy", 99)]:
         with pytest.raises(UserError, match="more than|cut short"):
-            files.load_arrays(tmp_path / name, most)
+            load_arrays(tmp_path / name, most)
     with pytest.raises(UserError, match=r"at most 8 kB"):
-        files.load_arrays(tmp_path / "bomb.npz", 16_000)
+        load_arrays(tmp_path / "bomb.npz", 16_000)
     with pytest.raises(UserError, match="no array"):
-        files.load_arrays(tmp_path / "other.npz")
+        load_arrays(tmp_path / "other.npz")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[1", "", "1" * 5000])

@@ -28,7 +28,7 @@ ROOMS = {
     "augment": "errors",
     "cluster": "errors",
     "devices": "errors cluster",
-    "latents": "errors files config",
+    "latents": "errors files config formats",
     "networks": "errors config",
     "data": "errors files remote mirror config formats",
     "sampling": "errors config latents networks",

@@ -18,12 +18,12 @@ from launching import VERBS
 from stylegan_tf_launch import cli
 from torch_files import MAGIC
 
-from stylegan_tf import config, files, latents
+from stylegan_tf import config, latents
 from stylegan_tf.config import TrainConfig, limits
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.sources import labels
 from stylegan_tf.errors import UserError
-from stylegan_tf.formats import safetensors_files, tfrecords, torch_files
+from stylegan_tf.formats import arrays, safetensors_files, tfrecords, torch_files
 from stylegan_tf.latents import directions
 from stylegan_tf.metrics import suite
 from stylegan_tf.official import rosinality, tf_pickles, torch_pickles
@@ -219,7 +219,7 @@ RECORD = tfrecords.encode_example({"image": b"abc", "label": 3, "size": 7})
 
 
 READERS = {
-    "arrays.npz": (npz(ws=np.zeros((2, 4), "f4")), files.load_arrays),
+    "arrays.npz": (npz(ws=np.zeros((2, 4), "f4")), arrays.load_arrays),
     "latents.npz": (
         npz(ws=np.zeros((2, 4, 8), "f4")),
         lambda path: latents.load_latents(path, 4, 8),

@@ -40,7 +40,7 @@ from pathlib import Path
 from stylegan_tf import config
 from stylegan_tf.data.fields import Fields
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import parse_json, read_regular_text
+from stylegan_tf.files import parse_json, read_regular_text, write_text
 
 FILE = "manifest.json"
 SKIPPED = "skipped.csv"
@@ -148,12 +148,7 @@ class Manifest:
         """Writes the manifest into `folder` in one step."""
         values = {"format": FORMAT, "version": VERSION} | dataclasses.asdict(self)
         del values["folder"]
-        draft = folder / f".{FILE}"
-        with open(draft, "w", encoding="utf-8") as f:
-            json.dump(values, f, indent=1)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(draft, folder / FILE)
+        write_text(folder / FILE, json.dumps(values, indent=1))
 
     def level(self, resolution: int) -> Level:
         """Returns the level of a resolution.

@@ -43,13 +43,9 @@ from stylegan_tf.data.shards import Store
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import (
-    load_arrays,
-    open_regular,
-    parse_json,
-    read_regular_text,
-)
+from stylegan_tf.files import open_regular, parse_json, read_regular_text
 from stylegan_tf.formats import tfrecords
+from stylegan_tf.formats.arrays import load_arrays
 
 FILE = "conversion.json"
 _SQUARE = (4, 4)  # the start of every square power of two

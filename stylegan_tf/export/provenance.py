@@ -14,6 +14,7 @@ from stylegan_tf import checkpoints, models, remote
 from stylegan_tf import config as configs
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import read_json_object
 
 CARD_JSON = "model_card.json"
 METRICS = "metrics.jsonl"
@@ -121,7 +122,7 @@ def provenance_of_run(folder: Path) -> Provenance:
 
 def provenance_from_folder(folder: Path) -> Provenance | None:
     """Returns the provenance of a model in a folder, by its card or its run."""
-    card = _json(folder / CARD_JSON).get("origin")
+    card = read_json_object(folder / CARD_JSON).get("origin")
     if isinstance(card, dict):
         if "licence" in card:  # the key's spelling before version 0.2
             card = card | {"license": card["licence"]}
@@ -222,11 +223,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
-
-
-def _json(path: Path) -> dict:
-    try:
-        values = json.loads(_text(path) or "{}")
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}

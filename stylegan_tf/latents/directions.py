@@ -24,12 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import (
-    float_array,
-    load_arrays,
-    read_regular_text,
-    save_arrays,
-)
+from stylegan_tf.files import read_regular_text
+from stylegan_tf.formats.arrays import float_array, load_arrays, save_arrays
 
 FOLDS = 5  # of the cross-validation that scores a label's direction
 NUMBERS = ("vectors", "scales", "quality")  # of `Directions`

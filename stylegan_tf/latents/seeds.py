@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import float_array, load_arrays, save_arrays
+from stylegan_tf.formats.arrays import float_array, load_arrays, save_arrays
 
 PATHS = ("z", "linear", "cubic")
 BLOCK = 256  # points of a path that are held as float64 at once

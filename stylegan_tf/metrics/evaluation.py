@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import save_arrays
+from stylegan_tf.formats.arrays import save_arrays
 from stylegan_tf.metrics import results
 from stylegan_tf.metrics.features import missing_ability
 from stylegan_tf.metrics.features.base import FeatureNetwork

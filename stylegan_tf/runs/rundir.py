@@ -65,7 +65,7 @@ def is_exported(run: Path, nimg: int) -> bool:
     The model's card says so, and is written last. Runs of earlier versions have a card
     without the fingerprint of the settings, or no card, and a sheet without facts.
     """
-    card = _json(run / CARD)
+    card = files.read_json_object(run / CARD)
     origin = card.get("origin")
     if not card:
         of_before = (run / SHEET).exists() and "nimg" not in sheet_facts(run / SHEET)
@@ -90,14 +90,6 @@ def sheet_facts(path: Path) -> dict[str, str]:
             return {k: v for k, v in image.info.items() if isinstance(v, str)}
     except (OSError, ValueError, SyntaxError):
         return {}
-
-
-def _json(path: Path) -> dict:
-    try:
-        values = files.read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def read_run(path: Path | str) -> Run:

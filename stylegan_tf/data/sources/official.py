@@ -15,7 +15,7 @@ from stylegan_tf.data.images import BadImage, Header, bad_image_reasons
 from stylegan_tf.data.sources import labels
 from stylegan_tf.data.sources.base import RecordSource
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import load_arrays
+from stylegan_tf.formats.arrays import load_arrays
 from stylegan_tf.formats.tfrecords import parse_example, read_record, scan_records
 
 _CHANNELS = (1, 3, 4)

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import load_arrays
+from stylegan_tf.formats.arrays import load_arrays
 
 NAME = "builtin-v1"  # another architecture or other weights need another version
 WEIGHTS = Path(__file__).with_name(f"{NAME}.npz")

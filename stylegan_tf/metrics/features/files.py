@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.files import home_path, open_regular
+from stylegan_tf.files import checksum, home_path
 from stylegan_tf.remote import cache_folder
 
 FOLDER = "networks"  # within the cache
@@ -21,12 +21,6 @@ CHUNK = 1 << 20
 URL = re.compile(r"https?://", re.IGNORECASE)
 # PyTorch's hub puts the first digits of a file's SHA-256 into its name.
 PROMISED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
-
-
-def checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal digits."""
-    with open_regular(path) as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def fetch_file(

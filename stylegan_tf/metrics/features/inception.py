@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import checksum
 from stylegan_tf.formats import torch_files
 from stylegan_tf.metrics.features import files, frozen_graph, inception_torch
 from stylegan_tf.metrics.features.base import in_batches
@@ -85,7 +86,7 @@ def load_inception(place: str | Path, cache: str | Path | None = None) -> Incept
         path = _within(path)
     with open(path, "rb") as f:
         head = f.read(16)
-    sha256 = files.checksum(path)
+    sha256 = checksum(path)
     if torch_files.is_torch(head):
         pooled, classes = inception_torch.inception_from_torch(
             torch_files.read_state_dict(path), path

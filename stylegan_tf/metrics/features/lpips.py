@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.errors import UserError
+from stylegan_tf.files import checksum
 from stylegan_tf.formats import torch_files
 from stylegan_tf.metrics.features import files
 from stylegan_tf.metrics.features.base import float_rgb, in_batches
@@ -209,7 +210,7 @@ def load_lpips(place: str | Path, cache: str | Path | None = None) -> LPIPS:
     other = next(path for path in paths if path not in linear)
     vgg = VGG16(states[other], other)
     weights = _linear(states[linear[0]], vgg.channels, linear[0])
-    sums = [files.checksum(path) for path in (other, linear[0])]
+    sums = [checksum(path) for path in (other, linear[0])]
     return LPIPS(vgg, weights, "+".join(sums))
 
 
