@@ -109,7 +109,7 @@ def test_affines_are_what_each_style_reaches_the_picture_by(model):
 
 def test_models_without_styles_have_no_affines():
     plain = Generator(tiny.config({"generator.use_styles": False}).generator)
-    with pytest.raises(UserError, match="no style a layer.*use pca"):
+    with pytest.raises(UserError, match="no style per layer.*use pca"):
         steering.style_affines(plain)
 
 

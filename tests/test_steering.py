@@ -174,7 +174,7 @@ def test_models_that_lack_it_say_so():
     with pytest.raises(UserError, match="w is z, which has no main axes"):
         steering.DirectionFinder(plain)("pca0")
     plain = Generator(tiny.config({"generator.use_styles": False}).generator)
-    with pytest.raises(UserError, match="no affines to factorise"):
+    with pytest.raises(UserError, match="no affines to factorize"):
         steering.DirectionFinder(plain)("sefa0")
 
 

@@ -174,7 +174,7 @@ def sefa(
     """
     chosen = [a for i in (layers or range(len(weights))) for a in weights[i]]
     if not chosen:
-        raise UserError(f"layers {list(layers)} have no affine to factorise.")
+        raise UserError(f"layers {list(layers)} have no affine to factorize.")
     a = np.concatenate(
         [np.asarray(m, np.float64).T for m in chosen]
     )  # [outputs, w_dim]

@@ -119,8 +119,8 @@ def style_affines(model: Generator) -> list[list[np.ndarray]]:
     c = model.config
     if not c.has_styles:
         raise UserError(
-            f"the model (architecture {c.architecture}) has no style a layer, so no "
-            f"affines to factorise; use pca."
+            f"the model (architecture {c.architecture}) has no style per layer, so no "
+            f"affines to factorize; use pca."
         )
     if c.architecture == "stylegan3":
         layers = [getattr(model.synthesis, f"layer{i}") for i in range(c.num_layers)]
