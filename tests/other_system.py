@@ -73,7 +73,7 @@ def main(folder: str) -> None:
     from launching import SETTINGS, call, flags_of
     from PIL import Image
 
-    pictures, runs = os.path.join(folder, "in"), os.path.join(folder, "runs")
+    pictures, runs = os.path.join(folder, "in"), os.path.join(folder, "my runs")
     os.makedirs(pictures)
     for i in range(8):
         pixels = np.full([8, 8, 3], 20 * i, np.uint8)
@@ -92,6 +92,9 @@ def main(folder: str) -> None:
     def tell(verb, *flags):
         code, out, err = call(verb, *flags)
         print(f"== {verb}: {code}")
+        for line in out.splitlines():
+            if "python launch/" in line or "tensorboard --" in line:
+                print(f"-- {line}")
         if code:
             print(out[-2000:], err[-3000:])
         return out

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,6 @@ def test_scripts_need_nothing_of_unix(tmp_path):
     codes = re.findall(r"== (\w+): (\d+)", done.stdout)
     verbs = ["make_dataset", "train", "train", "generate", "convert"]
     assert codes == [(verb, "0") for verb in verbs], said
+    printed = re.findall(r"^-- [\w ]+: (.*)", done.stdout, re.MULTILINE)
+    named = [shlex.split(line)[-1].rpartition("=")[2] for line in printed]
+    assert len(named) >= 6 and all(Path(path).exists() for path in named), printed

@@ -340,7 +340,7 @@ def check_data(run: Run, data: Manifest) -> str:
         raise UserError(
             f"{run.path} was trained on other pictures than {run.config.data} holds "
             f"now (fingerprint {known}, now {fingerprint}); give the old data, or "
-            f"--init={run.path} to start a run from its model."
+            f"--init={shlex.quote(str(run.path))} to start a run from its model."
         )
     return fingerprint
 

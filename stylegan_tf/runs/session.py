@@ -5,6 +5,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def _train_run(
     if trainer.chief:
         rundir.record_settings(run, plan.data)
         print_data(plan.data, run.config)
-        print(f"TensorBoard: tensorboard --logdir {run.path.parent}")
+        print_tensorboard(run.path)
     reason = trainer.train()
     if trainer.chief and reason == "finished" and not trainer.stopping:
         export_model(trainer)
@@ -91,6 +92,11 @@ def _train_run(
     if trainer.stopping:
         return signals.exit_code(trainer.stopping)
     return 1 if reason == "diverged" else 0
+
+
+def print_tensorboard(run: Path) -> None:
+    """Prints the command that shows the runs in a browser."""
+    print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(run.parent))}")
 
 
 def print_data(data: Manifest, config: TrainConfig) -> None:
@@ -248,6 +254,6 @@ def _export_model(trainer: Trainer) -> None:
         trainer.state.shown_facts(),
     )
     print(f"model: {folder}")
-    print(f"more pictures: python launch/generate.py --model={run}")
-    print(f"TensorBoard: tensorboard --logdir {run.parent}")
+    print(f"more pictures: python launch/generate.py --model={shlex.quote(str(run))}")
+    print_tensorboard(run)
     print(f"your new pictures: {sheet}")

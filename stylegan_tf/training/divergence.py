@@ -1,6 +1,7 @@
 """Numbers that are not finite: in checkpoints, and in most gradients of a tick."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def check_finite(networks: Networks, run: Path) -> None:
         raise UserError(
             f"the newest checkpoint in {run} has numbers that are not finite in "
             f"{len(names)} arrays: {shown}. Start a run from an earlier one: "
-            f"--init={run}/checkpoints/ckpt-NUMBER."
+            f"--init={shlex.quote(f'{run}/checkpoints/ckpt-NUMBER')}."
         )
 
 

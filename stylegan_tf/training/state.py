@@ -7,6 +7,7 @@ so nothing else is state.
 """
 
 import contextlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -159,7 +160,8 @@ class TrainingState:
                 raise UserError(
                     f"{checkpoint.prefix} is of {what} than this run: their "
                     f"fingerprint is {theirs}, here {ours}. Move its files away, or "
-                    f"give --init={checkpoint.prefix} to start a run from it."
+                    f"give --init={shlex.quote(str(checkpoint.prefix))} to start a run "
+                    f"from it."
                 )
 
     def _read(self, checkpoint: Checkpoint) -> str | None:

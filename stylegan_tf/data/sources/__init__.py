@@ -15,6 +15,7 @@ worker process: it pickles to a list of names, and none needs TensorFlow.
 A new place to read from is one more subclass of `Source` and one line in `open_source`.
 """
 
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def open_source(spec: str, labels: str = "auto", download: bool = False) -> Sour
     if path.is_dir():
         if is_dataset(path):
             raise UserError(
-                f"{spec} is a finished data set; train on it with --data={spec}."
+                f"{spec} is a finished data set; train on it with "
+                f"--data={shlex.quote(spec)}."
             )
         if official.is_official(path):
             return official.OfficialSource(path, labels)
