@@ -1,6 +1,7 @@
 """What every test starts from: two logical CPUs, exact float32 and fixed seeds."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,15 @@ tf.config.set_logical_device_configuration(
 )
 # Numbers are compared with a reference, on GPUs too.
 tf.config.experimental.enable_tensor_float_32_execution(False)
+
+# A shell lets what it starts in the background ignore these; tests send them.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_configure(config):
