@@ -107,7 +107,8 @@ def save_run(path, changes=None, nimg=48):
 
 def networks_of(config) -> dict:
     names = ("generator.", "discriminator.")
-    decided = ("resolution", "start_shape", "channels", "classes", "modulation")
+    decided = ("resolution", "start_shape", "channels", "modulation")
+    decided += ("classes", "class_names")  # as the data have them
     found = {k: v for k, v in flat(config).items() if k.startswith(names)}
     return {k: v for k, v in found.items() if k.split(".")[1] not in decided}
 

@@ -1,7 +1,7 @@
 """Kills a worker of several, and compares the run with one that nobody disturbed.
 
-    python tests/faults/workers.py                     four workers, a few minutes
-    python tests/faults/workers.py --workers=2 --kill=0
+    python tests/faults/lost_worker.py                     four workers, a few minutes
+    python tests/faults/lost_worker.py --workers=2 --kill=0
 
 Trains `demo` at a tiny size twice: undisturbed, and with one worker killed (SIGKILL)
 after the second checkpoint, under examples/supervise.py, which starts all again. Prints
