@@ -10,8 +10,11 @@ one, with the TF_CONFIG (or Slurm's or Kubernetes' environment) that it has itse
 one on each machine. A worker that is killed leaves the others waiting; they find out,
 save nothing, and end with code 75. Then, or when a worker dies of a signal, all workers
 of this machine are ended and started again, and the run goes on from its newest
-checkpoint. Ends with 0 when all workers did, and with the code of a worker that ended
-with any other. Ctrl-C and SIGTERM are passed on. Needs Python alone.
+checkpoint. A worker that ends with any other code, such as 2 for what you must mend or
+1 for a run that diverges, ends all of them, and its code is that of this script; so
+does a run that fails --restarts times. On several machines each script knows its own
+workers alone: end the others by hand, or by srun --kill-on-bad-exit. Signals that ask
+to end are passed on as TERM, a second one as KILL. Needs Python alone.
 """
 
 import argparse
@@ -25,6 +28,7 @@ import time
 
 AGAIN = 75  # the code of a worker that has lost another one
 PATIENCE = 60.0  # seconds in which a worker that is told to end may save
+SETTLING = 2.0  # seconds for the cause of a loss to end, which may be another worker
 
 
 def free_ports(n: int) -> list[int]:
@@ -38,43 +42,65 @@ def free_ports(n: int) -> list[int]:
 
 def start(command: list[str], local: int) -> list[subprocess.Popen]:
     """Starts the workers of this machine."""
+    # In sessions of their own: a terminal's Ctrl-C would reach them twice.
     if not local:
-        return [subprocess.Popen(command)]
+        return [subprocess.Popen(command, start_new_session=True)]
     hosts = [f"127.0.0.1:{port}" for port in free_ports(local)]
     workers = []
     for index in range(local):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": hosts}, "task": task})
-        workers.append(
-            subprocess.Popen(command, env=os.environ | {"TF_CONFIG": config})
-        )
+        env = os.environ | {"TF_CONFIG": config}
+        workers.append(subprocess.Popen(command, env=env, start_new_session=True))
     return workers
 
 
-def stop(workers: list[subprocess.Popen], patience: float) -> None:
-    """Ends the workers that still run: by TERM, and by KILL if they do not."""
+def stop(workers: list[subprocess.Popen], patience: float, told: list[int]) -> None:
+    """Ends the workers that still run: by TERM, and by KILL if they do not.
+
+    Args:
+        workers: of this machine.
+        patience: seconds until KILL.
+        told: signals that this process got; a new one ends the patience.
+    """
     for worker in workers:
         if worker.poll() is None:
             worker.terminate()
-    end = time.monotonic() + patience
+    end, before = time.monotonic() + patience, len(told)
+    while time.monotonic() < end and len(told) == before:
+        if all(worker.poll() is not None for worker in workers):
+            return
+        time.sleep(0.05)
     for worker in workers:
-        try:
-            worker.wait(max(end - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+        worker.kill()
+        worker.wait()
 
 
-def watch(workers: list[subprocess.Popen]) -> int:
-    """Waits until all have ended with 0, or one with another code; returns the code."""
-    while True:
+def is_loss(code: int) -> bool:
+    """True for the exit code of a worker that was killed, or has lost another one."""
+    return code == AGAIN or code < 0
+
+
+def watch(workers: list[subprocess.Popen], told: list[int]) -> int:
+    """Waits for the end of all workers, or for one that ends all; returns its code.
+
+    Args:
+        workers: of this machine.
+        told: signals that this process got; any ends the watch, with code 0.
+    """
+    end = float("inf")
+    while not told:
         codes = [worker.poll() for worker in workers]
         bad = [code for code in codes if code]
-        if bad:
-            return bad[0]
-        if None not in codes:
-            return 0
-        time.sleep(0.2)
+        for code in bad:
+            if not is_loss(code):
+                return code
+        if bad and end == float("inf"):
+            end = time.monotonic() + SETTLING
+        if None not in codes or time.monotonic() > end:
+            return bad[0] if bad else 0
+        time.sleep(0.1)
+    return 0
 
 
 def main() -> int:
@@ -85,20 +111,19 @@ def main() -> int:
     parser.add_argument("command", nargs="+", help="-- and the command of a worker.")
     given = parser.parse_args()
     told: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda n, _: (told.append(n), stop(workers, PATIENCE)))
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"):
+        if hasattr(signal, name):  # Windows lacks some
+            signal.signal(getattr(signal, name), lambda n, _: told.append(n))
     for restarts in range(given.restarts + 1):
         workers = start(given.command, given.local)
-        code = watch(workers)
+        code = watch(workers, told)
+        # A worker that waits for a dead one cannot save, so it need not be waited for.
+        stop(workers, PATIENCE if told or not is_loss(code) else 1.0, told)
         if told:
-            stop(workers, PATIENCE)
             return 128 + told[0]
         if code == 0:
             return 0
-        # A worker that waits for a dead one cannot save, so it need not be waited for.
-        lost = code == AGAIN or code < 0
-        stop(workers, 1.0 if lost else PATIENCE)
-        if not lost or restarts == given.restarts:
+        if not is_loss(code) or restarts == given.restarts:
             return code if code > 0 else 128 - code
         print(f"A worker is gone ({code}); all start again.", flush=True)
     return AGAIN

@@ -1,4 +1,4 @@
-"""Flags, help, errors and exit codes of all launch scripts.
+"""Start, errors and exit codes of all launch scripts; their flags are in `parsing`.
 
 A script is its docstring, its flags and a `main`:
 
@@ -21,117 +21,58 @@ Ctrl-C, 143 SIGTERM.
 """
 
 import contextlib
-import difflib
-import functools
 import os
 import re
-import shutil
 import sys
 import tempfile
-import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import IO
 
 from absl import app, flags, logging
-from stylegan_tf_launch import outputs
 
 os.environ.setdefault("STYLEGAN_TF_LAZY", "1")  # a quick --help; before the package
 
-from stylegan_tf import config as configs
-from stylegan_tf import files, signals
+from stylegan_tf_launch import outputs, parsing
+from stylegan_tf_launch.parsing import (
+    MOST,
+    SEED,
+    bounds,
+    expand_home,
+    flag_set,
+    refuse_flags,
+)
+
+from stylegan_tf import signals
 from stylegan_tf.errors import UserError, WorkerLostError
+
+__all__ = [
+    "AGAIN",
+    "MODEL",
+    "MOST",
+    "SEED",
+    "bounds",
+    "check_model",
+    "expand_home",
+    "flag_set",
+    "load_tensorflow",
+    "make_folder",
+    "refuse_flags",
+    "run",
+]
 
 # Keras imports these where they are installed, for wrappers and plots that no script
 # here uses; they take longer to load than the rest of Keras.
 _UNUSED_BY_KERAS = ("sklearn", "matplotlib", "pandas", "IPython")
-_HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
-_INDENT = " " * 6
 # Help of --model, the same in every script.
 MODEL = (
     "A run's folder, a .keras or .safetensors file, a checkpoint such as "
     "RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another project; or its address, "
     "such as hf://user/name."
 )
-MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
 AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)
 MOST_WORDS = 4000  # characters of a message
-SEED = 2**32 - 1  # the largest seed
-MOST = 1_000_000_000  # of a number without an upper bound of its own
-
-
-# ---------------------------------------------------------------------------
-# Flags
-
-
-class _Integer(flags.IntegerParser):
-    def is_outside_bounds(self, val: int) -> bool:
-        return not self.lower_bound <= val <= self.upper_bound
-
-
-class _Float(flags.FloatParser):
-    def is_outside_bounds(self, val: float) -> bool:
-        return not self.lower_bound <= val <= self.upper_bound  # NaN is outside, too
-
-
-class _Path(flags.ArgumentParser):
-    def parse(self, argument: str) -> str:
-        return expand_home(argument)
-
-
-class _Paths(flags.ListParser):
-    def parse(self, argument: str | list[str]) -> list[str]:
-        return [expand_home(path) for path in super().parse(argument)]
-
-
-def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
-    """Makes the flags of a script, defined by `define.KIND(name, default, help, ...)`.
-
-    Kinds are those of absl's `DEFINE_KIND`, and `path` and `paths` (with commas), in
-    which `~` is the home folder. An `integer` or `float` lies between two bounds, 0 and
-    a billion if none are given.
-    """
-    flags.disclaim_key_flags()  # of this module; they are the script's
-    values = flags.FlagValues()
-    kinds = ("string", "bool", "boolean", "enum", "list", "multi_string")
-    functions = {kind: getattr(flags, f"DEFINE_{kind}") for kind in kinds}
-    bound = {k: functools.partial(f, flag_values=values) for k, f in functions.items()}
-
-    def add(parser, serializer, name, default, help_text):
-        flags.DEFINE(parser, name, default, help_text, values, serializer)
-
-    def number(kind, name, default, help_text, lower_bound=0, upper_bound=MOST):
-        parser = kind(lower_bound, upper_bound)
-        add(parser, flags.ArgumentSerializer(), name, default, help_text)
-
-    bound |= {
-        "integer": functools.partial(number, _Integer),
-        "float": functools.partial(number, _Float),
-        "path": functools.partial(add, _Path(), flags.ArgumentSerializer()),
-        "paths": functools.partial(add, _Paths(), flags.ListSerializer(",")),
-    }
-    return values, SimpleNamespace(**bound)
-
-
-def bounds(setting: str) -> dict[str, float]:
-    """Returns the bounds of a flag that changes a setting, given by its dotted name."""
-    limit = configs.setting_limit(setting)
-    return {"lower_bound": limit.least, "upper_bound": limit.most}
-
-
-def expand_home(text: str) -> str:
-    """Returns a path with the home folder in place of a leading `~` or `~name`.
-
-    A shell does so only at the start of a word, which `--out=~/runs` is not. `KIND:~/x`
-    is expanded as well.
-    """
-    return re.sub(
-        r"^([\w-]+:)?(~[^/\\]*)",
-        lambda match: (match[1] or "") + os.path.expanduser(match[2]),
-        text,
-    )
 
 
 def run(
@@ -150,7 +91,13 @@ def run(
     _set_environment()
 
     def parse(argv: list[str]) -> list[str]:
-        rest = _parse(main, flag_values, argv)
+        if parsing.asks_for_help(argv):
+            print(parsing.manual(main, flag_values, argv[0]), flush=True)
+            sys.exit(0)
+        try:
+            rest = parsing.parse(main, flag_values, argv)
+        except UserError as error:
+            sys.exit(_fail(str(error), 2))
         if flag_values is not flags.FLAGS:
             flags.FLAGS.mark_as_parsed()  # absl.app insists
         return rest
@@ -309,22 +256,6 @@ def _interrupted(error: KeyboardInterrupt) -> int:
     return signals.exit_code(name)
 
 
-def refuse_flags(values: flags.FlagValues, names: Sequence[str], why: str) -> None:
-    """Refuses flags that were given but would change nothing.
-
-    Args:
-        values: the script's flags.
-        names: flags that must not be given.
-        why: end of the message, after the flag's name.
-
-    Raises:
-        UserError: one of the flags was given.
-    """
-    for name in names:
-        if values[name].present:
-            raise UserError(f"--{name} {why}")
-
-
 def make_folder(path: Path | str) -> None:
     """Creates a folder, before the work whose files it is for begins.
 
@@ -350,116 +281,3 @@ def check_model(path: str | None) -> None:
     """Raises `UserError` if --model was not given."""
     if not path:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
-
-
-# ---------------------------------------------------------------------------
-# The command line
-
-
-def _parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Parses `argv`; after the manual or an error message it exits."""
-    if _HELP & {arg.partition("=")[0] for arg in argv[1:]}:
-        print(manual(main, values, argv[0]), flush=True)
-        sys.exit(0)
-    for name in values:
-        values[name].unparse()  # a process may run a script twice
-    try:
-        rest = values(_with_flagfiles(argv))
-    except UserError as e:
-        sys.exit(_fail(str(e), 2))
-    except flags.UnrecognizedFlagError as e:
-        near = difflib.get_close_matches(e.flagname, _flag_names(main, values))
-        hint = f"did you mean --{near[0]}?" if near else "see --help."
-        sys.exit(_fail(f"there is no flag --{e.flagname}; {hint}", 2))
-    except flags.Error as e:
-        sys.exit(_fail(f"{str(e).strip()}; see --help.", 2))
-    for name in _flag_names(main, values):  # --seeds=$SEEDS, and there is no SEEDS
-        flag = values[name]
-        if flag.present and flag.value == "" and flag.default != "":
-            sys.exit(_fail(f"--{name}= has no value; see --help.", 2))
-    if len(rest) > 1:
-        message = (
-            f"unexpected argument {rest[1]!r}; settings are given as --name=value."
-        )
-        sys.exit(_fail(message, 2))
-    return rest
-
-
-def _with_flagfiles(argv: Sequence[str]) -> list[str]:
-    """Puts the lines of each --flagfile in its place, files inside of files included.
-
-    Empty lines and lines that begin with # or // are left out.
-
-    Raises:
-        UserError: a file cannot be read, is no text, or includes itself.
-    """
-    out, left, read = [], list(argv), 0
-    while left:
-        arg = left.pop(0)
-        if arg == "--":
-            return [*out, arg, *left]
-        flag = re.fullmatch(r"--?flagfile(=.*)?", arg, re.DOTALL)
-        if not flag:
-            out.append(arg)
-            continue
-        read += 1
-        if read > MOST_FLAGFILES:
-            raise UserError(
-                f"{arg}: more than {MOST_FLAGFILES} flagfiles; does one include itself?"
-            )
-        name = flag[1][1:] if flag[1] else (left.pop(0) if left else "")
-        left[:0] = _flagfile(expand_home(name))
-        if len(left) > MOST_FLAGS:
-            raise UserError(f"{arg} has more than {MOST_FLAGS} lines.")
-    return out
-
-
-def _flagfile(path: str) -> list[str]:
-    try:
-        text = files.read_regular_text(path, MOST_BYTES)
-    except OSError as e:
-        raise UserError(f"--flagfile={path} cannot be read: {e.strerror}.") from e
-    except ValueError as e:  # no UTF-8, or a null character in the name
-        raise UserError(f"--flagfile={path} is no text file of flags.") from e
-    if "\0" in text:
-        raise UserError(f"--flagfile={path} is no text file of flags.")
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith(("#", "//"))]
-
-
-def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
-    """The help text: the docstring of `main`'s module, then its flags."""
-    width = min(shutil.get_terminal_size().columns, 88)
-    names = _flag_names(main, values)
-    shown = [_describe(values[name], width) for name in names]
-    more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one per line."
-    doc = (sys.modules[main.__module__].__doc__ or "").strip()
-    head = f"{doc}\n\nFlags of {Path(program).name}:\n"
-    return "\n".join([head, *shown, more])
-
-
-def _describe(flag: flags.Flag, width: int) -> str:
-    text = " ".join((flag.help or "").split())
-    choices = "|".join(getattr(flag.parser, "enum_values", ()))
-    text = text.removeprefix(f"<{choices}>: ")  # absl adds this, and the next
-    text = text.removesuffix("; repeat this option to specify a list of values")
-    if len(choices) > width // 2:
-        text += f" One of {choices.replace('|', ', ')}."
-        choices = "NAME"
-    kind = {"int": "N", "float": "X"}.get(flag.flag_type(), "...")
-    name = f"--{flag.name}={choices or kind}"
-    if flag.boolean:
-        name = f"--[no]{flag.name}"
-    if flag.default not in (None, "", False, []):
-        text += f" (default: {flag.default_as_str.strip(chr(39))})"
-    lines = textwrap.wrap(
-        text, width, initial_indent=_INDENT, subsequent_indent=_INDENT
-    )
-    return "\n".join([name, *lines])
-
-
-def _flag_names(main: Callable, values: flags.FlagValues) -> list[str]:
-    """Flags that `main`'s module defines, in their order there."""
-    module = sys.modules[main.__module__]
-    defined = values.flags_by_module_id_dict().get(id(module), [])
-    return [flag.name for flag in defined]

@@ -7,6 +7,7 @@ keyboard. Each ends the process with 128 + its number, as a shell would say.
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 # A platform may lack some: Windows has no HUP and no QUIT.
@@ -17,6 +18,9 @@ STOPPING = tuple(
 )
 # Who started the process may have it ignore these: `nohup`, or a shell's `&`.
 _MAY_BE_IGNORED = {"SIGHUP", "SIGQUIT"}
+# Seconds: a batch system signals all processes of a job, and then a parent passes its
+# own on. Both are one notice; only a later signal is a second one.
+ONE_NOTICE = 1.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -45,6 +49,7 @@ def exit_code(name: str | None) -> int:
 def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
     """Gives the signals of `STOPPING` a handler, and restores the old ones.
 
+    Signals less than `ONE_NOTICE` seconds after one that was handled are dropped.
     Without effect in a thread that cannot have signals.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -56,8 +61,17 @@ def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
         for s in STOPPING
         if not (old[s] == signal.SIG_IGN and s.name in _MAY_BE_IGNORED)
     ]
+    last = float("-inf")
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= ONE_NOTICE:
+            last = now
+            handler(number, frame)
+
     for s in ours:
-        signal.signal(s, handler)
+        signal.signal(s, handle)
     try:
         yield
     finally:

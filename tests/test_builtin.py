@@ -379,7 +379,7 @@ def test_too_few_pictures_are_refused():
 def test_help(name, capsys):
     sys.modules.pop(f"benchmarks_{name}", None)
     module = script(name)
-    from stylegan_tf_launch import cli
+    from stylegan_tf_launch import parsing
 
-    text = cli.manual(module.main, module.FLAGS, name)
+    text = parsing.manual(module.main, module.FLAGS, name)
     assert f"python benchmarks/{name}.py" in text and "\n--out=" in text

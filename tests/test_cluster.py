@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -238,14 +239,59 @@ if first and index == 1:
 if first: time.sleep(60)
 sys.exit(int(sys.argv[2]))
 """
+BOTH = """
+import json, os, sys, time
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+time.sleep(index / 5)
+sys.exit(int(sys.argv[1 + index]))
+"""
+WAITS = """
+import json, os, signal, time
+def save(number, frame):
+    signal.signal(signal.SIGTERM, lambda *_: print("told twice", flush=True))
+    time.sleep(0.5)
+    os._exit(143)
+signal.signal(signal.SIGTERM, save)
+if json.loads(os.environ["TF_CONFIG"])["task"]["index"]:
+    time.sleep(0.5)
+    os.kill(os.getppid(), signal.SIGHUP)
+time.sleep(60)
+"""
+
+
+def supervise(program: str, *arguments: str) -> subprocess.CompletedProcess:
+    script = [sys.executable, str(ROOT / "examples" / "supervise.py"), "--local=2"]
+    worker = [sys.executable, "-S", "-c", program, *arguments]
+    return subprocess.run(
+        [*script, "--restarts=2", "--", *worker],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize("code", [0, 2])
 def test_all_start_again_when_one_was_killed(tmp_path, code):
-    supervise = [sys.executable, str(ROOT / "examples" / "supervise.py"), "--local=2"]
-    worker = [sys.executable, "-c", WORKER, str(tmp_path), str(code)]
-    done = subprocess.run(
-        [*supervise, "--", *worker], capture_output=True, text=True, timeout=60
-    )
+    done = supervise(WORKER, str(tmp_path), str(code))
     assert done.returncode == code, done.stderr
     assert done.stdout.count("A worker is gone (-9); all start again.") == 1
+
+
+@pytest.mark.parametrize("codes", ["75 2", "2 75", "1 0", "0 1", "75 143"])
+def test_a_worker_that_cannot_go_on_ends_all(codes):
+    """The first to end may be one that has lost the other, which tells the cause."""
+    done = supervise(BOTH, *codes.split())
+    assert str(done.returncode) in codes.split() and done.returncode not in (0, 75)
+    assert not done.stdout + done.stderr
+
+
+def test_a_run_that_fails_again_and_again_ends():
+    done = supervise(BOTH, "75", "75")
+    assert done.returncode == 75
+    assert done.stdout.count("all start again") == 2
+
+
+def test_a_signal_to_all_is_passed_on_once():
+    done = supervise(WAITS)
+    assert done.returncode == 128 + signal.SIGHUP, done.stderr
+    assert not done.stdout + done.stderr

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from launching import ROOT, VERBS, call
-from stylegan_tf_launch import cli, main
+from stylegan_tf_launch import cli, main, parsing
 
 from stylegan_tf import files
 from stylegan_tf.config import presets
@@ -32,7 +32,7 @@ def test_help_is_a_manual_and_loads_nothing_large(verb):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"python launch/{verb}.py" in done.stdout
-    for name in cli._flag_names(VERBS[verb].main, VERBS[verb].FLAGS):
+    for name in parsing.flag_names(VERBS[verb].main, VERBS[verb].FLAGS):
         assert f"\n--{name}=" in done.stdout or f"\n--[no]{name}\n" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
@@ -162,8 +162,8 @@ def test_flags_of_a_file_take_its_place(tmp_path, capsys):
         "--seed=4",
         "--gamma=2",
     ]
-    assert cli._with_flagfiles(argv) == expected
-    assert cli._with_flagfiles(["x", "--", "--flagfile=no"])[-1] == "--flagfile=no"
+    assert parsing._with_flagfiles(argv) == expected
+    assert parsing._with_flagfiles(["x", "--", "--flagfile=no"])[-1] == "--flagfile=no"
     outer.write_text(f"--flagfile={outer}\n", encoding="utf-8")
     code, _, error = call("train", f"--flagfile={outer}")
     assert code == 2 and "does one include itself" in error
@@ -196,7 +196,7 @@ def test_every_flag_that_names_a_path_knows_the_home_folder(monkeypatch):
     """Whatever its help says is a folder or a file is one, and so are these."""
     monkeypatch.setenv("HOME", "/h")
     for module in VERBS.values():
-        for name in cli._flag_names(module.main, module.FLAGS):
+        for name in parsing.flag_names(module.main, module.FLAGS):
             flag = module.FLAGS[name]
             named = re.search(r"\b([Ff]olders?|[Ff]ile|\.npz)\b", flag.help or "")
             if name not in NO_PATH and not (named and flag.flag_type() == "string"):
@@ -209,7 +209,7 @@ def test_every_flag_that_names_a_path_knows_the_home_folder(monkeypatch):
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_number_lies_between_two_bounds(verb):
     module = VERBS[verb]
-    for name in cli._flag_names(module.main, module.FLAGS):
+    for name in parsing.flag_names(module.main, module.FLAGS):
         kind = module.FLAGS[name].flag_type()
         if kind in ("int", "float"):
             for text in ("nan", "inf", "-1e30", "1" + "0" * 30, "9" * 5000, ""):

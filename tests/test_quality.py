@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stylegan_tf_launch import cli
+from stylegan_tf_launch import parsing
 
 from stylegan_tf.errors import UserError
 
@@ -330,7 +330,7 @@ def test_unknown_steps_are_refused(quality):
 def test_help():
     import quality
 
-    text = cli.manual(quality.main, quality.FLAGS, "quality.py")
+    text = parsing.manual(quality.main, quality.FLAGS, "quality.py")
     assert "python benchmarks/quality.py" in text
     for name in ("data", "step", "program", "minutes", "num", "out", "figure"):
         assert f"\n--{name}=" in text

@@ -308,6 +308,24 @@ def test_a_full_disk_ends_nothing_and_is_told_once(trainer, monkeypatch, capsys)
     assert [c.nimg for c in kept] == [48, 32]
 
 
+def test_a_tick_that_a_signal_cuts_short_has_its_row(trainer, monkeypatch):
+    step = trainer.step
+
+    def told_at_20():
+        step()
+        trainer.stopping = "SIGTERM" if trainer.state.nimg == 20 else None
+
+    monkeypatch.setattr(trainer, "step", told_at_20)
+    assert trainer.train() == "interrupted"
+    rows = (trainer.run_dir / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(row)["nimg"] for row in rows] == [8, 16, 20]
+    assert trainer.reports[1].done == [8]  # 16 fails, 20 is no whole tick
+    assert (trainer.run_dir / "log.txt").read_text().count("a line") == 3
+    monkeypatch.setattr(trainer, "stopping", "SIGTERM")  # between two ticks: no row
+    assert trainer.train() == "interrupted"
+    assert (trainer.run_dir / "stats.jsonl").read_text().splitlines() == rows
+
+
 def test_the_last_checkpoint_must_be_written(trainer, monkeypatch):
     trainer.state.nimg = 40
     monkeypatch.setattr(trainer.state, "_write", full)

@@ -28,10 +28,13 @@ class Report:
         """Called after each iteration."""
 
     def record(self, trainer: Trainer, stats: dict[str, float]) -> None:
-        """Called before a tick's checkpoint: what a kill just after must not lose."""
+        """Called before a tick's checkpoint: what a kill just after must not lose.
+
+        Called as well for a tick that a signal cuts short, which `tick` is not.
+        """
 
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
-        """Called at the end of a tick; `stats` are its means."""
+        """Called at the end of a whole tick; `stats` are its means."""
 
     def warn(self, trainer: Trainer, text: str) -> None:
         """Called with something that needs a person's eye."""

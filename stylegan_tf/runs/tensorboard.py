@@ -70,15 +70,19 @@ class TensorBoard(Report):
         scalars = {k: v for k, v in flat.items() if isinstance(v, kinds)}
         hparams.hparams(scalars, trial_id=Path(trainer.run_dir).name)
 
-    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
-        """Writes the stats, and every `image_ticks` ticks the panels."""
-        self.ticks += 1
+    def record(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Writes the stats."""
         with self.files.writing(trainer.state.nimg):
             for name, value in stats.items():
                 if math.isfinite(value):
                     tf.summary.scalar(name, value)
-            done = trainer.state.nimg >= trainer.total
-            if done or self.ticks % trainer.config.image_ticks == 0:
+
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Writes the panels, every `image_ticks` ticks and at the end."""
+        self.ticks += 1
+        done = trainer.state.nimg >= trainer.total
+        if done or self.ticks % trainer.config.image_ticks == 0:
+            with self.files.writing(trainer.state.nimg):
                 self._panels()
 
     def _rows(self) -> int:

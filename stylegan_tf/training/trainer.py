@@ -5,8 +5,9 @@ sheets and measurements are reports: objects handed to the trainer, which calls
 
     report.start(trainer)
     report.step(trainer)
-    report.record(trainer, stats)       stats: {"loss/g": 0.71, ...}; before saving
-    report.tick(trainer, stats)         the same, after it
+    report.record(trainer, stats)       stats: {"loss/g": 0.71, ...}; before saving,
+                                        also of a tick that a signal cuts short
+    report.tick(trainer, stats)         the same, after it, of whole ticks
     report.warn(trainer, text)          something that needs a person's eye
     report.end(trainer, reason)         reason: "finished", "interrupted" or "diverged"
 """
@@ -187,8 +188,11 @@ class Trainer:
                 self._save()  # what a first tick that diverges goes back to
             self._tick = TickStats(self.state.nimg, skipped=self.state.skipped)
             reason = self._loop()
-            unsaved = self._tick.images(self.state.nimg) or reason == "interrupted"
-            if (unsaved or self._save_failed) and reason != "diverged":
+            images = self._tick.images(self.state.nimg)
+            if images and reason == "interrupted":  # a tick that is cut short
+                self._call_reports("record", self._tick_stats())
+            unsaved = images or reason == "interrupted" or self._save_failed
+            if unsaved and reason != "diverged":
                 self._count()
                 self.state.save()  # the last try: if it fails, so does the run
             self._call_reports("end", reason)
@@ -301,6 +305,20 @@ class Trainer:
 
     def _end_tick(self, done: bool) -> bool:
         """Saves and reports; returns False if the run cannot go on."""
+        state, tick, stats = self.state, self._tick, self._tick_stats()
+        number, diverged = tick.number + 1, tick.mostly_skipped()
+        self._call_reports("record", stats)
+        due = done or self._save_failed or number % self.config.snapshot_ticks == 0
+        if due and not diverged:
+            self._save()
+        self._call_reports("tick", stats)
+        if diverged and not self._roll_back(stats, tick):
+            return False
+        self._tick = TickStats(state.nimg, number, state.skipped)
+        return True
+
+    def _tick_stats(self) -> dict[str, float]:
+        """Returns the means of the tick so far, and how far the run has come."""
         state, tick = self.state, self._tick
         seconds = time.perf_counter() - tick.began
         self._count()
@@ -320,17 +338,7 @@ class Trainer:
         }
         if self.config.augment.kind == "ada":
             stats["augment/p"] = self.augment.p
-        stats |= devices.peak_memory_gb()
-        number, diverged = tick.number + 1, tick.mostly_skipped()
-        self._call_reports("record", stats)
-        due = done or self._save_failed or number % self.config.snapshot_ticks == 0
-        if due and not diverged:
-            self._save()
-        self._call_reports("tick", stats)
-        if diverged and not self._roll_back(stats, tick):
-            return False
-        self._tick = TickStats(state.nimg, number, state.skipped)
-        return True
+        return stats | devices.peak_memory_gb()
 
     def _count(self) -> None:
         """Brings the state's seconds and skipped steps up to this moment."""

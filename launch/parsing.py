@@ -1,0 +1,239 @@
+"""Flags of the launch scripts: their kinds, files of flags, and the manual.
+
+Numbers have bounds, and `~` stands for the home folder wherever a flag names a path.
+"""
+
+import difflib
+import functools
+import os
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from absl import flags
+
+from stylegan_tf import config as configs
+from stylegan_tf import files
+from stylegan_tf.errors import UserError
+
+_HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
+_INDENT = " " * 6
+MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
+SEED = 2**32 - 1  # the largest seed
+MOST = 1_000_000_000  # of a number without an upper bound of its own
+
+
+class _Integer(flags.IntegerParser):
+    def is_outside_bounds(self, val: int) -> bool:
+        return not self.lower_bound <= val <= self.upper_bound
+
+
+class _Float(flags.FloatParser):
+    def is_outside_bounds(self, val: float) -> bool:
+        return not self.lower_bound <= val <= self.upper_bound  # NaN is outside, too
+
+
+class _Path(flags.ArgumentParser):
+    def parse(self, argument: str) -> str:
+        return expand_home(argument)
+
+
+class _Paths(flags.ListParser):
+    def parse(self, argument: str | list[str]) -> list[str]:
+        return [expand_home(path) for path in super().parse(argument)]
+
+
+def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
+    """Makes the flags of a script, defined by `define.KIND(name, default, help, ...)`.
+
+    Kinds are those of absl's `DEFINE_KIND`, and `path` and `paths` (with commas), in
+    which `~` is the home folder. An `integer` or `float` lies between two bounds, 0 and
+    a billion if none are given.
+    """
+    flags.disclaim_key_flags()  # of this module; they are the script's
+    values = flags.FlagValues()
+    kinds = ("string", "bool", "boolean", "enum", "list", "multi_string")
+    functions = {kind: getattr(flags, f"DEFINE_{kind}") for kind in kinds}
+    bound = {k: functools.partial(f, flag_values=values) for k, f in functions.items()}
+
+    def add(parser, serializer, name, default, help_text):
+        flags.DEFINE(parser, name, default, help_text, values, serializer)
+
+    def number(kind, name, default, help_text, lower_bound=0, upper_bound=MOST):
+        parser = kind(lower_bound, upper_bound)
+        add(parser, flags.ArgumentSerializer(), name, default, help_text)
+
+    bound |= {
+        "integer": functools.partial(number, _Integer),
+        "float": functools.partial(number, _Float),
+        "path": functools.partial(add, _Path(), flags.ArgumentSerializer()),
+        "paths": functools.partial(add, _Paths(), flags.ListSerializer(",")),
+    }
+    return values, SimpleNamespace(**bound)
+
+
+def bounds(setting: str) -> dict[str, float]:
+    """Returns the bounds of a flag that changes a setting, given by its dotted name."""
+    limit = configs.setting_limit(setting)
+    return {"lower_bound": limit.least, "upper_bound": limit.most}
+
+
+def expand_home(text: str) -> str:
+    """Returns a path with the home folder in place of a leading `~` or `~name`.
+
+    A shell does so only at the start of a word, which `--out=~/runs` is not. `KIND:~/x`
+    is expanded as well.
+    """
+    return re.sub(
+        r"^([\w-]+:)?(~[^/\\]*)",
+        lambda match: (match[1] or "") + os.path.expanduser(match[2]),
+        text,
+    )
+
+
+def refuse_flags(values: flags.FlagValues, names: Sequence[str], why: str) -> None:
+    """Refuses flags that were given but would change nothing.
+
+    Args:
+        values: the script's flags.
+        names: flags that must not be given.
+        why: end of the message, after the flag's name.
+
+    Raises:
+        UserError: one of the flags was given.
+    """
+    for name in names:
+        if values[name].present:
+            raise UserError(f"--{name} {why}")
+
+
+# ---------------------------------------------------------------------------
+# The command line
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """True if the command line asks for the manual."""
+    return bool(_HELP & {arg.partition("=")[0] for arg in argv[1:]})
+
+
+def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Sets the flags of a script from its command line.
+
+    Args:
+        main: the script's function; the flags are those of its module.
+        values: the flags.
+        argv: program and arguments.
+
+    Returns:
+        The program alone: no script takes arguments without a name.
+
+    Raises:
+        UserError: an unknown flag, or a value that is none.
+    """
+    for name in values:
+        values[name].unparse()  # a process may run a script twice
+    try:
+        rest = values(_with_flagfiles(argv))
+    except flags.UnrecognizedFlagError as e:
+        near = difflib.get_close_matches(e.flagname, flag_names(main, values))
+        hint = f"did you mean --{near[0]}?" if near else "see --help."
+        raise UserError(f"there is no flag --{e.flagname}; {hint}") from e
+    except flags.Error as e:
+        raise UserError(f"{str(e).strip()}; see --help.") from e
+    for name in flag_names(main, values):  # --seeds=$SEEDS, and there is no SEEDS
+        flag = values[name]
+        if flag.present and flag.value == "" and flag.default != "":
+            raise UserError(f"--{name}= has no value; see --help.")
+    if len(rest) > 1:
+        raise UserError(
+            f"unexpected argument {rest[1]!r}; settings are given as --name=value."
+        )
+    return rest
+
+
+def _with_flagfiles(argv: Sequence[str]) -> list[str]:
+    """Puts the lines of each --flagfile in its place, files inside of files included.
+
+    Empty lines and lines that begin with # or // are left out.
+
+    Raises:
+        UserError: a file cannot be read, is no text, or includes itself.
+    """
+    out, left, read = [], list(argv), 0
+    while left:
+        arg = left.pop(0)
+        if arg == "--":
+            return [*out, arg, *left]
+        flag = re.fullmatch(r"--?flagfile(=.*)?", arg, re.DOTALL)
+        if not flag:
+            out.append(arg)
+            continue
+        read += 1
+        if read > MOST_FLAGFILES:
+            raise UserError(
+                f"{arg}: more than {MOST_FLAGFILES} flagfiles; does one include itself?"
+            )
+        name = flag[1][1:] if flag[1] else (left.pop(0) if left else "")
+        left[:0] = _flagfile(expand_home(name))
+        if len(left) > MOST_FLAGS:
+            raise UserError(f"{arg} has more than {MOST_FLAGS} lines.")
+    return out
+
+
+def _flagfile(path: str) -> list[str]:
+    try:
+        text = files.read_regular_text(path, MOST_BYTES)
+    except OSError as e:
+        raise UserError(f"--flagfile={path} cannot be read: {e.strerror}.") from e
+    except ValueError as e:  # no UTF-8, or a null character in the name
+        raise UserError(f"--flagfile={path} is no text file of flags.") from e
+    if "\0" in text:
+        raise UserError(f"--flagfile={path} is no text file of flags.")
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", "//"))]
+
+
+# ---------------------------------------------------------------------------
+# The manual
+
+
+def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
+    """The help text: the docstring of `main`'s module, then its flags."""
+    width = min(shutil.get_terminal_size().columns, 88)
+    names = flag_names(main, values)
+    shown = [_describe(values[name], width) for name in names]
+    more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one per line."
+    doc = (sys.modules[main.__module__].__doc__ or "").strip()
+    head = f"{doc}\n\nFlags of {Path(program).name}:\n"
+    return "\n".join([head, *shown, more])
+
+
+def _describe(flag: flags.Flag, width: int) -> str:
+    text = " ".join((flag.help or "").split())
+    choices = "|".join(getattr(flag.parser, "enum_values", ()))
+    text = text.removeprefix(f"<{choices}>: ")  # absl adds this, and the next
+    text = text.removesuffix("; repeat this option to specify a list of values")
+    if len(choices) > width // 2:
+        text += f" One of {choices.replace('|', ', ')}."
+        choices = "NAME"
+    kind = {"int": "N", "float": "X"}.get(flag.flag_type(), "...")
+    name = f"--{flag.name}={choices or kind}"
+    if flag.boolean:
+        name = f"--[no]{flag.name}"
+    if flag.default not in (None, "", False, []):
+        text += f" (default: {flag.default_as_str.strip(chr(39))})"
+    lines = textwrap.wrap(
+        text, width, initial_indent=_INDENT, subsequent_indent=_INDENT
+    )
+    return "\n".join([name, *lines])
+
+
+def flag_names(main: Callable, values: flags.FlagValues) -> list[str]:
+    """Flags that `main`'s module defines, in their order there."""
+    module = sys.modules[main.__module__]
+    defined = values.flags_by_module_id_dict().get(id(module), [])
+    return [flag.name for flag in defined]
