@@ -65,8 +65,8 @@ define.string(
 define.path(
     "latents",
     None,
-    "Draw the styles in this .npz or .npy file instead of seeds, with the noise it "
-    "holds.",
+    "Draw the styles in this .npz, .npy or .pt file instead of seeds, with the noise "
+    "that an .npz file holds.",
 )
 define.string(
     "psi",

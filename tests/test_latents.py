@@ -71,57 +71,6 @@ def test_one_hot():
     assert found.dtype == np.float32
 
 
-def test_latents_survive_a_file(tmp_path):
-    rng = np.random.default_rng(0)
-    noise = [rng.normal(size=(2, 4, 4, 1)).astype(np.float32) for _ in range(11)]
-    ws = rng.normal(size=(2, 6, 8)).astype(np.float32)
-    kept = latents.Latents(ws, noise, ("cat", "dog"))
-    found = latents.load_latents(kept.save(tmp_path / "new" / "a.npz"), 6, 8)
-    np.testing.assert_array_equal(found.ws, ws)
-    assert found.names == ("cat", "dog")
-    for a, b in zip(found.noise, noise, strict=True):  # noise10 comes after noise9
-        np.testing.assert_array_equal(a, b)
-    bare = latents.load_latents(latents.Latents(ws).save(tmp_path / "b.npz"), 6, 8)
-    assert bare.noise is None and bare.names == ("0000", "0001")
-
-
-def test_one_style_serves_all_layers(tmp_path):
-    w = np.arange(16, dtype=np.float32).reshape(2, 8)
-    np.savez(tmp_path / "w.npz", w=w)
-    found = latents.load_latents(tmp_path / "w.npz", 6, 8)
-    np.testing.assert_array_equal(found.ws, np.repeat(w[:, None], 6, axis=1))
-
-
-@pytest.mark.parametrize(
-    "arrays, message",
-    [
-        ({"ws": np.zeros((1, 5, 8))}, "styles of 1 x 5 x 8; the model takes N x 6 x 8"),
-        ({"ws": np.zeros((1, 6, 9))}, "another model"),
-        ({"images": np.zeros(3)}, "holds images, and no styles"),
-        ({"ws": np.array([{}], object)}, "cannot be read as .npz"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, arrays, message):
-    np.savez(tmp_path / "x.npz", **arrays)
-    with pytest.raises(UserError, match=message):
-        latents.load_latents(tmp_path / "x.npz", 6, 8)
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"names": np.array(["a", "b"])},
-        {"names": np.array("abc")},
-        {"noise0": np.zeros((2, 4, 4, 1))},
-        {"noise0": np.zeros((4, 4))},
-    ],
-)
-def test_names_and_noise_are_of_as_many_pictures(tmp_path, arrays):
-    np.savez(tmp_path / "x.npz", ws=np.zeros((3, 6, 8)), **arrays)
-    with pytest.raises(UserError, match="damaged: it holds 3 styles"):
-        latents.load_latents(tmp_path / "x.npz", 6, 8)
-
-
 # ---------------------------------------------------------------------------
 # Layers
 

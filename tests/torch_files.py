@@ -121,6 +121,9 @@ def storages(value, found=None) -> dict[str, Storage]:
     elif isinstance(value, dict):
         for part in value.values():
             storages(part, found)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            storages(part, found)
     elif isinstance(value, Parameter):
         storages(value.tensor, found)
     elif isinstance(value, Tensor):

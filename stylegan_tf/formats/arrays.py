@@ -4,6 +4,7 @@ import io
 import math
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -86,7 +87,7 @@ def _read_array(file: IO[bytes], size: int, most: int) -> np.ndarray:
 
 
 def float_array(
-    path: Path | str, arrays: dict[str, np.ndarray], name: str
+    path: Path | str, arrays: Mapping[str, np.ndarray], name: str
 ) -> np.ndarray:
     """One array of a file as float32, all numbers finite.
 
@@ -98,11 +99,11 @@ def float_array(
     Raises:
         UserError: the array holds something else.
     """
-    array = arrays[name]
+    array, what = arrays[name], f"`{name}`" if name else "its array"
     if array.dtype.kind not in "fiub":
-        raise UserError(f"{path} is damaged: `{name}` holds {array.dtype}, no numbers.")
+        raise UserError(f"{path} is damaged: {what} holds {array.dtype}, no numbers.")
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise UserError(f"{path} is damaged: `{name}` has numbers that are not finite.")
+        raise UserError(f"{path} is damaged: {what} has numbers that are not finite.")
     return array

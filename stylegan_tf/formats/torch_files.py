@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import open_regular
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
+    MAX_STEPS,
     PLAIN,
+    Allowance,
     Machine,
     RefusedError,
     Symbol,
@@ -46,6 +48,7 @@ STORAGE_DTYPES = {
     "torch.ByteStorage": "|u1",
     "torch.BoolStorage": "|b1",
 }
+Result = TypeVar("Result")
 ONLY = "give a file of weights alone (a state dict), as published."
 BIG_ENDIAN = "was written by a machine whose numbers begin at the other end."
 
@@ -97,7 +100,36 @@ def read_checkpoint(
     return _read(path, parts)
 
 
-def _read(path: Path | str, reader: Callable[[Path], dict]) -> dict:
+def read_tensors(path: Path | str) -> object:
+    """Reads a tensor, or tensors in dicts and lists, as tools save their results.
+
+    Args:
+        path: a file of either layout.
+
+    Returns:
+        Read-only array, list, dict, or plain value.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds anything but such data.
+    """
+
+    def nested(value: object, levels: int, left: Allowance) -> object:
+        left.spend()
+        if type(value) is TensorNode:
+            return value.array()
+        if type(value) in PLAIN:
+            return value
+        kind = {dict: dict, list: list, tuple: list}.get(type(value))
+        need(kind and levels, f"holds a {shown(value)}; only tensors are read.")
+        if kind is dict:
+            return {k: nested(v, levels - 1, left) for k, v in value.items()}
+        return [nested(v, levels - 1, left) for v in value]
+
+    levels, most = 3, Allowance(MAX_STEPS)
+    return _read(path, lambda f: nested(_content(f, CheckpointMachine), levels, most))
+
+
+def _read(path: Path | str, reader: Callable[[Path], Result]) -> Result:
     """Calls `reader(path)`; every error of it names the file in one line."""
     path = Path(path)
     try:

@@ -1,5 +1,6 @@
-"""Latents and what is done with them in NumPy: seeds, notation, directions."""
+"""Latents and what is done with them in NumPy: seeds, notation, directions, files."""
 
+from stylegan_tf.latents.files import Latents, load_latents
 from stylegan_tf.latents.notation import (
     MAX_SEED,
     Edit,
@@ -16,10 +17,8 @@ from stylegan_tf.latents.notation import (
 )
 from stylegan_tf.latents.seeds import (
     PATHS,
-    Latents,
     interpolate,
     layer_psi,
-    load_latents,
     mix_styles,
     mixing_table,
     noise_of,

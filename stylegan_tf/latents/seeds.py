@@ -3,23 +3,18 @@
 A seed gives the same image in every program and batch. Its z is
 `numpy.random.RandomState(seed).randn(z_dim)`, the convention of the official releases,
 so that published seeds name the same latents here. Its noise maps are drawn from the
-seed, too. Styles without a seed, found by projection or made by editing, are kept as
-`Latents` in an `.npz` file.
+seed, too. Styles without a seed are kept in files, see `latents.files`.
 
 The operations are those of StyleGAN (Karras et al. 2019): truncation in W, with a psi
 per layer (`truncate`; appendix B), style mixing (`mix_styles`, `mixing_table`; section
 3.1), and interpolation (`interpolate`; section 4.1).
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.formats.arrays import float_array, load_arrays, save_arrays
 
 PATHS = ("z", "linear", "cubic")
 BLOCK = 256  # points of a path that are held as float64 at once
@@ -179,98 +174,3 @@ def interpolate(
         t = (own - before).reshape(-1, *[1] * (points.ndim - 1))
         out[start : start + BLOCK] = between(points[before], points[before + 1], t)
     return out
-
-
-# ---------------------------------------------------------------------------
-# Styles in a file
-
-
-@dataclass(frozen=True)
-class Latents:
-    """Styles of images, and the noise maps that go with them.
-
-    Attributes:
-        ws: float32 [N, num_styles, w_dim].
-        noise: one float32 [N or 1, H, W, 1] per layer; None = the model's own.
-        names: N names.
-    """
-
-    ws: np.ndarray
-    noise: list[np.ndarray] | None = None
-    names: tuple[str, ...] = ()
-
-    def save(self, path: Path | str) -> Path:
-        """Writes `.npz`, in one step: `ws`, `names`, `noise0`, `noise1`, ..."""
-        arrays = {f"noise{i}": m for i, m in enumerate(self.noise or [])}
-        names = self.names or tuple(f"{i:04d}" for i in range(len(self.ws)))
-        return save_arrays(
-            path, {"ws": self.ws, "names": np.array(names, "U"), **arrays}
-        )
-
-
-_USUAL_NAMES = ("ws", "w", "", "dlatents", "dlatent", "w_plus", "wp", "projected_w")
-
-
-def _named_styles(path: Path | str, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Returns the array of a file that holds its styles."""
-    for name in _USUAL_NAMES:
-        if name in arrays:
-            return float_array(path, arrays, name)
-    found = ", ".join(arrays) or "nothing"
-    raise UserError(
-        f"{path} holds {found[:200]}, and no styles; save them as `ws`, of "
-        f"N x layers x width."
-    )
-
-
-def _full_styles(
-    path: Path | str, ws: np.ndarray, num_styles: int, w_dim: int
-) -> np.ndarray:
-    """Returns styles of all layers, [N, num_styles, w_dim]."""
-    shape = " x ".join(map(str, ws.shape)) or "a single number"
-    if ws.ndim == 2 and len(ws) == num_styles > 1:
-        raise UserError(
-            f"{path} holds styles of {shape}: one for each layer of one picture, or of "
-            f"{num_styles} pictures? Save them as 1 x {shape}, or as "
-            f"{num_styles} x 1 x {w_dim}."
-        )
-    ws = ws[None] if ws.ndim == 1 else ws
-    ws = ws[:, None] if ws.ndim == 2 else ws
-    if ws.ndim != 3 or ws.shape[1] not in (1, num_styles) or ws.shape[2] != w_dim:
-        raise UserError(
-            f"{path} holds styles of {shape}; the model takes N x {num_styles} x "
-            f"{w_dim}. Were they made with another model?"
-        )
-    return np.repeat(ws, num_styles, axis=1) if ws.shape[1] != num_styles else ws
-
-
-def load_latents(path: Path | str, num_styles: int, w_dim: int) -> Latents:
-    """Reads styles for a model of these sizes, of `Latents.save` or of another tool.
-
-    Args:
-        path: `.npz` with an array `ws`, `w` or another usual name, or `.npy`.
-        num_styles: of the model.
-        w_dim: of the model.
-
-    Returns:
-        The styles of [N, num_styles, w_dim]. Those of [N, w_dim], [N, 1, w_dim] or
-        [w_dim] are repeated for each layer.
-
-    Raises:
-        UserError: no such file, another kind of file, numbers that are not finite,
-            another model's styles, or a shape that may mean two things.
-    """
-    arrays = load_arrays(path)
-    ws = _full_styles(path, _named_styles(path, arrays), num_styles, w_dim)
-    kept = sorted((int(n[5:]), n) for n in arrays if re.fullmatch(r"noise\d+", n))
-    maps = [float_array(path, arrays, name) for _, name in kept]
-    names = arrays.get("names")
-    if names is None:
-        names = np.array([f"{i:04d}" for i in range(len(ws))], "U")
-    rows = {len(m) if m.ndim == 4 else 0 for m in maps} - {1, len(ws)}
-    if names.shape != (len(ws),) or rows:
-        raise UserError(
-            f"{path} is damaged: it holds {len(ws)} styles, and names or noise of "
-            f"another number of pictures."
-        )
-    return Latents(ws, maps or None, tuple(map(str, names)))
