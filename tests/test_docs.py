@@ -28,6 +28,7 @@ SCRIPTS = [path for name in FOLDERS for path in sorted(ROOT.glob(f"{name}/*.py")
 VERBS = {p.stem for p in ROOT.glob("launch/*.py")} - {
     "__init__",
     "cli",
+    "parsing",
     "main",
     "outputs",
 }
