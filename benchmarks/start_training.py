@@ -128,7 +128,7 @@ def _child(what: dict) -> int:
         preset=FLAGS.preset, changes={"data": FLAGS.data}, out=what["out"]
     )
     try:
-        session.train(request)
+        session.train_request(request)
     except _Done:
         print(json.dumps(stages.rows), flush=True)
         os._exit(0)  # what is under way in other threads does not matter any more

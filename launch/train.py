@@ -27,10 +27,13 @@ from collections.abc import Sequence
 
 from stylegan_tf_launch import cli
 
+import stylegan_tf
 from stylegan_tf import config as configs
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
-from stylegan_tf.runs.request import RunRequest
+from stylegan_tf.runs.arguments import SURROUNDINGS, make_request
+from stylegan_tf.runs.request import FLAGS as SETTINGS
+from stylegan_tf.runs.request import PLACES
 
 __doc__ = __doc__.replace("{presets}", presets.preset_table())
 
@@ -181,45 +184,10 @@ define.boolean(
     "Print schedule, sizes, memory and first batches, and train nothing.",
 )
 
-# Flag -> the setting that it changes.
-SETTINGS = {
-    "data": "data",
-    "kimg": "schedule.total_kimg",
-    "batch": "schedule.batch",
-    "accumulate": "accumulate",
-    "recompute": "recompute",
-    "gamma": "loss.r1_gamma",
-    "labels": "labels",
-    "init": "init",
-    "mirror": "mirror",
-    "precision": "precision",
-    "jit": "jit",
-    "seed": "seed",
-    "deterministic": "deterministic",
-    "snapshot_ticks": "snapshot_ticks",
-    "checkpoint_minutes": "checkpoint_minutes",
-    "image_ticks": "image_ticks",
-    "metrics": "metrics",
-    "metrics_every": "metrics_every",
-    "features": "features",
-}
 
-PLACES = ("data", "labels", "init", "features")  # settings that may name a path
-
-
-# Setting -> the flag to name in a message. The flags below change several settings.
-NAMES = {setting: f"--{flag}" for flag, setting in SETTINGS.items()}
-NAMES["preset"] = "--preset"
-for network in presets.NETWORKS:
-    NAMES[f"{network}.resolution"] = NAMES[f"{network}.start_shape"] = "--resolution"
-    NAMES[f"{network}.classes"], NAMES[f"{network}.channels"] = "--labels", "--data"
-
-
-def changes() -> dict[str, object]:
-    """The settings that the command line names, by dotted name."""
-    given = {s: FLAGS[f].value for f, s in SETTINGS.items() if FLAGS[f].present}
-    if "schedule.batch" in given:
-        given["schedule.batch_at"] = {}
+def settings() -> dict[str, object]:
+    """The settings that --set names, by dotted name."""
+    given: dict[str, object] = {}
     for text in FLAGS.set:
         name, equals, value = text.partition("=")
         if not equals:
@@ -231,26 +199,24 @@ def changes() -> dict[str, object]:
 
 def main(argv: Sequence[str]) -> int:
     """Trains as the flags say; returns the exit code."""
-    request = RunRequest(
-        preset=FLAGS.preset,
-        changes=changes(),
-        resolution=FLAGS.resolution,
-        crop=FLAGS.crop,
-        out=FLAGS.out,
-        resume=FLAGS.resume,
-        strategy=FLAGS.strategy,
-        cache=FLAGS.cache,
-        download=FLAGS.download,
-        command=[*sys.argv],
-        flags=NAMES,
-    )
+    given = {name: FLAGS[name].value for name in SETTINGS if FLAGS[name].present}
+    arguments = {
+        "settings": settings(),
+        "preset": FLAGS.preset,
+        "resolution": FLAGS.resolution,
+        "out": FLAGS.out,
+        "resume": FLAGS.resume,
+    }
+    given |= {name: FLAGS[name].value for name in SURROUNDINGS if name in FLAGS}
+    given["command"] = [*sys.argv]
     cli.load_tensorflow(cluster=FLAGS.strategy == "multiworker")
-    from stylegan_tf.runs import dry_run, session
-
     if FLAGS.dry_run:
+        from stylegan_tf.runs import dry_run
+
+        request = make_request(given, parts={}, **arguments)
         print(dry_run.dry_run_report(request))
         return 0
-    return session.train(request)
+    return stylegan_tf.train(**given, **arguments).exit_code
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     import stylegan_tf
 
-    generator = stylegan_tf.load("runs/00000-demo-demo")
-    images = [image for _, image in stylegan_tf.draw(generator, range(8), psi=0.7)]
+    run = stylegan_tf.train("photos/", preset="demo", resolution=64, kimg=200)
+    generator = stylegan_tf.load("runs/00000-photos-demo")
+    images = stylegan_tf.generate(generator, seeds=range(8), psi=0.7)
 
 `__all__` lists the public names. Importing the package registers the layers with Keras,
 so that `keras.models.load_model` knows them. Where the environment variable
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
         ScheduleConfig,
         TrainConfig,
     )
-    from stylegan_tf.config.presets import PRESETS
+    from stylegan_tf.config.custom import register
+    from stylegan_tf.config.presets import PRESETS, Preset, presets
     from stylegan_tf.errors import UserError
     from stylegan_tf.latents import Latents, load_latents
     from stylegan_tf.latents.directions import Directions
     from stylegan_tf.metrics.features.inception import load_inception
     from stylegan_tf.metrics.features.lpips import load_lpips
-    from stylegan_tf.models import load, load_networks
+    from stylegan_tf.models import generate, load, load_networks
+    from stylegan_tf.networks.block import Block
     from stylegan_tf.networks.discriminator import Discriminator
     from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
     from stylegan_tf.networks.generator import Generator
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from stylegan_tf.networks.stylegan2 import ModulatedConv2D, StyleGAN2Synthesis
     from stylegan_tf.networks.synthesis import Synthesis
     from stylegan_tf.projector import project
+    from stylegan_tf.runs.train import TrainingRun, train
     from stylegan_tf.sampling import Renderer, draw, styles
     from stylegan_tf.sampling.steering import Steering
     from stylegan_tf.training.trainer import Trainer
@@ -54,6 +58,7 @@ __all__ = [
     "PRESETS",
     "AdaIN",
     "AugmentConfig",
+    "Block",
     "Directions",
     "Discriminator",
     "DiscriminatorConfig",
@@ -68,6 +73,7 @@ __all__ = [
     "Mapping",
     "MinibatchStddev",
     "ModulatedConv2D",
+    "Preset",
     "Renderer",
     "ScaledNoise",
     "ScheduleConfig",
@@ -76,28 +82,35 @@ __all__ = [
     "Synthesis",
     "TrainConfig",
     "Trainer",
+    "TrainingRun",
     "UserError",
     "draw",
+    "generate",
     "load",
     "load_inception",
     "load_latents",
     "load_lpips",
     "load_networks",
+    "presets",
     "project",
+    "register",
     "styles",
+    "train",
 ]
 
 # The imports above, made when a name is first used.
 _MODULES = {
     "config": "AugmentConfig DiscriminatorConfig GeneratorConfig Growth LossConfig "
     "ScheduleConfig TrainConfig",
-    "config.presets": "PRESETS",
+    "config.custom": "register",
+    "config.presets": "PRESETS Preset presets",
     "errors": "UserError",
     "latents": "Latents load_latents",
     "latents.directions": "Directions",
     "metrics.features.inception": "load_inception",
     "metrics.features.lpips": "load_lpips",
-    "models": "load load_networks",
+    "models": "generate load load_networks",
+    "networks.block": "Block",
     "networks.discriminator": "Discriminator",
     "networks.generator": "Generator",
     "networks.equalized": "EqualizedConv2D EqualizedDense",
@@ -106,6 +119,7 @@ _MODULES = {
     "networks.stylegan2": "ModulatedConv2D StyleGAN2Synthesis",
     "networks.synthesis": "Synthesis",
     "projector": "project",
+    "runs.train": "TrainingRun train",
     "sampling": "Renderer draw styles",
     "sampling.steering": "Steering",
     "training.trainer": "Trainer",

@@ -7,7 +7,7 @@ A model at an address, such as gs://bucket/run or hf://user/name, is fetched fir
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf import checkpoints, files, hub, remote
+from stylegan_tf import checkpoints, files, hub, remote, sampling
 from stylegan_tf import config as configs
 from stylegan_tf.config import (
     DiscriminatorConfig,
     GeneratorConfig,
     Growth,
     TrainConfig,
+    custom,
     schedule,
     weights,
 )
@@ -29,8 +30,9 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.formats import keras_files, safetensors_files
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.block import weight_name
+from stylegan_tf.networks.custom import custom_class
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import Generator, generator_of
 from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
@@ -138,10 +140,45 @@ def load(path: Path | str) -> Generator:
     elif file.kind == "pickle":
         generator = official.load_generator(file.path)
     else:
-        generator = Generator(_stored_config(file).generator, growth_of(file.path))
+        generator = generator_of(_stored_config(file).generator, growth_of(file.path))
         restore_networks(file.path, average=generator)
     _check_finite(file, generator)
     return generator
+
+
+def generate(
+    model: Generator | Path | str,
+    seeds: Iterable[int] = (0,),
+    psi: float | Sequence[float] = 1.0,
+    cutoff: int | None = None,
+    noise: str = "const",
+    classes: Sequence[int] | None = None,
+    resolution: int | None = None,
+) -> np.ndarray:
+    """Returns the images of seeds.
+
+    Args:
+        model: a generator, or the path of a model, see `load`.
+        seeds: one per image.
+        psi: truncation, 1 = none, 0 = the average image; a number or one per layer.
+        cutoff: number of layers to truncate, from the coarsest; None = all.
+        noise: "const", "none", or "random" (from the seed).
+        classes: class numbers that the seeds take in turn; None = all of them.
+        resolution: of the images; None = the highest that the model has learned.
+
+    Returns:
+        uint8 [N, H, W, C].
+
+    Raises:
+        UserError: there is no such model, or it has no such classes.
+    """
+    generator = load(model) if isinstance(model, str | Path) else model
+    drawn = sampling.draw(generator, seeds, psi, cutoff, noise, classes, resolution)
+    images = [image for _, image in drawn]
+    if images:
+        return np.stack(images)
+    size = generator.config.shape(resolution or generator.growth.resolution)
+    return np.zeros((0, *size, generator.config.channels), np.uint8)
 
 
 def load_networks(
@@ -164,7 +201,7 @@ def load_networks(
         _check_finite(file, *networks)
         return networks
     config, growth = _stored_config(file), growth_of(file.path)
-    generator, average = (Generator(config.generator, growth) for _ in range(2))
+    generator, average = (generator_of(config.generator, growth) for _ in range(2))
     discriminator = discriminator_of(config.discriminator)
     restore_networks(
         file.path, generator=generator, discriminator=discriminator, average=average
@@ -216,9 +253,14 @@ def _load_keras(path: Path) -> Generator:
     with _told(path):
         config = configs.from_dict(GeneratorConfig, settings["config"])
         weights.check_size(config)
-        keras_files.check_keras_weights(path, weights.count_weights(config))
+        if config.network:  # the user's own class, whose weights only it knows
+            own = custom_class(config)
+            classes = {own.__name__: own}
+        else:
+            classes = {}
+            keras_files.check_keras_weights(path, weights.count_weights(config))
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, classes, compile=False)
     except Exception as error:  # whatever Keras meets in what is left of the file
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} cannot be read: {text[:MOST_WORDS]}") from error
@@ -237,7 +279,7 @@ def load_safetensors(path: Path | str) -> Generator:
     arrays = safetensors_files.read_safetensors(path)
     with _told(path):
         config = configs.from_dict(GeneratorConfig, settings["config"])
-        generator = Generator(config, _stored_growth(settings))
+        generator = generator_of(config, _stored_growth(settings))
     stored = {weight_name(v): v for v in generator.weights}
     wrong = [k for k in {*stored, *arrays} if not _fits(arrays.get(k), stored.get(k))]
     if wrong:
@@ -393,7 +435,9 @@ def _keras_settings(path: Path) -> dict:
         kind, settings = content["class_name"], content["config"]
     except (OSError, ValueError, LookupError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    if kind != Generator.__name__:
+    own = settings.get("config") if isinstance(settings, dict) else None
+    named = own.get("network") if isinstance(own, dict) else None
+    if kind not in (Generator.__name__, str(named).removeprefix(custom.PREFIX)):
         raise _no_generator(path, str(kind)[:80])
     with _told(path):
         configs.from_dict(GeneratorConfig, settings["config"])

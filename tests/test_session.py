@@ -270,9 +270,9 @@ def test_a_run_killed_while_it_wrote_its_model_writes_it_again(
     state.nimg = 48
     state.save()
 
-    assert session.train(request) == 0
+    assert session.train_request(request).exit_code == 0
     assert ends == [48]
-    assert session.train(request) == 0
+    assert session.train_request(request).exit_code == 0
     assert ends == [48]
     assert f"{run.path} is finished" in capsys.readouterr().out
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import assert_type
 
 import numpy as np
+import tensorflow as tf
+from PIL import Image
 
 import stylegan_tf as sg
 
@@ -23,6 +25,9 @@ def configs() -> sg.TrainConfig:
     schedule = assert_type(sg.ScheduleConfig(batch=8), sg.ScheduleConfig)
     augment = assert_type(sg.AugmentConfig(kind="ada"), sg.AugmentConfig)
     assert_type(sg.PRESETS["demo"].summary, str)
+    assert_type(sg.presets.make("demo", resolution=64, mirror=True), sg.TrainConfig)
+    mine = sg.Preset("mine", 64, 64, "", lambda r, n: {"mirror": True}, name="mine")
+    assert_type(mine.changes(64, 1), dict[str, object])
     return assert_type(
         sg.TrainConfig(generator, discriminator, loss, schedule, augment),
         sg.TrainConfig,
@@ -46,13 +51,46 @@ def networks() -> None:
     assert_type(sg.MinibatchStddev(group=4), sg.MinibatchStddev)
 
 
+class Judge(sg.Block):
+    """A discriminator of one's own."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """Scores."""
+        return images
+
+
+def my_loss(fake: tf.Tensor) -> tf.Tensor:
+    """A loss of one's own."""
+    return -fake
+
+
 def train(data: Path) -> None:
+    """A run from its data to its model."""
+    run = assert_type(
+        sg.train(data, "demo", 64, 200, gamma=1.0, metrics=["fid5k"]), sg.TrainingRun
+    )
+    assert_type(run.generator, sg.Generator)
+    assert_type(run.sheet, Image.Image)
+    assert_type(run.metrics, dict[str, float])
+    assert_type(run.stats, list[dict[str, float]])
+    assert_type(run.path, Path)
+    assert_type(run.config, sg.TrainConfig)
+    assert_type(run.resume(kimg=400, callbacks=[]), sg.TrainingRun)
+    images, labels = np.zeros((8, 32, 32, 3), np.uint8), np.zeros(8, int)
+    sg.train((images, labels), g_loss=my_loss, discriminator=Judge, out="mine")
+    sg.train([data / "1.png", data / "2.png"], labels=["a", "b"])
+    assert_type(sg.register(g_loss=my_loss), dict[str, str])
+
+
+def train_step_by_step(data: Path) -> None:
     """A run without the run directory's comfort."""
     trainer = assert_type(sg.Trainer(configs(), data, "run"), sg.Trainer)
     assert_type(trainer.config, sg.TrainConfig)
     assert_type(trainer.restore(), bool)
     assert_type(trainer.total, int)
     assert_type(trainer.train(), str)
+    assert_type(trainer.METRICS, tuple[str, ...])
+    trainer.save()
 
 
 def draw(path: Path) -> None:
@@ -63,6 +101,7 @@ def draw(path: Path) -> None:
         tuple[sg.Generator | None, sg.Discriminator | None, sg.Generator | None],
     )
     ws = assert_type(sg.styles(model, range(4), psi=0.7, classes=[0, 1]), np.ndarray)
+    assert_type(sg.generate("run", range(4), psi=0.7), np.ndarray)
     images = sg.draw(model, [1, 2], psi=[1.0, 0.5], noise="none")
     assert_type(images, Iterator[tuple[int, np.ndarray]])
     renderer = assert_type(sg.Renderer(model, resolution=32), sg.Renderer)

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
+from stylegan_tf.config.custom import PREFIX, is_custom_name
 from stylegan_tf.errors import UserError
 
 MAX_RESOLUTION = 1024
@@ -108,6 +109,20 @@ class Choice:
 
     def __str__(self) -> str:
         return "one of " + ", ".join(map(str, self.choices))
+
+
+class ChoiceOrCustom(Choice):
+    """One of several values, or a part of the user's own, see `config.custom`."""
+
+    def problem(self, value: object) -> str:
+        """Returns what the value must be instead, or ""."""
+        if isinstance(value, str) and is_custom_name(value):
+            return ""
+        return super().problem(value)
+
+    def __str__(self) -> str:
+        shown = ", ".join(choice for choice in self.choices if choice)
+        return f"{'one of ' if shown else ''}{shown or 'empty'} or {PREFIX}NAME"
 
 
 @dataclasses.dataclass(frozen=True)

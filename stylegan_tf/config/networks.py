@@ -6,6 +6,7 @@ from typing import Annotated
 from stylegan_tf.config.limits import (
     Checked,
     Choice,
+    ChoiceOrCustom,
     Each,
     Filter,
     PowerOfTwo,
@@ -33,6 +34,7 @@ MOST_LABEL_EXAMPLES, MOST_CLASS_NAMES = 4096, 1000
 WIDTH, OPTIONAL_WIDTH = Range(1, 8192), Range(0, 8192)  # of z, w and dense layers
 SHARE = Range(0, 1)
 SIDES = Each(Range(1, 64), least=2, most=2)
+OWN = ChoiceOrCustom(("",))  # a class of the user's, or none
 TAPS = Filter(Range(-1000, 1000), most=64)
 
 
@@ -83,6 +85,9 @@ class GeneratorConfig(Checked, section="generator"):
             0 = labels are classes, and one-hot.
         class_names: names of the classes; () = they are numbered.
         stylegan3: StyleGAN3's synthesis network.
+        network: class of yours that draws in place of the architecture's synthesis
+            network, `custom:NAME`; "" = none. `architecture` still says how many
+            styles and noise maps it is given.
     """
 
     architecture: Annotated[str, Choice(ARCHITECTURES)] = "stylegan"
@@ -117,6 +122,7 @@ class GeneratorConfig(Checked, section="generator"):
     label_examples: Annotated[int, Range(0, MOST_LABEL_EXAMPLES)] = 0
     class_names: Annotated[tuple[str, ...], Each(Text(), most=MOST_CLASS_NAMES)] = ()
     stylegan3: StyleGAN3Config = StyleGAN3Config()
+    network: Annotated[str, OWN] = ""
 
     def check(self) -> None:
         """Refuses widths, layers and images that do not go together."""
@@ -243,6 +249,8 @@ class DiscriminatorConfig(Checked, section="discriminator"):
         mapping_layers: layers between the label's embedding and the projection.
         mapping_width: width of the hidden ones; 0 = projection_width.
         mapping_lrmul: factor of their learning rate.
+        network: class of yours in place of the discriminator, `custom:NAME`; "" =
+            none.
     """
 
     architecture: Annotated[str, Choice(ARCHITECTURES)] = "stylegan"
@@ -267,6 +275,7 @@ class DiscriminatorConfig(Checked, section="discriminator"):
     mapping_layers: Annotated[int, Range(0, 64)] = 0
     mapping_width: Annotated[int, OPTIONAL_WIDTH] = 0
     mapping_lrmul: Annotated[float, Range(0, 1000, above=True)] = 0.01
+    network: Annotated[str, OWN] = ""
 
     def check(self) -> None:
         """Refuses widths that leave nothing, and StyleGAN3, which has none."""
@@ -292,6 +301,27 @@ class DiscriminatorConfig(Checked, section="discriminator"):
 
 
 Network = GeneratorConfig | DiscriminatorConfig
+# Settings that a discriminator takes over from its generator.
+_ALIKE = (
+    "resolution",
+    "start_shape",
+    "channels",
+    "classes",
+    "activation",
+    "conv_clamp",
+)
+_ALIKE += ("fmap_base", "fmap_decay", "fmap_max", "blur_filter", "resample_filter")
+
+
+def matching_discriminator(g: GeneratorConfig) -> DiscriminatorConfig:
+    """Returns the discriminator of a generator's images, widths and architecture.
+
+    StyleGAN2's skip generator and StyleGAN3's have the residual one.
+    """
+    kind = "residual" if g.architecture in ("skip", "stylegan3") else g.architecture
+    return DiscriminatorConfig(
+        architecture=kind, **{name: getattr(g, name) for name in _ALIKE}
+    )
 
 
 def _gains(architecture: str) -> tuple[float, float]:

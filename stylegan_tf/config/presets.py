@@ -36,6 +36,7 @@ class Preset:
         expect: time and memory, in words.
         changes: function of resolution and devices -> changes by dotted name.
         fine_tuning: further changes for a run that starts from a model.
+        name: of a preset of your own, which `config.json` keeps.
     """
 
     summary: str
@@ -44,6 +45,40 @@ class Preset:
     expect: str
     changes: Callable[[int, int], dict[str, object]]
     fine_tuning: dict[str, object] = field(default_factory=dict)
+    name: str = ""
+
+
+class Presets(dict[str, Preset]):
+    """The presets by name, in the order of the manual.
+
+    list(presets)                               their names
+    print(presets)                              what each is for
+    presets.make("demo", resolution=64)         a preset's settings
+    """
+
+    def make(
+        self,
+        name: str,
+        resolution: int | None = None,
+        devices: int = 1,
+        **changes: object,
+    ) -> TrainConfig:
+        """Returns the settings of a preset.
+
+        Args:
+            name: of the preset.
+            resolution: resolution to train to; None = the preset's own.
+            devices: replicas that share the batch; the paper's batch grows with them.
+            **changes: further settings, by name; those with a dot in a dict, as
+                `**{"loss.r1_gamma": 1.0}`.
+
+        Raises:
+            UserError: no such preset or setting.
+        """
+        return update(make_config(name, resolution, devices), changes)
+
+    def __str__(self) -> str:
+        return preset_table()
 
 
 NETWORKS = ("generator", "discriminator")
@@ -244,7 +279,7 @@ _IDEAS = {
 }
 _PAPER_TIME = "the authors report {} on 8 V100 GPUs; not measured here"
 
-PRESETS: dict[str, Preset] = {
+_TABLE: dict[str, Preset] = {
     "demo": Preset(
         "a small network that shows faces in minutes, no GPU needed",
         32,
@@ -349,8 +384,10 @@ def _rung2(letter: str) -> Preset:
     return Preset(f"StyleGAN2 {STYLEGAN2[letter]}", 1024, 1024, known, changes)
 
 
-PRESETS |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
-PRESETS |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
+_TABLE |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
+_TABLE |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
+PRESETS: Presets = Presets(_TABLE)
+presets = PRESETS  # its public name
 
 
 def find_preset(name: str) -> Preset:

@@ -3,8 +3,21 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from stylegan_tf.config.limits import Checked, Choice, Each, PowerOfTwo, Range, Text
-from stylegan_tf.config.networks import GROWING, DiscriminatorConfig, GeneratorConfig
+from stylegan_tf.config.limits import (
+    Checked,
+    Choice,
+    ChoiceOrCustom,
+    Each,
+    PowerOfTwo,
+    Range,
+    Text,
+)
+from stylegan_tf.config.networks import (
+    GROWING,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    matching_discriminator,
+)
 from stylegan_tf.errors import UserError
 
 GENERATOR_LOSSES = ("logistic_nonsaturating", "logistic_saturating", "wasserstein")
@@ -28,6 +41,7 @@ BATCHES = Each(COUNT, RESOLUTIONS)  # resolution -> value, like the next two
 RATES = Each(SHARE, RESOLUTIONS)
 TICKS = Each(SOME_KIMG, RESOLUTIONS)
 TRANSFORMS = Each(Choice(POLICIES), most=len(POLICIES))
+_MATCHING = DiscriminatorConfig()  # where none is given: that of the generator
 
 
 @dataclass(frozen=True)
@@ -35,8 +49,10 @@ class LossConfig(Checked, section="loss"):
     """Losses and penalties (Karras et al. 2019, appendix C; Mescheder et al. 2018).
 
     Attributes:
-        g_loss: loss of the generator, one of `GENERATOR_LOSSES`.
-        d_loss: loss of the discriminator, one of `DISCRIMINATOR_LOSSES`.
+        g_loss: loss of the generator, one of `GENERATOR_LOSSES`, or a function of
+            yours, `custom:NAME`.
+        d_loss: loss of the discriminator, one of `DISCRIMINATOR_LOSSES`, or a function
+            of yours.
         r1_gamma: weight of R1 at the final resolution R; at resolution r it counts
             gamma (r / R)^2.
         r2_gamma: weight of R2, the same penalty on fakes.
@@ -53,8 +69,8 @@ class LossConfig(Checked, section="loss"):
         lazy: regularize in steps of their own (StyleGAN2, appendix B).
     """
 
-    g_loss: Annotated[str, Choice(GENERATOR_LOSSES)] = "logistic_nonsaturating"
-    d_loss: Annotated[str, Choice(DISCRIMINATOR_LOSSES)] = "logistic"
+    g_loss: Annotated[str, ChoiceOrCustom(GENERATOR_LOSSES)] = "logistic_nonsaturating"
+    d_loss: Annotated[str, ChoiceOrCustom(DISCRIMINATOR_LOSSES)] = "logistic"
     r1_gamma: Annotated[float, WEIGHT] = 10.0
     r2_gamma: Annotated[float, WEIGHT] = 0.0
     gp_weight: Annotated[float, WEIGHT] = 0.0
@@ -139,7 +155,7 @@ class AugmentConfig(Checked, section="augment"):
     et al. 2020), whose probability p follows the discriminator's overfitting.
 
     Attributes:
-        kind: one of `AUGMENTATIONS`.
+        kind: one of `AUGMENTATIONS`, or a function of yours, `custom:NAME`.
         groups: transforms of ADA, one of `GROUPS`.
         policy: transforms of DiffAugment, names of `POLICIES`.
         p: probability of ADA's transforms, at the start or, without `adapt`, always.
@@ -152,7 +168,7 @@ class AugmentConfig(Checked, section="augment"):
         blur_fade_kimg: thousands of images in which the width falls to 0.
     """
 
-    kind: Annotated[str, Choice(AUGMENTATIONS)] = "none"
+    kind: Annotated[str, ChoiceOrCustom(AUGMENTATIONS)] = "none"
     groups: Annotated[str, Choice(GROUPS)] = "bgc"
     policy: Annotated[tuple[str, ...], TRANSFORMS] = (
         "color",
@@ -181,9 +197,13 @@ class AugmentConfig(Checked, section="augment"):
 class TrainConfig(Checked):
     """A whole run: its networks, losses, schedule, data and reports.
 
+    The defaults are the paper's configuration F at 1024x1024 on one device, for 25
+    million images. `presets.make` returns runs of other sizes and lengths.
+
     Attributes:
         generator: the generator.
-        discriminator: the discriminator.
+        discriminator: the discriminator; by default the one of the generator's images,
+            widths and architecture.
         loss: losses and penalties.
         schedule: growth, batch size and learning rate.
         augment: augmentation of the discriminator's images.
@@ -218,7 +238,7 @@ class TrainConfig(Checked):
     """
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=lambda: _MATCHING)
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -244,6 +264,14 @@ class TrainConfig(Checked):
     metrics: tuple[str, ...] = ()
     metrics_every: Annotated[float, SOME_KIMG] = 200.0
     features: Annotated[str, Text(1)] = "builtin"
+
+    def __post_init__(self) -> None:
+        if self.discriminator is _MATCHING and isinstance(
+            self.generator, GeneratorConfig
+        ):
+            matching = matching_discriminator(self.generator)
+            object.__setattr__(self, "discriminator", matching)
+        super().__post_init__()
 
     def check(self) -> None:
         """Refuses networks of different images, and growing where none can grow."""

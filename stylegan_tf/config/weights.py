@@ -66,6 +66,8 @@ def count_weights(c: Network) -> int:
     if isinstance(c, DiscriminatorConfig):
         return _convolutions(c) + _head(c)
     total = _mapping(c) + c.w_dim
+    if c.network:  # the user's own class, whose weights only it knows
+        return total
     if c.architecture == "stylegan3":
         for p in c.filtered_layers:
             taps = p.kernel_size**2

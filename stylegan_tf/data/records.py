@@ -142,6 +142,7 @@ def prepare(
     *,
     labels: str = "auto",
     download: bool = False,
+    source: Source | None = None,
     log: Callable[[str], None] = print,
     **settings,
 ) -> Path:
@@ -153,6 +154,7 @@ def prepare(
             settings agree. At an address, conversions are fetched and uploaded.
         labels: "auto", "none" or a file, see `open_source`.
         download: let TFDS download.
+        source: the images themselves, opened; `spec` is then what to call them.
         log: called with a line about what is being done.
         **settings: arguments of `write_dataset` after `dest`, but for `layout`.
 
@@ -163,11 +165,12 @@ def prepare(
         UserError: from `open_source` or `write_dataset`.
     """
     path = local_path(spec, cache_dir) if is_remote(spec) else home_path(spec)
-    if manifest.is_dataset(path):
+    given = source is not None
+    if not given and manifest.is_dataset(path):
         Manifest.load(path)
         return path
     found = str(path) if is_remote(spec) else spec
-    source = sources.open_source(found, labels, download)
+    source = source or sources.open_source(found, labels, download)
     plan = _plan(source, **settings)
     folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
     shared = f"{str(cache_dir).rstrip('/')}/{folder.name}"
@@ -183,7 +186,7 @@ def prepare(
             log(f"{made.skipped} pictures left out, listed in {listing}:")
             for line in skipped_lines(folder):
                 log(f"  {line}")
-    if not (folder / _ORIGIN).exists():
+    if not given and not (folder / _ORIGIN).exists():
         origin = {"data": _full_name(spec), "labels": labels}
         write_text(folder / _ORIGIN, json.dumps(origin, indent=1))
     if is_remote(shared):

@@ -15,7 +15,7 @@ from tensorflow.types.experimental import ConcreteFunction, PolymorphicFunction
 from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import Generator, generator_of
 
 NOISES = ("const", "none", "random")
 PSI = 0.7  # the default of exported functions
@@ -29,7 +29,7 @@ def plain_copy(generator: Generator, **changes) -> Generator:
         **changes: settings of the copy that do not change its weights.
     """
     config = dataclasses.replace(generator.config, **changes)
-    copy = Generator(config, generator.growth, dtype="float32")
+    copy = generator_of(config, generator.growth, dtype="float32")
     for mine, theirs in zip(copy.weights, generator.weights, strict=True):
         mine.assign(theirs.numpy())
     return copy

@@ -10,7 +10,7 @@ from stylegan_tf import checkpoints, files, models
 from stylegan_tf import config as configs
 from stylegan_tf.data import manifest, records
 from stylegan_tf.errors import UserError
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import Generator, generator_of
 
 BEST = "best.json"  # beside the best model of a run: its row of `metrics.jsonl`
 
@@ -69,7 +69,7 @@ def replicate_generator(
 ) -> Generator:
     """Returns a float32 copy of a generator in the strategy's scope."""
     with strategy.scope():
-        copy = Generator(generator.config, generator.growth, dtype="float32")
+        copy = generator_of(generator.config, generator.growth, dtype="float32")
         copy_weights(copy, generator)
     return copy
 

@@ -21,6 +21,7 @@ from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.custom import make_custom_discriminator
 from stylegan_tf.networks.dcgan import DCGANDiscriminator
 from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.growing import ResolutionBlock, fully_faded
@@ -201,6 +202,7 @@ class Discriminator(Block, keras.Model):
 
     config: DiscriminatorConfig
     config_class = DiscriminatorConfig
+    grows = True
 
     def __init__(
         self,
@@ -308,6 +310,8 @@ def _apply(layers: list[keras.layers.Layer], x: tf.Tensor, side: int) -> tf.Tens
 def discriminator_of(
     c: DiscriminatorConfig, dtype: str | keras.DTypePolicy | None = None
 ) -> keras.Model:
-    """The discriminator of a config's architecture."""
+    """The discriminator of a config's architecture, or the user's own."""
+    if c.network:
+        return make_custom_discriminator(c, dtype)
     network = DCGANDiscriminator if c.architecture == "dcgan" else Discriminator
     return network(c, dtype=dtype)

@@ -12,6 +12,12 @@ import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, Growth
 from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.custom import (
+    custom_class,
+    make_custom_synthesis,
+    running_means_of,
+    stage_variables_of,
+)
 from stylegan_tf.networks.dcgan import DCGANSynthesis
 from stylegan_tf.networks.growing import Noise, SynthesisNetwork
 from stylegan_tf.networks.mapping import Mapping
@@ -23,7 +29,9 @@ from stylegan_tf.networks.synthesis import Synthesis
 def synthesis_of(
     c: GeneratorConfig, dtype: str | keras.DTypePolicy | None = None
 ) -> SynthesisNetwork:
-    """The synthesis network of a config's architecture."""
+    """The synthesis network of a config's architecture, or the user's own."""
+    if c.network and not issubclass(custom_class(c), Generator):
+        return make_custom_synthesis(c, dtype)
     classes = {
         "stylegan": Synthesis,
         "stylegan3": StyleGAN3Synthesis,
@@ -84,7 +92,8 @@ class Generator(Block, keras.Model):
                 dtype="float32",
             )
         self.mapping.build()
-        self.synthesis.build()
+        if not self.synthesis.built:
+            self.synthesis.build()
         self.built = True
 
     def call(
@@ -182,7 +191,7 @@ class Generator(Block, keras.Model):
     @property
     def running_means(self) -> list[keras.Variable]:
         """Weights that are running means themselves, so that EMA only copies them."""
-        return [self.w_avg, *getattr(self.synthesis, "running_means", [])]
+        return [self.w_avg, *running_means_of(self.synthesis)]
 
     def stage_variables(
         self, resolution: int, fading: bool = True
@@ -194,7 +203,7 @@ class Generator(Block, keras.Model):
             fading: True includes the toRGB layer of the resolution below.
         """
         mapping = self.mapping.trainable_variables
-        return mapping + self.synthesis.stage_variables(resolution, fading)
+        return mapping + stage_variables_of(self.synthesis, resolution, fading)
 
     # -----------------------------------------------------------------------
     # Saving. The growth is stored as `level`, its resolution or None for the final one,
@@ -211,3 +220,11 @@ class Generator(Block, keras.Model):
         level, alpha = config.pop("level", None), config.pop("alpha", 1.0)
         growth = Growth(level or config["config"]["resolution"], alpha)
         return cls(growth=growth, **config)
+
+
+def generator_of(
+    c: GeneratorConfig, growth: Growth | None = None, **kwargs
+) -> Generator:
+    """The generator of a config: `Generator`, or the user's subclass of it."""
+    own = custom_class(c) if c.network else Generator
+    return (own if issubclass(own, Generator) else Generator)(c, growth, **kwargs)

@@ -120,6 +120,8 @@ class Synthesis(SynthesisNetwork):
         ValueError: another noise mode, or too few noise maps.
     """
 
+    grows = True
+
     def call(
         self,
         ws: tf.Tensor,

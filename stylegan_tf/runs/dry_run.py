@@ -8,7 +8,7 @@ from stylegan_tf.config import TrainConfig, cost, schedule
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.networks.discriminator import discriminator_of
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import generator_of
 from stylegan_tf.runs import tensorboard
 from stylegan_tf.runs.plan import plan_run
 from stylegan_tf.runs.request import RunRequest
@@ -26,7 +26,7 @@ def dry_run_report(request: RunRequest) -> str:
     plan = plan_run(request, strategy)
     config, replicas = plan.config, strategy.num_replicas_in_sync
     parameters = {
-        "generator": Generator(config.generator).count_params(),
+        "generator": generator_of(config.generator).count_params(),
         "discriminator": discriminator_of(config.discriminator).count_params(),
     }
     lines = [f"data        {plan.data}", f"devices     {replicas}", ""]

@@ -92,11 +92,14 @@ class Measure(Report):
         return [row] if mine and "metric" in row else []
 
     def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
-        """Measures where `metrics_every` has passed, and at the end of the run."""
+        """Measures where `metrics_every` has passed, and at the end of the run.
+
+        The values join `stats`, for the reports that come after.
+        """
         every, nimg = trainer.config.metrics_every * 1000, trainer.state.nimg
         due = nimg // every > self.last // every or nimg >= trainer.total
         if due and nimg > self.last and not trainer.stopping:
-            self._measure(trainer)
+            stats |= self._measure(trainer)
 
     def _evaluation(self, trainer: Trainer) -> Evaluation:
         return Evaluation(
@@ -113,7 +116,7 @@ class Measure(Report):
             work=trainer.run_dir / WORK,
         )
 
-    def _measure(self, trainer: Trainer) -> None:
+    def _measure(self, trainer: Trainer) -> dict[str, float]:
         """Measures the average; a signal ends it, and nothing is recorded then."""
         self.copy.growth = growth_at(trainer.config, trainer.state.nimg)
         subject.copy_weights(self.copy, trainer.networks.average)
@@ -124,7 +127,7 @@ class Measure(Report):
         try:
             rows = evaluation.run(self.requests)
         except StoppedError:
-            return
+            return {}
         results.write_summaries(trainer.run_dir, rows)
         self.last = trainer.state.nimg
         best = self._export_if_best(trainer, rows)
@@ -134,6 +137,7 @@ class Measure(Report):
             f"kimg {trainer.state.nimg / 1000:<8.1f} {numbers}  {clock(seconds)}"
             + ("  (best so far)" if best else "")
         )
+        return {results.metric_label(r): r["value"] for r in rows}
 
     def _export_if_best(self, trainer: Trainer, rows: list[dict[str, object]]) -> bool:
         row = next(r for r in rows if r["metric"] == self.first)

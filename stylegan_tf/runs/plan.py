@@ -14,6 +14,7 @@ from stylegan_tf import config as configs
 from stylegan_tf.config import TrainConfig, presets
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest, is_dataset
+from stylegan_tf.data.sources.base import Source
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path
 from stylegan_tf.remote import fetch, is_remote
@@ -51,10 +52,21 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
     preset = saved or request.preset or "demo"
     changes = {"preset": request.preset} if request.preset else {}
     changes |= request.changes
+    if request.images:  # objects have no name to be found by; their records do
+        changes = {"labels": "auto" if data.label_size else "none"} | changes
+        changes["data"] = str(data.folder)
     replicas = strategy.num_replicas_in_sync
 
     def configure(origin: StartingPoint | None) -> TrainConfig:
-        config = settings(preset, origin, data, changes, request.resolution, replicas)
+        config = settings(
+            preset,
+            origin,
+            data,
+            changes,
+            request.resolution,
+            replicas,
+            request.grows,
+        )
         if config.generator.classes and not data.class_names:  # vectors of numbers
             pipeline.dataset_labels(data)  # refuses what is not finite
         return for_this_machine(config, replicas)
@@ -87,6 +99,8 @@ def resolve_data(
     Raises:
         UserError: there are no such images, or they cannot be converted.
     """
+    if request.images:
+        return _convert_images(request, saved, strategy)
     if saved and "data" not in request.changes:
         with contextlib.suppress(UserError):  # converted anew, then
             _, folder = checkpoints.known_data(Path(request.resume))
@@ -118,6 +132,27 @@ def resolve_data(
     return Manifest.load(folder)
 
 
+def _convert_images(
+    request: RunRequest, saved: TrainConfig | None, strategy: tf.distribute.Strategy
+) -> Manifest:
+    """Converts the images that a program holds; see `resolve_data`."""
+    assert request.images
+    first = devices.is_chief(strategy)
+    if not first:
+        devices.barrier(strategy)
+    with request.images() as source:
+        folder = records.prepare(
+            source.name,
+            request.cache,
+            source=source,
+            resolution=_stored_size(request, saved, source=source),
+            crop=request.crop,
+        )
+    if first:
+        devices.barrier(strategy)
+    return Manifest.load(folder)
+
+
 def _copy_of(spec: str, labels: str, request: RunRequest) -> Manifest | None:
     """Finds the records that images were converted to before they went away.
 
@@ -143,7 +178,11 @@ def _copy_of(spec: str, labels: str, request: RunRequest) -> Manifest | None:
 
 
 def _stored_size(
-    request: RunRequest, saved: TrainConfig | None, spec: str, labels: str
+    request: RunRequest,
+    saved: TrainConfig | None,
+    spec: str = "",
+    labels: str = "auto",
+    source: Source | None = None,
 ) -> str:
     """HEIGHTxWIDTH to convert to: asked for, saved, the preset's, or the images'."""
     preset = presets.find_preset(request.preset or "demo")
@@ -154,7 +193,7 @@ def _stored_size(
     elif spec.split(":")[0] == "demo":
         level, start_shape = preset.resolution, (4, 4)
     else:
-        source = sources.open_source(spec, labels, request.download)
+        source = source or sources.open_source(spec, labels, request.download)
         natural = convert.choose_layout(source, "auto", request.crop)
         level = min(natural.resolution, preset.max_auto)
         start_shape = natural.start_shape

@@ -400,8 +400,27 @@ def print_why_new(out: Path | str, config: TrainConfig) -> None:
 def print_finished(run: Run) -> None:
     """Prints that a run is finished, its newest sheet, and how to go on."""
     kimg = run.nimg / 1000
-    sheets = [*sorted(run.path.glob("fakes-*.png")), *run.path.glob(SHEET)]
     print(f"{run.path} is finished: it has seen {kimg:g} thousand images.")
-    if sheets:
-        print(f"pictures: {sheets[-1]}")
+    if sheet := newest_sheet(run):
+        print(f"pictures: {sheet}")
     print(f"To train it longer: --kimg={2 * kimg:g}. A new run: --resume=never.")
+
+
+def newest_sheet(run: Run) -> Path | None:
+    """Returns the newest sheet of generated images, or None."""
+    drawn = [p for p in run.path.glob("fakes-*.png") if p.stem[6:].isdecimal()]
+    last = run.path / SHEET
+    if last.exists() and (run.finished or not drawn):
+        return last
+    return max(drawn, key=lambda path: int(path.stem[6:]), default=None)
+
+
+def read_stats(run: Path) -> list[dict[str, float]]:
+    """Reads the rows of `stats.jsonl`; skips lines cut short by a kill."""
+    rows = []
+    with contextlib.suppress(OSError):
+        for line in (run / "stats.jsonl").read_text("utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+                rows += [row] if isinstance(row, dict) and "nimg" in row else []
+    return rows

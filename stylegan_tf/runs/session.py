@@ -1,12 +1,15 @@
-"""A training run from its request to the finished model, as `launch/train.py` does it.
+"""A training run from its request to the finished model.
 
-`train` reads from top to bottom: plan, run directory, trainer, training, export.
+`train_request` reads from top to bottom: plan, run directory, trainer, training,
+export. `train.train`, which people call, makes the request.
 """
 
 import contextlib
 import dataclasses
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +24,8 @@ from stylegan_tf import (
     sampling,
     signals,
 )
-from stylegan_tf.config import TrainConfig, schedule
+from stylegan_tf import config as configs
+from stylegan_tf.config import TrainConfig, custom, schedule
 from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
@@ -40,12 +44,33 @@ from stylegan_tf.training.trainer import Trainer
 SHEET_PSI = 0.7  # of the last sheet; those drawn while training are not truncated
 
 
-def train(request: RunRequest) -> int:
+class Outcome(NamedTuple):
+    """The end of a training run.
+
+    Attributes:
+        path: the run directory.
+        reason: "finished", "interrupted" or "diverged".
+        stopped_by: name of the signal or callback that asked to stop, or None.
+    """
+
+    path: Path
+    reason: str
+    stopped_by: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 if finished, 1 if diverged, 128 + signal number if told to stop."""
+        if self.stopped_by:
+            return signals.exit_code(self.stopped_by)
+        return 1 if self.reason == "diverged" else 0
+
+
+def train_request(request: RunRequest, reports: Sequence[Report] = ()) -> Outcome:
     """Trains, or continues, and leaves the model in the run directory.
 
-    Returns:
-        0 when the run is finished, 1 when it cannot go on because its steps diverge,
-        128 + signal number when it was told to stop.
+    Args:
+        request: what to train.
+        reports: called after those of every run.
 
     Raises:
         UserError: the request cannot be met; nothing has been trained.
@@ -54,27 +79,35 @@ def train(request: RunRequest) -> int:
     strategy = devices.make_strategy(request.strategy)
     uploads = Uploads(request)
     with uploads.until_the_end(), cluster.watch_workers(strategy):
-        return _train(uploads, strategy)
+        return _train(uploads, strategy, reports)
 
 
-def _train(uploads: Uploads, strategy: tf.distribute.Strategy) -> int:
+def _train(
+    uploads: Uploads, strategy: tf.distribute.Strategy, more: Sequence[Report]
+) -> Outcome:
     plan = plan_run(uploads.request, strategy)
     with contextlib.ExitStack() as held:
         run = open_run(uploads.request, plan, strategy, uploads, held)
         if run.finished:
             rundir.print_finished(run)
-            return 0
-        return _train_run(run, plan, uploads, strategy)
+            return Outcome(run.path, "finished")
+        cache = uploads.request.cache
+        return _train_run(run, plan, strategy, [*more, uploads], cache)
 
 
 def _train_run(
-    run: rundir.Run, plan: Plan, uploads: Uploads, strategy: tf.distribute.Strategy
-) -> int:
+    run: rundir.Run,
+    plan: Plan,
+    strategy: tf.distribute.Strategy,
+    more: Sequence[Report],
+    cache: str | None,
+) -> Outcome:
     rundir.check_started(run)
+    check_parts(run)
     rundir.check_data(run, plan.data)
     if run.config.deterministic:
         devices.make_deterministic()
-    reports = [*make_reports(run.config, uploads.request.cache), uploads]
+    reports = [*make_reports(run.config, cache), *more]
     trainer = Trainer(run.config, plan.data.folder, run.path, strategy, reports)
     if not trainer.restore() and run.config.init:
         report = transfer.copy_matching_weights(run.config.init, trainer.networks)
@@ -89,9 +122,22 @@ def _train_run(
     if trainer.chief and reason == "finished" and not trainer.stopping:
         export_model(trainer)
     devices.barrier(strategy)
-    if trainer.stopping:
-        return signals.exit_code(trainer.stopping)
-    return 1 if reason == "diverged" else 0
+    return Outcome(run.path, reason, trainer.stopping)
+
+
+def check_parts(run: rundir.Run) -> None:
+    """Asks for the parts of the user's own that a run was trained with.
+
+    Raises:
+        UserError: this process lacks one; says how to give it.
+    """
+    missing = custom.missing_parts(configs.flat(run.config))
+    if missing:
+        parts = ", ".join(f"{kind}={name}" for kind, name in missing.items())
+        raise UserError(
+            f"{run.path} is trained with parts of your own; continue it from Python "
+            f"with them: stylegan_tf.train(resume={str(run.path)!r}, {parts})."
+        )
 
 
 def print_tensorboard(run: Path) -> None:

@@ -40,6 +40,7 @@ def settings(
     changes: Mapping[str, object],
     resolution: str | None = None,
     replicas: int = 1,
+    grows: bool = True,
 ) -> TrainConfig:
     """Combines recipe, starting point, data and the user's changes; the later win.
 
@@ -51,6 +52,7 @@ def settings(
         resolution: "N" or "HEIGHTxWIDTH". None is the saved run's, or the data's up to
             the preset's limit.
         replicas: devices that share the batch.
+        grows: False begins at the final resolution, for networks that cannot grow.
 
     Returns:
         All settings; "auto" is left as it is.
@@ -71,14 +73,10 @@ def settings(
             f"{changes.get('data', base.data)} has no labels; "
             f"see make_dataset.py --help for how to give them."
         )
-    images = {
-        "resolution": level,
-        "start_shape": start_shape,
-        "channels": manifest.channels,
-        "classes": manifest.label_size if labels != "none" else 0,
-    }
-    if labels != "none":
-        images |= _label_facts(manifest)
+    images = {"resolution": level, "start_shape": start_shape}
+    images |= _image_facts(manifest, labeled=labels != "none")
+    if not grows:
+        images["schedule.initial_resolution"] = level
     networks = _networks(origin, changes, level) if origin else {}
     if origin and not isinstance(preset, TrainConfig):
         networks |= presets.find_preset(preset).fine_tuning
@@ -93,6 +91,13 @@ def settings(
     if config.metrics:
         suite.parse_metrics(config.metrics)
     return config
+
+
+def _image_facts(manifest: Manifest, labeled: bool) -> dict[str, object]:
+    """Settings that follow from the images: channels, and labels if they count."""
+    classes = manifest.label_size if labeled else 0
+    facts: dict[str, object] = {"channels": manifest.channels, "classes": classes}
+    return facts | (_label_facts(manifest) if labeled else {})
 
 
 def _label_facts(manifest: Manifest) -> dict[str, object]:

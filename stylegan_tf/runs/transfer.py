@@ -62,7 +62,7 @@ def _named(network: str, values: dict[str, object]) -> dict[str, object]:
 
 def _counterpart(g: GeneratorConfig) -> dict[str, object]:
     """Settings of the discriminator that goes with a generator."""
-    both = set(DiscriminatorConfig.__dataclass_fields__)
+    both = set(DiscriminatorConfig.__dataclass_fields__) - {"network"}
     shared = {name: value for name, value in configs.flat(g).items() if name in both}
     kind = g.architecture  # these have no discriminator of their own
     if kind in ("skip", "stylegan3"):

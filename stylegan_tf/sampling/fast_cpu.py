@@ -32,6 +32,7 @@ def supports(config: GeneratorConfig) -> bool:
     """True for the networks of the paper's configs D to F, which can be prepared."""
     return (
         config.architecture == "stylegan"
+        and not config.network
         and config.use_styles
         and config.const_input
         and config.use_instance_norm

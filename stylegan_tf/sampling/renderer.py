@@ -346,5 +346,7 @@ def drawn_styles(model: Generator) -> int:
 def stored_noise(model: Generator) -> list[np.ndarray]:
     """Returns the stored noise maps of finished images, [1, H, W, 1] each."""
     shapes = model.config.noise_shapes(model.growth.resolution)
-    maps = (getattr(model.synthesis, f"noise{i}") for i in range(len(shapes)))
-    return [m.numpy() for m in maps]
+    names = [f"noise{i}" for i in range(len(shapes))]
+    if not all(hasattr(model.synthesis, name) for name in names):
+        return []  # of a class of the user's own
+    return [getattr(model.synthesis, name).numpy() for name in names]

@@ -5,7 +5,7 @@ import tensorflow as tf
 from stylegan_tf import devices
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.networks.discriminator import discriminator_of
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import generator_of
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.passes import Networks
 
@@ -14,9 +14,9 @@ def make_networks(config: TrainConfig) -> Networks:
     """Builds G, D, G's average and both optimizers in the current strategy's scope."""
     policy = devices.dtype_policy(config.precision)
     tf.keras.utils.set_random_seed(config.seed)
-    generator = Generator(config.generator, dtype=policy)
+    generator = generator_of(config.generator, dtype=policy)
     discriminator = discriminator_of(config.discriminator, dtype=policy)
-    average = Generator(config.generator, dtype=policy, name="average")
+    average = generator_of(config.generator, dtype=policy, name="average")
     average.set_weights(generator.get_weights())
     g_ratio, d_ratio = config.loss.lazy_rates
     mean = tf.Variable(0.0, trainable=False) if config.loss.pl_weight else None

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from stylegan_tf.config.custom import find_custom, is_custom
+from stylegan_tf.errors import UserError
 from stylegan_tf.networks import recompute
 
 ScoreFunction = Callable[[tf.Tensor], tf.Tensor]
@@ -63,6 +65,49 @@ def hinge(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
 
 
 DISCRIMINATOR = {"logistic": logistic, "wasserstein": wasserstein, "hinge": hinge}
+
+
+# ---------------------------------------------------------------------------
+# Losses by name, those of the user's own among them
+
+
+def generator_loss_of(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the loss of the generator that `LossConfig.g_loss` names.
+
+    Raises:
+        UserError: a loss of the user's own that is unknown here, or of another shape.
+    """
+    if not is_custom(name):
+        return GENERATOR[name]
+    return _per_example("g_loss", name, inputs=1)
+
+
+def discriminator_loss_of(name: str) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns the loss of the discriminator; see `generator_loss_of`."""
+    if not is_custom(name):
+        return DISCRIMINATOR[name]
+    return _per_example("d_loss", name, inputs=2)
+
+
+def _per_example(kind: str, name: str, inputs: int) -> Callable:
+    """Returns a loss of the user's own, whose result is held to [N, 1]."""
+    loss = find_custom(kind, name)
+
+    def checked(*scores: tf.Tensor) -> tf.Tensor:
+        try:
+            value = tf.convert_to_tensor(loss(*scores))
+        except TypeError as error:
+            raise UserError(
+                f"{kind} {name} fails on {inputs} scores: {error}"
+            ) from error
+        if value.shape.rank != 2 or value.shape[-1] != 1:
+            raise UserError(
+                f"{kind} {name} returned {value.shape} for scores of "
+                f"{scores[0].shape}; a loss is per example, [N, 1], not averaged."
+            )
+        return value
+
+    return checked
 
 
 def drift(real: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from stylegan_tf.config.custom import is_custom
 from stylegan_tf.config.run import LossConfig
 from stylegan_tf.networks import recompute
 from stylegan_tf.training import losses
@@ -83,7 +84,9 @@ class Objectives:
         Returns:
             Gradients with respect to D's weights, and stats by metric.
         """
-        if self.passes.config.recompute and not self.loss.r2_gamma:
+        # A loss of the user's own may compare reals with fakes.
+        apart = not self.loss.r2_gamma and not is_custom(self.loss.d_loss)
+        if self.passes.config.recompute and apart:
             return self._gradients_one_by_one(reals, fakes, inputs, clock)
         with tf.GradientTape() as tape:
             loss, stats = self.discriminator_loss(reals, fakes, inputs, clock)
@@ -97,7 +100,7 @@ class Objectives:
         Every loss of D is a term of fakes plus a term of reals.
         """
         variables = self.passes.d_variables()
-        d_loss = losses.DISCRIMINATOR[self.loss.d_loss]
+        d_loss = losses.discriminator_loss_of(self.loss.d_loss)
         with tf.GradientTape() as tape:
             scores = self.passes.score_fakes(fakes, inputs, clock)
             loss = tf.reduce_mean(d_loss(tf.zeros_like(scores), scores))
@@ -141,7 +144,7 @@ class Objectives:
         if "fake" not in scores:
             scores["fake"] = self.passes.score_fakes(fakes, inputs, clock)
         real, fake = scores["real"], scores["fake"]
-        loss = losses.DISCRIMINATOR[c.d_loss](real, fake)
+        loss = losses.discriminator_loss_of(c.d_loss)(real, fake)
         if c.drift:
             loss += c.drift * losses.drift(real)
         means = {
@@ -222,7 +225,7 @@ class Objectives:
         self, fakes: Fakes, inputs: StepInputs, clock: Clock
     ) -> tuple[Gradients, Stats]:
         """Differentiates G's loss: through D to the images, from there through G."""
-        g_loss = losses.GENERATOR[self.loss.g_loss]
+        g_loss = losses.generator_loss_of(self.loss.g_loss)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(fakes.images)
             scores = self.passes.score_fakes(fakes.images, inputs, clock)

@@ -14,7 +14,9 @@ from stylegan_tf.augment.ada import ada
 from stylegan_tf.augment.blur import gaussian_blur
 from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
+from stylegan_tf.config.custom import find_custom, is_custom
 from stylegan_tf.networks import ops
+from stylegan_tf.networks.custom import running_means_of, stage_variables_of
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.optimizer import Adam
@@ -46,7 +48,7 @@ class Networks:
     def running_means(self) -> list[keras.Variable | tf.Variable]:
         """Everything that is measured while training, not trained."""
         networks = self.generator, self.average, self.discriminator
-        means = [v for n in networks for v in getattr(n, "running_means", [])]
+        means = [v for n in networks for v in running_means_of(n)]
         return means if self.path_length is None else [*means, self.path_length]
 
 
@@ -177,7 +179,8 @@ class Passes:
 
     def d_variables(self) -> list[keras.Variable]:
         """Returns D's weights that have a part at this resolution."""
-        return self.networks.discriminator.stage_variables(self.resolution, self.fading)
+        d = self.networks.discriminator
+        return stage_variables_of(d, self.resolution, self.fading)
 
     def score_reals(
         self, images: tf.Tensor, inputs: StepInputs, clock: Clock
@@ -222,7 +225,8 @@ class Passes:
 
     def _groups_stay_apart(self, n: int | None) -> bool:
         """True if batches of 2 N and of N fall into groups of the same size."""
-        if n is None or not isinstance(self.networks.discriminator, Discriminator):
+        d = self.networks.discriminator
+        if n is None or not isinstance(d, Discriminator) or d.config.network:
             return False  # DCGAN's batch norm is over reals alone or fakes alone
         return self._group_size(n) == self._group_size(2 * n)
 
@@ -238,4 +242,6 @@ class Passes:
             images = gaussian_blur(images, clock.blur)
         if c.kind == "diffaugment":
             return diffaugment(images, uniforms, c.policy)
+        if is_custom(c.kind):
+            return find_custom("augment", c.kind)(images, uniforms)
         return ada(images, uniforms, clock.p, c.groups) if c.kind == "ada" else images

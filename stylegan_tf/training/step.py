@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks.custom import running_means_of
 from stylegan_tf.training.objectives import Gradients, Objectives, Stats
 from stylegan_tf.training.passes import Clock, Fakes, Passes
 from stylegan_tf.training.randomness import (
@@ -131,7 +132,7 @@ class Step:
         Keras assigns them in the forward pass, before anything can be skipped.
         """
         networks = self.networks.generator.synthesis, self.networks.discriminator
-        kept = [v for n in networks for v in getattr(n, "running_means", [])]
+        kept = [v for n in networks for v in running_means_of(n)]
         before = [tf.identity(v) for v in kept]
         yield
         for v, value in zip(kept, before, strict=True):

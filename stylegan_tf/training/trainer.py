@@ -10,6 +10,14 @@ sheets and measurements are reports: objects handed to the trainer, which calls
     report.tick(trainer, stats)         the same, after it, of whole ticks
     report.warn(trainer, text)          something that needs a person's eye
     report.end(trainer, reason)         reason: "finished", "interrupted" or "diverged"
+
+A loop of one's own takes a step at a time:
+
+    trainer = Trainer(config, data, "my-run")
+    trainer.restore()
+    while trainer.state.nimg < trainer.total:
+        metrics = dict(zip(trainer.METRICS, trainer.step().numpy()))
+    trainer.save()
 """
 
 import signal
@@ -58,8 +66,10 @@ class Trainer:
         augment: `Controller` of the probability of ADA's augmentations.
         replicas: number of devices, over all workers.
         chief: True if this worker writes files.
-        stopping: name of the signal that asked to stop, or None.
+        stopping: name of the signal, or of the callback, that asked to stop; or None.
     """
+
+    METRICS: tuple[str, ...] = METRICS
 
     def __init__(
         self,
@@ -193,8 +203,7 @@ class Trainer:
                 self._call_reports("record", self._tick_stats())
             unsaved = images or reason == "interrupted" or self._save_failed
             if unsaved and reason != "diverged":
-                self._count()
-                self.state.save()  # the last try: if it fails, so does the run
+                self.save()  # the last try: if it fails, so does the run
             self._call_reports("end", reason)
         return reason
 
@@ -215,6 +224,9 @@ class Trainer:
 
     def step(self) -> tf.Tensor:
         """Makes one iteration of D and G, and counts its images.
+
+        `train` calls it until the end; a loop of your own may do so, and `save` now
+        and then.
 
         Returns:
             float32 [len(METRICS)], in the order of `METRICS`.
@@ -347,6 +359,23 @@ class Trainer:
         self._counted = now
         if self._tick:
             self.state.skipped = self._tick.skipped_before + self._tick.skipped()
+
+    def save(self) -> None:
+        """Writes a checkpoint of this moment.
+
+        Raises:
+            DiskError: the disk is full or broken.
+        """
+        self._count()
+        self.state.save()
+
+    def stop(self, by: str) -> None:
+        """Ends `train` after the step under way, as a signal does.
+
+        Args:
+            by: who asks for it, for the log.
+        """
+        self.stopping = self.stopping or by
 
     def _save(self) -> None:
         """Writes a checkpoint; if the disk takes none, the next tick tries again."""
