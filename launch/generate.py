@@ -100,7 +100,8 @@ define.enum(
     "noise",
     "const",
     ["const", "random", "none"],
-    "Fine detail: the stored maps, maps drawn from the seed, or none.",
+    "Fine detail: the stored maps, maps drawn from the seed, or none. StyleGAN3 and "
+    "DCGAN have no noise inputs, so random is refused.",
 )
 define.string(
     "classes",

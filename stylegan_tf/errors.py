@@ -5,6 +5,8 @@ says what was received, what was expected and what to do. The launch scripts pri
 in one or two lines, without a traceback.
 """
 
+MOST_SHOWN = 300  # characters of another error in a message
+
 
 class UserError(ValueError):
     """A request that cannot be done; the message says what to do instead."""
@@ -16,3 +18,13 @@ class DiskError(UserError):
 
 class WorkerLostError(UserError):
     """One of several machines is gone; the same command on all of them goes on."""
+
+
+def one_line(error: Exception) -> str:
+    """Returns the first line of an error for a message, printable and not too long.
+
+    Errors repeat what is in a file, which may hold control characters or no line end.
+    """
+    lines = str(error).splitlines() or [type(error).__name__]
+    line = "".join(c if c.isprintable() else "?" for c in lines[0][: MOST_SHOWN + 1])
+    return line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN - 3]}..."

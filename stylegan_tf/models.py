@@ -26,7 +26,7 @@ from stylegan_tf.config import (
     schedule,
     weights,
 )
-from stylegan_tf.errors import UserError
+from stylegan_tf.errors import UserError, one_line
 from stylegan_tf.formats import keras_files, safetensors_files
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.block import weight_name
@@ -38,7 +38,6 @@ from stylegan_tf.official import networks as official
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 FOREIGN = (".pkl", ".pt", ".pth")  # checkpoints of other projects
 GENERATOR_KEY = "stylegan_tf.generator"  # of our settings in .safetensors files
-MOST_WORDS = 300  # characters of an error that quotes a file
 # What is read of a folder at an address.
 _READ = (KERAS_FILE, "*.json", "data.txt", "checkpoints/*")
 
@@ -262,8 +261,7 @@ def _load_keras(path: Path) -> Generator:
     try:
         model = keras.models.load_model(path, classes, compile=False)
     except Exception as error:  # whatever Keras meets in what is left of the file
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be read: {text[:MOST_WORDS]}") from error
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from error
     if not isinstance(model, Generator):
         raise _no_generator(path, type(model).__name__)
     return model
@@ -396,8 +394,7 @@ def _told(path: Path | str) -> Iterator[None]:
     except (UserError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         if str(error).startswith(str(path)):
             raise
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read: {text[:MOST_WORDS]}") from error
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def _stored_growth(settings: dict) -> Growth:

@@ -163,6 +163,24 @@ def _taught(pickler):
     return pickler
 
 
+def test_one_storage_is_not_many_weights(file):
+    """Tensors are views of their storage, but weights made of them are copies."""
+    numbers = writer.Storage("0", np.zeros(60_000, "f4"))
+    content = {f"t{i}": writer.Tensor(numbers, (200, 300)) for i in range(20)}
+    content |= {"rest": writer.Tensor(numbers, (4,), offset=3)}
+    path = file(writer.archive(writer.StateDict(content)))
+    refused(path, "has tensors of far more numbers than it holds")
+
+
+def test_keys_are_names(file):
+    """Hashing tuples of themselves would take years."""
+    keys = b"]" + b"K\1" + b"2\x86" * 40 + b"a."
+    data = writer.legacy(writer.tensors({"a": np.ones(3, "f4")}))
+    whole = pickle.dumps(["0"], 2)
+    assert whole in data
+    refused(file(data.replace(whole, b"\x80\2" + keys)), "neither a name nor a number")
+
+
 def test_the_attacks_are_real(tmp_path):
     """Python's own unpickler falls for one."""
     mark = tmp_path / "ran"

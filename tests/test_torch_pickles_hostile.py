@@ -9,7 +9,7 @@ import persistence
 import pytest
 import torch_files
 from persistence import Call, Module, dumped, place, stream, tensor
-from test_torch_pickles import generator, refused
+from test_torch_pickles import FLAT, generator, refused
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats.safe_pickle import Symbol
@@ -234,6 +234,91 @@ def test_states_are_checked(file, state, words):
 )
 def test_contents_are_checked(file, content, words):
     refused(file(content), words)
+
+
+# ---------------------------------------------------------------------------
+# Few bytes that would keep a reader busy for years: refused within the test's time
+
+
+MAKER = b"# _reconstruct_persistent_obj"  # by which such a file is known
+
+
+def text(value: str) -> bytes:
+    """The operation that pushes a text."""
+    return b"X" + len(value.encode()).to_bytes(4, "little") + value.encode()
+
+
+def tuples(depth: int) -> bytes:
+    """Operations for tuples of themselves, 2 ** depth numbers when unfolded."""
+    return b"K\1" + b"2\x86" * depth
+
+
+def idle(steps: int, key: bytes = b"]X\1\0\0\0" + b"0a") -> bytes:
+    """A stream of one number, each pickle of which does nothing for some steps."""
+    sizes = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    parts = [pickle.dumps(v, 2)[2:] for v in (1001, sizes)]
+    storage = torch_files.Storage("0", np.zeros(1, "f4"))
+    parts += [torch_files.dumped(storage, old=True)[2:], key + b"."]
+    rest = b"".join(b"\x80\2" + b"N0" * steps + part for part in parts)
+    count = (1).to_bytes(8, "little")
+    return pickle.dumps(torch_files.MAGIC, 2) + rest + count + bytes(4)
+
+
+def loaded(data: bytes, times: int = 1) -> bytes:
+    """A pickle that reads a stream, once or again and again."""
+    call = b"ctorch.storage\n_load_from_bytes\n"
+    call += b"B" + len(data).to_bytes(4, "little") + data + b"\x85R0"
+    return b"\x80\4" + call * times + b"N." + MAKER
+
+
+def named(module: str, name: str, times: int) -> bytes:
+    """A pickle that asks for a name, again and again."""
+    ask = text(module) + b"q\0" + text(name) + b"q\1" + b"h\0h\1\x930" * times
+    return b"\x80\4" + ask + b"N." + MAKER
+
+
+SLOW = {
+    "none": (loaded(idle(1)), "holds a NoneType"),  # such a stream is read
+    "hashes": (loaded(idle(0, b"]" + tuples(40) + b"a")), "neither a name nor a"),
+    "steps": (loaded(idle(20_000), times=20), "has more than 100 operations"),
+    "names": (named("a." * 2**20 + "dnnlib.util", "EasyDict", 20_000), "is no name"),
+    "a fork": (named("a." * 9 + "dnnlib.util", "EasyDict", 1), "holds a NoneType"),
+    "tuples": (b"\x80\4" + tuples(40_000) + b"." + MAKER, "holds a tuple"),
+    "a number": (b"\x80\4\x8b\xff\xff\xff\x7f" + MAKER, "cut short"),
+    "a text": (b"\x80\4\x8d" + b"\xff" * 7 + b"\x7f" + MAKER, "cut short"),
+    "bytes": (b"\x80\4\x96" + b"\xff" * 5 + bytes(3) + MAKER, "cut short"),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_few_bytes_do_not_take_long(file, kind):
+    data, words = SLOW[kind]
+    refused(file(data), words)
+
+
+def test_tensors_that_share_their_numbers(file):
+    """A tensor is a view, but weights are copies: a file bounds them all together."""
+    one = tensor(np.zeros((300, 300), "f4"))
+    block = Module("SynthesisBlock", tensors={f"t{i}": one for i in range(50)})
+    made = Module(
+        "Generator", modules={"synthesis": Module("S", modules={"b4": block})}
+    )
+    refused(file(made), "has tensors of far more numbers than it holds")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"architecture": "x" * 10_000},
+        {"channel_base": "x\n" * 10_000},
+        {"conv_clamp": "\x1b[2J" * 1000},
+        {"kernel_size": [1] * 10_000},
+        {"u" * 200: 1, "v" * 200: 1, "w" * 200: 1},
+    ],
+)
+def test_long_settings_do_not_fill_the_screen(file, arguments):
+    path = file(generator(FLAT | arguments))
+    assert refused(path, read=networks.load_pickle).isprintable()
 
 
 def small() -> bytes:

@@ -175,7 +175,12 @@ class Engine:
     # Noise
 
     def noise(self, state: ImageState) -> list[np.ndarray]:
-        """Returns a noise map per layer, float32 [1, H, W, 1]; zero where it is off."""
+        """Returns a noise map per layer, float32 [1, H, W, 1]; zero where it is off.
+
+        Raises:
+            UserError: random noise of a model without noise inputs.
+        """
+        sampling.check_noise(self.model.config, state.noise)
         if state.noise == "random":
             maps = self._render.noise_of([state.seed])
         else:

@@ -17,7 +17,6 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator, generator_of
 
-NOISES = ("const", "none", "random")
 PSI = 0.7  # the default of exported functions
 
 
@@ -57,8 +56,7 @@ class Program:
         resolution: int | None = None,
         noise: str = "const",
     ):
-        if noise not in NOISES:
-            raise UserError(f"noise is {noise!r}; choose {', '.join(NOISES)}.")
+        sampling.check_noise(generator.config, noise)
         if generator.config.modulation == "kernels":
             generator = plain_copy(generator, modulation="maps")
         elif generator.dtype_policy.name != "float32":

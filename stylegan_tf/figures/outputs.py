@@ -67,6 +67,9 @@ class ImageWriter:
     columns: int | None = None
     progress: bool = False
 
+    def __post_init__(self) -> None:
+        sampling.check_noise(self.model.config, self.noise)
+
     # -----------------------------------------------------------------------
     # Outputs
 

@@ -9,13 +9,15 @@ in the file, so no number in the file decides how much memory is taken.
 
 import math
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 MAX_STEPS = 100_000  # operations and values per file; published files have 20,000
+MAX_NAME = 200  # characters of a class's or function's name, with its module
+SHARED, SPARE = 4, 1 << 20  # arrays may be views of the same numbers; bytes
 DTYPES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 PLAIN = (type(None), bool, int, float, str, bytes)
 ONLY = "only network pickles of StyleGAN, StyleGAN2 and StyleGAN3 are read."
@@ -30,6 +32,19 @@ def need(condition: object, reason: str) -> None:
     """Raises `RefusedError(reason)` unless `condition` holds."""
     if not condition:
         raise RefusedError(reason)
+
+
+def check_total(arrays: Iterable[np.ndarray], size: int) -> None:
+    """Refuses arrays that are far larger together than their file.
+
+    Arrays may be views of the same numbers, but weights made of them are copies.
+
+    Args:
+        arrays: all arrays of the file.
+        size: of the file in bytes.
+    """
+    fits = sum(array.nbytes for array in arrays) <= SHARED * size + SPARE
+    need(fits, "has tensors of far more numbers than it holds; it is not read.")
 
 
 def shown(value: object) -> str:
@@ -110,16 +125,16 @@ class ArrayNode:
         self.value = machine.array(data, dtype, shape, "F" if fortran else "C")
 
 
-def _operations(data: bytes | BinaryIO) -> Iterator[tuple[str, object]]:
+def _operations(data: bytes | BinaryIO, most: int) -> Iterator[tuple[str, object]]:
     """Yields (name, argument) of each operation of a pickle."""
     operations = pickletools.genops(data)
-    for _ in range(MAX_STEPS):
+    for _ in range(most):
         try:
             operation, argument, _ = next(operations)
         except Exception as e:  # a damaged argument raises anything
             raise RefusedError(f"is cut short, damaged or no pickle; {AGAIN}") from e
         yield operation.name, argument
-    raise RefusedError(f"has more than {MAX_STEPS} operations; networks need fewer.")
+    raise RefusedError(f"has more than {most} operations; networks need fewer.")
 
 
 class Machine:
@@ -128,10 +143,12 @@ class Machine:
     Args:
         size: size of the file in bytes. Copies made of its content (bytes from strings,
             numbers converted to the native byte order) take at most twice as much.
+        steps: operations that the pickle may have.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, steps: int = MAX_STEPS):
         self.bytes, self.values = Allowance(2 * size), Allowance(MAX_STEPS)
+        self.steps = steps
         self.stack: list = []
         self.below: list[list] = []  # one stack per open mark
         self.memo: dict[int, object] = {}
@@ -139,7 +156,7 @@ class Machine:
 
     def run(self, data: bytes | BinaryIO) -> object:
         """Returns the value of a pickle; a stream is left just behind the pickle."""
-        for name, argument in _operations(data):
+        for name, argument in _operations(data, self.steps):
             if name == "STOP":
                 return self.stack.pop()
             need(name in _STEPS, f"uses {name}, which no pickle of networks needs.")
@@ -182,7 +199,8 @@ class Machine:
     def symbol(self, module: object, name: object) -> None:
         """Puts the `Symbol` of a global name on the stack, if networks need it."""
         texts = type(module) is str and type(name) is str
-        need(texts, "asks for something by what is no name.")
+        fits = texts and len(module) + len(name) <= MAX_NAME
+        need(fits, "asks for something by what is no name.")
         asked = f"{module}.{name}"
         needed = self.knows(asked)
         need(needed, f"asks for {shown(asked)}, which no network needs; not run.")

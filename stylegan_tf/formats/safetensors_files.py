@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan_tf.errors import UserError
+from stylegan_tf.errors import UserError, one_line
 
 SUFFIX = ".safetensors"
 INSTALL = 'pip install "stylegan_tf[safetensors]"'
@@ -83,5 +83,5 @@ class _Opened:
             raise self._refusal(error) from error
 
     def _refusal(self, error: Exception) -> UserError:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return UserError(f"{self.path} cannot be read as safetensors: {text}")
+        why = one_line(error)
+        return UserError(f"{self.path} cannot be read as safetensors: {why}")

@@ -11,7 +11,7 @@ import math
 import mmap
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -28,6 +28,8 @@ from stylegan_tf.formats.safe_pickle import (
     Machine,
     RefusedError,
     Symbol,
+    check_total,
+    hashable,
     need,
     ordered_dict,
     shown,
@@ -36,6 +38,7 @@ from stylegan_tf.formats.safe_pickle import (
 MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # start of the old layout
 ZIP = b"PK\x03\x04"
 VERSION = 1001  # of the old layout
+STORAGE_STEPS = 100  # operations of each pickle around a storage alone; PyTorch's: 30
 MAX_DIMENSIONS = 16
 STORAGE_DTYPES = {
     "torch.DoubleStorage": "<f8",
@@ -135,7 +138,9 @@ def _read(path: Path | str, reader: Callable[[Path], Result]) -> Result:
     try:
         need(path.exists(), "does not exist.")
         need(path.is_file(), "is no file; give the file of weights itself.")
-        return reader(path)
+        found = reader(path)
+        check_total(_flat(found.values()), path.stat().st_size)
+        return found
     except RefusedError as e:
         raise UserError(f"{path} {e}") from e
     except OSError as e:
@@ -143,6 +148,15 @@ def _read(path: Path | str, reader: Callable[[Path], Result]) -> Result:
     except Exception as e:  # a damaged file raises TypeError, BadZipFile, ...
         kind = type(e).__name__
         raise UserError(f"{path} is damaged, or no PyTorch file ({kind}).") from e
+
+
+def _flat(values: Iterable) -> Iterator[np.ndarray]:
+    """Yields the arrays among values, and those in dicts among them."""
+    for value in values:
+        if isinstance(value, dict):
+            yield from _flat(value.values())
+        elif isinstance(value, np.ndarray):
+            yield value
 
 
 Wanted = Callable[[str], bool] | None
@@ -267,10 +281,16 @@ class TorchMachine(Machine):
     Args:
         size: size of the file in bytes.
         storages: dict that receives each storage the pickle refers to, by its key.
+        steps: operations that the pickle may have.
     """
 
-    def __init__(self, size: int, storages: dict[str, Storage] | None = None):
-        super().__init__(size)
+    def __init__(
+        self,
+        size: int,
+        storages: dict[str, Storage] | None = None,
+        steps: int = MAX_STEPS,
+    ):
+        super().__init__(size, steps)
         self.calls, self.makes = _CALLS, {}
         self.storages = {} if storages is None else storages
 
@@ -305,8 +325,8 @@ class TorchMachine(Machine):
 class CheckpointMachine(TorchMachine):
     """Runs the operations of a checkpoint, whose settings become empty dicts."""
 
-    def __init__(self, size: int, storages: dict[str, Storage] | None = None):
-        super().__init__(size, storages)
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self.makes = {"argparse.Namespace": lambda machine: {}}
 
     def knows(self, asked: str) -> bool:
@@ -331,7 +351,7 @@ def read_storage(data: bytes) -> Storage:
         RefusedError: it is no such string, or lacks some of the storage's numbers.
     """
     need(data.startswith(MAGIC), "has numbers in a layout that PyTorch does not write.")
-    storage = _sequence(io.BytesIO(data), data)
+    storage = _sequence(io.BytesIO(data), data, steps=STORAGE_STEPS)
     need(type(storage) is Storage, f"has {shown(storage)} in the place of numbers.")
     need(storage.values is not None, f"lacks the numbers of a tensor; {AGAIN}")
     return storage
@@ -341,23 +361,24 @@ def _sequence(
     stream: BinaryIO | mmap.mmap,
     data: bytes | mmap.mmap,
     machine: type[TorchMachine] = TorchMachine,
+    steps: int = MAX_STEPS,
 ) -> object:
     """Reads the old layout.
 
     It is a sequence of pickles (magic number, version, facts about the machine, the
     state dict, the keys of its storages), then the numbers of each storage. The stream
-    reads from `data`, and storages are views of it.
+    reads from `data`, and storages are views of it. `steps` limits each pickle.
     """
     storages: dict[str, Storage] = {}
     stream.seek(len(MAGIC))
-    version = TorchMachine(len(data)).run(stream)
+    version = TorchMachine(len(data), steps=steps).run(stream)
     need(version == VERSION, f"has layout {shown(version)}; {VERSION} is read.")
-    about = TorchMachine(len(data)).run(stream)
+    about = TorchMachine(len(data), steps=steps).run(stream)
     little = type(about) is dict and about.get("little_endian") is True
     need(little, BIG_ENDIAN)
-    content = machine(len(data), storages).run(stream)
-    keys = TorchMachine(len(data)).run(stream)
-    fits = type(keys) is list and set(keys) <= set(storages)
+    content = machine(len(data), storages, steps).run(stream)
+    keys = TorchMachine(len(data), steps=steps).run(stream)
+    fits = type(keys) is list and set(hashable(keys)) <= set(storages)
     need(fits, "is damaged: it has numbers that no tensor is made of.")
     for key in keys:
         count, storage = int.from_bytes(stream.read(8), "little"), storages[key]

@@ -12,6 +12,7 @@ The 2018 pickles of progressive GAN (G_paper, D_paper) are refused by name.
 """
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
+from stylegan_tf.config.limits import shortened
 from stylegan_tf.config.networks import STYLEGAN2
 from stylegan_tf.errors import UserError
 from stylegan_tf.official.tf_pickles import ADA, NetworkState
@@ -143,7 +144,7 @@ def _generator_kind(state: NetworkState) -> str:
 def _architecture(name) -> str:
     if name not in ARCHITECTURES:
         raise UserError(
-            f"architecture is {name!r}; known are {', '.join(ARCHITECTURES)}."
+            f"architecture is {shortened(name)}; known are {', '.join(ARCHITECTURES)}."
         )
     return ARCHITECTURES[name]
 
@@ -154,8 +155,8 @@ def _fields(state: NetworkState, names: dict[str, str]) -> dict:
     for name, value in FIXED.items():
         if given.get(name, value) != value:
             raise UserError(
-                f"{state.name} was built with {name}={given[name]!r}; only {value!r} "
-                f"is read."
+                f"{state.name} was built with {name}={shortened(given[name])}; only "
+                f"{value!r} is read."
             )
     fields = {ours: given[name] for name, ours in names.items() if name in given}
     for ours in ("blur_filter", "resample_filter"):
@@ -214,8 +215,8 @@ def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
         f"architecture={c.architecture}": c.architecture
         not in ("stylegan", *STYLEGAN2),
         "pictures that are not square or no power of two": c.start_shape != (4, 4),
-        "a clamp": c.conv_clamp,
-        "labels that are normalized on their own": c.classes
+        "StyleGAN2-ADA's clamp": c.conv_clamp,
+        "StyleGAN2-ADA's labels, normalized on their own": c.classes
         and getattr(c, "label_norm", "") == "own",
         "that width of the last block": getattr(c, "head_width", 0)
         not in (0, c.fmaps(2)),
@@ -226,5 +227,7 @@ def _check_official(c: GeneratorConfig | DiscriminatorConfig) -> None:
     refused = [reason for reason, holds in reasons.items() if holds]
     if refused:
         raise UserError(
-            f"the official networks do not know {refused[0]}; keep the model as .keras."
+            f"pickles are written as StyleGAN's and StyleGAN2's TensorFlow code wrote "
+            f"them, and these do not know {refused[0]}; keep the model as .keras or "
+            f".safetensors."
         )

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
+from stylegan_tf.config.limits import shortened
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
-from stylegan_tf.errors import UserError
+from stylegan_tf.errors import UserError, one_line
 from stylegan_tf.files import open_regular
 from stylegan_tf.formats import safetensors_files, torch_files
 from stylegan_tf.networks.discriminator import Discriminator
@@ -200,8 +201,7 @@ def _errors_of(path) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: {text}") from error
+        raise UserError(f"{path}: {one_line(error)}") from error
 
 
 # ---------------------------------------------------------------------------
@@ -272,7 +272,9 @@ def network_from_state(
 def _fused_scale(state: NetworkState) -> str | bool:
     given = state.static_kwargs.get("fused_scale", "auto")
     if given is not True and given is not False and given != "auto":
-        raise UserError(f"fused_scale is {given!r}; known are True, False and 'auto'.")
+        raise UserError(
+            f"fused_scale is {shortened(given)}; known are True, False and 'auto'."
+        )
     return given
 
 

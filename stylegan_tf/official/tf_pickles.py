@@ -23,6 +23,7 @@ from stylegan_tf.formats.safe_pickle import (
     Machine,
     NetworkNode,
     RefusedError,
+    check_total,
     hashable,
     need,
     shown,
@@ -86,7 +87,10 @@ def read_pickle(path: Path | str) -> dict[str, NetworkState | None]:
     path = Path(path)
     try:
         data = _load(path)
-        return _placed(Machine(len(data)).run(data))
+        found = _placed(Machine(len(data)).run(data))
+        states = filter(None, found.values())
+        check_total((x for s in states for x in s.collect().values()), len(data))
+        return found
     except RefusedError as e:
         raise UserError(f"{path} {e}") from e
     except OSError as e:

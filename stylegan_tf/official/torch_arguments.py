@@ -13,6 +13,7 @@ apart. StyleGAN3's discriminator is StyleGAN2's.
 from collections.abc import Mapping
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
+from stylegan_tf.config.limits import shortened
 from stylegan_tf.errors import UserError
 from stylegan_tf.official.arguments import ARCHITECTURES, MAX_TAPS, WHOLE_BATCH
 from stylegan_tf.official.torch_pickles import ModuleState
@@ -177,17 +178,23 @@ def _shared(inner: _Arguments, clamp: float | None) -> dict:
     """Widths and clamp; `channel_base` is twice `fmap_base`."""
     base = inner.take("channel_base", 32768)
     if type(base) is not int or base < 2:
-        raise UserError(f"{inner.name} has channel_base {base!r}, which is no width.")
+        raise UserError(
+            f"{inner.name} has channel_base {shortened(base)}, which is no width."
+        )
     clamp = inner.given("conv_clamp", clamp)
     if clamp is not None and (type(clamp) not in (int, float) or clamp <= 0):
-        raise UserError(f"{inner.name} has conv_clamp {clamp!r}, which is no limit.")
+        raise UserError(
+            f"{inner.name} has conv_clamp {shortened(clamp)}, which is no limit."
+        )
     return {"fmap_base": base // 2, "conv_clamp": float(clamp or 0)}
 
 
 def _architecture(state: ModuleState, name) -> str:
     if type(name) is not str or name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise UserError(f"{state.name} has architecture {name!r}; known are {known}.")
+        raise UserError(
+            f"{state.name} has architecture {shortened(name)}; known are {known}."
+        )
     return ARCHITECTURES[name]
 
 
@@ -207,7 +214,9 @@ def _resampling(arguments: _Arguments) -> dict:
 def _check_kernel(arguments: _Arguments) -> None:
     size = arguments.take("kernel_size", KERNEL_SIZE)
     if size != KERNEL_SIZE:
-        raise UserError(f"{arguments.name} has kernels of {size!r} pixels; 3 are read.")
+        raise UserError(
+            f"{arguments.name} has kernels of {shortened(size)} pixels; 3 are read."
+        )
 
 
 def _check_activation(arguments: _Arguments, fields: dict) -> None:

@@ -22,11 +22,13 @@ from stylegan_tf.files import open_regular
 from stylegan_tf.formats import safe_pickle, torch_files
 from stylegan_tf.formats.safe_pickle import (
     AGAIN,
+    MAX_NAME,
     MAX_STEPS,
     ONLY,
     Allowance,
     Machine,
     RefusedError,
+    check_total,
     hashable,
     need,
     ordered_dict,
@@ -143,7 +145,10 @@ def read_snapshot(path: Path | str) -> TrainingSnapshot:
     try:
         with open_regular(path, MOST_BYTES) as f:
             data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-            return _snapshot(PersistenceMachine(len(data)).run(data))
+            found = _snapshot(PersistenceMachine(len(data)).run(data))
+            states = filter(None, found.networks.values())
+            check_total((x for s in states for x in s.tensors.values()), len(data))
+            return found
     except RefusedError as e:
         raise UserError(f"{path} {e}") from e
     except OSError as e:
@@ -179,7 +184,7 @@ class PersistenceMachine(Machine):
 
     def symbol(self, module, name) -> None:
         """Pushes a global name without the package that a project keeps it in."""
-        if type(module) is str:
+        if type(module) is str and len(module) <= MAX_NAME:
             module = re.sub(r"^.*\.(?=torch_utils\.|dnnlib\.)", "", module)
         super().symbol(module, name)
 

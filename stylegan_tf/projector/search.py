@@ -168,6 +168,7 @@ def project(
     """
     targets = np.asarray(targets)
     _check_arguments(model, targets, space, steps, batch, names)
+    _check_settings(model, settings)
     count, pixels = len(targets), math.prod(targets.shape[1:3])
     batch = min(batch or np.clip(BATCH_PIXELS // pixels, 1, BATCH_LARGEST), count)
     means, stds = _start_points(model, classes, count)
@@ -206,6 +207,16 @@ def _check_arguments(model: Generator, targets, space, steps, batch, names) -> N
         )
     if names and len(names) != len(targets):
         raise UserError(f"{len(names)} names were given for {len(targets)} pictures.")
+
+
+def _check_settings(model: Generator, settings: ProjectionSettings | None) -> None:
+    c = model.config
+    weighs_noise = settings is not None and settings.noise_weight is not None
+    if weighs_noise and not c.noise_shapes(c.resolution):
+        raise UserError(
+            f"noise_weight is {settings.noise_weight:g}, but this model "
+            f"({c.architecture}) has no noise inputs; leave it out."
+        )
 
 
 def _projection(

@@ -24,6 +24,7 @@ from stylegan_tf import config, latents
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.growing import NOISE_MODES
 from stylegan_tf.sampling import centers, fast_cpu
 
 BATCH = 8
@@ -67,8 +68,8 @@ def draw(
         The seed and its uint8 [H, W, C].
 
     Raises:
-        UserError: classes, a center, or an input transform that the model does not
-            have.
+        UserError: classes, a center, random noise, or an input transform that the
+            model does not have.
     """
     seeds = list(seeds)
     style = _Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
@@ -171,6 +172,9 @@ class Renderer:
         batch: int, images per computation.
         resolution: int.
         shapes: height and width of each layer's noise map.
+
+    Raises:
+        UserError: random noise, but the model has no noise inputs.
     """
 
     def __init__(
@@ -181,6 +185,7 @@ class Renderer:
         batch: int | None = None,
         fixed_weights: bool = True,
     ):
+        check_noise(model.config, noise)
         self.model, self.noise = model, "none" if noise == "random" else noise
         self.resolution = resolution or model.growth.resolution
         self.shapes = model.config.noise_shapes(self.resolution)
@@ -328,6 +333,20 @@ def check_transforms(c: config.GeneratorConfig) -> None:
             f"only StyleGAN3's pictures can be shifted and rotated at the network's "
             f"input; this model's architecture is {c.architecture}. Leave --translate "
             f"and --rotate out."
+        )
+
+
+def check_noise(c: config.GeneratorConfig, noise: str) -> None:
+    """Raises UserError for noise that a network cannot be drawn with.
+
+    A network without noise inputs takes "const", the default, and "none".
+    """
+    if noise not in NOISE_MODES:
+        raise UserError(f"noise is {noise!r}; choose {', '.join(NOISE_MODES)}.")
+    if noise == "random" and not c.noise_shapes(c.resolution):
+        raise UserError(
+            f"noise is 'random', but this model ({c.architecture}) has no noise "
+            f"inputs; leave --noise out."
         )
 
 

@@ -95,18 +95,19 @@ class StyleBatch:
         """
         c = model.config
         stored = latents.load_latents(path, c.num_styles, c.w_dim)
-        noise = stored.noise
+        noise, used = stored.noise, None
         if noise is not None:
             shapes = c.noise_shapes(model.growth.resolution)
-            noise = noise[: len(shapes)]
-            if [m.shape[1:] for m in noise] != [(*s, 1) for s in shapes]:
+            used = noise[: len(shapes)]
+            same = [m.shape[1:] for m in used] == [(*s, 1) for s in shapes]
+            if not same or (noise and not shapes):
                 raise UserError(
                     f"{path} has noise maps that the model has no layers for."
                 )
         if not len(stored.ws):
             raise UserError(f"{path} holds no picture.")
         middle = _centers(model, np.zeros(0, int), len(stored.ws), "global")
-        return cls(stored.ws, middle, stored.names, noise=noise or None)
+        return cls(stored.ws, middle, stored.names, noise=used or None)
 
     def __len__(self) -> int:
         return len(self.ws)
