@@ -6,14 +6,19 @@ import ada_golden
 import golden
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 
 from stylegan_tf import config as configs
+from stylegan_tf import latents as latent_files
+from stylegan_tf import projector, sampling
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
 from stylegan_tf.config.stylegan3 import StyleGAN3Config
 from stylegan_tf.errors import UserError
+from stylegan_tf.export.program import Program
+from stylegan_tf.figures.outputs import ImageWriter
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.networks.stylegan3 import rotation_and_shift
+from stylegan_tf.networks.stylegan3 import FilteredLayer, rotation_and_shift
 from stylegan_tf.official import networks
 
 SMALL = GeneratorConfig(
@@ -82,6 +87,54 @@ def test_it_has_no_noise_and_no_growth(model):
     with pytest.raises(ValueError, match="nothing to fade in"):
         model.synthesis(ws, alpha=0.5)
     assert model.synthesis(ws, resolution=32, alpha=1.0).shape == (1, 32, 32, 3)
+
+
+BARE = GeneratorConfig(
+    architecture="skip", use_noise=False, **small.SMALL_G | {"resolution": 8}
+)
+WITHOUT_NOISE = {"stylegan3": SMALL, "skip": BARE}
+
+
+@pytest.mark.parametrize("architecture", WITHOUT_NOISE)
+def test_who_asks_for_random_noise_is_told_that_there_is_none(architecture, tmp_path):
+    g = Generator(WITHOUT_NOISE[architecture])
+    targets = np.zeros((1, *g.config.shape(g.config.resolution), 3), np.uint8)
+    weighs = projector.ProjectionSettings(noise_weight=1.0)
+    kept = latent_files.Latents(
+        np.zeros((1, g.config.num_styles, g.config.w_dim), "f4"),
+        [np.zeros((1, 4, 4, 1), "f4")],
+        ("a",),
+    ).save(tmp_path / "a.npz")
+    for asks in (
+        lambda: sampling.Renderer(g, "random"),
+        lambda: next(sampling.draw(g, [0], noise="random")),
+        lambda: ImageWriter(g, [0], noise="random"),
+        lambda: Program(g, noise="random"),
+        lambda: projector.project(g, targets, steps=1, settings=weighs),
+    ):
+        with pytest.raises(UserError, match=f"{architecture}. has no noise inputs"):
+            asks()
+    with pytest.raises(UserError, match="that the model has no layers for"):
+        sampling.StyleBatch.from_file(g, kept)
+    with pytest.raises(UserError, match="noise is 'loud'; choose random, const, none"):
+        sampling.Renderer(g, "loud")
+    for mode in ("const", "none"):  # the default, and what it is
+        assert sampling.Renderer(g, mode).noise_of([0]) == []
+
+
+@pytest.mark.parametrize("index", [2, 5])
+def test_the_clamp_is_between_the_filters(index):
+    """Overshoots of the second filter pass; those of the activation do not."""
+    limit = 1e-3
+    layer = FilteredLayer(dataclasses.replace(SMALL, conv_clamp=limit), index)
+    plan, rng = layer.plan, np.random.default_rng(0)
+    x = rng.normal(size=(1, plan.before.size, plan.before.size, plan.in_channels))
+    y = layer(tf.constant(x, tf.float32), tf.zeros([1, SMALL.w_dim]))
+    most = 1.0
+    if layer.down_filter is not None:
+        most = np.abs(layer.down_filter.numpy()).sum() ** 2
+    highest = np.abs(y).max() / limit
+    assert (highest > 1) == (most > 1) and 0.999 < highest < most + 1e-3
 
 
 @pytest.mark.parametrize(

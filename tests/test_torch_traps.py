@@ -4,6 +4,8 @@ Each fault is made on purpose, and a test of the reference numbers has to fail. 
 that another test looks at directly:
 
 who wrote a file                   test_torch_pickles.py (defaults, the generator says)
+a clamp between StyleGAN3's filters  test_stylegan3.py (the_clamp_is_between)
+how padding is split               test_filters.py (layers_are_those)
 None is not missing                test_torch_pickles.py (none_is_not_missing)
 R's widths are stored doubled      test_torch_pickles.py (not_doubled_again)
 no filter: zeros between pixels    test_filters.py (one_tap)
@@ -14,8 +16,13 @@ the layout of editing tools        test_rosinality.py (two_layouts_of_pytorch_ag
 noise is asked for by name         test_torch_networks.py passes it everywhere
 """
 
+import tempfile
+import types
+from pathlib import Path
+
 import ada_golden
 import numpy as np
+import persistence
 import pytest
 import tensorflow as tf
 import test_filters
@@ -25,7 +32,14 @@ import test_torch_pickles
 from stylegan_tf.config import stylegan3 as plans
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import safe_pickle, torch_files
-from stylegan_tf.networks import equalized, filters, ops, stylegan3
+from stylegan_tf.networks import (
+    discriminator,
+    equalized,
+    filters,
+    ops,
+    stylegan2,
+    stylegan3,
+)
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.official import (
@@ -55,6 +69,14 @@ def draws(name: str) -> None:
 
 def reads(name: str) -> None:
     test_torch_pickles.test_official_files_are_read_exactly(name)
+
+
+def reads_made(protocol: int) -> None:
+    """The reading of a file made here, in a protocol that none of those kept is of."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = {"G_ema": test_torch_pickles.generator()}
+        path = persistence.writer(Path(folder))(made, protocol)
+        assert torch_pickles.read_snapshot(path).networks["Gs"]
 
 
 def layers_of(preset: str) -> None:
@@ -145,6 +167,76 @@ def rotation_last(patch) -> None:
     patch.setattr(stylegan3.FourierFeatures, "_moved", wrong)
 
 
+def moved_frequencies(patch) -> None:
+    """Shifts by the frequencies that the transform has turned."""
+    right = stylegan3.FourierFeatures._moved
+
+    def wrong(self, w, transform):
+        names = ("config", "affine_kernel", "affine_bias", "frequencies", "phases")
+        own = types.SimpleNamespace(**{name: getattr(self, name) for name in names})
+        f, _ = right(own, w, transform)
+        own.frequencies = f
+        return f, right(own, w, transform)[1]
+
+    patch.setattr(stylegan3.FourierFeatures, "_moved", wrong)
+
+
+def unscaled_clamp(patch) -> None:
+    """The second convolution of a residual block within the clamp after its gain."""
+    right, clamp = stylegan2.StyledConv2D.call, ops.clamp
+
+    def wrong(self, x, w, noise=None):
+        with pytest.MonkeyPatch.context() as inner:
+            if self.name == "conv1" and "block4/" not in self.path:
+                wide = lambda x, limit: clamp(x, limit * 2**0.5)  # noqa: E731
+                inner.setattr(ops, "clamp", wide)
+            return right(self, x, w, noise)
+
+    patch.setattr(stylegan2.StyledConv2D, "call", wrong)
+
+
+def clamped_skips(patch) -> None:
+    right = stylegan2.StyleGAN2Block.shortcut
+
+    def wrong(self, x):
+        return ops.clamp(right(self, x), self.config.conv_clamp)
+
+    patch.setattr(stylegan2.StyleGAN2Block, "shortcut", wrong)
+
+
+def clamped_dense_layers(patch) -> None:
+    right = equalized.EqualizedDense.call
+    patch.setattr(
+        equalized.EqualizedDense, "call", lambda self, x: ops.clamp(right(self, x), 0.9)
+    )
+
+
+def styles_of_their_own(patch) -> None:
+    """ToRGB with the style of its block, not with that of the next convolution."""
+    block, right = stylegan2.StyleGAN2Block.call, stylegan2.StyleGAN2Synthesis._add
+    used = []
+
+    def call(self, x, styles, noise):
+        used.append(styles[-1])
+        return block(self, x, styles, noise)
+
+    def wrong(self, image, r, x, w):
+        return right(self, image, r, x, used[-1])
+
+    patch.setattr(stylegan2.StyleGAN2Block, "call", call)
+    patch.setattr(stylegan2.StyleGAN2Synthesis, "_add", wrong)
+
+
+def loud_projection(patch) -> None:
+    right = discriminator.DiscriminatorHead._embed
+
+    def wrong(self, labels):
+        found = right(self, labels)
+        return found * found.shape[1] ** 0.5
+
+    patch.setattr(discriminator.DiscriminatorHead, "_embed", wrong)
+
+
 def quiet_activation(patch) -> None:
     right = ops.activation
     patch.setattr(ops, "activation", lambda x, kind, gain: right(x, kind, 1.0))
@@ -211,6 +303,8 @@ FAULTS = {
     ),
     "the activation between the filters has no gain": (quiet_activation, draws, T),
     "buffers are left out": (parameters_alone, reads, T),
+    "the mean style is left out": (spoiled("w_avg", np.zeros_like), draws, COND),
+    "noise maps are left out": (spoiled("noise_const", np.zeros_like), draws, COND),
     "magnitudes are left out": (
         spoiled("magnitude_ema", np.ones_like),
         draws,
@@ -235,6 +329,7 @@ FAULTS = {
     ),
     "the transform is that of the picture": (forward_transform, draws, T),
     "the transform does not come first": (rotation_last, draws, T),
+    "a shift goes by turned frequencies": (moved_frequencies, draws, T),
     "frequencies out of the band are as loud": (
         replaced(tf, "clip_by_value", lambda x, low, high: tf.ones_like(x) * x),
         draws,
@@ -252,7 +347,9 @@ FAULTS = {
         draws,
         COND,
     ),
+    "the projection on the label has no gain": (loud_projection, draws, COND),
     "truncation reaches every layer": (no_cutoff, draws, T),
+    "toRGB has styles of its own": (styles_of_their_own, draws, COND),
     "groups of the statistic are of 2": (
         replaced(torch_arguments, "WHOLE_BATCH", 2),
         draws,
@@ -265,6 +362,14 @@ FAULTS = {
     ),
     "groups of the statistic are contiguous": (contiguous_groups, draws, CLAMPED),
     "nothing is clamped": (replaced(ops, "clamp", lambda x, limit: x), draws, CLAMPED),
+    "the clamp has no share of a block's gain": (unscaled_clamp, draws, CLAMPED),
+    "the residual path is clamped": (clamped_skips, draws, CLAMPED),
+    "dense layers are clamped": (clamped_dense_layers, draws, CLAMPED),
+    "the clamp of version 5 is not read": (
+        without(arguments.GENERATOR, "conv_clamp"),
+        draws,
+        TF_WHOLE,
+    ),
     "the last block takes rows, columns, maps": (
         spoiled("b4.fc.weight", lambda x: x[:, ::-1]),
         draws,
@@ -280,6 +385,11 @@ FAULTS = {
         without(torch_pickles._CALLS, "__builtin__.set"),
         reads,
         "sg3t_r16_cond3_Gema_only.pkl",
+    ),
+    "sets of protocol 3": (
+        without(torch_pickles._CALLS, "builtins.set"),
+        reads_made,
+        3,
     ),
     "arrays of protocol 5": (
         without(torch_pickles._CALLS, "numpy._core.numeric._frombuffer"),
@@ -303,11 +413,13 @@ def test_a_fault_is_seen(fault, monkeypatch):
         check(name)
 
 
-@pytest.mark.parametrize(
-    ("check", "name"), sorted({(c, n) for _, c, n in FAULTS.values()}, key=str)
-)
-def test_without_a_fault_nothing_is(check, name):
-    check(name)
+def test_without_a_fault_nothing_is():
+    """Each check is a test of its own elsewhere, which passes."""
+    drawn = {*test_torch_networks.TORCH, *test_torch_networks.TF}
+    read, presets = test_torch_pickles.TORCH, test_filters.PRESETS.meta["presets"]
+    known = {draws: drawn, reads: read, layers_of: presets, reads_made: (3,)}
+    assert all(name in known[check] for _, check, name in FAULTS.values())
+    reads_made(3)
 
 
 def test_the_entrance_at_4_x_4_pixels_is_free():
