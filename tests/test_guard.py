@@ -1,16 +1,23 @@
 """Numbers that go wrong: what is kept out, what is warned of, what is diagnosed."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+from launching import call, train_flags
+from PIL import Image
 
 from stylegan_tf import models
 from stylegan_tf.augment.controller import Controller
+from stylegan_tf.data import records, shards, sources
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.runs import guard
+from stylegan_tf.runs import guard, reports, session
 from stylegan_tf.training import divergence
 from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.passes import Clock
@@ -81,7 +88,26 @@ def test_means_of_a_tick_are_of_the_finite_numbers():
     assert means["loss/d"] == 1 and np.isnan(means["loss/g"])
     assert means["penalty/r1"] == 0  # no step had it
     assert tick.not_finite() == {"loss/g": 2, "loss/d": 1}
-    assert tick.skipped() == 1 and not tick.mostly_skipped()
+    assert tick.skipped() == 1 and not tick.divergence()
+
+
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [
+        ({"scores/fake": 900.0, "skipped/d": 0.5}, ""),
+        ({"scores/fake": -4e11}, "D's scores .* were 0 and -4e.11"),
+        ({"scores/real": 2e6, "scores/fake": NAN}, "D's scores .* were 2e.06 and nan"),
+        ({"skipped/g": 1.0, "scores/real": 2e6}, "most of 2 steps had a gradient"),
+    ],
+)
+def test_a_tick_that_leads_nowhere_is_told(values, seen):
+    tick = TickStats(nimg=0)
+    for _ in range(2):
+        row = [values.get(name, 0.0) for name in METRICS]
+        tick.add(tf.constant(row), Regularization(False, False))
+    assert (
+        re.fullmatch(seen + ".*", tick.divergence()) if seen else not tick.divergence()
+    )
 
 
 def test_a_file_with_numbers_that_are_not_finite_is_named(tmp_path):
@@ -194,3 +220,53 @@ def test_the_rate_to_try_is_that_of_the_sizes():
     text = divergence.diagnose(tiny.config(at), STATS, {}, LABELS, [])
     assert """--set=schedule.lr_at='{"8": 0.001}'""" in text
     assert "--precision=float32" in text
+
+
+# ---------------------------------------------------------------------------
+# The whole command
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    """A data set of label vectors; those beside the pictures of 8 x 8 become NaN."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("RGB", (8, 8), (60 * i, 9, 9)).save(folder / f"{i}.png")
+    labels = {"labels": [[f"{i}.png", [0.5 * i, 1.0]] for i in range(4)]}
+    (folder / "dataset.json").write_text(json.dumps(labels))
+    source = sources.open_source(str(folder), "auto", False)
+    made = records.write_dataset(source, tmp_path / "set", workers=1)
+    content = json.loads((made.folder / "manifest.json").read_text())
+    level = content["levels"]["8"]
+    for i, path in enumerate(map(Path, made.paths(8))):
+        rows = [r.numpy() for r in tf.data.TFRecordDataset(str(path))]
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for example in map(tf.train.Example.FromString, rows):
+                feature = example.features.feature["label_vector"]
+                feature.float_list.value[0] = NAN
+                writer.write(example.SerializeToString())
+        level["sizes"][i] = path.stat().st_size
+        level["crc32"][i] = shards.file_crc32(path)
+    (made.folder / "manifest.json").write_text(json.dumps(content))
+    return made.folder
+
+
+def test_a_run_on_labels_that_are_none_stops_without_a_model(
+    vectors, tmp_path, monkeypatch
+):
+    """The check at the start looks at those of 4 x 4."""
+    monkeypatch.setattr(session, "default_reports", lambda: [reports.Log()])
+    tf.config.run_functions_eagerly(True)
+    flags = train_flags(vectors, tmp_path / "runs", gamma=0)
+    flags += ["--set=schedule.tick_kimg=0.004", "--set=schedule.initial_resolution=8"]
+    try:
+        code, said, error = call("train", *flags)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert code == 1 and not error, error
+    assert "The labels of the data set have numbers that are not finite" in said
+    assert "no model is written" in said and "finished" not in said
+    assert said.count("goes back to 0 kimg") == 2
+    (run,) = (tmp_path / "runs").glob("0*")
+    assert not (run / "model").exists() and not (run / "sheet.png").exists()

@@ -9,6 +9,8 @@ from stylegan_tf.config.schedule import Phase
 from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.step import METRICS
 
+LOST = 1e6  # a mean score of D that no training comes back from; see also RUNAWAY
+
 
 class TickStats:
     """Sums of the metrics between two log lines; numbers that are not finite count 0.
@@ -69,10 +71,20 @@ class TickStats:
         names = ("skipped/g", "skipped/d")
         return round(sum(self._total(name) for name in names))
 
-    def mostly_skipped(self) -> bool:
-        """True if G or D skipped more than half of the steps so far."""
+    def divergence(self) -> str:
+        """Returns why the steps so far lead nowhere, in words; "" if they do not.
+
+        G or D skipped more than half of them, or D's scores are beyond all sense.
+        """
         names = ("skipped/g", "skipped/d")
-        return max(self._total(name) for name in names) > self.steps / 2
+        if max(self._total(name) for name in names) > self.steps / 2:
+            return f"most of {self.steps} steps had a gradient that was not finite"
+        means = self.means()
+        scores = [means[f"scores/{kind}"] for kind in ("real", "fake")]
+        if any(abs(score) > LOST for score in scores):
+            shown = " and ".join(f"{score:.3g}" for score in scores)
+            return f"D's scores of real and generated pictures were {shown}"
+        return ""
 
     def _total(self, name: str) -> float:
         i = METRICS.index(name)

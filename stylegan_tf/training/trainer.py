@@ -187,7 +187,7 @@ class Trainer:
 
         Returns:
             "finished", "interrupted" (see `stopping`), or "diverged": most steps had a
-            gradient that was not finite, at lower rates as well.
+            gradient that was not finite, or scores ran away, at lower rates as well.
         """
         with signals.handled(self._on_signal):
             self._call_reports("start")
@@ -318,7 +318,7 @@ class Trainer:
     def _end_tick(self, done: bool) -> bool:
         """Saves and reports; returns False if the run cannot go on."""
         state, tick, stats = self.state, self._tick, self._tick_stats()
-        number, diverged = tick.number + 1, tick.mostly_skipped()
+        number, diverged = tick.number + 1, tick.divergence()
         self._call_reports("record", stats)
         due = done or self._save_failed or number % self.config.snapshot_ticks == 0
         if due and not diverged:
@@ -403,11 +403,10 @@ class Trainer:
         cause = divergence.diagnose(
             self.config, stats, tick.not_finite(), labels, names
         )
-        skipped = f"most of {tick.steps} steps had a gradient that was not finite"
-        rollbacks = state.rollbacks + 1
+        seen, rollbacks = tick.divergence(), state.rollbacks + 1
         if rollbacks > divergence.MOST_ROLLBACKS:
             self.warn(
-                f"stopped at {kimg:g} kimg: {skipped}, also after going back to a "
+                f"stopped at {kimg:g} kimg: {seen}, also after going back to a "
                 f"checkpoint with a lower learning rate. {cause}"
             )
             return False
@@ -416,7 +415,7 @@ class Trainer:
         self._tick = None  # counted already
         self._save()
         self.warn(
-            f"at {kimg:g} kimg {skipped}: goes back to {state.nimg / 1000:g} kimg, "
+            f"at {kimg:g} kimg {seen}: goes back to {state.nimg / 1000:g} kimg, "
             f"with {divergence.lowered_rate(rollbacks):g} times the learning rate from "
             f"now on. {cause}"
         )
@@ -469,7 +468,7 @@ class Trainer:
         """True on the chief if `checkpoint_minutes` have gone by since the last one."""
         minutes = self.config.checkpoint_minutes
         late = time.monotonic() - self._saved >= 60 * minutes > 0
-        return self.chief and late and not self._tick.mostly_skipped()
+        return self.chief and late and not self._tick.divergence()
 
 
 def _controller(c: AugmentConfig) -> Controller:
