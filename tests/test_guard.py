@@ -219,6 +219,8 @@ def test_the_rate_to_try_is_that_of_the_sizes():
     at = {"schedule.lr_at": {8: 0.002}, "precision": "bfloat16"}
     text = divergence.diagnose(tiny.config(at), STATS, {}, LABELS, [])
     assert """--set=schedule.lr_at='{"8": 0.001}'""" in text
+    text = divergence.diagnose(tiny.config(at), STATS, {}, LABELS, [], rate=0.25)
+    assert """--set=schedule.lr_at='{"8": 0.00025}'""" in text  # 0.0005 has failed, too
     assert "--precision=float32" in text
 
 

@@ -61,6 +61,7 @@ def diagnose(
     not_finite: Mapping[str, int],
     labels: np.ndarray,
     weights: list[str],
+    rate: float = 1.0,
 ) -> str:
     """Says what is not finite and what to try, in one or two sentences.
 
@@ -70,8 +71,9 @@ def diagnose(
         not_finite: metric -> steps of the tick in which it was not finite.
         labels: float32 [N, classes], of the latest batch.
         weights: names of weights that are not finite.
+        rate: factor of the learning rate in this tick, see `lowered_rate`.
     """
-    c = config.loss
+    c, lower = config.loss, _half_the_rate(config, rate)
     if not np.isfinite(labels).all():
         return (
             "The labels of the data set have numbers that are not finite: mend them, "
@@ -80,7 +82,7 @@ def diagnose(
     if weights:
         return (
             f"Weights are not finite: {', '.join(weights[:3])}. Try a lower rate, "
-            f"{_half_the_rate(config)}."
+            f"{lower}."
         )
     scores = [stats[f"scores/{kind}"] for kind in ("real", "fake")]
     # A batch of one pass spoils all that follows, so the first of these is the cause.
@@ -91,7 +93,7 @@ def diagnose(
         )
         return (
             f"D's scores of real and generated pictures ran away ({shown}): the "
-            f"learning rate is too high. Try {_half_the_rate(config)}, or a higher "
+            f"learning rate is too high. Try {lower}, or a higher "
             f"--gamma than {c.r1_gamma:g}."
         )
     if any(name.startswith("penalty/r") for name in not_finite):
@@ -102,21 +104,21 @@ def diagnose(
     if "penalty/path_length" in not_finite:
         return (
             f"The path lengths of G are not finite: try a lower "
-            f"--set=loss.pl_weight than {c.pl_weight:g}, or {_half_the_rate(config)}."
+            f"--set=loss.pl_weight than {c.pl_weight:g}, or {lower}."
         )
     both = ("skipped/g", "G's"), ("skipped/d", "D's")
     whose = " and ".join(word for name, word in both if stats[name] > 0.5)
     precision = "" if config.precision == "float32" else "--precision=float32, or "
     return (
         f"{whose} gradients are not finite while the scores are: try "
-        f"{precision}{_half_the_rate(config)}."
+        f"{precision}{lower}."
     )
 
 
-def _half_the_rate(config: TrainConfig) -> str:
+def _half_the_rate(config: TrainConfig, factor: float) -> str:
     """The flag that halves the rate; `lr_at` goes before `lr` where it names a size."""
-    s = config.schedule
+    s, factor = config.schedule, factor / 2
     if not s.lr_at:
-        return f"--set=schedule.lr={s.lr / 2:g}"
-    halves = json.dumps({str(size): rate / 2 for size, rate in s.lr_at.items()})
+        return f"--set=schedule.lr={s.lr * factor:g}"
+    halves = json.dumps({str(size): rate * factor for size, rate in s.lr_at.items()})
     return f"--set=schedule.lr_at='{halves}'"

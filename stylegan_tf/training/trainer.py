@@ -400,8 +400,9 @@ class Trainer:
         weights = [*nets.generator.weights, *nets.discriminator.weights]
         names = ops.names_not_finite(weights)
         labels = np.concatenate([np.ravel(part) for part in labels])
+        rate = divergence.lowered_rate(state.rollbacks)
         cause = divergence.diagnose(
-            self.config, stats, tick.not_finite(), labels, names
+            self.config, stats, tick.not_finite(), labels, names, rate
         )
         seen, rollbacks = tick.divergence(), state.rollbacks + 1
         if rollbacks > divergence.MOST_ROLLBACKS:
