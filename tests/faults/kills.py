@@ -140,6 +140,38 @@ def by_signal(case: Case, process: Process) -> str | None:
     return fault
 
 
+def by_notice(case: Case, process: Process) -> str | None:
+    """TERM to all processes of the job, as Slurm and Kubernetes do; KILL after a grace.
+
+    A grace of half a minute, their default, is enough to save everything.
+    """
+    rng, enough = case.rng, 30.0
+    if rng.random() < 0.3:  # while it loads, or converts its data
+        process.until(lambda: False, rng.uniform(0, _STARTING))
+    else:
+        process.said(_AT_WORK)
+        process.until(lambda: False, rng.uniform(0, case.lab.training))
+    grace = rng.choice([enough, enough, rng.uniform(0, 0.3)])
+    if process.poll() is not None:
+        return None
+    process.send_to_all(signal.SIGTERM)
+    if rng.random() < 0.3:  # a parent passes its own on
+        process.send(signal.SIGTERM)
+    process.wait(grace, hangs=False)
+    if process.poll() is None:
+        process.send_to_all(signal.SIGKILL)
+        process.wait()
+        if grace == enough:
+            raise Damage("TERM to all: not at its end after half a minute")
+        return f"TERM to all, KILL {grace:.3f} s later"
+    stopped = process.said(r"stopped by SIGTERM at ([\d.]+) kimg")
+    if stopped:
+        case.saved = round(float(stopped[1]) * 1000)
+    if process.poll() not in (0, 128 + signal.SIGTERM, -signal.SIGTERM):
+        raise Damage(f"TERM to all: ends with {process.poll()}")
+    return "TERM to all"
+
+
 # ---------------------------------------------------------------------------
 # Kinds
 
@@ -165,9 +197,16 @@ def stop_signal(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
     return series(Case(lab, name, rng), times, by_signal, rows="whole")
 
 
+def preempted(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
+    """A notice of Slurm or Kubernetes: TERM to all processes, KILL after a grace."""
+    case = Case(lab, name, rng, data="demo:24")
+    case.cache = case.folder / "cache"
+    return series(case, times, by_notice, rows="whole")
+
+
 def anything(lab: Lab, name: str, rng: Random, times: int) -> list[Outcome]:
     """Kills and signals in turn, on one run."""
-    strikes = [while_saving, by_signal, at_any_time, while_exporting]
+    strikes = [while_saving, by_signal, at_any_time, while_exporting, by_notice]
     rng.shuffle(strikes)
     turn = iter(strikes * times)
 

@@ -87,10 +87,21 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def wait(self, seconds: float = PATIENCE) -> int:
-        """Exit code when it ends; one that hangs is killed, and said to hang."""
-        self.until(lambda: False, seconds)
+    def send_to_all(self, number: int) -> None:
+        """Sends a signal to the process and to those that it has started."""
         if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def wait(self, seconds: float = PATIENCE, hangs: bool = True) -> int | None:
+        """Exit code when it ends; one that hangs is killed, and said to hang.
+
+        Args:
+            seconds: most that it may take.
+            hangs: False leaves it alone then, and returns None.
+        """
+        self.until(lambda: False, seconds)
+        if self.poll() is None and hangs:
             with open(self.log, "a") as file:
                 file.write(f"\nhangs: killed after {seconds:g} s\n")
             self.send(signal.SIGKILL)
@@ -129,6 +140,7 @@ class FreshProcess(Process):
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                process_group=0,
             )
         for number, handler in held.items():
             signal.signal(number, handler)

@@ -42,6 +42,7 @@ KINDS = {
         kills.kill_while_exporting,
         kills.kill_while_converting,
         kills.stop_signal,
+        kills.preempted,
         kills.anything,
         kills.hangup_under_nohup,
         kills.second_process,
