@@ -9,6 +9,9 @@ Verbs:
     directions     find directions in w that change pictures in a way one can name
     project        find the styles of given pictures
     evaluate       measure a model
+    runs           list training runs
+    compare        lay runs side by side: a table, a page with curves and pictures
+    sweep          train a run for each combination of settings, and compare them
     export         a model for TensorFlow, ONNX, LiteRT and Keras
     convert        official network pickles to models of ours, and back
 
@@ -21,7 +24,7 @@ import sys
 from stylegan_tf_launch import cli
 
 VERBS = ("train", "make_dataset", "generate", "explore", "figures", "directions")
-VERBS += ("project", "evaluate", "export", "convert")
+VERBS += ("project", "evaluate", "runs", "compare", "sweep", "export", "convert")
 
 
 def main() -> None:

@@ -129,13 +129,14 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
         argv: program and arguments.
 
     Returns:
-        The program alone: no script takes arguments without a name.
+        The program, and arguments without a name for a script that has `ARGUMENTS`.
 
     Raises:
         UserError: an unknown flag, or a value that is none.
     """
     for name in values:
         values[name].unparse()  # a process may run a script twice
+    values.set_gnu_getopt(bool(arguments_of(main)))  # flags behind them, too
     try:
         rest = values(_with_flagfiles(argv))
     except flags.UnrecognizedFlagError as e:
@@ -148,7 +149,7 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
         flag = values[name]
         if flag.present and flag.value == "" and flag.default != "":
             raise UserError(f"--{name}= has no value; see --help.")
-    if len(rest) > 1:
+    if len(rest) > 1 and not arguments_of(main):
         raise UserError(
             f"unexpected argument {rest[1]!r}; settings are given as --name=value."
         )
@@ -208,7 +209,8 @@ def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
     shown = [_describe(values[name], width) for name in names]
     more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one per line."
     doc = (sys.modules[main.__module__].__doc__ or "").strip()
-    head = f"{doc}\n\nFlags of {Path(program).name}:\n"
+    usage = f" {arguments_of(main)}" if arguments_of(main) else ""
+    head = f"{doc}\n\nFlags of {Path(program).name}{usage}:\n"
     return "\n".join([head, *shown, more])
 
 
@@ -230,6 +232,11 @@ def _describe(flag: flags.Flag, width: int) -> str:
         text, width, initial_indent=_INDENT, subsequent_indent=_INDENT
     )
     return "\n".join([name, *lines])
+
+
+def arguments_of(main: Callable) -> str:
+    """Describes the arguments without a name that a script takes; "" = none."""
+    return getattr(sys.modules[main.__module__], "ARGUMENTS", "")
 
 
 def flag_names(main: Callable, values: flags.FlagValues) -> list[str]:

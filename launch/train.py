@@ -31,9 +31,8 @@ import stylegan_tf
 from stylegan_tf import config as configs
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
-from stylegan_tf.runs.arguments import SURROUNDINGS, make_request
 from stylegan_tf.runs.request import FLAGS as SETTINGS
-from stylegan_tf.runs.request import PLACES
+from stylegan_tf.runs.request import PLACES, SURROUNDINGS
 
 __doc__ = __doc__.replace("{presets}", presets.preset_table())
 
@@ -212,6 +211,7 @@ def main(argv: Sequence[str]) -> int:
     cli.load_tensorflow(cluster=FLAGS.strategy == "multiworker")
     if FLAGS.dry_run:
         from stylegan_tf.runs import dry_run
+        from stylegan_tf.runs.arguments import make_request
 
         request = make_request(given, parts={}, **arguments)
         print(dry_run.dry_run_report(request))

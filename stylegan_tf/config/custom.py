@@ -33,11 +33,11 @@ def is_custom_name(value: str) -> bool:
 
 def register(
     *,
-    g_loss: Callable | None = None,
-    d_loss: Callable | None = None,
+    g_loss: Callable[..., object] | None = None,
+    d_loss: Callable[..., object] | None = None,
     generator: type | None = None,
     discriminator: type | None = None,
-    augment: Callable | None = None,
+    augment: Callable[..., object] | None = None,
 ) -> dict[str, str]:
     """Enters parts of your own, so that runs and models that name them find them.
 

@@ -370,6 +370,16 @@ def _rung(letter: str) -> Preset:
     )
 
 
+def _demo_rung(letter: str) -> Preset:
+    return Preset(
+        f"ladder-{letter} as small as demo, with demo's schedule",
+        32,
+        64,
+        "as demo",
+        lambda resolution, devices: _demo(resolution, devices) | LADDER[letter],
+    )
+
+
 def _progan_schedule(devices: int) -> dict:
     rates = dict(PAPER_LR) if devices >= 8 else {1024: 0.0015}
     return _A_SCHEDULE | {"schedule.lr_at": rates}
@@ -386,6 +396,7 @@ def _rung2(letter: str) -> Preset:
 
 _TABLE |= {f"stylegan2-{letter}": _rung2(letter) for letter in STYLEGAN2}
 _TABLE |= {f"ladder-{letter}": _rung(letter) for letter in LADDER}
+_TABLE |= {f"demo-ladder-{letter}": _demo_rung(letter) for letter in LADDER}
 PRESETS: Presets = Presets(_TABLE)
 presets = PRESETS  # its public name
 

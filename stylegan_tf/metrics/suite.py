@@ -89,6 +89,19 @@ class MetricRequest:
         return self.metric.name(self.num)
 
 
+def better_of(value: str) -> str:
+    """Returns LOWER or HIGHER, which is better for a value such as `pr5k3_recall`.
+
+    LOWER for values of other versions, which this one does not know.
+    """
+    for metric in METRICS:
+        for suffix, better in metric.values.items():
+            head = value[: len(value) - len(suffix)]
+            if value.endswith(suffix) and metric.number(head):
+                return better
+    return LOWER
+
+
 def parse_metrics(
     names: str | Iterable[str], num: int | None = None
 ) -> list[MetricRequest]:

@@ -13,9 +13,13 @@ from stylegan_tf.config.own_presets import register_preset
 from stylegan_tf.config.presets import Preset
 from stylegan_tf.data.objects import open_images
 from stylegan_tf.errors import UserError
-from stylegan_tf.runs.request import FLAG_NAMES, FLAGS, RunRequest, changes_of
-
-SURROUNDINGS = ("crop", "strategy", "cache", "download", "command")
+from stylegan_tf.runs.request import (
+    FLAG_NAMES,
+    FLAGS,
+    SURROUNDINGS,
+    RunRequest,
+    changes_of,
+)
 
 
 def named(**arguments: object) -> dict[str, object]:

@@ -49,6 +49,22 @@ def own_run(run: Path) -> Iterator[None]:
         lock.release()
 
 
+def holder(run: Path) -> str:
+    """Returns what the note of the process that trains a run says; "" without one.
+
+    Returns:
+        "training", "training on HOST" for another machine, which cannot be asked, or
+        "killed" if the process is gone.
+    """
+    note = _owner(run)
+    if not note:
+        return ""
+    if note.get("host") != socket.gethostname():
+        return f"training on {note.get('host', '?')}"
+    mine = note.get("pid") == os.getpid()
+    return "training" if mine or _is_alive(note) else "killed"
+
+
 def _owner(run: Path) -> dict:
     """Reads the note of the process that trains a run, or has been killed; or {}."""
     try:

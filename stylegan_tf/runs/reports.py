@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from stylegan_tf import files
 from stylegan_tf.config import cost
+from stylegan_tf.runs.rundir import DIVERGED
 from stylegan_tf.training.trainer import Trainer
 
 
@@ -152,7 +153,7 @@ class Log(Report):
         """Says where the run ended, and how many steps were skipped."""
         kimg = trainer.state.nimg / 1000
         if reason == "diverged":
-            self.say("no model is written; the checkpoints of before are kept")
+            self.say(DIVERGED)
         elif reason == "interrupted":
             self.say(
                 f"stopped by {trainer.stopping} at {kimg:g} kimg; all is saved, "

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from stylegan_tf.data.sources.base import Source
+if TYPE_CHECKING:  # it loads NumPy, for which --help does not wait
+    from stylegan_tf.data.sources.base import Source
 
 # Flag of launch/train.py, which is also a keyword of `train` -> the setting it changes.
 FLAGS = {
@@ -37,6 +38,7 @@ for _network in ("generator", "discriminator"):
         FLAG_NAMES[f"{_network}.{_name}"] = "resolution"
     FLAG_NAMES[f"{_network}.classes"] = "labels"
     FLAG_NAMES[f"{_network}.channels"] = "data"
+SURROUNDINGS = ("crop", "strategy", "cache", "download", "command")  # no settings
 PLACES = ("data", "labels", "init", "features")  # settings that may name a path
 
 
@@ -121,7 +123,7 @@ class RunRequest:
     download: bool = False
     command: list[str] = field(default_factory=list)
     flags: dict[str, str] = field(default_factory=dict)
-    images: Callable[[], AbstractContextManager[Source]] | None = None
+    images: Callable[[], AbstractContextManager["Source"]] | None = None
     grows: bool = True
 
     @property

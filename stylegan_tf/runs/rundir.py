@@ -33,6 +33,7 @@ SHEET = "sheet.png"  # the last file that a finished run writes
 CARD = Path("model") / "model_card.json"
 # A folder with one of these is a run, whatever became of its settings.
 TRACES = ("config.json", "progress.json", "stats.jsonl", checkpoints.FOLDER)
+DIVERGED = "no model is written; the checkpoints of before are kept"  # in log.txt
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pillow", "stylegan_tf")
 
 

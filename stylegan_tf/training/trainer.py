@@ -372,10 +372,13 @@ class Trainer:
     def stop(self, by: str) -> None:
         """Ends `train` after the step under way, as a signal does.
 
+        Without effect on a run that has come to its end.
+
         Args:
             by: who asks for it, for the log.
         """
-        self.stopping = self.stopping or by
+        if self.state.nimg < self.total:
+            self.stopping = self.stopping or by
 
     def _save(self) -> None:
         """Writes a checkpoint; if the disk takes none, the next tick tries again."""
