@@ -246,6 +246,8 @@ def _sentence(error: Exception) -> tuple[str, int] | None:
         return f"{reason}: {error.filename}" if error.filename else reason, 2
     if isinstance(error, UnicodeError):
         return f"a name or a text is not UTF-8: {error}", 2
+    if isinstance(error, ValueError) and str(error).startswith("embedded null"):
+        return "a path holds a null character, which no file's name has.", 2
     return None
 
 

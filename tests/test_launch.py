@@ -138,6 +138,11 @@ def test_what_cannot_be_is_said_in_a_line(
             2,
             "error: a is there already, and is no folder.\n",
         ),
+        (
+            ValueError("embedded null byte"),
+            2,
+            "error: a path holds a null character, which no file's name has.\n",
+        ),
         (MemoryError("of 9 GB"), 1, "error: not enough memory: of 9 GB\n"),
     ],
 )
