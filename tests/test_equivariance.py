@@ -98,6 +98,56 @@ def test_a_checkerboard_that_stays_scores_nothing():
         equivariance.decibels(np.zeros((3, 2)))
 
 
+def images_of(seed: int, side: int, n: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (n, side, side, 2))
+
+
+def plain_decibels(errors: list[float]) -> float:
+    """The published score: one mean over images, places and channels, 2 the range."""
+    return 10 * np.log10(2**2 / np.mean(np.square(errors)))
+
+
+def lanczos(u: float) -> float:
+    return np.sinc(u) * np.sinc(u / 3) if abs(u) < 3 else 0.0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_shifts_are_scored_as_the_definition_says(whole):
+    """Pixel by pixel in float64; the images are random, each is shifted on its own."""
+    side, images, moved = 12, images_of(0, 12), images_of(1, 12)
+    shifts = [(1, -1), (0, 1), (-1, 0)] if whole else [(0.4, -1.2), (1.5, 0), (-0.7, 1)]
+    errors = []
+    for image, other, (right, down) in zip(images, moved, shifts, strict=True):
+        for y, x in np.ndindex(side, side):
+            source = y - down, x - right
+            border = 0 if whole else 2
+            if not all(border <= at <= side - 1 - border for at in source):
+                continue
+            taps = [[lanczos(at - k) for k in range(side)] for at in source]
+            rows, columns = (np.array(t) / np.sum(t) for t in taps)
+            expected = np.einsum("q,r,qrc->c", rows, columns, image)
+            errors += list(other[y, x] - expected)
+    args = tf.constant(images, tf.float32), tf.constant(shifts, tf.float32), whole
+    expected, mask = equivariance.shifted(*args)
+    found = score(tf.constant(moved, tf.float32), expected, mask)
+    assert found == pytest.approx(plain_decibels(errors), abs=1e-4)
+
+
+@pytest.mark.parametrize("turns", [1, 2, -1])
+def test_quarter_turns_are_scored_as_the_definition_says(turns):
+    """The filters of both grids then pass every frequency, so pixels change places."""
+    side, images, moved = 20, images_of(2, 20), images_of(3, 20)
+    kernels = equivariance.rotation_kernels(90.0 * turns)
+    fine, same = (tf.constant(np.stack([kernels[k]] * 3)) for k in ("fine", "same"))
+    angles = tf.constant([90.0 * turns] * 3)
+    expected, mask = equivariance.rotated(tf.constant(images, tf.float32), angles, fine)
+    limited, more = equivariance.band_limited(tf.constant(moved, tf.float32), same)
+    inside = slice(6, side - 6)
+    errors = (np.rot90(images, turns, (1, 2)) - moved)[:, inside, inside]
+    found = score(limited, expected, mask * more)
+    assert found == pytest.approx(plain_decibels(errors), abs=1e-4)
+
+
 def test_a_rotation_keeps_the_frequencies_of_both_grids():
     """The octagon's transform is the integral; no other frequency passes."""
     f = np.linspace(-0.75, 0.75, 601)
