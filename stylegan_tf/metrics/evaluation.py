@@ -37,6 +37,7 @@ from stylegan_tf.metrics.pictures import (
     default_batch,
 )
 from stylegan_tf.metrics.scores.distribution import Moments
+from stylegan_tf.metrics.subject import check_fits
 from stylegan_tf.metrics.suite import MetricRequest
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
@@ -93,7 +94,7 @@ class Evaluation:
         self.strategy, self.out = strategy, Path(out)
         self.mirror, self.nimg, self.settings = mirror, nimg, settings
         self.manifest = Manifest.load(data)
-        _check_fits(model, self.manifest)
+        check_fits(model, self.data)
         replicas = strategy.num_replicas_in_sync
         size = model.config.shape(model.config.resolution)
         self.batch = (
@@ -453,17 +454,3 @@ class Evaluation:
             | about
             for suffix in request.metric.values
         ]
-
-
-def _check_fits(model: Generator, manifest: Manifest) -> None:
-    c = model.config
-    shape = c.shape(c.resolution)
-    level = manifest.level(c.resolution)
-    model_shape = *shape, c.channels
-    data_shape = level.height, level.width, manifest.channels
-    if data_shape != model_shape:
-        ours, theirs = ("x".join(map(str, s)) for s in (model_shape, data_shape))
-        raise UserError(
-            f"the model draws {ours}, but {manifest.name} holds {theirs}; name the "
-            f"data that it was trained on with --data=..."
-        )

@@ -10,6 +10,7 @@ from stylegan_tf import checkpoints, files, models
 from stylegan_tf import config as configs
 from stylegan_tf.data import manifest, records
 from stylegan_tf.errors import UserError
+from stylegan_tf.metrics.pictures import LabelSampler
 from stylegan_tf.networks.generator import Generator, generator_of
 
 BEST = "best.json"  # beside the best model of a run: its row of `metrics.jsonl`
@@ -59,9 +60,25 @@ def open_subject(
     config = models.run_config(run) if run else None
     model = replicate_generator(models.load(path), strategy)
     folder = _data(model, run, config, data, cache)
+    check_fits(model, folder)  # before a feature network is trained on the data
     mirror = bool(config and config.mirror)
     settings = configs.settings_fingerprint(config) if config else None
     return Subject(model, folder, mirror, _nimg(found, run), run, settings)
+
+
+def check_fits(model: Generator, data: Path) -> None:
+    """Refuses a data set whose images or labels are not of the model's kind."""
+    c, about = model.config, manifest.Manifest.load(data)
+    level = about.level(c.resolution)
+    model_shape = *c.shape(c.resolution), c.channels
+    data_shape = level.height, level.width, about.channels
+    if data_shape != model_shape:
+        ours, theirs = ("x".join(map(str, s)) for s in (model_shape, data_shape))
+        raise UserError(
+            f"the model draws {ours}, but {about.name} holds {theirs}; name the "
+            f"data that it was trained on with --data=..."
+        )
+    LabelSampler(model, data)
 
 
 def replicate_generator(
