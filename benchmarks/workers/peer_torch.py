@@ -206,9 +206,17 @@ class Step:
         compiled: whether torch.compile has what it can have: all but the pass of D that
             R1 differentiates twice, which it refuses.
         adam: "foreach" or "fused".
+        device: "cpu" or "cuda", the default device of the process.
     """
 
-    def __init__(self, resolution, precision="float32", compiled=False, adam="foreach"):
+    def __init__(
+        self,
+        resolution,
+        precision="float32",
+        compiled=False,
+        adam="foreach",
+        device="cpu",
+    ):
         last = {"memory_format": torch.channels_last}
         self.g = Generator(resolution).to(**last)
         self.d = Discriminator(resolution).to(**last)
@@ -223,7 +231,7 @@ class Step:
             self.g.synthesis = torch.compile(self.g.synthesis, dynamic=False)
             self.score = torch.compile(self.d, dynamic=False)
         half = precision == "bfloat16"
-        self.cast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=half)
+        self.cast = lambda: torch.autocast(device, torch.bfloat16, enabled=half)
 
     def draws(self):
         z = torch.randn(2, matched.BATCH, matched.WIDTH)
@@ -267,14 +275,20 @@ def main() -> None:
     """Builds, warms up and serves."""
     from workers import pairing
 
-    args = matched.arguments(__doc__, compiled=0, adam="foreach")
+    args = matched.arguments(__doc__, compiled=0, adam="foreach", device="cpu")
     torch.manual_seed(0)
-    step = Step(args.resolution, args.precision, bool(args.compiled), args.adam)
+    torch.set_default_device(args.device)
+    step = Step(
+        args.resolution, args.precision, bool(args.compiled), args.adam, args.device
+    )
     images = torch.from_numpy(matched.pictures(args.resolution, 4)).movedim(-1, 2)
+    images = images.to(args.device)
 
     def work(steps: int) -> None:
         for i in range(steps):
             step(images[i % len(images)])
+        if args.device == "cuda":
+            torch.cuda.synchronize()
 
     work(4 if args.compiled else 2)
     pairing.serve(work)
