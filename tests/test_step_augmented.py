@@ -9,6 +9,7 @@ import tiny
 from stylegan_tf.augment import ada, diffaugment
 from stylegan_tf.augment.randomness import UNIFORMS, sample_uniforms
 from stylegan_tf.config import run
+from stylegan_tf.runs.reports import Report
 from stylegan_tf.training import objectives, passes
 from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.passes import Clock
@@ -100,7 +101,7 @@ ADAPTS = ADA | {"augment.interval": 2, "augment.kimg": 0.08, "augment.target": -
 ADAPTS |= {"schedule.total_kimg": 0.024, "snapshot_ticks": 1}
 
 
-class Watch:
+class Watch(Report):
     """Writes down p at every tick; copies the run as a kill at 12 images leaves it."""
 
     def __init__(self, copy_to=None):
@@ -112,11 +113,6 @@ class Watch:
     def step(self, trainer):
         if self.copy_to and trainer.state.nimg == 16:  # 12 is the newest checkpoint
             tiny.copy_run(trainer.run_dir, self.copy_to, 12)
-
-    def start(self, *_):
-        pass
-
-    end = start
 
 
 def check_resumed(changes: dict, pictures, tmp_path) -> tuple[Trainer, Watch, Watch]:
