@@ -38,7 +38,7 @@ def test_what_came_after_the_checkpoint_is_forgotten(tmp_path):
 
 
 def test_tensorboard_has_the_names_of_networks(tmp_path):
-    results.write_summaries(tmp_path, [ROW])
+    results.write_summaries(tmp_path, [ROW | {"nimg": 5000}])
     (file,) = tmp_path.glob("events.*")
     found = [
         (event.step, value.tag, float(tf.make_ndarray(value.tensor)))

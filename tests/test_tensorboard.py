@@ -28,9 +28,10 @@ def conditional(pictures, tmp_path):
 
 
 def run_board(trainer):
-    report = tensorboard.TensorBoard()
+    trainer.total = 48_000
+    report = tensorboard.TensorBoard(lambda: ["fid5k[toy]", "fid5k[other]"])
     report.start(at(trainer, 0))
-    for nimg in (8, 16):
+    for nimg in (8000, 16000):
         report.record(at(trainer, nimg), STATS)
         report.tick(trainer, STATS)
     report.end(trainer, "finished")
@@ -54,18 +55,51 @@ def events(folder) -> list:
 
 def test_event_file_has_every_number_and_the_settings(board, trainer):
     found = events(trainer.run_dir)
-    for nimg in (8, 16):
+    for kimg in (8, 16):  # the axis is in thousands of images
         scalars = {
             tag: float(tf.make_ndarray(value.tensor))
             for step, tag, value in found
-            if step == nimg and value.metadata.plugin_data.plugin_name == "scalars"
+            if step == kimg and value.metadata.plugin_data.plugin_name == "scalars"
         }
-        assert scalars == pytest.approx(STATS)
+        assert scalars == pytest.approx({k: v for k, v in STATS.items() if v})
     (text,) = [value for _, tag, value in found if tag == "config"]
     written = tf.make_ndarray(text.tensor).item().decode().strip("`\n")
     assert json.loads(written) == configs.to_dict(trainer.config)
     (hparams,) = [v for _, tag, v in found if tag == "_hparams_/session_start_info"]
     assert b"loss.r1_gamma" in hparams.metadata.plugin_data.content
+    (table,) = [v for _, tag, v in found if tag == "_hparams_/experiment"]
+    columns = table.metadata.plugin_data.content
+    places = [columns.index(t) for t in (b"fid5k[toy]", b"fid5k[other]", b"loss/g")]
+    assert places == sorted(places)
+    described = {tag for _, tag, v in found if v.metadata.summary_description}
+    assert {tag for _, tag, _ in found} - described == {
+        "config",
+        "_hparams_/experiment",
+        "_hparams_/session_start_info",
+    }
+
+
+def test_every_number_of_a_tick_has_a_description():
+    assert not set(STATS) - set(tensorboard.DESCRIPTIONS)
+
+
+def test_a_run_of_an_earlier_version_keeps_its_axis(tmp_path):
+    (tmp_path / "events.out.tfevents.1.host.1.0.v2").touch()
+    files = EventFiles(tmp_path)
+    with files.writing(8000):
+        tf.summary.scalar("loss/g", 1.0)
+    files.close()
+    assert [step for step, tag, _ in events(tmp_path) if tag] == [8000]
+
+
+def test_a_number_that_was_0_comes_when_it_is_not(trainer):
+    report = tensorboard.TensorBoard()
+    report.start(at(trainer, 0))
+    for i, value in enumerate((0.0, 1.0, 0.0)):
+        report.record(at(trainer, 1000 * i), {"penalty/r2": value})
+    report.end(trainer, "finished")
+    found = [s for s, tag, _ in events(trainer.run_dir) if tag == "penalty/r2"]
+    assert found == [1, 2]
 
 
 def panels_of(folder) -> dict[tuple[int, str], np.ndarray]:
@@ -132,7 +166,7 @@ def test_a_large_picture_is_shrunk_in_a_panel(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorboard, "PANEL_SIDE", 64)
     files = EventFiles(tmp_path)
     images = np.full((3, 128, 256, 3), 100, np.uint8)
-    with files.writing(1):
+    with files.writing(1000):
         tensorboard.TensorBoard._panel("samples", images, 2)
     files.close()
     (panel,) = panels_of(tmp_path).values()
@@ -147,7 +181,7 @@ def test_event_files_are_of_bounded_size_and_keep_every_number(tmp_path, monkeyp
     files = EventFiles(tmp_path)
     assert files.first
     for step in range(20):
-        with files.writing(step):
+        with files.writing(1000 * step):
             tf.summary.image("reals" if step == 0 else "samples", noise)
             tf.summary.scalar("loss/g", step)
     files.close()
@@ -166,7 +200,7 @@ def test_event_files_are_of_bounded_size_and_keep_every_number(tmp_path, monkeyp
 def test_an_event_file_that_a_kill_cut_short_keeps_what_is_whole(tmp_path):
     files = EventFiles(tmp_path)
     for step in range(3):
-        with files.writing(step):
+        with files.writing(1000 * step):
             tf.summary.scalar("loss/g", step)
     files.close()
     path = files.path

@@ -20,6 +20,7 @@ from pathlib import Path
 from stylegan_tf.files import append_text, atomic_write, plain_alias
 
 FILE = "metrics.jsonl"
+AXIS = ".kimg"  # in the names of event files whose steps are thousands of images
 
 
 def metric_label(row: dict) -> str:
@@ -77,16 +78,32 @@ def forget_results(folder: Path | str, nimg: int) -> None:
             draft.write_text("".join(json.dumps(r) + "\n" for r in rows), "utf-8")
 
 
+def images_per_step(folder: Path | str) -> int:
+    """Returns the images of a step on the axis of TensorBoard: 1000.
+
+    1 for a run that an earlier version began: its axis goes on as it was. The names of
+    its event files do not end as those of today.
+    """
+    names = [p.name for p in Path(folder).glob("events.out.tfevents.*")]
+    return 1000 if all(AXIS in name for name in names) else 1
+
+
 def write_summaries(folder: Path | str, rows: Sequence[dict]) -> None:
     """Writes scores as TensorBoard summaries, beside the summaries of training."""
     import tensorflow as tf
 
+    per_step = images_per_step(folder)
+    suffix = f"{AXIS}.metrics" if per_step > 1 else ".metrics"
     with plain_alias(Path(folder)) as alias:
-        writer = tf.summary.create_file_writer(str(alias), filename_suffix=".metrics")
+        writer = tf.summary.create_file_writer(str(alias), filename_suffix=suffix)
         with writer.as_default():
             for row in rows:
                 tf.summary.scalar(
-                    f"metrics/{metric_label(row)}", row["value"], row["nimg"] or 0
+                    f"metrics/{metric_label(row)}",
+                    row["value"],
+                    (row["nimg"] or 0) // per_step,
+                    description=f"{row['metric']} in the features of {row['network']}, "
+                    f"see docs/metrics.md",
                 )
         writer.close()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from stylegan_tf.files import atomic_write
+from stylegan_tf.metrics.results import AXIS, images_per_step
 
 FILE_BYTES = 64 << 20  # a file that has more is closed
 PANEL_BYTES = 256 << 20  # of closed files, newest first, which keep their images
@@ -28,12 +29,14 @@ class EventFiles:
 
     Attributes:
         first: True if the folder had no event file.
+        images_per_step: 1000, or 1 for a run of an earlier version.
     """
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
         before = event_files(self.folder)
         self.first = not before
+        self.images_per_step = images_per_step(self.folder)
         self._writer: tf.summary.SummaryWriter | None = None
         drop_old_images(before, PANEL_BYTES)
 
@@ -41,13 +44,15 @@ class EventFiles:
     def writing(self, nimg: int) -> Iterator[None]:
         """Writes all summaries of the context, at so many images seen.
 
+        The axis of TensorBoard is in thousands of images.
+
         A full disk cuts the event file short, and nobody reads what would follow. So
         the next summaries go to a new file, as they do when a file has grown full.
         """
         try:
             if self._writer is None:
                 self._open()
-            with self._writer.as_default(step=nimg):
+            with self._writer.as_default(step=nimg // self.images_per_step):
                 yield
             self._writer.flush()
         except tf.errors.OpError:
@@ -59,7 +64,10 @@ class EventFiles:
 
     def _open(self) -> None:
         before = set(event_files(self.folder))
-        self._writer = tf.summary.create_file_writer(str(self.folder))
+        suffix = f"{AXIS}.v2" if self.images_per_step > 1 else ".v2"
+        self._writer = tf.summary.create_file_writer(
+            str(self.folder), filename_suffix=suffix
+        )
         self._writer.flush()
         (self.path,) = set(event_files(self.folder)) - before
 

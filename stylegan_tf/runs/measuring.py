@@ -79,6 +79,11 @@ class Measure(Report):
         pick = max if self.better == suite.HIGHER else min
         self.best = pick(values) if values else None
 
+    def labels(self) -> list[str]:
+        """Returns the names of all values, such as `fid5k[builtin-v1]`."""
+        names = [r.name + suffix for r in self.requests for suffix in r.metric.values]
+        return [f"{name}[{self.network.name}]" for name in names]
+
     def _best_row(self, run: Path) -> list[dict]:
         """Reads the row of the model in `model/best`; none if there is none."""
         folder, draft = run / BEST, _draft(run)

@@ -255,7 +255,11 @@ def make_reports(config: TrainConfig, cache: str | None = None) -> list[Report]:
     reports = default_reports()
     if config.metrics:
         log = next(r for r in reports if isinstance(r, Log))
-        reports.append(Measure(config.metrics, log.say, cache))
+        measure = Measure(config.metrics, log.say, cache)
+        for report in reports:
+            if isinstance(report, TensorBoard):
+                report.measured = measure.labels
+        reports.append(measure)
     return reports
 
 
