@@ -26,6 +26,8 @@ JSON_NAME = "dataset.json"
 CSV_NAME = "labels.csv"
 NO_LABELS = "use --labels=none to train without"
 _NUMBERING = re.compile(r"\d{5,}")  # 00000/, 00001/: parts of one set, not classes
+# Words of tables for a number that is missing.
+_MISSING = {"", "nan", "none", "null", "na", "n/a", "<na>", "-"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _SHOWN = 3  # names in an error message
 
@@ -202,12 +204,25 @@ def from_values(raw: list, names: Sequence[str], where: str) -> Labels:
     if kinds == {str}:
         if all(_NUMBER.fullmatch(value.strip()) for value in raw):
             return _numbered([_parsed(value) for value in raw], names, where)
+        _check_missing(raw, names, where)
         return _classes(raw)
     shown = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise UserError(
         f"the labels in {where} are not all of one kind ({shown}); use class numbers, "
         f"class names or lists of numbers of one length, or {NO_LABELS}."
     )
+
+
+def _check_missing(values: list[str], names: Sequence[str], where: str) -> None:
+    """Refuses numbers among which a table's word for a missing one stands."""
+    missing = [value.strip().casefold() in _MISSING for value in values]
+    rest = [v for v, gone in zip(values, missing, strict=True) if not gone]
+    if any(missing) and rest and all(_NUMBER.fullmatch(v.strip()) for v in rest):
+        i = missing.index(True)
+        raise UserError(
+            f"{where} labels {names[i]} with {values[i]!r}, and others with numbers; "
+            f"give it a class number, leave the picture out, or {NO_LABELS}."
+        )
 
 
 def _is_json(where: str) -> bool:
