@@ -62,7 +62,8 @@ def test_vectors_stay_vectors_of_any_length(tmp_path):
         ((0, 0.5, 1), "1.png with 0.5, which is no class number"),
         (("0", "nan", "2"), "1.png with 'nan', and others with numbers"),
         (("N/A", "1", "2"), "0.png with 'N/A', and others with numbers"),
-        (("0", "nan", "0.5"), None),
+        (("0", "nan", "0.5"), "1.png with 'nan', and others with numbers"),
+        (("cat", "none", "2"), None),  # a name like the others
         (([1.0, 2], [3, float("nan")], [5, 6]), "1.png.*not finite: .3, nan"),
         (([1.0, 2], [3, 1e300], [5, 6]), "1.png.*not finite"),
         (([1.0, 2], [3, 10**400], [5, 6]), "not finite"),
