@@ -71,6 +71,12 @@ define.enum(
 )
 define.path("cache", None, "Folder of converted data sets and their statistics.")
 define.path(
+    "nearest",
+    None,
+    "Write a sheet of the generated pictures that are nearest to training pictures, "
+    "each beside these, chosen from --num (1000).",
+)
+define.path(
     "out",
     None,
     "Folder for metrics.jsonl and TensorBoard. By default the run's, or out/ for a "
@@ -94,11 +100,22 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"{name} cannot be computed: {reason}.")
     requests = [r for r in requests if r not in refused]
     evaluation.announce(requests)
+    if FLAGS.nearest:
+        _write_nearest(evaluation)
     rows = evaluation.run(requests)
     results.write_summaries(evaluation.out, rows)
     print(results.results_table(rows, {r.name: x for r, x in refused.items()}))
     print(f"in {evaluation.out / results.FILE}")
     return 0
+
+
+def _write_nearest(evaluation) -> None:
+    from stylegan_tf.figures import save_image
+    from stylegan_tf.metrics.nearest import nearest_figure
+
+    sheet, share = nearest_figure(evaluation, FLAGS.num or 1000)
+    path = save_image(FLAGS.nearest, sheet)
+    print(f"{path}: {100 * share:.1f} % of {FLAGS.num or 1000} pictures are memorized")
 
 
 def _open():

@@ -7,6 +7,7 @@ import json
 import pytest
 import tensorflow as tf
 import tiny
+from PIL import Image
 from stylegan_tf_launch import cli, evaluate
 
 from stylegan_tf.metrics import results
@@ -50,7 +51,7 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
     assert lines[0].startswith("108 pictures to draw, at ")  # 12, and 4 ways x 24
     rows = results.read_results(folder)
     table = [line for line in lines if line.startswith("| ")]
-    assert len(rows) == 17 and len(table) == 17 + 2
+    assert len(rows) == 18 and len(table) == 18 + 2
     for row in rows:
         (line,) = [t for t in table if t.startswith(f"| {results.metric_label(row)} ")]
         assert f"{row['value']:.5g}" in line
@@ -69,8 +70,14 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
     assert lines[-1] == f"in {folder / 'metrics.jsonl'}"
     assert list(folder.glob("events.*.metrics"))
     before = (folder / "metrics.jsonl").read_text()
-    code, said, _ = call(*given.values(), "--metrics=fid12,kid12")
-    assert code == 0
+    sheet = folder / "nearest.png"
+    more = ["--metrics=fid12,kid12", f"--nearest={sheet}", "--num=12"]
+    code, said, err = call(*given.values(), *more)
+    assert code == 0, err
+    share = next(r["value"] for r in rows if r["metric"] == "mem12")
+    assert f"{sheet}: {100 * share:.1f} % of 12 pictures are memorized" in said
+    with Image.open(sheet) as image:
+        assert image.width > 6 * 8 and image.height > 8 * 8
     assert said.startswith("recorded before, not computed again: fid12, kid12")
     assert "fid12[random-v1]" in said and "pictures to draw" not in said
     assert (folder / "metrics.jsonl").read_text() == before

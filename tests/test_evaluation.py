@@ -328,7 +328,7 @@ def test_path_lengths_are_those_of_all_steps(whole, pictures):
 def test_every_row_says_what_it_is(whole):
     folder, _, rows = whole
     assert rows == results.read_results(folder)
-    assert len(rows) == 16 + 1 + 3 + 3 + 1 + 5 + 1 + 1
+    assert len(rows) == 16 + 1 + 1 + 3 + 3 + 1 + 5 + 1 + 1
     for row in rows:
         assert row["network"] == "toy-v1" and row["num"] == NUM
         assert results.metric_label(row) == f"{row['metric']}[toy-v1]"

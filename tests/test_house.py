@@ -42,7 +42,7 @@ ROOMS = {
     "export": "errors checkpoints files remote quiet config devices formats "
     "latents networks sampling figures data models",
     "metrics": "errors checkpoints files remote config devices formats latents "
-    "networks sampling data models",
+    "networks sampling figures data models",
     "explorer": "errors config latents figures networks sampling projector",
     "runs": "errors quiet signals files checkpoints remote mirror cluster config "
     "formats augment devices latents networks data sampling official "
@@ -155,6 +155,7 @@ WITHOUT_TENSORFLOW = [
     "augment.controller",
     "metrics.scores.distribution",
     "metrics.scores.manifold",
+    "metrics.scores.memorization",
     "metrics.scores.separability",
     "metrics.suite",
     "metrics.tables",

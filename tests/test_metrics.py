@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import polynomial_kernel
 from sklearn.neighbors import NearestNeighbors
 
 from stylegan_tf.metrics.features.base import RandomFeatures
-from stylegan_tf.metrics.scores import distribution, manifold
+from stylegan_tf.metrics.scores import distribution, manifold, memorization
 from stylegan_tf.metrics.scores.distribution import Moments, frechet_distance
 
 
@@ -310,3 +310,39 @@ def test_random_distance_is_the_one_that_is_described(pictures):
         expected += np.square(x[0] - x[1]).sum(axis=-1).mean()
     found = network.distance(pair[:1], pair[1:])
     np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------
+# Memorization
+
+
+def test_copies_are_memorized_and_what_is_far_is_not():
+    real = np.array([[0.0], [1.0], [3.0], [3.0]])  # the last one is there twice
+    fake = np.array([[0.0], [0.4], [2.2], [3.0], [9.0]])
+    found = memorization.nearest_neighbors(real, fake, k=2, block=2)
+    np.testing.assert_array_equal(found.index[:2], [[0, 1], [0, 1]])
+    np.testing.assert_allclose(found.distance[1], [0.4, 0.6])
+    # To the nearest, over the distance from there to its own neighbor.
+    np.testing.assert_allclose(found.ratio, [0.0, 0.4, np.inf, 0.0, np.inf])
+    assert found.memorized == 3 / 5
+    assert memorization.nearest_neighbors(real, real).memorized == 1
+
+
+def mutual(d: int) -> float:
+    """P(a vector and its nearest neighbor are mutual), of one distribution (Cox 1981).
+
+    The volume of a ball over that of two balls, each through the other's center.
+    """
+    x = np.linspace(-1, 1, 200_001)[1:-1]
+    slices = (1 - x * x) ** ((d - 1) / 2)
+    overlap = 2 * slices[x >= 0.5].sum() / slices.sum()
+    return 1 / (2 - overlap)
+
+
+@pytest.mark.parametrize(("d", "known"), [(1, 2 / 3), (2, 0.6215), (3, 0.5926)])
+def test_images_of_the_same_distribution_have_a_known_share(d, known):
+    assert mutual(d) == pytest.approx(known, abs=1e-4)
+    rng = np.random.default_rng(d)
+    real, fake = rng.uniform(size=(2000, d)), rng.uniform(size=(4000, d))
+    share = memorization.nearest_neighbors(real, fake).memorized
+    assert share == pytest.approx(known, abs=0.03)

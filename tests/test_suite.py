@@ -17,6 +17,7 @@ from stylegan_tf.metrics.features import open_network
         ("is50k", 50_000, "is50k"),
         ("pr5k3", 5000, "pr5k3"),
         ("pr50k3_full", 50_000, "pr50k3_full"),
+        ("mem5k", 5000, "mem5k"),
         ("ppl_zfull", 100_000, "ppl_zfull"),
         ("ppl100k_wend", 100_000, "ppl_wend"),
         ("ppl5k_wend", 5000, "ppl5k_wend"),
@@ -43,7 +44,7 @@ def test_num_renames():
     ]
     assert names == ["fid5k", "ppl5k_wend", "ls5k", "pr5k3_full"]
     every = suite.parse_metrics(["all", "fid50k"])
-    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 19
+    assert len(every) == len(suite.METRICS) and len({r.name for r in every}) == 20
 
 
 @pytest.mark.parametrize(

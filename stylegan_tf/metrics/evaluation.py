@@ -178,6 +178,12 @@ class Evaluation:
         self._fill(table, limits, self._fakes.inputs, self._columns, "pictures")
         return table.read(column, count)
 
+    def generated(self, i: int) -> np.ndarray:
+        """Returns generated image i, uint8 [H, W, C]."""
+        start = i - i % self.batch
+        inputs = self._fakes.inputs(range(start, start + self.batch))
+        return self._fakes.draw(inputs)["images"][i - start]
+
     def column(self, name: str) -> str:
         """Returns the column of a name: "manifold" is "features" for most networks."""
         shared = name == "manifold" and missing_ability(self.network, ["manifold"])

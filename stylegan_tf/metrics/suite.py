@@ -12,6 +12,7 @@ without truncation, random noise, uint8 images, and labels drawn from the data.
 """
 
 import re
+import statistics
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -194,6 +195,17 @@ def _precision(e, num: int, full: bool) -> dict[str, float]:
     return {f"_{name}": value for name, value in scores.items()}
 
 
+def _memorized(e, num: int) -> dict[str, float]:
+    from stylegan_tf.metrics.scores import memorization
+
+    column = e.column("manifold")
+    real, fake = _real_rows(e, column, num, True, MOST_PR), e.fakes(column, num)
+    with e.bar(len(real) + len(fake), "neighbors", "row") as bar:
+        found = memorization.nearest_neighbors(real, fake, tick=bar.update)
+    e.note(f"median ratio of distances {statistics.median(found.ratio):.2f}")
+    return {"": found.memorized}
+
+
 def _path_length(space: str, sampling: str, crop: str) -> Compute:
     def compute(e, num: int) -> dict[str, float]:
         from stylegan_tf.metrics.scores import distribution
@@ -349,6 +361,16 @@ METRICS = (
         "the same against all real pictures, up to 200,000, not mirrored",
         lambda e, num: _precision(e, num, True),
         values=PR_VALUES,
+        fakes=("manifold",),
+        needs=("__call__",),
+    ),
+    Metric(
+        "mem",
+        "",
+        50_000,
+        "share of pictures as near to a training picture as that one is to the next, "
+        "1 - authenticity (Alaa et al. 2022); 1 for copies, 1/2 to 2/3 if none is",
+        _memorized,
         fakes=("manifold",),
         needs=("__call__",),
     ),

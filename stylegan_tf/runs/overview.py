@@ -220,7 +220,9 @@ def runs_table(runs: Sequence[Summary], width: int | None = None) -> str:
         shown = [f"{k}={value_text(v)}" for k, v in [*changes.items()][:MOST_CHANGES]]
         if len(changes) > MOST_CHANGES:
             shown.append(f"and {len(changes) - MOST_CHANGES} more")
-        scores = [*summary.scores.values()][:2]
+        every = [*summary.scores.values()]
+        # FID and the like are not judged without a look at copies.
+        scores = every[:2] + [s for s in every[2:] if s.label.startswith("mem")]
         best = [f"{score.label} {score.best:.4g}" for score in scores]
         rows.append(
             [

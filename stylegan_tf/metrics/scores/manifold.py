@@ -11,7 +11,7 @@ Distances are computed in blocks, in float64 (the released code uses float16), s
 does not grow with the square of the number of images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -46,8 +46,8 @@ def precision_recall(
     real_radii, fake_radii = (neighbor_radii(x, k, block, tick) for x in (real, fake))
     inside = np.zeros(len(fake), np.int64)  # balls of real images around each fake
     recalled, covered = np.zeros((2, len(real)), bool)
-    for rows, x in _blocks(real, block):
-        for columns, y in _blocks(fake, block):
+    for rows, x in vector_blocks(real, block):
+        for columns, y in vector_blocks(fake, block):
             d = squared_distances(x, y)
             within = d <= real_radii[rows, None]
             inside[columns] += within.sum(axis=0)
@@ -82,9 +82,9 @@ def neighbor_radii(
     if len(vectors) <= k:
         raise ValueError(f"{len(vectors)} vectors have no {k}. neighbor.")
     out = np.zeros(len(vectors))
-    for rows, x in _blocks(vectors, block):
+    for rows, x in vector_blocks(vectors, block):
         nearest = np.full((len(x), k + 1), np.inf)  # includes the vector itself
-        for _, y in _blocks(vectors, block):
+        for _, y in vector_blocks(vectors, block):
             both = np.concatenate([nearest, squared_distances(x, y)], axis=1)
             nearest = np.partition(both, k, axis=1)[:, : k + 1]
         out[rows] = nearest.max(axis=1)
@@ -99,6 +99,9 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(d > ROUNDING * lengths, d, 0.0)
 
 
-def _blocks(vectors: np.ndarray, block: int):
+def vector_blocks(
+    vectors: np.ndarray, block: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields rows and their float64 vectors, `block` at a time."""
     for i in range(0, len(vectors), block):
         yield slice(i, i + block), as_finite(vectors[i : i + block])
