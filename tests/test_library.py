@@ -12,11 +12,14 @@ import tiny
 from PIL import Image
 
 import stylegan_tf
-from stylegan_tf import UserError, config
+from stylegan_tf import UserError, config, devices
 from stylegan_tf.config import custom
 from stylegan_tf.data.objects import open_images
+from stylegan_tf.networks.discriminator import discriminator_of
+from stylegan_tf.networks.generator import generator_of
 from stylegan_tf.runs import arguments
 from stylegan_tf.runs.callbacks import callback_reports
+from stylegan_tf.runs.plan import plan_run
 
 TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
 TINY |= {f"{net}.resolution": 8 for net in ("generator", "discriminator")} | tiny.FIXED
@@ -344,3 +347,48 @@ def test_flags_of_the_command_line_are_keywords():
 
 def test_completion_offers_the_common_names():
     assert {"load", "draw", "train", "generate"} <= {*dir(stylegan_tf)}
+
+
+class Doubled(stylegan_tf.Generator):
+    """A generator of one's own: another mapping, the package's synthesis network."""
+
+    def broadcast(self, w):
+        return super().broadcast(2 * w)
+
+
+def test_a_subclass_of_generator_is_saved_and_opened(tmp_path, monkeypatch):
+    names = custom.register(generator=Doubled)
+    settings = tiny.config().generator
+    plain = stylegan_tf.Generator(settings)
+    own = generator_of(config.update(settings, {"network": names["generator.network"]}))
+    assert isinstance(own, Doubled)
+    own.set_weights(tiny.noisy(plain).get_weights())
+    ws = own.broadcast(tf.ones([1, 8]))
+    np.testing.assert_array_equal(ws, 2 * plain.broadcast(tf.ones([1, 8])))
+    own.save(tmp_path / "model.keras")
+    again = stylegan_tf.load(tmp_path / "model.keras")
+    assert isinstance(again, Doubled)
+    drawn = [stylegan_tf.generate(model, range(2)) for model in (own, again, plain)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert np.any(drawn[0] != drawn[2])
+    monkeypatch.setattr(custom, "_parts", {})
+    with pytest.raises(UserError, match=r"register\(generator=Doubled\)"):
+        stylegan_tf.load(tmp_path / "model.keras")
+
+
+class Dimmed(stylegan_tf.Discriminator):
+    """A discriminator that grows, as its base does."""
+
+    def call(self, images, labels=None, alpha=1.0, training=False):
+        return super().call(images / 2, labels, alpha, training)
+
+
+@pytest.mark.parametrize(("own", "first"), [(Dimmed, 8), (Judge, 16)])
+def test_networks_that_cannot_grow_begin_at_the_final_size(own, first, pictures):
+    request = arguments.make_request(
+        {"data": str(pictures)}, {}, {"discriminator": own}
+    )
+    planned = plan_run(request, devices.make_strategy("one")).config
+    assert planned.schedule.initial_resolution == first
+    if own is Dimmed:
+        assert isinstance(discriminator_of(planned.discriminator), Dimmed)
