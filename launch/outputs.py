@@ -42,6 +42,8 @@ def outputs_at_addresses(values: flags.FlagValues) -> Iterator[None]:
             continue
         folder, _, file = url.rstrip("/").rpartition("/")
         is_file = Path(file).suffix.lower() in FILES
+        if name == "dest" and not is_file:
+            _check_is_free(url)
         place = mirror_folder(folder if is_file else url, cache)
         mirror = Mirror(folder if is_file else url, place, shared=False)
         mirror.pull(("*",) if whole else GROWING)
@@ -55,3 +57,17 @@ def outputs_at_addresses(values: flags.FlagValues) -> Iterator[None]:
     for mirror in mirrors:
         mirror.finish()
         print(f"uploaded to {mirror.url}")
+
+
+def _check_is_free(url: str) -> None:
+    """Refuses an address that holds anything but a data set, as a folder is refused."""
+    from stylegan_tf.errors import UserError
+    from stylegan_tf.remote import Address
+
+    found = Address(url).entries()
+    ours = any(n == "manifest.json" or n.endswith(".tfrecords") for n in found)
+    if found and not ours:
+        raise UserError(
+            f"{url} holds {len(found)} files and no data set; give another --dest, or "
+            f"empty it."
+        )

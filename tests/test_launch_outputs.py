@@ -73,3 +73,16 @@ def test_what_failed_is_not_uploaded_and_folders_here_are_left_alone(bucket, tmp
     here = flags_of(str(tmp_path / "here"))
     with outputs.outputs_at_addresses(here):
         assert here["out"].value == str(tmp_path / "here")
+
+
+def test_a_data_set_is_not_put_among_other_files(bucket):
+    bucket.pipe("/b/documents/letter.txt", b"mine")
+    values = flags_of("memory://b/documents", "dest")
+    refused = pytest.raises(UserError, match="holds 1 files and no data set; give")
+    with refused, outputs.outputs_at_addresses(values):
+        write(values, {"manifest.json": "{}"}, "dest")
+    assert list(bucket.find("/b/documents")) == ["/b/documents/letter.txt"]
+    values = flags_of("memory://b/new", "dest")
+    for _ in range(2):  # the second time it is a data set
+        with outputs.outputs_at_addresses(values):
+            write(values, {"manifest.json": "{}"}, "dest")

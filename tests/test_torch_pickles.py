@@ -187,6 +187,19 @@ def test_resampling_filters_are_told_by_the_settings(file):
     refused(file(made), "another filter", read=networks.load_pickle)
 
 
+@pytest.mark.parametrize("taps", [[1.0, 3.0, 3.0, 1.0], (1, 3, 3, 1)])
+def test_whole_filters_may_be_written_as_floats(file, taps):
+    given = ADA | {"synthesis_kwargs": Easy(WIDTHS, resample_filter=taps)}
+    found = config_of(file, given, repository="ada")
+    assert found.resample_filter == (1, 3, 3, 1)
+
+
+def test_a_filter_of_fractions_is_refused(file):
+    given = ADA | {"synthesis_kwargs": Easy(WIDTHS, resample_filter=[0.5, 1.0])}
+    with pytest.raises(UserError, match="no list of up to 64 whole numbers"):
+        config_of(file, given, repository="ada")
+
+
 def test_oblong_constants_of_forks(file):
     """A constant of 4 x 7, and everything else as it follows."""
     wide = dataclasses.replace(G, start_shape=(4, 7))

@@ -161,19 +161,29 @@ def _fields(state: NetworkState, names: dict[str, str]) -> dict:
     fields = {ours: given[name] for name, ours in names.items() if name in given}
     for ours in ("blur_filter", "resample_filter"):
         if ours in fields:
-            fields[ours] = _taps(state, fields[ours])
+            fields[ours] = filter_taps(state.name, fields[ours])
     fields |= {k: v for k, v in OFF.items() if k in fields and fields[k] is None}
     return {k: v for k, v in fields.items() if v is not None}
 
 
-def _taps(state: NetworkState, value) -> tuple[int | float, ...]:
-    """Returns the taps of a filter; None becomes ()."""
-    taps = tuple(value) if value is not None else ()
-    if len(taps) > MAX_TAPS or any(type(v) not in (int, float) for v in taps):
+def filter_taps(name: str, value: object) -> tuple[int, ...]:
+    """Returns the taps of a filter; None becomes ().
+
+    Args:
+        name: of the network, for messages.
+        value: a list or tuple of whole numbers, ints or floats, or None.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if value is None:
+        return ()
+    fits = isinstance(value, (list, tuple)) and len(value) <= MAX_TAPS
+    if not fits or any(type(v) not in (int, float) or v % 1 for v in value):
         raise UserError(
-            f"{state.name} has a filter that is no list of up to {MAX_TAPS} numbers."
+            f"{name} has a filter that is no list of up to {MAX_TAPS} whole numbers."
         )
-    return taps
+    return tuple(int(v) for v in value)
 
 
 # ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, from_dict
 from stylegan_tf.config.limits import shortened
 from stylegan_tf.errors import UserError
-from stylegan_tf.official.arguments import ARCHITECTURES, MAX_TAPS, WHOLE_BATCH
+from stylegan_tf.official.arguments import ARCHITECTURES, WHOLE_BATCH, filter_taps
 from stylegan_tf.official.torch_pickles import ModuleState
 
 DEFAULT_TAPS = (1, 3, 3, 1)
@@ -201,14 +201,7 @@ def _architecture(state: ModuleState, name) -> str:
 def _resampling(arguments: _Arguments) -> dict:
     """The filter of the resampling; None = no filter, zeros between pixels."""
     taps = arguments.given("resample_filter", DEFAULT_TAPS)
-    taps = (1,) if taps is None else taps
-    fits = isinstance(taps, (list, tuple)) and 0 < len(taps) <= MAX_TAPS
-    if not fits or any(type(v) not in (int, float) for v in taps):
-        raise UserError(
-            f"{arguments.name} has a filter that is no list of up to {MAX_TAPS} "
-            f"numbers."
-        )
-    return {"resample_filter": tuple(taps)}
+    return {"resample_filter": filter_taps(arguments.name, taps) or (1,)}
 
 
 def _check_kernel(arguments: _Arguments) -> None:
