@@ -348,7 +348,7 @@ WRONG = [
     ({"num_channels": 5}, "channels=5"),
     ({"blur_filter": ["a"]}, "filter that is no list of up to 64 whole numbers"),
     ({"blur_filter": [1] * 65}, "filter that is no list of up to 64 whole numbers"),
-    ({"blur_filter": 3}, "not iterable"),
+    ({"blur_filter": 3}, "filter that is no list"),
     ({"nonlinearity": "tanh"}, "activation='tanh' .*; choose one of lrelu"),
     ({"fused_scale": "sometimes"}, "fused_scale is 'sometimes'; known are"),
     ({"fmap_min": 4}, "built with fmap_min=4; only 1 is read"),
