@@ -45,6 +45,7 @@ from stylegan_tf_launch.parsing import (
 )
 
 from stylegan_tf import signals
+from stylegan_tf.command_line import as_typed
 from stylegan_tf.errors import UserError, WorkerLostError
 
 __all__ = [
@@ -93,6 +94,9 @@ def run(
     def parse(argv: list[str]) -> list[str]:
         if parsing.asks_for_help(argv):
             print(parsing.manual(main, flag_values, argv[0]), flush=True)
+            sys.exit(0)
+        if "--version" in argv[1:]:
+            print(parsing.version_text(), flush=True)
             sys.exit(0)
         try:
             rest = parsing.parse(main, flag_values, argv)
@@ -275,7 +279,7 @@ def _fail(message: str, code: int = 1) -> int:
     except OSError:
         _drop_output()
     message = re.sub(r"\S{1000,}", lambda m: f"{m[0][:200]}...{m[0][-50:]}", message)
-    print(f"error: {message[:MOST_WORDS]}", file=sys.stderr)
+    print(f"error: {as_typed(message[:MOST_WORDS])}", file=sys.stderr)
     return code
 
 

@@ -54,6 +54,7 @@ from pathlib import Path
 from stylegan_tf_launch import cli
 
 from stylegan_tf import hub
+from stylegan_tf.command_line import command_words
 
 FLAGS, define = cli.flag_set()
 define.path(
@@ -143,7 +144,8 @@ def _read(pickle: str, out: Path) -> int:
         origin = export.provenance_of_model(path)
         export.save_model(loaded.generator, out, origin=origin)
         print(f"generator: {out / models.KERAS_FILE}, {out / models.SAVED_MODEL}")
-        print(f"pictures: python launch/generate.py --model={shlex.quote(str(out))}")
+        again = shlex.join([*command_words("generate"), f"--model={out}"])
+        print(f"pictures: {again}")
     return _push(out) if FLAGS.push else 0
 
 
@@ -210,10 +212,8 @@ def _write_own(model: str, out: Path) -> None:
     generator = models.load(model)
     copy = export.copy_at_resolution(generator, generator.growth.resolution)
     export.save_generator(copy, out)
-    print(
-        f"{out}: {copy.count_params():,} weights; python launch/generate.py "
-        f"--model={shlex.quote(str(out))}"
-    )
+    again = shlex.join([*command_words("generate"), f"--model={out}"])
+    print(f"{out}: {copy.count_params():,} weights; {again}")
 
 
 def _write_state_dicts(model: str, out: Path) -> None:

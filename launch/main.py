@@ -15,16 +15,17 @@ Verbs:
     export         a model for TensorFlow, ONNX, LiteRT and Keras
     convert        official network pickles to models of ours, and back
 
-`stylegan-tf VERB --help` is the manual of each.
+`stylegan-tf VERB --help` is the manual of each; `stylegan-tf --version` tells the
+versions of the package and of what it runs on.
 """
 
+import difflib
 import importlib
 import sys
 
-from stylegan_tf_launch import cli
+from stylegan_tf_launch import cli, parsing
 
-VERBS = ("train", "make_dataset", "generate", "explore", "figures", "directions")
-VERBS += ("project", "evaluate", "runs", "compare", "sweep", "export", "convert")
+from stylegan_tf.command_line import VERBS
 
 
 def main() -> None:
@@ -33,9 +34,16 @@ def main() -> None:
     if verb in ("-h", "--help", "help"):
         print(__doc__.strip())
         return
+    if verb == "--version":
+        print(parsing.version_text())
+        return
     verb = verb.replace("-", "_")
     if verb not in VERBS:
-        print(f"error: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        near = difflib.get_close_matches(verb, VERBS, 1, 0.7)
+        hint = f"did you mean {near[0]}? There" if near else "there"
+        print(
+            f"error: no verb {verb!r}; {hint} are {', '.join(VERBS)}", file=sys.stderr
+        )
         sys.exit(2)
     script = importlib.import_module(f"stylegan_tf_launch.{verb}")
     cli.run(script.main, script.FLAGS, [f"stylegan-tf {verb}", *rest])

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 
 from stylegan_tf_launch import cli
 
+from stylegan_tf.command_line import command_words
+
 if TYPE_CHECKING:
     from stylegan_tf.data.manifest import Manifest
 
@@ -161,7 +163,8 @@ def _report(made: "Manifest") -> None:
         print(f"  {made.skipped} left out, listed in {listing}:")
         for line in records.skipped_lines(made.folder):
             print(f"    {line}")
-    print(f"Train on it: python launch/train.py --data={shlex.quote(FLAGS.dest)}")
+    again = shlex.join([*command_words("train"), f"--data={FLAGS.dest}"])
+    print(f"Train on it: {again}")
 
 
 def _check(dest: str) -> int:

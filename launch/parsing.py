@@ -3,21 +3,26 @@
 Numbers have bounds, and `~` stands for the home folder wherever a flag names a path.
 """
 
+import contextlib
 import difflib
 import functools
 import os
+import platform
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 from absl import flags
 
+import stylegan_tf
 from stylegan_tf import config as configs
 from stylegan_tf import files
+from stylegan_tf.command_line import as_typed
 from stylegan_tf.errors import UserError
 
 _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
@@ -144,7 +149,8 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
         hint = f"did you mean --{near[0]}?" if near else "see --help."
         raise UserError(f"there is no flag --{e.flagname}; {hint}") from e
     except flags.Error as e:
-        raise UserError(f"{str(e).strip()}; see --help.") from e
+        text = str(e).strip()
+        raise UserError(f"{text}; {_near_choice(text, values) or 'see --help.'}") from e
     for name in flag_names(main, values):  # --seeds=$SEEDS, and there is no SEEDS
         flag = values[name]
         if flag.present and flag.value == "" and flag.default != "":
@@ -154,6 +160,25 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
             f"unexpected argument {rest[1]!r}; settings are given as --name=value."
         )
     return rest
+
+
+def _near_choice(text: str, values: flags.FlagValues) -> str:
+    """Returns a hint at the choice closest to a value that absl refused, or ""."""
+    wrong = re.match(r"flag --(\w+)=(.*): value should be one of", text)
+    if not wrong:
+        return ""
+    choices = getattr(values[wrong[1]].parser, "enum_values", ())
+    near = difflib.get_close_matches(wrong[2], choices, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def version_text() -> str:
+    """Returns the versions of this package and of what it runs on, in a line."""
+    parts = [f"stylegan_tf {stylegan_tf.__version__}"]
+    for name, package in (("TensorFlow", "tensorflow"), ("Keras", "keras")):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            parts.append(f"{name} {metadata.version(package)}")
+    return f"{', '.join(parts)}, Python {platform.python_version()}"
 
 
 def _with_flagfiles(argv: Sequence[str]) -> list[str]:
@@ -205,16 +230,23 @@ def _flagfile(path: str) -> list[str]:
 def manual(main: Callable, values: flags.FlagValues, program: str) -> str:
     """The help text: the docstring of `main`'s module, then its flags."""
     width = min(shutil.get_terminal_size().columns, 88)
+    module = sys.modules[main.__module__]
     names = flag_names(main, values)
-    shown = [_describe(values[name], width) for name in names]
+    defaults = getattr(module, "default_texts", dict)()
+    groups = getattr(module, "GROUPS", {"": names})
+    shown = []
+    for title, members in groups.items():
+        shown += [f"{title}\n"] if title else []
+        shown += [_describe(values[n], width, defaults.get(n, "")) for n in members]
+        shown += [""] if title else []
     more = "--flagfile=FILE\n" + _INDENT + "Read flags from a file, one per line."
-    doc = (sys.modules[main.__module__].__doc__ or "").strip()
+    doc = (module.__doc__ or "").strip()
     usage = f" {arguments_of(main)}" if arguments_of(main) else ""
     head = f"{doc}\n\nFlags of {Path(program).name}{usage}:\n"
-    return "\n".join([head, *shown, more])
+    return as_typed("\n".join([head, *shown, more]))
 
 
-def _describe(flag: flags.Flag, width: int) -> str:
+def _describe(flag: flags.Flag, width: int, default: str = "") -> str:
     text = " ".join((flag.help or "").split())
     choices = "|".join(getattr(flag.parser, "enum_values", ()))
     text = text.removeprefix(f"<{choices}>: ")  # absl adds this, and the next
@@ -227,9 +259,14 @@ def _describe(flag: flags.Flag, width: int) -> str:
     if flag.boolean:
         name = f"--[no]{flag.name}"
     if flag.default not in (None, "", False, []):
-        text += f" (default: {flag.default_as_str.strip(chr(39))})"
+        default = flag.default_as_str.strip("'")
+    text += f" (default: {default})" if default else ""
     lines = textwrap.wrap(
-        text, width, initial_indent=_INDENT, subsequent_indent=_INDENT
+        text,
+        width,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_on_hyphens=False,
     )
     return "\n".join([name, *lines])
 

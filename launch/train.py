@@ -44,9 +44,7 @@ define.path(
     "of official TFRecords, or tfds:NAME. What is not a data set yet is converted "
     "once and kept.",
 )
-define.enum(
-    "preset", None, list(presets.PRESETS), "The recipe, see above; demo if not given."
-)
+define.enum("preset", None, list(presets.PRESETS), "The recipe, see above.")
 define.string(
     "resolution",
     None,
@@ -95,8 +93,8 @@ define.enum(
     "precision",
     None,
     ["float32", "bfloat16", "auto"],
-    "Arithmetic of the networks; weights and statistics stay float32. auto, the demo "
-    "preset's, is bfloat16 on CPUs that multiply in it, float32 elsewhere.",
+    "Arithmetic of the networks; weights and statistics stay float32. auto "
+    "is bfloat16 on CPUs that multiply in it, float32 elsewhere.",
 )
 define.enum(
     "jit",
@@ -104,7 +102,7 @@ define.enum(
     ["off", "on", "auto"],
     "Compile each step by XLA, which takes minutes at each resolution. auto compiles "
     "on one GPU, and not on CPUs, where it is slower, on several devices or with "
-    "--deterministic. Off if not given.",
+    "--deterministic.",
 )
 define.enum(
     "strategy",
@@ -146,7 +144,7 @@ define.integer(
 define.float(
     "checkpoint_minutes",
     None,
-    "Minutes after which a checkpoint is due in any case; 15 if not given, 0 = never.",
+    "Minutes after which a checkpoint is due in any case; 0 = never.",
     **cli.bounds("checkpoint_minutes"),
 )
 define.integer(
@@ -164,13 +162,13 @@ define.list(
 define.float(
     "metrics_every",
     None,
-    "Thousands of images between two measurements; 200 if not given.",
+    "Thousands of images between two measurements.",
     **cli.bounds("metrics_every"),
 )
 define.path(
     "features",
     None,
-    "Feature network of the metrics, as in evaluate.py; builtin if not given.",
+    "Feature network of the metrics, as in evaluate.py.",
 )
 define.multi_string(
     "set", [], "Any other setting, NAME=VALUE; may be given several times."
@@ -182,6 +180,30 @@ define.boolean(
     False,
     "Print schedule, sizes, memory and first batches, and train nothing.",
 )
+
+GROUPS = {
+    "Pictures": ("data", "resolution", "labels", "mirror", "crop", "cache", "download"),
+    "The run": ("out", "resume", "init", "kimg", "preset", "seed", "set", "dry_run"),
+    "Steps": ("batch", "gamma", "accumulate", "recompute"),
+    "The machine": ("precision", "jit", "strategy", "deterministic"),
+    "Measurements": ("metrics", "metrics_every", "features"),
+    "What is kept": ("snapshot_ticks", "checkpoint_minutes", "image_ticks"),
+}
+
+
+def default_texts() -> dict[str, str]:
+    """Defaults of the flags that change a setting, for the manual."""
+    made = [configs.flat(presets.make_config(name)) for name in presets.PRESETS]
+    demo = configs.flat(presets.make_config("demo"))
+    texts = {}
+    for flag in (name for name in SETTINGS if FLAGS[name].default is None):
+        value = demo[SETTINGS[flag]]
+        if value in ("", (), None):
+            continue
+        text = f"{value:g}" if isinstance(value, float) else str(value).lower()
+        alike = all(config[SETTINGS[flag]] == value for config in made)
+        texts[flag] = text if alike else f"the preset's; demo: {text}"
+    return texts | {"preset": "demo"}
 
 
 def settings() -> dict[str, object]:

@@ -291,3 +291,11 @@ def tidy(run: Path) -> None:
     for path in folder.iterdir():
         if _LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def list_run_folders(folder: Path) -> list[Path]:
+    """Returns the run directories in a folder, the newest first; none if unreadable."""
+    with contextlib.suppress(OSError):
+        runs = [path for path in folder.iterdir() if (path / "config.json").is_file()]
+        return sorted(runs, key=lambda run: run.stat().st_mtime, reverse=True)
+    return []

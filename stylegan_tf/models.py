@@ -36,6 +36,7 @@ from stylegan_tf.networks.generator import Generator, generator_of
 from stylegan_tf.official import networks as official
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
+MOST_NAMED = 12  # runs in a message
 FOREIGN = (".pkl", ".pt", ".pth")  # checkpoints of other projects
 GENERATOR_KEY = "stylegan_tf.generator"  # of our settings in .safetensors files
 # What is read of a folder at an address.
@@ -95,6 +96,9 @@ def find_model(path: Path | str) -> ModelFile:
         if not (run / "config.json").is_file():
             raise UserError(f"{path} is not in a run: {run} has no config.json.")
         return ModelFile("checkpoint", path, run)
+    if runs := checkpoints.list_run_folders(path):
+        shown = [*map(str, runs[:MOST_NAMED])] + ["..."] * (len(runs) > MOST_NAMED)
+        raise UserError(f"{path} is a folder of runs; name one: {', '.join(shown)}.")
     raise UserError(
         f"no model at {path}: give a run directory, a .keras or .safetensors file, a "
         f"checkpoint such as RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another "

@@ -32,7 +32,7 @@ VERBS = {p.stem for p in ROOT.glob("launch/*.py")} - {
     "main",
     "outputs",
 }
-EVERYWHERE = {"help", "flagfile"}  # flags of every script
+EVERYWHERE = {"help", "flagfile", "version"}  # flags of every script
 SHARED = {"resolution", "start_shape", "channels", "classes"}  # of both networks
 
 

@@ -19,6 +19,7 @@ ROOMS = {
     "errors": "",
     "quiet": "",
     "signals": "",
+    "command_line": "",
     "files": "errors",
     "remote": "errors files",
     "mirror": "errors files remote",
@@ -43,15 +44,17 @@ ROOMS = {
     "latents networks sampling figures data models",
     "metrics": "errors checkpoints files remote config devices formats latents "
     "networks sampling figures data models",
-    "explorer": "errors config latents figures networks sampling projector",
-    "runs": "errors quiet signals files checkpoints remote mirror cluster config "
-    "formats augment devices latents networks data sampling official "
+    "explorer": "errors command_line config latents figures networks sampling "
+    "projector",
+    "runs": "errors quiet signals command_line files checkpoints remote mirror "
+    "cluster config formats augment devices latents networks data sampling official "
     "training models figures export metrics",
 }
 LOOSE = {
     "errors",
     "quiet",
     "signals",
+    "command_line",
     "files",
     "remote",
     "mirror",
@@ -123,6 +126,7 @@ WITHOUT_TENSORFLOW = [
     "errors",
     "quiet",
     "signals",
+    "command_line",
     "files",
     "remote",
     "mirror",

@@ -6,9 +6,11 @@ import sys
 
 import pytest
 from launching import ROOT, VERBS, call
-from stylegan_tf_launch import cli, main, parsing
+from stylegan_tf_launch import cli, main, parsing, train
 
+import stylegan_tf
 from stylegan_tf import files
+from stylegan_tf.command_line import as_typed, command_words
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
 
@@ -61,6 +63,58 @@ def test_the_installed_command_has_every_verb(monkeypatch, capsys):
         main.main()
     assert exit.value.code == 2
     assert "no verb 'paint'; there are train" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["stylegan-tf", "trian"])
+    with pytest.raises(SystemExit):
+        main.main()
+    assert "did you mean train?" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["stylegan-tf", "--version"])
+    main.main()
+    assert stylegan_tf.__version__ in capsys.readouterr().out
+
+
+def test_commands_are_those_that_were_typed(monkeypatch, tmp_path):
+    manual = "python launch/train.py trains; see make_dataset.py --help, not a/train.py"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/stylegan-tf", "train"])
+    assert command_words("generate") == ("stylegan-tf", "generate")
+    assert as_typed(manual) == (
+        "stylegan-tf train trains; see stylegan-tf make_dataset --help, not a/train.py"
+    )
+    _, out, _ = call("generate", "--help")
+    assert "stylegan-tf generate --model=RUN" in out and "launch/" not in out
+    monkeypatch.setattr(sys, "argv", ["../launch/train.py"])
+    assert command_words("generate") == ("python", "../launch/generate.py")
+    assert as_typed(manual) == manual
+    monkeypatch.setattr(sys, "argv", ["notebook"])
+    monkeypatch.chdir(tmp_path)
+    assert command_words("train") == ("stylegan-tf", "train")
+    monkeypatch.chdir(ROOT)
+    assert command_words("train") == ("python", "launch/train.py")
+
+
+def test_flags_of_train_stand_in_groups_with_their_defaults():
+    grouped = [name for names in train.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(parsing.flag_names(train.main, train.FLAGS))
+    _, out, _ = call("train", "--help")
+    flat = " ".join(out.split())
+    for text in ("(default: demo)", "(default: 15)", "(default: false)"):
+        assert text in flat
+    assert "(default: the preset's; demo: 48)" in flat
+    assert "\nWhat is kept\n" in out
+
+
+def test_every_verb_says_its_version():
+    code, out, _ = call("generate", "--version")
+    assert code == 0
+    assert out.startswith(f"stylegan_tf {stylegan_tf.__version__}, TensorFlow 2.")
+
+
+def test_a_folder_of_runs_is_no_model(tmp_path):
+    for name in ("00000-a-demo", "00001-b-demo"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    code, _, err = call("generate", f"--model={tmp_path}", "--seeds=0")
+    assert code == 2 and "is a folder of runs" in err
+    assert all(name in err for name in ("00000-a-demo", "00001-b-demo"))
 
 
 # ---------------------------------------------------------------------------
@@ -72,6 +126,7 @@ WRONG = [  # the command line itself
     ("train", ["--batch=0"], "0"),
     ("train", ["--batch=four"], "four"),
     ("train", ["--preset=F"], "preset"),
+    ("train", ["--preset=demo-stylgan2"], "did you mean demo-stylegan2?"),
     ("train", ["demo"], "unexpected argument 'demo'; settings are given as --name"),
     ("generate", ["--noise=some"], "noise"),
     ("generate", ["--cutoff=-1"], "cutoff"),

@@ -31,6 +31,8 @@ def test_log_has_a_line_a_tick_and_every_number(trainer, tmp_path, capsys):
     )
     assert lines[2:] == [
         "finished at 0.024 kimg",
+        "the model draws pictures of 8x8, which have faded in by 50%; 8x8 is fully "
+        "grown at 0.032 kimg",
         "2 steps had a gradient that was not finite",
     ]
     (row,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())

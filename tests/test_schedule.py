@@ -16,8 +16,11 @@ import pytest
 
 from stylegan_tf.config import ScheduleConfig, TrainConfig, presets, update
 from stylegan_tf.config.schedule import (
+    drawn_size_text,
+    fit_text,
     growth_at,
     phase_at,
+    phase_kimg,
     schedule_rows,
     schedule_table,
 )
@@ -269,3 +272,30 @@ def test_needs_no_tensorflow():
     )
     lazily = os.environ | {"STYLEGAN_TF_LAZY": "1"}
     subprocess.run([sys.executable, "-c", code], env=lazily, check=True)
+
+
+def test_a_short_run_grows_in_proportion():
+    c = update(
+        presets.make_config("demo", 32),
+        {"schedule.total_kimg": 8, "schedule.fit_kimg": 8},
+    )
+    s = c.schedule  # 6 + 4 + 6 + 4 + 6 kimg in 8
+    assert phase_kimg(s, 32) == pytest.approx((6 * 8 / 26, 4 * 8 / 26))
+    rows = schedule_rows(c)
+    full = schedule_rows(presets.make_config("demo", 32))
+    assert [r.phase.resolution for r in rows] == [r.phase.resolution for r in full]
+    assert rows[-1].end == 8 and rows[-1].start == pytest.approx(20 * 8 / 26)
+    assert growth_at(c, 8000) == (32, 1.0) == growth_at(c, 90000)
+    assert "32x32 is reached" in fit_text(c) and "1.85" in fit_text(c)
+    longer = dataclasses.replace(s, fit_kimg=26.0)
+    assert phase_kimg(longer, 32) == (6, 4)
+    assert fit_text(dataclasses.replace(c, schedule=longer)) == ""
+
+
+def test_the_size_that_a_model_draws_at():
+    c = presets.make_config("demo", 32)
+    assert drawn_size_text(c, 3000) == (
+        "the model draws pictures of 8x8; 32x32 is fully grown at 20 kimg"
+    )
+    assert "16x16, which have faded in by 50%" in drawn_size_text(c, 8008)
+    assert drawn_size_text(c, 30000) == "the model draws pictures of 32x32"

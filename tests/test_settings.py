@@ -84,6 +84,27 @@ ROWS = {
             "schedule.batch_at": {4: 512, 8: 256, 16: 128, 32: 64, 64: 32},
         },
     ),
+    # A run too short for its growth: the phases are shortened, unless they are given.
+    "a short run": (
+        ("demo", None, IMAGES, {"schedule.total_kimg": "8"}, "32"),
+        {"schedule.fit_kimg": 8.0, "schedule.stable_kimg": 6.0},
+    ),
+    "a run long enough": (
+        ("demo", None, IMAGES, {"schedule.total_kimg": 26}, "32"),
+        {"schedule.fit_kimg": 0.0},
+    ),
+    "a short run with phases": (
+        ("demo", None, IMAGES, {"schedule.total_kimg": 8, "schedule.fade_kimg": 4}),
+        {"schedule.fit_kimg": 0.0},
+    ),
+    "a run that goes on": (
+        (SAVED, None, SMALL, {"schedule.total_kimg": 0.001}, "16"),
+        {"schedule.fit_kimg": 0.0},
+    ),
+    "no growing": (
+        ("dcgan", None, IMAGES, {"schedule.total_kimg": 1}),
+        {"schedule.fit_kimg": 0.0},
+    ),
     # What the user says wins, as a value or as text.
     "changes": (
         ("demo", None, IMAGES, {"loss.r1_gamma": 3.0, "schedule.total_kimg": "7"}),

@@ -4,6 +4,7 @@ A preset is a function of resolution and number of devices that returns its chan
 dotted name. `python launch/train.py --preset=NAME` trains one. No TensorFlow.
 """
 
+import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -408,7 +409,11 @@ def find_preset(name: str) -> Preset:
         UserError: no such preset.
     """
     if name not in PRESETS:
-        raise UserError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}.")
+        near = difflib.get_close_matches(name, PRESETS, 1)
+        hint = f"did you mean {near[0]}? There" if near else "there"
+        raise UserError(
+            f"there is no preset {name!r}; {hint} are {', '.join(PRESETS)}."
+        )
     return PRESETS[name]
 
 

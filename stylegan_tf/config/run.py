@@ -119,6 +119,8 @@ class ScheduleConfig(Checked, section="schedule"):
         stable_kimg: thousands of images for which each resolution is trained.
         fade_kimg: thousands of images while the next resolution fades in.
         total_kimg: thousands of images of the whole run.
+        fit_kimg: thousands of images that the phases of all resolutions fit in; if they
+            take more, each is shortened in proportion. 0 = never shortened.
         batch: images per step, over all devices.
         batch_at: resolution -> batch, where it differs from `batch`.
         max_batch_per_device: resolution -> most images per step on one device.
@@ -134,6 +136,7 @@ class ScheduleConfig(Checked, section="schedule"):
     stable_kimg: Annotated[float, KIMG] = 600.0
     fade_kimg: Annotated[float, KIMG] = 600.0
     total_kimg: Annotated[float, KIMG] = 25000.0
+    fit_kimg: Annotated[float, KIMG] = 0.0
     batch: Annotated[int, COUNT] = 4
     batch_at: Annotated[dict[int, int], BATCHES] = field(default_factory=dict)
     max_batch_per_device: Annotated[dict[int, int], BATCHES] = field(
@@ -314,5 +317,7 @@ RESUMABLE += ("metrics", "metrics_every", "features", "checkpoint_minutes")
 RESUMABLE += ("recompute",)
 # "auto" in these is resolved when a run starts; the run then keeps what it has.
 SETTLED = ("generator.modulation", "jit")
+# Chosen when a run starts, by its length then; a longer run keeps its growth.
+SETTLED += ("schedule.fit_kimg",)
 # Of the data, for people and drawings; runs of earlier versions do not have them.
 SETTLED += ("generator.label_examples", "generator.class_names")

@@ -2,7 +2,8 @@
 
 The schedule of progressive growing (Karras et al. 2018, appendix A; numbers of Karras
 et al. 2019, appendix C). Each resolution is trained for `stable_kimg` thousand images,
-then the next one fades in for `fade_kimg`. Batch size, learning rate and tick (the
+then the next one fades in for `fade_kimg`, or for a share of these that fits a short
+run.Batch size, learning rate and tick (the
 interval between log lines) change where a fade starts. All of it depends on the number
 of images seen alone. This module does not need TensorFlow.
 """
@@ -94,14 +95,65 @@ def growth_at(config: TrainConfig, nimg: int) -> Growth:
 
 
 def _lod_at(config: ScheduleConfig, final_resolution: int, kimg: float) -> float:
-    length = config.stable_kimg + config.fade_kimg
+    stable, fade = phase_kimg(config, final_resolution)
+    length = stable + fade
     phases_done = math.floor(kimg / length) if length > 0 else math.inf
     within = kimg - phases_done * length if length > 0 else 0.0
-    lod = math.log2(final_resolution) - math.floor(math.log2(config.initial_resolution))
-    lod -= phases_done
-    if config.fade_kimg > 0:
-        lod -= max(within - config.stable_kimg, 0.0) / config.fade_kimg
+    lod = _doublings(config, final_resolution) - phases_done
+    if fade > 0:
+        lod -= max(within - stable, 0.0) / fade
     return max(lod, 0.0)
+
+
+def _doublings(config: ScheduleConfig, final_resolution: int) -> int:
+    return int(math.log2(final_resolution)) - int(math.log2(config.initial_resolution))
+
+
+def full_kimg(config: ScheduleConfig, final_resolution: int) -> float:
+    """Thousands of images of all phases, that of the final resolution included.
+
+    Without `fit_kimg`.
+    """
+    length = config.stable_kimg + config.fade_kimg
+    return _doublings(config, final_resolution) * length + config.stable_kimg
+
+
+def phase_kimg(config: ScheduleConfig, final_resolution: int) -> tuple[float, float]:
+    """Thousands of images of a stable phase and of a fade, after `fit_kimg`."""
+    full, share = full_kimg(config, final_resolution), 1.0
+    if 0 < config.fit_kimg < full:
+        share = config.fit_kimg / full
+    return config.stable_kimg * share, config.fade_kimg * share
+
+
+def fit_text(config: TrainConfig) -> str:
+    """Tells how much shorter `fit_kimg` makes the phases; "" if it does not."""
+    s, final = config.schedule, config.generator.resolution
+    stable, fade = phase_kimg(s, final)
+    if (stable, fade) == (s.stable_kimg, s.fade_kimg):
+        return ""
+    height, width = config.generator.shape(final)
+    return (
+        f"the phases of growth are shortened to fit {s.fit_kimg:g} kimg, so that "
+        f"{height}x{width} is reached: {stable:.3g} kimg a resolution, {fade:.3g} a "
+        f"fade, in place of {s.stable_kimg:g} and {s.fade_kimg:g} "
+        f"(--set=schedule.fit_kimg=0 keeps those)"
+    )
+
+
+def drawn_size_text(config: TrainConfig, nimg: int) -> str:
+    """Tells at what size the model draws after `nimg` images, and what is missing."""
+    s, final = config.schedule, config.generator.resolution
+    growth = growth_at(config, nimg)
+    height, width = config.generator.shape(growth.resolution)
+    text = f"the model draws pictures of {height}x{width}"
+    if growth == (final, 1.0):
+        return text
+    if growth.alpha < 1:
+        text += f", which have faded in by {growth.alpha:.0%}"
+    height, width = config.generator.shape(final)
+    grown = _doublings(s, final) * sum(phase_kimg(s, final))
+    return f"{text}; {height}x{width} is fully grown at {grown:g} kimg"
 
 
 def _batch(config: ScheduleConfig, resolution: int, devices: int) -> int:
@@ -139,11 +191,12 @@ class Row:
 def schedule_rows(config: TrainConfig, devices: int = 1) -> list[Row]:
     """Returns a row for each time that a resolution fades in or is trained."""
     s, final = config.schedule, config.generator.resolution
+    stable, fade = phase_kimg(s, final)
     out, start = [], 0.0
-    for i in range(int(math.log2(final // s.initial_resolution)) + 1):
-        fade_end = i * (s.stable_kimg + s.fade_kimg)
+    for i in range(_doublings(s, final) + 1):
+        fade_end = i * (stable + fade)
         last = s.initial_resolution << i == final
-        stable_end = s.total_kimg if last else fade_end + s.stable_kimg
+        stable_end = s.total_kimg if last else fade_end + stable
         for end, fading in ((fade_end, True), (stable_end, False)):
             end = min(end, s.total_kimg)
             if end > start:

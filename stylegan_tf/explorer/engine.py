@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from stylegan_tf import config, latents, sampling
+from stylegan_tf.command_line import command_words
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.state import ImageState, LayerGroup, groups_of, plane_seeds
 from stylegan_tf.latents import directions
@@ -280,7 +281,7 @@ def download_name(state: ImageState) -> str:
 
 
 def _words(engine: Engine, *flags: str) -> tuple[str, ...]:
-    return ("python", "launch/generate.py", f"--model={engine.path}", *flags)
+    return (*command_words("generate"), f"--model={engine.path}", *flags)
 
 
 def _beyond_flags(engine: Engine, state: ImageState) -> str:

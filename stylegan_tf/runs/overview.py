@@ -119,7 +119,7 @@ def run_state(run: rundir.Run) -> str:
         return "finished"
     with contextlib.suppress(OSError):
         last = (run.path / "log.txt").read_text("utf-8", "replace")[-2000:]
-        if rundir.DIVERGED in last.splitlines()[-3:]:
+        if rundir.DIVERGED in last.splitlines()[-4:]:
             return "diverged"
     return "stopped" if run.nimg else "new"
 

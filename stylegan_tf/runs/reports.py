@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stylegan_tf import files
-from stylegan_tf.config import cost
+from stylegan_tf.config import cost, schedule
 from stylegan_tf.runs.rundir import DIVERGED
 from stylegan_tf.training.trainer import Trainer
 
@@ -105,6 +105,8 @@ class Log(Report):
         self.say(
             f"{self.path} {word} at {kimg:g} kimg, ends at {trainer.total / 1000:g}"
         )
+        if fitted := schedule.fit_text(trainer.config):
+            self.say(fitted)
 
     def _drop_after(self, nimg: int) -> None:
         """Drops the rows logged after the checkpoint that the run continues from."""
@@ -150,7 +152,7 @@ class Log(Report):
         )
 
     def end(self, trainer: Trainer, reason: str) -> None:
-        """Says where the run ended, and how many steps were skipped."""
+        """Says where the run ended, at what size, and how many steps were skipped."""
         kimg = trainer.state.nimg / 1000
         if reason == "diverged":
             self.say(DIVERGED)
@@ -161,6 +163,7 @@ class Log(Report):
             )
         else:
             self.say(f"finished at {kimg:g} kimg")
+        self.say(schedule.drawn_size_text(trainer.config, trainer.state.nimg))
         if trainer.state.skipped:
             self.say(
                 f"{trainer.state.skipped} steps had a gradient that was not finite"

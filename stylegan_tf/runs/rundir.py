@@ -25,7 +25,7 @@ from pathlib import Path
 
 from stylegan_tf import checkpoints, files
 from stylegan_tf import config as configs
-from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig
+from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig, schedule
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
 
@@ -402,6 +402,7 @@ def print_finished(run: Run) -> None:
     """Prints that a run is finished, its newest sheet, and how to go on."""
     kimg = run.nimg / 1000
     print(f"{run.path} is finished: it has seen {kimg:g} thousand images.")
+    print(schedule.drawn_size_text(run.config, run.nimg))
     if sheet := newest_sheet(run):
         print(f"pictures: {sheet}")
     print(f"To train it longer: --kimg={2 * kimg:g}. A new run: --resume=never.")

@@ -25,6 +25,7 @@ from stylegan_tf import (
     signals,
 )
 from stylegan_tf import config as configs
+from stylegan_tf.command_line import command_words
 from stylegan_tf.config import TrainConfig, custom, schedule
 from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.data.manifest import Manifest
@@ -304,6 +305,7 @@ def _export_model(trainer: Trainer) -> None:
         trainer.state.shown_facts(),
     )
     print(f"model: {folder}")
-    print(f"more pictures: python launch/generate.py --model={shlex.quote(str(run))}")
+    again = shlex.join([*command_words("generate"), f"--model={run}"])
+    print(f"more pictures: {again}")
     print_tensorboard(run)
     print(f"your new pictures: {sheet}")

@@ -87,6 +87,8 @@ def settings(
         if str(values["generator.z_dim"]).isdecimal():
             networks["generator.w_dim"] = int(str(values["generator.z_dim"])) * parts
     config = configs.update(base, networks | images | dict(changes))
+    if not isinstance(preset, TrainConfig):
+        config = _fit_growth(config, changes)
     check_devices(config, replicas)
     if config.metrics:
         suite.parse_metrics(config.metrics)
@@ -148,6 +150,18 @@ def _reached(origin: StartingPoint, values: Mapping[str, object]) -> dict[str, o
     """The probability from which the model's ADA goes on, if the run uses ADA."""
     goes_on = origin.augment_p and values["augment.kind"] == "ada"
     return {"augment.p": origin.augment_p} if goes_on else {}
+
+
+def _fit_growth(config: TrainConfig, changes: Mapping[str, object]) -> TrainConfig:
+    """Shortens growth to a length that the user asks for, unless phases are given."""
+    own = ("schedule.stable_kimg", "schedule.fade_kimg", "schedule.fit_kimg")
+    if "schedule.total_kimg" not in changes or any(name in changes for name in own):
+        return config
+    s, final = config.schedule, config.generator.resolution
+    grows = s.initial_resolution < final
+    if not grows or s.total_kimg >= schedule.full_kimg(s, final):
+        return config
+    return configs.update(config, {"schedule.fit_kimg": s.total_kimg})
 
 
 def check_devices(config: TrainConfig, replicas: int) -> None:
