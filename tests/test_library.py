@@ -20,6 +20,7 @@ from stylegan_tf.networks.generator import generator_of
 from stylegan_tf.runs import arguments
 from stylegan_tf.runs.callbacks import callback_reports
 from stylegan_tf.runs.plan import plan_run
+from stylegan_tf.training import losses, passes
 
 TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
 TINY |= {f"{net}.resolution": 8 for net in ("generator", "discriminator")} | tiny.FIXED
@@ -249,6 +250,24 @@ def test_networks_are_held_to_their_contract():
         make(Small)
     with pytest.raises(UserError, match="layers in a list"):
         make(Listed)
+
+
+def test_functions_are_held_to_their_contract():
+    names = custom.register(augment=cropped, g_loss=averaged)
+    uniforms = tf.zeros([4, 8])
+    with pytest.raises(UserError, match="must keep their shape"):
+        passes._augmented_by(names["augment.kind"], tf.zeros([4, 8, 8, 3]), uniforms)
+    loss = losses.generator_loss_of(names["loss.g_loss"])
+    with pytest.raises(UserError, match="a loss is per example"):
+        loss(tf.zeros([4, 1]))
+
+
+def cropped(images, uniforms):
+    return images[:, 1:]
+
+
+def averaged(fake):
+    return tf.reduce_mean(fake)
 
 
 # ---------------------------------------------------------------------------

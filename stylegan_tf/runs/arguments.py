@@ -82,7 +82,7 @@ def make_request(
         images=images,
         grows=all(getattr(n, "grows", False) for n in networks if n),
         **around,
-        **{name: os.fspath(place) for name, place in where.items()},
+        **{name: os.path.expanduser(place) for name, place in where.items()},
     )
 
 

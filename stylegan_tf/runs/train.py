@@ -98,8 +98,11 @@ class TrainingRun:
     @property
     def metrics(self) -> dict[str, float]:
         """The newest value of each metric, by names such as `fid5k[builtin-v1]`."""
-        rows = results.read_results(self.path)
-        return {results.metric_label(row): float(row["value"]) for row in rows}
+        return {
+            results.metric_label(row): float(row["value"])
+            for row in results.read_results(self.path)
+            if isinstance(row["value"], int | float)
+        }
 
     @property
     def stats(self) -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ from stylegan_tf.augment.blur import gaussian_blur
 from stylegan_tf.augment.diffaugment import diffaugment
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.custom import find_custom, is_custom
+from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.custom import running_means_of, stage_variables_of
 from stylegan_tf.networks.discriminator import Discriminator
@@ -243,5 +244,20 @@ class Passes:
         if c.kind == "diffaugment":
             return diffaugment(images, uniforms, c.policy)
         if is_custom(c.kind):
-            return find_custom("augment", c.kind)(images, uniforms)
+            return _augmented_by(c.kind, images, uniforms)
         return ada(images, uniforms, clock.p, c.groups) if c.kind == "ada" else images
+
+
+def _augmented_by(kind: str, images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """Augments by a function of the user's own, which must keep the shape.
+
+    Raises:
+        UserError: it does not.
+    """
+    out = tf.convert_to_tensor(find_custom("augment", kind)(images, uniforms))
+    if out.shape.as_list() != images.shape.as_list():
+        raise UserError(
+            f"augment {kind} returned {out.shape} for images of {images.shape}; it "
+            f"must keep their shape."
+        )
+    return tf.cast(out, images.dtype)
