@@ -357,7 +357,11 @@ def test_a_discriminator_follows_its_generator():
 
 def test_flags_of_the_command_line_are_keywords():
     flags = {"kimg": 2, "gamma": 3.0, "batch": 4, "metrics": ["fid50"]}
-    request = arguments.make_request(flags, {"loss.r1_gamma": 5.0}, {})
+    request = arguments.make_request(flags, {"loss.r1_gamma": 5.0}, {}, "demo")
+    assert request.command[2] == (
+        "import stylegan_tf; stylegan_tf.train(kimg=2, gamma=3.0, batch=4, "
+        'metrics=["fid50"], preset="demo", settings={"loss.r1_gamma": 5.0})'
+    )
     assert request.changes["schedule.total_kimg"] == 2
     assert request.changes["loss.r1_gamma"] == 5.0  # as --set wins over --gamma
     assert request.changes["schedule.batch_at"] == {}

@@ -54,7 +54,8 @@ def make_request(
         near = difflib.get_close_matches(name, known)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise TypeError(f"train() has no argument {name!r}{hint}")
-    around = {"command": _python_command(given, preset, resolution, parts, where)}
+    call = named(preset=preset, resolution=resolution, settings=settings or None)
+    around = {"command": _python_command({**given, **call, **parts, **where})}
     around |= {k: given[k] for k in SURROUNDINGS if k in given}
     flags = {k: v for k, v in given.items() if k in FLAGS}
     images, data = None, flags.get("data")
@@ -109,15 +110,8 @@ def _names_in_messages(on_command_line: bool) -> dict[str, str]:
     return plain | FLAG_NAMES | own
 
 
-def _python_command(
-    given: Mapping[str, Any],
-    preset: object,
-    resolution: object,
-    parts: Mapping[str, Any],
-    where: Mapping[str, object],
-) -> list[str]:
+def _python_command(arguments: Mapping[str, object]) -> list[str]:
     """Returns the call of `train` as a command line, for the record."""
-    arguments = named(**given, preset=preset, resolution=resolution, **parts, **where)
     shown = ", ".join(f"{name}={_shown(v)}" for name, v in arguments.items())
     return ["python", "-c", f"import stylegan_tf; stylegan_tf.train({shown})"]
 
@@ -129,6 +123,9 @@ def _shown(value: object) -> str:
         return json.dumps(os.fspath(value))
     if isinstance(value, Preset):
         return json.dumps(value.name)
+    if isinstance(value, Mapping):
+        items = ", ".join(f"{_shown(k)}: {_shown(v)}" for k, v in value.items())
+        return f"{{{items}}}"
     if isinstance(value, list | tuple) and len(value) < 10:
         return f"[{', '.join(map(_shown, value))}]"
     return getattr(value, "__name__", f"<{type(value).__name__}>")
