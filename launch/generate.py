@@ -25,6 +25,10 @@ or coarse, middle, fine: layers 0-3, 4-7 and the rest, as in the paper; in model
 8 layers or fewer the lower half, and the halves of the rest. --latents takes what
 --save_latents or a projection wrote.
 
+A PNG carries its seed, psi, edits and model, and is drawn again, or otherwise:
+
+    python launch/generate.py --from=out/seed0003.png --psi=0.5
+
 Walk from picture to picture, as a film:
 
     python launch/generate.py --model=RUN --seeds=0-5 --video=walk.mp4
@@ -48,12 +52,13 @@ the seeds take these in turn: seed0000-label2.png. --classes=2 names one of them
     python launch/generate.py --model=RUN --seeds=0-7 --label=0.3,0.7,0.5
 """
 
+import functools
 from collections.abc import Sequence
 
-from stylegan_tf_launch import cli
+from stylegan_tf_launch import cli, recipes
 
 MOST_FRAMES = 3600  # two minutes from a picture to the next
-MOST_LAYERS, MOST_COLUMNS = 100, 1000
+MOST_LAYERS, MOST_COLUMNS, MOST_ENLARGED = 100, 1000, 64
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
@@ -146,6 +151,21 @@ define.path(
     None,
     "Write one sheet to this file instead; of several classes, one row each.",
 )
+define.integer(
+    "enlarge",
+    None,
+    "How many times each pixel is repeated in a picture's width and height; 1 = as the "
+    "model draws. By default small pictures are made about 80 pixels large, as on "
+    "sheets.",
+    lower_bound=1,
+    upper_bound=MOST_ENLARGED,
+)
+define.path(
+    "from",
+    None,
+    "Draw this picture again, a PNG of generate.py, which carries its seed, psi, edits "
+    "and model. Other flags change what they say.",
+)
 define.integer("columns", None, "Pictures in a row of the sheet.", 1, MOST_COLUMNS)
 define.path("save_latents", None, "Write the styles to this .npz file, too.")
 define.path("video", None, "Write a film, x.mp4 or x.gif, instead of pictures.")
@@ -169,6 +189,8 @@ define.bool("loop", True, "A film returns to its first picture.")
 
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
+    if FLAGS["from"].value:
+        recipes.draw_again(FLAGS, FLAGS["from"].value)
     _check()
     cli.load_tensorflow(exact=True)
     from stylegan_tf import latents, models
@@ -248,6 +270,8 @@ def _writer(model, seeds: str):
         moves=latents.parse_moves(FLAGS.translate, FLAGS.rotate),
         sheet=bool(FLAGS.grid),
         columns=FLAGS.columns,
+        enlarge=FLAGS.enlarge,
+        describe=functools.partial(recipes.picture_facts, FLAGS),
         progress=True,
     )
 
@@ -306,6 +330,8 @@ def _check_unheard() -> None:
         cli.refuse_flags(
             FLAGS, ["columns"], "is of a sheet; name one with --grid=x.png."
         )
+    if FLAGS.video or FLAGS.psi_sweep:
+        cli.refuse_flags(FLAGS, ["enlarge"], "is of pictures and sheets.")
     if FLAGS.video:
         cli.refuse_flags(FLAGS, ["grid", "out"], "is not used; --video names the file.")
     if FLAGS.grid:

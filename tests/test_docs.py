@@ -31,6 +31,7 @@ VERBS = {p.stem for p in ROOT.glob("launch/*.py")} - {
     "parsing",
     "main",
     "outputs",
+    "recipes",
 }
 EVERYWHERE = {"help", "flagfile", "version"}  # flags of every script
 SHARED = {"resolution", "start_shape", "channels", "classes"}  # of both networks

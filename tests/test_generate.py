@@ -35,6 +35,14 @@ def read(path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+def drawn(path) -> np.ndarray:
+    """The pixels of the model's 8 x 8 pictures, saved ten times as large."""
+    saved = read(path)
+    pixels = saved[::10, ::10]
+    np.testing.assert_array_equal(saved, pixels.repeat(10, 0).repeat(10, 1))
+    return pixels
+
+
 def test_steered_pictures_are_those_of_the_styles(model, tmp_path):
     made, flag, _ = model
     flags = [flag, "--seeds=0-1", "--psi=0.5,1", "--mix=9@0,2", "--edit=pca0:2@1-2"]
@@ -46,7 +54,7 @@ def test_steered_pictures_are_those_of_the_styles(model, tmp_path):
     ws[:, 1:3] += 2 * directions.pca(w, 8).step("pca0")
     ws -= directions.sefa(steering.style_affines(made), w, 8).step("sefa1")
     expected = sampling.Renderer(made)(ws)
-    found = np.stack([read(tmp_path / f"seed000{i}.png") for i in range(2)])
+    found = np.stack([drawn(tmp_path / f"seed000{i}.png") for i in range(2)])
     np.testing.assert_allclose(found.astype(int), expected, atol=1)
 
 
@@ -63,8 +71,58 @@ def test_styles_are_kept_and_drawn_again(model, tmp_path):
     done(
         "generate", flag, f"--latents={kept}", "--psi=0", f"--grid={tmp_path / 'd.png'}"
     )
-    sheet = read(tmp_path / "d.png")
+    sheet = drawn(tmp_path / "d.png")
     np.testing.assert_array_equal(sheet[:, :8], sheet[:, 8:])
+
+
+def test_pictures_tell_how_they_were_drawn(model, tmp_path):
+    _, flag, _ = model
+    flags = (flag, "--seeds=5,9", "--psi=0.4", "--mix=9@0,2", "--edit=pca1:1@1-2")
+    done("generate", *flags, "--noise=random", f"--out={tmp_path / 'a'}")
+    with Image.open(tmp_path / "a" / "seed0009.png") as image:
+        told = image.info
+    assert (told["Seed"], told["Psi"]) == ("9", "0.4")
+    assert told["Edits"] == "9@0,2; pca1:1@1-2" and told["Model"] in flag
+    picture, again = tmp_path / "a" / "seed0009.png", tmp_path / "b" / "seed0009.png"
+    said = done("generate", f"--from={picture}", f"--out={again.parent}")
+    assert "1 picture in" in said
+    assert again.read_bytes() == picture.read_bytes()
+    done("generate", f"--from={again}", f"--out={again.parent}", "--psi=1")
+    assert again.read_bytes() != picture.read_bytes()
+    done("generate", f"--from={picture}", f"--out={again.parent}", "--enlarge=1")
+    with Image.open(again) as image:
+        assert image.size == (8, 8)
+
+
+def test_sheets_and_sweeps_are_drawn_again(model, tmp_path):
+    sheet, sweep = tmp_path / "sheet.png", tmp_path / "sweep.png"
+    done("generate", model[1], "--seeds=1-4", "--columns=2", f"--grid={sheet}")
+    done("generate", model[1], "--seeds=1", "--psi_sweep=0,1", f"--grid={sweep}")
+    for file in (sheet, sweep):
+        done("generate", f"--from={file}", f"--out={tmp_path / 'b'}")
+    assert (tmp_path / "b" / "sheet.png").read_bytes() == sheet.read_bytes()
+    with Image.open(tmp_path / "b" / "psi_sweep.png") as again, Image.open(sweep) as b:
+        np.testing.assert_array_equal(again, b)
+
+
+RECIPES = {
+    "": "does not say how it was drawn",
+    "[1]": "does not say how",
+    '{"kind": "picture", "flags": {"model": "hf://a/b"}}': "say --model=hf://a/b",
+    '{"kind": "picture", "flags": {"model": "x", "cutoff": "-3"}}': "cannot be drawn",
+    '{"kind": "picture", "flags": {"noise": ["loud"]}}': "cannot be drawn again",
+    '{"kind": "picture", "flags": {"out": "/"}}': "name a model with --model",
+}
+
+
+@pytest.mark.parametrize("text", RECIPES)
+def test_recipes_that_are_refused(tmp_path, text):
+    pixels, file = np.zeros((2, 2, 3), np.uint8), tmp_path / "a.png"
+    figures.save_image(file, pixels, {"stylegan_tf": text} if text else None)
+    code, _, error = call("generate", f"--from={file}")
+    assert code == 2 and RECIPES[text] in error
+    (tmp_path / "b.png").write_text("no picture")
+    assert call("generate", f"--from={tmp_path / 'b.png'}")[0] == 2
 
 
 def test_files_are_named_safely():
@@ -241,7 +299,7 @@ def test_directions_writes_what_edits_take(model, tmp_path):
     done("generate", flag, file, "--seeds=1", "--edit=sefa1:2", f"--grid={grid}")
     base[:, 3] += 2 * found.step("sefa1")
     expected = sampling.Renderer(made)(base)[0].astype(int)
-    np.testing.assert_allclose(read(grid), expected, atol=1)
+    np.testing.assert_allclose(drawn(grid), expected, atol=1)
 
 
 def test_directions_of_a_table(model, tmp_path):

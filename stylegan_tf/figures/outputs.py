@@ -9,7 +9,7 @@ writer.write_latents("w.npz")
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from stylegan_tf.networks.stylegan3 import rotation_and_shift
 from stylegan_tf.sampling import StyleBatch
 from stylegan_tf.sampling.lineup import Lineup, arrange_images, safe_file_names
 from stylegan_tf.sampling.steering import DirectionFinder, Steering
+
+Describe = Callable[[Sequence[int], Sequence[int] | None], Mapping[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,9 @@ class ImageWriter:
             `latents.parse_moves`; a film passes all K. None = where they are.
         sheet: lay several classes out in rows; see `sampling.lineup`.
         columns: of a sheet; None = as many as fill a screen.
+        enlarge: how many times each pixel is repeated in PNGs; None = as on a sheet
+            that fills a screen, see `sheets.sheet_layout`.
+        describe: the texts that a PNG carries, of its seeds and classes.
         progress: show bars.
     """
 
@@ -65,6 +70,8 @@ class ImageWriter:
     moves: np.ndarray | None = None
     sheet: bool = False
     columns: int | None = None
+    enlarge: int | None = 1
+    describe: Describe | None = None
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -80,19 +87,33 @@ class ImageWriter:
             The files; a seed that is given twice is one file.
         """
         files = [Path(folder) / f"{name}.png" for name in self.names]
-        for file, image in zip(files, self.images(), strict=True):
-            sheets.save_image(file, image)
+        for i, image in enumerate(self.images()):
+            sheets.save_image(files[i], self._enlarged(image[None])[0], self._facts(i))
         return list(dict.fromkeys(files))
 
     def write_sheet(self, path: Path | str) -> Path:
         """Writes all images as one sheet: a row per class, if there are several."""
         if not self.sheet:
             return replace(self, sheet=True).write_sheet(path)
-        images = np.stack(list(self.images()))
+        images = self._enlarged(np.stack(list(self.images())))
         columns = self.columns if self.latents_file else self.lineup.columns
         columns = columns or sheets.sheet_layout(*images.shape[1:3])[0]
         sheet = sheets.image_grid(images, min(columns, len(images)))
-        return sheets.save_image(path, sheet)
+        return sheets.save_image(path, sheet, self._facts())
+
+    def _enlarged(self, images: np.ndarray) -> np.ndarray:
+        factor = self.enlarge or sheets.sheet_layout(*images.shape[1:3])[2]
+        return sheets.enlarge(images, factor)
+
+    def _facts(self, number: int | None = None) -> Mapping[str, str]:
+        """Returns the texts of one image, or of all of them on a sheet."""
+        if self.describe is None:
+            return {}
+        if self.latents_file:
+            return self.describe([], None)
+        seeds, classes = self.lineup.seeds, self.lineup.classes
+        which = slice(None) if number is None else slice(number, number + 1)
+        return self.describe(seeds[which], classes[which] if classes else None)
 
     def write_psi_sweep(self, path: Path | str, psis: Sequence[float]) -> Path:
         """Writes a sheet with a row per image and a column per psi."""
@@ -101,7 +122,8 @@ class ImageWriter:
         batch = replace(self.styles, noise=self._noise_maps())
         edit = self._steering(mix=False)
         rows = psi_sweep(batch, psis, self.cutoff, painter.cells, edit)
-        return sheets.save_image(path, psi_table(rows, psis, batch.names))
+        table = psi_table(rows, psis, batch.names)
+        return sheets.save_image(path, table, self._facts())
 
     def write_film(
         self,
