@@ -69,8 +69,8 @@ _UNUSED_BY_KERAS = ("sklearn", "matplotlib", "pandas", "IPython")
 # Help of --model, the same in every script.
 MODEL = (
     "A run's folder, a .keras or .safetensors file, a checkpoint such as "
-    "RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another project; or its address, "
-    "such as hf://user/name."
+    "RUN/checkpoints/ckpt-1000, a tuned .npz of project.py, or a .pkl or .pt of "
+    "another project; or its address, such as hf://user/name."
 )
 AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)
 MOST_WORDS = 4000  # characters of a message

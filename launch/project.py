@@ -1,10 +1,11 @@
-"""Finds the styles and noise with which a model draws given pictures.
+r"""Finds the styles and noise with which a model draws given pictures.
 
     python launch/project.py --model=runs/00000-demo-demo --images=photos/me.jpg
     python launch/project.py --model=RUN --images=photos/ --space=wplus --out=out/mine
     python launch/project.py --model=RUN --images=a.png,b.png --steps=300 --novideo
     python launch/project.py --model=RUN --target_seeds=0-31
     python launch/project.py --model=ffhq.pkl --images=me.jpg --loss=lpips:FILE
+    python launch/project.py --model=RUN --images=me.jpg --tune --out=out/me
 
 Pictures are cropped to the model's shape at the center and resized. A model draws only
 what it has learned: faces must stand where the faces of its training pictures stand.
@@ -20,14 +21,29 @@ projection, difference times four), every target and projection, projection.json
 distances and PSNR, and progress.mp4 (progress-0.mp4 and so on for several batches).
 
 --target_seeds takes pictures of the model itself, to see how well the search works.
+
+--tune goes on from W: it changes the generator itself until it draws the pictures
+(pivotal tuning), and keeps what it draws elsewhere. --out then also holds tuned.npz,
+the differences from the model, which every script takes as a model while the original
+is where it was; or, with --whole, tuned.keras. A tuning that was stopped goes on with
+the same command.
+
+    python launch/generate.py --model=out/me/tuned.npz --latents=out/me/projected.npz \
+      --edit=pca0:2
 """
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from stylegan_tf_launch import cli
 
 FRAMES = 120  # of a film
+STATE = "tuning-state.npz"  # in --out, while a tuning is under way
+OF_TUNING = ["tune_steps", "tune_lr", "tune_until", "locality", "whole"]
+# What the result depends on, besides the model and the pictures.
+REQUEST = ["steps", "seed", "classes", "loss", "data", "lr", "noise_weight", "batch"]
+REQUEST += OF_TUNING[:-1]
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
@@ -86,6 +102,18 @@ define.integer(
     upper_bound=4096,
 )
 define.bool("video", True, "Write progress.mp4.")
+define.bool("tune", False, "Tune the generator to the pictures, from W on.")
+define.integer("tune_steps", 500, "Most steps of the tuning, for each picture.", 1)
+define.float("tune_lr", 1e-3, "Adam's learning rate in the tuning.", 0, 100)
+define.float("tune_until", 0.03, "Distance at which the tuning ends.", 0, 1e6)
+define.float(
+    "locality",
+    1.0,
+    "Weight of the other pictures near by, which the tuning shall not change.",
+    lower_bound=0,
+    upper_bound=1e6,
+)
+define.bool("whole", False, "Write the tuned model whole, as tuned.keras.")
 define.path("out", "out/projection", "Folder for all files.")
 
 
@@ -105,6 +133,10 @@ def main(argv: Sequence[str]) -> int:
         cli.refuse_flags(
             FLAGS, ["data"], "names the network of --loss=builtin; use that."
         )
+    if not FLAGS.tune:
+        cli.refuse_flags(FLAGS, OF_TUNING, "is of --tune; add that.")
+    elif FLAGS.space != "w":
+        raise UserError("--tune starts from one style per picture; leave --space out.")
     cli.load_tensorflow(exact=True)
     from stylegan_tf import models, projector
     from stylegan_tf.projector import report
@@ -117,7 +149,28 @@ def main(argv: Sequence[str]) -> int:
     from_seeds = bool(FLAGS.target_seeds)
     names, targets, classes = _from_seeds(model) if from_seeds else _from_files(model)
     cli.make_folder(FLAGS.out)
-    projection = projector.project(
+    about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
+    weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
+    about |= vars(settings) | {"noise_weight": weight}
+    request = _request(model, names, targets) if FLAGS.tune else ""
+    projection = _unfinished(model, targets, classes, loss, request)
+    if projection is None:
+        (Path(FLAGS.out) / STATE).unlink(missing_ok=True)
+        projection = _project(model, names, targets, classes, loss, settings)
+        report.save_projection(projection, FLAGS.out, about)
+    tuned = None
+    if FLAGS.tune:
+        tuned = _tune(model, projection, loss, request)
+        report.save_projection(projection, FLAGS.out, about, tuned)
+    print(report.projection_table(projection, tuned))
+    print(f"{FLAGS.out}/comparison.png")
+    return 0
+
+
+def _project(model, names, targets, classes, loss, settings):
+    from stylegan_tf import projector
+
+    return projector.project(
         model,
         targets,
         FLAGS.space,
@@ -132,13 +185,75 @@ def main(argv: Sequence[str]) -> int:
         every=math.ceil(FLAGS.steps / FRAMES) if FLAGS.video else 0,
         watch=_film_writer(targets) if FLAGS.video else None,
     )
-    about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
-    weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
-    about |= vars(settings) | {"noise_weight": weight}
-    report.save_projection(projection, FLAGS.out, about)
-    print(report.projection_table(projection))
-    print(f"{FLAGS.out}/comparison.png")
-    return 0
+
+
+# ---------------------------------------------------------------------------
+# Tuning
+
+
+def _request(model, names, targets) -> str:
+    from stylegan_tf.projector import tuning
+
+    flags = {name: FLAGS[name].value for name in REQUEST}
+    return tuning.request_digest(model, targets, names=names, **flags)
+
+
+def _unfinished(model, targets, classes, loss, request: str):
+    """Returns the projection that a stopped tuning of this command began with."""
+    from stylegan_tf.latents import load_latents
+    from stylegan_tf.projector import search, tuning
+
+    out = Path(FLAGS.out)
+    if not request or not tuning.is_state_of(out / STATE, request):
+        return None
+    print(f"Going on with the tuning in {out}.")
+    c = model.config
+    pivots = load_latents(out / "projected.npz", c.num_styles, c.w_dim)
+    return search.measure_projection(model, pivots, targets, classes, loss)
+
+
+def _tune(model, projection, loss, request: str):
+    """Tunes, and writes the tuned model."""
+    from stylegan_tf import models
+    from stylegan_tf.files import atomic_write
+    from stylegan_tf.formats.tuned_files import write_tuned
+    from stylegan_tf.networks.block import weights_fingerprint
+    from stylegan_tf.projector import tuning
+
+    settings = tuning.TuningSettings(
+        lr=FLAGS.tune_lr, locality=FLAGS.locality, stop_at=FLAGS.tune_until
+    )
+    pivots, out = projection.latents, Path(FLAGS.out)
+    tuned = tuning.tune(
+        model,
+        pivots.ws,
+        projection.targets,
+        pivots.noise,
+        FLAGS.tune_steps,
+        FLAGS.seed,
+        loss,
+        settings,
+        FLAGS.batch,
+        progress=True,
+        state=out / STATE,
+        request=request,
+    )
+    if FLAGS.whole:
+        with atomic_write(out / "tuned.keras") as draft:
+            tuned.generator.save(draft)
+        print(out / "tuned.keras")
+        return tuned
+    file = models.find_model(FLAGS.model)
+    differences, fingerprint = tuned.differences, tuned.fingerprint
+    if file.original:  # a tuned model, tuned again
+        original = models.load(file.original.path)
+        fingerprint = weights_fingerprint(original)
+        differences = tuning.weight_differences(tuned.generator, original)
+    about = {"pictures": list(pivots.names), "steps": tuned.steps, "loss": loss.name}
+    about |= vars(settings)
+    place = out / "tuned.npz"
+    print(write_tuned(place, file.base.path, fingerprint, differences, about))
+    return tuned
 
 
 def _loss(channels: int):

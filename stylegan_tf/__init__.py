@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from stylegan_tf.networks.mapping import Mapping
     from stylegan_tf.networks.stylegan2 import ModulatedConv2D, StyleGAN2Synthesis
     from stylegan_tf.networks.synthesis import Synthesis
-    from stylegan_tf.projector import project
+    from stylegan_tf.projector import project, tune
     from stylegan_tf.runs.train import TrainingRun, train
     from stylegan_tf.sampling import Renderer, draw, styles
     from stylegan_tf.sampling.steering import Steering
@@ -96,6 +96,7 @@ __all__ = [
     "register",
     "styles",
     "train",
+    "tune",
 ]
 
 # The imports above, made when a name is first used.
@@ -118,7 +119,7 @@ _MODULES = {
     "networks.mapping": "Mapping",
     "networks.stylegan2": "ModulatedConv2D StyleGAN2Synthesis",
     "networks.synthesis": "Synthesis",
-    "projector": "project",
+    "projector": "project tune",
     "runs.train": "TrainingRun train",
     "sampling": "Renderer draw styles",
     "sampling.steering": "Steering",

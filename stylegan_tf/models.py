@@ -1,7 +1,8 @@
 """Opens models: a run directory, a checkpoint, a `.keras` file or a foreign checkpoint.
 
 A model at an address, such as gs://bucket/run or hf://user/name, is fetched first (see
-`remote` and `hub`).
+`remote` and `hub`). A tuned model is the differences from its original's weights, which
+is opened with it.
 
 `find_model` tells what a path is without reading it, `load` makes its generator.
 """
@@ -27,9 +28,9 @@ from stylegan_tf.config import (
     weights,
 )
 from stylegan_tf.errors import UserError, one_line
-from stylegan_tf.formats import keras_files, safetensors_files
+from stylegan_tf.formats import keras_files, safetensors_files, tuned_files
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.block import weight_name
+from stylegan_tf.networks.block import weight_name, weights_fingerprint
 from stylegan_tf.networks.custom import custom_class
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator, generator_of
@@ -48,15 +49,22 @@ class ModelFile:
     """The file that a model is read from.
 
     Attributes:
-        kind: "keras" or "safetensors" (files of ours), "checkpoint", or "pickle" (of
-            another project, `.pt` and its `.safetensors` included).
+        kind: "keras" or "safetensors" (files of ours), "checkpoint", "pickle" (of
+            another project, `.pt` and its `.safetensors` included), or "tuned".
         path: the file, or the checkpoint's prefix.
         run: the run directory of a checkpoint.
+        original: of a tuned model.
     """
 
     kind: str
     path: Path
     run: Path | None = None
+    original: "ModelFile | None" = None
+
+    @property
+    def base(self) -> "ModelFile":
+        """The file with the model's settings: the original of a tuned model."""
+        return self.original or self
 
     @property
     def nimg(self) -> int | None:
@@ -71,7 +79,7 @@ def find_model(path: Path | str) -> ModelFile:
     A run directory is its newest checkpoint, which the finished model is made from.
 
     Raises:
-        UserError: there is no model at `path`.
+        UserError: there is no model at `path`, or a tuned one without its original.
     """
     path = _fetched(str(path)) if remote.is_remote(path) else files.home_path(path)
     if path.suffix == ".keras" and path.is_file():
@@ -81,6 +89,8 @@ def find_model(path: Path | str) -> ModelFile:
     if path.suffix == safetensors_files.SUFFIX and path.is_file():
         ours = GENERATOR_KEY in safetensors_files.read_metadata(path)
         return ModelFile("safetensors" if ours else "pickle", path)
+    if path.suffix == tuned_files.SUFFIX and path.is_file():
+        return ModelFile("tuned", path, original=_find_original(path))
     if (path / KERAS_FILE).is_file():
         return ModelFile("keras", path / KERAS_FILE)
     if (path / "config.json").is_file():
@@ -101,8 +111,22 @@ def find_model(path: Path | str) -> ModelFile:
         raise UserError(f"{path} is a folder of runs; name one: {', '.join(shown)}.")
     raise UserError(
         f"no model at {path}: give a run directory, a .keras or .safetensors file, a "
-        f"checkpoint such as RUN/checkpoints/ckpt-1000, or a .pkl or .pt of another "
-        f"project."
+        f"checkpoint such as RUN/checkpoints/ckpt-1000, a tuned .npz, or a .pkl or .pt "
+        f"of another project."
+    )
+
+
+def _find_original(path: Path) -> ModelFile:
+    """Finds the model that the one in a file was tuned from."""
+    places = tuned_files.read_tuned(path).originals
+    for place in places:
+        if place.is_file() or Path(f"{place}.index").is_file():
+            found = find_model(place)
+            if found.original is None:
+                return found
+    raise UserError(
+        f"{path} was tuned from {places[-1]}, which is not there: put it back, or "
+        f"beside the file as before. project.py --tune --whole needs no original."
     )
 
 
@@ -126,8 +150,9 @@ def load(path: Path | str) -> Generator:
     Args:
         path: a run directory (its newest checkpoint's moving average), a folder with
             `generator.keras`, a `.keras` file, a checkpoint's prefix such as
-            `runs/00000-demo-demo/checkpoints/ckpt-12000`, or one of NVIDIA's pickles
-            or rosinality's `.pt` files (its Gs, or else its G).
+            `runs/00000-demo-demo/checkpoints/ckpt-12000`, a tuned model's `.npz`, or
+            one of NVIDIA's pickles or rosinality's `.pt` files (its Gs, or else its
+            G).
 
     Returns:
         The generator, float32.
@@ -142,6 +167,8 @@ def load(path: Path | str) -> Generator:
         generator = load_safetensors(file.path)
     elif file.kind == "pickle":
         generator = official.load_generator(file.path)
+    elif file.original:
+        generator = _load_tuned(file.path, file.original)
     else:
         generator = generator_of(_stored_config(file).generator, growth_of(file.path))
         restore_networks(file.path, average=generator)
@@ -197,7 +224,7 @@ def load_networks(
         UserError: there is no model at `path`, or it cannot be read.
     """
     file = find_model(path)
-    if file.kind in ("keras", "safetensors"):
+    if file.kind in ("keras", "safetensors", "tuned"):
         return None, None, load(file.path)
     if file.kind == "pickle":
         networks = official.load_pickled_networks(file.path)
@@ -293,6 +320,23 @@ def load_safetensors(path: Path | str) -> Generator:
     return generator
 
 
+def _load_tuned(path: Path, original: ModelFile) -> Generator:
+    tuned, generator = tuned_files.read_tuned(path), load(original.path)
+    if weights_fingerprint(generator) != tuned.fingerprint:
+        raise UserError(
+            f"{path} was tuned from a model with other weights than {original.path} "
+            f"has now; put the original back, or tune again."
+        )
+    stored = {weight_name(v): v for v in generator.weights}
+    for name, difference in tuned.differences.items():
+        if not _fits(difference, stored.get(name)):
+            raise UserError(
+                f"{path} is damaged: {name[:80]} is no weight of its model."
+            )
+        stored[name].assign(stored[name].numpy() + difference)
+    return generator
+
+
 def _fits(array: np.ndarray | None, weight: keras.Variable | None) -> bool:
     if array is None or weight is None:
         return False
@@ -309,7 +353,7 @@ def growth_of(path: Path | str) -> Growth:
     Raises:
         UserError: there is no model at `path`, or it cannot be read.
     """
-    file = find_model(path)
+    file = find_model(path).base
     if file.kind in ("keras", "safetensors"):
         with _told(file.path):
             return _stored_growth(_own_settings(file))
@@ -336,7 +380,7 @@ def network_configs(
         UserError: there is no model at `path`, it cannot be read, or it has no
             generator.
     """
-    file = find_model(path)
+    file = find_model(path).base
     if file.kind == "pickle":
         return official.pickled_configs(file.path)
     if file.kind == "checkpoint":
@@ -353,7 +397,7 @@ def stored_augment_p(path: Path | str) -> float | None:
     Raises:
         UserError: there is no model at `path`, or it cannot be read.
     """
-    file = find_model(path)
+    file = find_model(path).base
     snapshot = official.torch_snapshot(file.path) if file.kind == "pickle" else None
     return snapshot.augment_p if snapshot else None
 

@@ -39,7 +39,7 @@ ROOMS = {
     "models": "errors checkpoints files remote hub config formats networks sampling "
     "official",
     "figures": "errors files latents sampling networks",
-    "projector": "errors files latents figures sampling networks data training",
+    "projector": "errors files formats latents figures sampling networks data training",
     "export": "errors checkpoints files remote quiet config devices formats "
     "latents networks sampling figures data models",
     "metrics": "errors checkpoints files remote config devices formats latents "

@@ -93,6 +93,9 @@ def provenance_of_model(path: Path | str) -> Provenance:
         return provenance_from_run(
             found.run, seen, f"{found.run.name}/{found.path.name}"
         )
+    if found.original:
+        known = provenance_of_model(found.original.path)
+        return dataclasses.replace(known, source=f"{name}, tuned from {known.source}")
     known = provenance_from_folder(found.path.parent)
     return known or Provenance(name, license=_stated(found.path) or UNKNOWN_LICENSE)
 

@@ -55,7 +55,7 @@ def open_subject(
     Raises:
         UserError: no model there, or no data to compare it with.
     """
-    found = models.find_model(path)
+    found = models.find_model(path).base
     run = found.run or _run_around(found.path)
     config = models.run_config(run) if run else None
     model = replicate_generator(models.load(path), strategy)

@@ -1,8 +1,10 @@
 """Bases of the layers and networks: parts, and a config that is saved with them."""
 
+import hashlib
 from typing import TypeVar
 
 import keras
+import numpy as np
 
 from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
@@ -15,6 +17,19 @@ LayerT = TypeVar("LayerT", bound=keras.layers.Layer)
 def weight_name(variable: keras.Variable) -> str:
     """Returns a weight's path without the name of its network."""
     return variable.path.split("/", 1)[1]
+
+
+def weights_fingerprint(network: keras.Model) -> str:
+    """Returns the SHA-256 of a network's weights and their names, in hexadecimal.
+
+    Equal weights have one fingerprint, whatever file they were read from.
+    """
+    digest = hashlib.sha256()
+    for name, v in sorted((weight_name(v), v) for v in network.weights):
+        array = np.ascontiguousarray(v.numpy(), np.float32)
+        digest.update(f"{name} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 class Composite(keras.layers.Layer):

@@ -2,10 +2,13 @@
 
     projection = project(model, images, space="w")
     projection.latents.save("projected.npz")
+    tuned = tune(model, projection.latents.ws, images, projection.latents.noise)
 
 search       finds styles and noise maps by gradient descent
 likeness     distances of images
 noise        the penalty that keeps noise maps white
+tuning       changes the generator's weights until it draws the images
+adam         the optimizer of both
 targets      reads the images
 report       writes figures, a film and a summary
 """
@@ -17,6 +20,7 @@ from stylegan_tf.projector.search import (
     Snapshot,
     project,
 )
+from stylegan_tf.projector.tuning import Tuner, Tuning, TuningSettings, tune
 
 __all__ = [
     "Loss",
@@ -24,5 +28,9 @@ __all__ = [
     "Projection",
     "ProjectionSettings",
     "Snapshot",
+    "Tuner",
+    "Tuning",
+    "TuningSettings",
     "project",
+    "tune",
 ]

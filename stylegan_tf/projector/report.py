@@ -1,7 +1,8 @@
 """Reports of a projection: a comparison sheet, a film, a table, a summary.
 
 A strip of the sheet shows target, projection and their absolute difference times
-`DIFFERENCE`; black is no difference.
+`DIFFERENCE`; black is no difference. With a tuned model, the tuned image follows the
+projection, and the difference is its.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 from stylegan_tf import figures
 from stylegan_tf.files import atomic_write
 from stylegan_tf.projector.search import Projection, Snapshot
+from stylegan_tf.projector.tuning import Tuning
 
 DIFFERENCE = 4
 SHEET, FILM = (1600, 1600), (1920, 1080)  # largest width and height
@@ -21,12 +23,15 @@ LARGEST, GAP = 256, 8  # pixels: side up to which images are enlarged; between s
 FPS, HOLD = 24, 1.5  # frames per second; seconds the last frame is repeated
 
 
-def comparison_sheet(projection: Projection) -> np.ndarray:
+def comparison_sheet(
+    projection: Projection, tuning: Tuning | None = None
+) -> np.ndarray:
     """Returns target, projection and difference of all images, uint8 [H, W, 3]."""
-    targets, images = (figures.rgb(x) for x in (projection.targets, projection.images))
-    difference = np.abs(targets.astype(int) - images) * DIFFERENCE
+    shown = [projection.targets, projection.images]
+    shown = [figures.rgb(x) for x in (*shown, *([tuning.images] if tuning else []))]
+    difference = np.abs(shown[0].astype(int) - shown[-1]) * DIFFERENCE
     difference = np.minimum(difference, 255).astype(np.uint8)
-    return _strips([targets, images, difference], SHEET)
+    return _strips([*shown, difference], SHEET)
 
 
 def search_frames(
@@ -78,77 +83,105 @@ def _halved(images: np.ndarray) -> np.ndarray:
 # Numbers
 
 
-def projection_rows(projection: Projection) -> list[dict]:
-    """Returns name, distance, start distance and PSNR (None = equal) per image."""
-    columns = (projection.distances, projection.start_distances, projection.psnr)
-    numbers = zip(projection.latents.names, *columns, strict=True)
-    return [
-        {
-            "name": name,
-            "distance": float(distance),
-            "start": float(start),
-            "psnr": float(decibel) if math.isfinite(decibel) else None,
-        }
-        for name, distance, start, decibel in numbers
-    ]
-
-
-def projection_totals(projection: Projection) -> dict[str, dict[str, float | None]]:
-    """Returns {"mean" or "median": {column of `projection_rows`: value}}."""
+def _columns(projection: Projection, tuning: Tuning | None) -> dict[str, np.ndarray]:
+    """Returns the numbers of each image, by column."""
     columns = {
         "distance": projection.distances,
         "start": projection.start_distances,
         "psnr": projection.psnr,
     }
-    totals = {}
-    for name, function in (("mean", np.mean), ("median", np.median)):
-        values = {key: float(function(column)) for key, column in columns.items()}
-        totals[name] = {k: v if math.isfinite(v) else None for k, v in values.items()}
-    return totals
+    if tuning is not None:
+        columns |= {"tuned_distance": tuning.distances, "tuned_psnr": tuning.psnr}
+    return columns
 
 
-def projection_table(projection: Projection) -> str:
+def projection_rows(projection: Projection, tuning: Tuning | None = None) -> list[dict]:
+    """Returns name, distance, start distance and PSNR (None = equal) per image.
+
+    With a tuned model also `tuned_distance` and `tuned_psnr`.
+    """
+    columns = _columns(projection, tuning)
+    return [
+        {"name": name} | {key: _finite(column[i]) for key, column in columns.items()}
+        for i, name in enumerate(projection.latents.names)
+    ]
+
+
+def projection_totals(
+    projection: Projection, tuning: Tuning | None = None
+) -> dict[str, dict[str, float | None]]:
+    """Returns {"mean" or "median": {column of `projection_rows`: value}}."""
+    columns = _columns(projection, tuning)
+    return {
+        name: {key: _finite(function(column)) for key, column in columns.items()}
+        for name, function in (("mean", np.mean), ("median", np.median))
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def projection_table(projection: Projection, tuning: Tuning | None = None) -> str:
     """Returns `projection_rows` and `projection_totals` as lines of text."""
-    entries = projection_rows(projection)
-    entries += [{"name": k, **v} for k, v in projection_totals(projection).items()]
+    entries = projection_rows(projection, tuning)
+    totals = projection_totals(projection, tuning)
+    entries += [{"name": name, **values} for name, values in totals.items()]
+    heads = {"start": "start", "distance": "distance", "psnr": "PSNR"}
+    if tuning is not None:
+        heads |= {"tuned_distance": "tuned", "tuned_psnr": "PSNR"}
     width = max(len("picture"), *(len(e["name"]) for e in entries))
-    head = f"{'picture':{width}}  {'start':>8}  {'distance':>8}  {'PSNR':>8}"
-    lines = [f"distance [{projection.loss}], PSNR in dB", head]
+    lines = [f"distance [{projection.loss}], PSNR in dB"]
+    lines.append(
+        f"{'picture':{width}}  " + "  ".join(f"{h:>8}" for h in heads.values())
+    )
     for e in entries:
-        psnr = "equal" if e["psnr"] is None else f"{e['psnr']:.2f}"
-        numbers = f"{e['start']:8.4f}  {e['distance']:8.4f}  {psnr:>8}"
-        lines.append(f"{e['name']:{width}}  {numbers}")
+        cells = [_cell(key, e[key]) for key in heads]
+        lines.append(f"{e['name']:{width}}  {'  '.join(cells)}")
     return "\n".join(lines)
+
+
+def _cell(key: str, value: float | None) -> str:
+    if value is None:
+        return f"{'equal':>8}"
+    return f"{value:8.2f}" if key.endswith("psnr") else f"{value:8.4f}"
 
 
 # ---------------------------------------------------------------------------
 # Files
 
 
-def save_projection(projection: Projection, folder: Path | str, about: dict) -> Path:
+def save_projection(
+    projection: Projection,
+    folder: Path | str,
+    about: dict,
+    tuning: Tuning | None = None,
+) -> Path:
     """Writes latents, images, the comparison sheet and `projection.json`.
 
     Args:
         projection: its names become file names.
         folder: created if need be.
         about: further entries of the summary, such as model and settings.
+        tuning: of a model tuned to the images, whose images are then written.
 
     Returns:
         The folder.
     """
     folder = Path(folder)
     projection.latents.save(folder / "projected.npz")
-    figures.save_image(folder / "comparison.png", comparison_sheet(projection))
-    pairs = zip(projection.targets, projection.images, strict=True)
+    figures.save_image(folder / "comparison.png", comparison_sheet(projection, tuning))
+    images = tuning.images if tuning else projection.images
+    pairs = zip(projection.targets, images, strict=True)
     for name, (target, image) in zip(projection.latents.names, pairs, strict=True):
         figures.save_image(folder / f"{name}-target.png", target)
         figures.save_image(folder / f"{name}.png", image)
     summary = {
         **about,
         "loss": projection.loss,
-        "pictures": projection_rows(projection),
+        "pictures": projection_rows(projection, tuning),
     }
-    summary |= projection_totals(projection)
+    summary |= projection_totals(projection, tuning)
     with atomic_write(folder / "projection.json") as draft:
         draft.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return folder

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from stylegan_tf import figures, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.latents import Latents
-from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.projector import noise
+from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import (
     Loss,
     MultiScale,
@@ -37,7 +37,6 @@ MEAN_SEED, MEAN_COUNT = 123, 10_000
 BATCH_PIXELS, BATCH_LARGEST = 1 << 19, 32  # of the default batch
 OFFICIAL_WEIGHT, OFFICIAL_PIXELS = 1e5, 1024**2
 SHOW_EVERY = 10  # steps between two readings of the loss
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's
 
 
 @dataclass(frozen=True)
@@ -169,8 +168,8 @@ def project(
     targets = np.asarray(targets)
     _check_arguments(model, targets, space, steps, batch, names)
     _check_settings(model, settings)
-    count, pixels = len(targets), math.prod(targets.shape[1:3])
-    batch = min(batch or np.clip(BATCH_PIXELS // pixels, 1, BATCH_LARGEST), count)
+    count = len(targets)
+    batch = min(batch or search_batch(targets.shape), count)
     means, stds = _start_points(model, classes, count)
     search = Projector(model, batch, space, seed, loss, steps, settings)
     parts, total = [], -(-count // batch) * steps
@@ -188,7 +187,13 @@ def project(
     ws, *maps = (np.concatenate(part) for part in zip(*parts, strict=True))
     names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
     latents = Latents(ws, maps or None, names)
-    return _projection(model, latents, targets, means, search.loss)
+    return measure_projection(model, latents, targets, classes, search.loss)
+
+
+def search_batch(shape: Sequence[int]) -> int:
+    """Returns the images of [N, H, W, C] that are searched for at once."""
+    pixels = math.prod(shape[1:3])
+    return int(np.clip(BATCH_PIXELS // pixels, 1, BATCH_LARGEST))
 
 
 def _check_arguments(model: Generator, targets, space, steps, batch, names) -> None:
@@ -219,16 +224,25 @@ def _check_settings(model: Generator, settings: ProjectionSettings | None) -> No
         )
 
 
-def _projection(
+def measure_projection(
     model: Generator,
     latents: Latents,
     targets: np.ndarray,
-    means: np.ndarray,
-    loss: Loss,
+    classes: Sequence[int] | None = None,
+    loss: Loss | None = None,
 ) -> Projection:
-    """Generates the images of the latents, and measures them."""
-    render = sampling.Renderer(model)
+    """Returns the images of latents, and their distances to targets.
+
+    Args:
+        model: the generator.
+        latents: of N images.
+        targets: uint8 [N, H, W, C].
+        classes: see `project`.
+        loss: the distance; None = `MultiScale`.
+    """
+    loss, render = loss or MultiScale(), sampling.Renderer(model)
     images = render(latents.ws, latents.noise)
+    means, _ = _start_points(model, classes, len(targets))
     mean_ws = np.repeat(means[:, None], model.config.num_styles, axis=1)
     start_images = render(mean_ws, latents.noise)
     return Projection(
@@ -315,7 +329,7 @@ class Projector:
         shapes = c.noise_shapes(self._resolution)
         self._maps = [_variable(batch, *shape, 1) for shape in shapes]
         self._parameters = [self._w, *self._maps]
-        self._moments = [[_variable(*v.shape) for v in self._parameters] for _ in BETAS]
+        self._adam = Adam(self._parameters)
         self._deviation = _variable(batch, 1, 1)
         size = (*c.shape(self._resolution), c.channels)
         self._target = _variable(batch, *size)
@@ -374,8 +388,7 @@ class Projector:
         for m in self._maps:
             normal = rng.standard_normal((1, *m.shape[1:]), np.float32)
             m.assign(np.repeat(normal, self.batch, axis=0))
-        for moment in self._moments[0] + self._moments[1]:
-            moment.assign(tf.zeros_like(moment))
+        self._adam.reset()
         self._w.assign(np.repeat(means[:, None], self._w.shape[1], axis=1))
         self._deviation.assign(np.asarray(deviations, np.float32)[:, None, None])
         self._target.assign(np.asarray(targets, np.float32))
@@ -402,19 +415,10 @@ class Projector:
             if penalties:
                 total += self._weight * tf.reduce_sum(tf.add_n(penalties))
         gradients = tape.gradient(total, self._parameters, unconnected_gradients="zero")
-        self._adam(gradients, lr, tf.cast(number + 1, tf.float32))
+        self._adam.apply(gradients, lr, tf.cast(number + 1, tf.float32))
         for m in self._maps:
             m.assign(noise.normalize_noise(tf.convert_to_tensor(m)))
         return distance
-
-    def _adam(self, gradients, lr, count) -> None:
-        """Applies a step of Adam (Kingma and Ba 2015, algorithm 1)."""
-        one, two = BETAS
-        lr *= tf.sqrt(1 - two**count) / (1 - one**count)
-        for x, g, m, v in zip(self._parameters, gradients, *self._moments, strict=True):
-            m.assign(ops.lerp(g, m, one))
-            v.assign(ops.lerp(g * g, v, two))
-            x.assign_sub(lr * m / (tf.sqrt(v) + EPSILON))
 
     def images(self) -> np.ndarray:
         """Returns the images of the present latents, uint8 [batch, H, W, C]."""

@@ -1,0 +1,460 @@
+"""Tunes a generator to given images (pivotal tuning; Roich et al. 2021).
+
+    tuning = tune(model, ws, targets)
+    tuning.generator            # draws the targets at ws
+
+The pivots `ws`, found in W by `project`, stay; the synthesis network's weights move.
+With x = G(w_pivot) and a target t, with w_r near a pivot, and with the original G*:
+
+    loss = d(x, t) + l2 |x - t|^2 + locality (d(G(w_r), G*(w_r)) + l2 |...|^2)
+    w_r  = w_pivot + radius (w_z - w_pivot) / |w_z - w_pivot|,    w_z = f(z)
+
+The last part (locality regularization, section 3.3) keeps the images around the pivots
+as they were. d is one of `likeness`, |.|^2 a mean over pixels in [-1, 1], z random.
+Adam takes the steps until every image is as close as `stop_at`, or they are used up.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from stylegan_tf import sampling
+from stylegan_tf.errors import UserError
+from stylegan_tf.formats.arrays import load_arrays, save_arrays
+from stylegan_tf.formats.tuned_files import round_differences
+from stylegan_tf.networks.block import weight_name, weights_fingerprint
+from stylegan_tf.networks.generator import Generator, generator_of
+from stylegan_tf.projector.adam import Adam
+from stylegan_tf.projector.likeness import (
+    Loss,
+    MultiScale,
+    downscale_images,
+    image_distances,
+    psnr,
+)
+from stylegan_tf.projector.search import search_batch, w_statistics
+
+SAVE_SECONDS = 30  # between two states on the disk
+STEPS = 500
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """Settings of the tuning.
+
+    Attributes:
+        lr: Adam's learning rate.
+        ramp_up: steps in which the learning rate rises: Adam's first steps move every
+            weight by the learning rate, however small its gradient.
+        l2: weight of the squared difference of pixels in [-1, 1].
+        locality: weight of the locality regularization; 0 = none.
+        radius: distance of w_r from its pivot, in standard deviations of w.
+        stop_at: distance to a target that is near enough.
+    """
+
+    lr: float = 1e-3
+    ramp_up: float = 50.0
+    l2: float = 1.0
+    locality: float = 1.0
+    radius: float = 1.0
+    stop_at: float = 0.03
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not (math.isfinite(value) and value >= 0):
+                raise UserError(f"{name} is {value}; give a number of at least 0.")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A tuned generator.
+
+    Attributes:
+        generator: draws the targets at the pivots.
+        differences: weights that changed: name -> float16 or float32 array, to be added
+            to the original's; see `formats.tuned_files`.
+        fingerprint: of the original's weights.
+        images: uint8 [N, H, W, C], of the pivots.
+        distances: float64 [N], of the images to the targets.
+        psnr: float64 [N], dB.
+        steps: taken.
+    """
+
+    generator: Generator
+    differences: dict[str, np.ndarray]
+    fingerprint: str
+    images: np.ndarray
+    distances: np.ndarray
+    psnr: np.ndarray
+    steps: int
+
+
+class Tuner:
+    """Tunes a copy of a generator, a step at a time.
+
+        tuner = Tuner(model, ws, targets)
+        while not tuner.finished(steps=500):
+            tuner.step()
+        tuning = tuner.result()
+
+    Args:
+        model: the generator, which is left as it is.
+        ws: pivots, float [N, num_styles, w_dim].
+        targets: uint8 [N, H, W, C] of the model's image size.
+        noise: the pivots' noise maps, float [N or 1, H, W, 1] per layer; None = the
+            model's.
+        loss: the distance; None = `MultiScale`.
+        settings: see `TuningSettings`.
+        seed: of the random z.
+        batch: images per step; None = by their size. Images take turns.
+
+    Attributes:
+        model: the generator that is being tuned.
+
+    Raises:
+        UserError: pivots or targets that do not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: Generator,
+        ws: np.ndarray,
+        targets: np.ndarray,
+        noise: Sequence[np.ndarray] | None = None,
+        loss: Loss | None = None,
+        settings: TuningSettings | None = None,
+        seed: int = 0,
+        batch: int | None = None,
+    ):
+        ws, targets = np.asarray(ws, np.float32), np.asarray(targets)
+        _check_pivots(model, ws, targets)
+        self.original, self.model, self.seed = model, _copy(model), seed
+        self.settings, self.loss = settings or TuningSettings(), loss or MultiScale()
+        count = len(targets)
+        self.batch = min(batch or search_batch(targets.shape), count)
+        self._ws, self._targets = tf.constant(ws), tf.constant(targets)
+        shapes = model.config.noise_shapes(model.growth.resolution)
+        self._noise = [
+            tf.constant(np.broadcast_to(m, (count, *m.shape[1:])), tf.float32)
+            for m in (noise or [])[: len(shapes)]
+        ]
+        self._near = tf.constant(sampling.sample_w(model))  # of random z
+        self._radius = self.settings.radius * w_statistics(model)[1]
+        resolution, alpha = self.model.growth
+        weights = self.model.synthesis.stage_variables(resolution, alpha < 1)
+        self._adam = Adam(weights)
+        self._step = tf.function(self._take_step, autograph=False)
+        measure = tf.function(self._measure, autograph=False)
+        # In variables, so that a step changes all of the state or nothing.
+        self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._seen = tf.Variable(tf.zeros([count]), trainable=False)
+        for turn in range(self.steps_per_round):
+            measure(tf.constant(turn, tf.int64))
+        self._check_finite()
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return int(self._count.numpy())
+
+    @property
+    def distances(self) -> np.ndarray:
+        """Distances to the targets, as each was last seen, float64 [N]."""
+        return self._seen.numpy().astype(np.float64)
+
+    def finished(self, steps: int = STEPS) -> bool:
+        """Returns True once the images are near enough, or have had `steps` each."""
+        near = np.all(self.distances <= self.settings.stop_at)
+        return bool(near) or self.steps >= steps * self.steps_per_round
+
+    @property
+    def steps_per_round(self) -> int:
+        """Steps after which every image has been seen."""
+        return -(-len(self._targets) // self.batch)
+
+    def step(self) -> np.ndarray:
+        """Takes a step; returns the distances of all images, float64 [N].
+
+        Raises:
+            UserError: a distance is not finite.
+        """
+        self._step()
+        self._check_finite()
+        return self.distances
+
+    def images(self) -> np.ndarray:
+        """Returns the images of the pivots, uint8 [N, H, W, C]."""
+        maps = [m.numpy() for m in self._noise] or None
+        return sampling.Renderer(self.model, fixed_weights=False)(self._ws, maps)
+
+    def result(self) -> Tuning:
+        """Returns the tuned generator, with weights as a file of differences has them.
+
+        The tuner may go on afterwards.
+        """
+        differences = weight_differences(self.model, self.original)
+        generator = _copy(self.original)
+        for v in generator.weights:
+            if weight_name(v) in differences:
+                change = differences[weight_name(v)].astype(np.float32)
+                v.assign(v.numpy() + change)
+        maps = [m.numpy() for m in self._noise] or None
+        images = sampling.Renderer(generator)(self._ws, maps)
+        targets = self._targets.numpy()
+        return Tuning(
+            generator=generator,
+            differences=differences,
+            fingerprint=weights_fingerprint(self.original),
+            images=images,
+            distances=image_distances(self.loss, images, targets),
+            psnr=psnr(images, targets),
+            steps=self.steps,
+        )
+
+    # -----------------------------------------------------------------------
+    # Stopping and going on
+
+    def save_state(self, path: Path | str, request: str = "") -> None:
+        """Writes all that `restore_state` needs to go on as if nothing had been.
+
+        Args:
+            path: of the file, in one step.
+            request: see `request_digest`.
+        """
+        arrays = {f"state{i}": np.asarray(v) for i, v in enumerate(self._state())}
+        save_arrays(path, arrays | {"request": np.array(request)})
+
+    def restore_state(self, path: Path | str) -> None:
+        """Goes on from the file of `save_state`.
+
+        Raises:
+            UserError: the file is damaged, or of another tuning.
+        """
+        arrays, state = load_arrays(path), self._state()
+        names = [f"state{i}" for i in range(len(state))]
+        expected = {n: tuple(v.shape) for n, v in zip(names, state, strict=True)}
+        found = {name: x.shape for name, x in arrays.items() if name != "request"}
+        if found != expected:
+            raise UserError(f"{path} is not of this tuning; delete it to start anew.")
+        for name, v in zip(names, state, strict=True):
+            v.assign(arrays[name])
+
+    def _state(self) -> list:
+        one, two = self._adam.moments
+        return [self._count, self._seen, *self._adam.parameters, *one, *two]
+
+    # -----------------------------------------------------------------------
+    # The step
+
+    def _rows(self, turn: tf.Tensor) -> tf.Tensor:
+        """Returns the images whose turn it is, int64 [batch]."""
+        first = turn * self.batch
+        return (first + tf.range(self.batch, dtype=tf.int64)) % len(self._targets)
+
+    def _pivot_images(self, rows: tf.Tensor) -> tf.Tensor:
+        maps = [tf.gather(m, rows) for m in self._noise]
+        return _synthesize(self.model, tf.gather(self._ws, rows), maps)
+
+    def _targets_of(self, rows: tf.Tensor) -> tf.Tensor:
+        images = tf.gather(self._targets, rows)
+        return downscale_images(tf.cast(images, tf.float32))
+
+    def _measure(self, turn: tf.Tensor) -> None:
+        """Keeps the distances of the images as they are drawn, within [0, 255]."""
+        rows = self._rows(turn)
+        images = tf.clip_by_value(self._pivot_images(rows), 0, 255)
+        distances = self.loss.distance(images, self._targets_of(rows))
+        self._seen.scatter_nd_update(rows[:, None], distances)
+
+    def _take_step(self) -> None:
+        """Changes the weights; keeps the distances before the step."""
+        s, weights = self.settings, self._adam.parameters
+        number = tf.convert_to_tensor(self._count)
+        rows = self._rows(number)
+        targets, near = self._targets_of(rows), self._neighbors(rows, number)
+        before = _synthesize(self.original, near) if s.locality else None
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([v.value for v in weights])
+            images = self._pivot_images(rows)
+            distances = self.loss.distance(images, targets)
+            total = distances + s.l2 * _squared_difference(images, targets)
+            if before is not None:
+                after = _synthesize(self.model, near)
+                kept = self.loss.distance(after, before)
+                kept += s.l2 * _squared_difference(after, before)
+                total += s.locality * kept
+            total = tf.reduce_mean(total)
+        gradients = tape.gradient(
+            total, [v.value for v in weights], unconnected_gradients="zero"
+        )
+        count = tf.cast(number + 1, tf.float32)
+        lr = s.lr * tf.minimum(1.0, count / max(s.ramp_up, 1.0))
+        self._adam.apply(gradients, lr, count)
+        self._seen.scatter_nd_update(rows[:, None], distances)
+        self._count.assign_add(1)
+
+    def _neighbors(self, rows: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """Returns w_r, one for each pivot of the batch, [batch, num_styles, w_dim]."""
+        seed = tf.stack([tf.constant(self.seed, tf.int64), number])
+        chosen = tf.random.stateless_uniform(
+            [self.batch], seed, 0, len(self._near), tf.int32
+        )
+        pivots = tf.gather(self._ws, rows)
+        way = tf.gather(self._near, chosen)[:, None] - pivots
+        return pivots + self._radius * tf.math.l2_normalize(way, axis=-1)
+
+    def _check_finite(self) -> None:
+        if not np.all(np.isfinite(self.distances)):
+            raise UserError(
+                f"the distance [{self.loss.name}] is no number at step {self.steps}; "
+                f"a smaller learning rate than {self.settings.lr} may help."
+            )
+
+
+def _synthesize(
+    model: Generator, ws: tf.Tensor, maps: Sequence[tf.Tensor] = ()
+) -> tf.Tensor:
+    """Generates images as `Loss` takes them, nominally in [0, 255]."""
+    resolution = model.growth.resolution
+    noise = list(maps) or ("const" if model.config.use_noise else "none")
+    images = model.synthesis(ws, noise=noise, resolution=resolution)
+    return downscale_images((images + 1) * 127.5)
+
+
+def _squared_difference(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(((a - b) / 127.5) ** 2, axis=[1, 2, 3])
+
+
+def _copy(model: Generator) -> Generator:
+    copy = generator_of(model.config, model.growth, dtype="float32")
+    for mine, theirs in zip(copy.weights, model.weights, strict=True):
+        mine.assign(theirs.numpy())
+    return copy
+
+
+def weight_differences(tuned: Generator, original: Generator) -> dict[str, np.ndarray]:
+    """Returns what was added to each weight that changed, as a file stores it."""
+    before = {weight_name(v): v.numpy() for v in original.weights}
+    after = {weight_name(v): v.numpy() for v in tuned.weights}
+    return round_differences({name: x - before[name] for name, x in after.items()})
+
+
+def _check_pivots(model: Generator, ws: np.ndarray, targets: np.ndarray) -> None:
+    c = model.config
+    shape = (*c.shape(model.growth.resolution), c.channels)
+    if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
+        given, expected = (" x ".join(map(str, s)) for s in (targets.shape, shape))
+        raise UserError(
+            f"the pictures are {targets.dtype} of {given}; give at least one, as uint8 "
+            f"of N x {expected}, which the model draws."
+        )
+    if ws.shape != (len(targets), c.num_styles, c.w_dim):
+        raise UserError(
+            f"the pivots are {' x '.join(map(str, ws.shape))}; give one for each "
+            f"picture, {len(targets)} x {c.num_styles} x {c.w_dim}."
+        )
+
+
+# ---------------------------------------------------------------------------
+
+
+def tune(
+    model: Generator,
+    ws: np.ndarray,
+    targets: np.ndarray,
+    noise: Sequence[np.ndarray] | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+    loss: Loss | None = None,
+    settings: TuningSettings | None = None,
+    batch: int | None = None,
+    progress: bool = False,
+    state: Path | str | None = None,
+    request: str = "",
+    watch: Callable[[Tuner], bool | None] | None = None,
+) -> Tuning:
+    """Tunes a generator until it draws images.
+
+    Args:
+        model: the generator, which is left as it is.
+        ws: pivots; they and what follows are as in `Tuner`.
+        targets: images.
+        noise: the pivots' noise maps.
+        steps: most steps for each image.
+        seed: of the random z.
+        loss: the distance.
+        settings: of the optimization.
+        batch: images per step.
+        progress: show a bar.
+        state: file with the tuning under way, which goes on if it is of this request.
+        request: see `request_digest`.
+        watch: called after every step; True stops the tuning.
+
+    Raises:
+        UserError: see `Tuner` and `Tuner.step`.
+    """
+    tuner = Tuner(model, ws, targets, noise, loss, settings, seed, batch)
+    if state and is_state_of(state, request):
+        tuner.restore_state(state)
+    elif state:
+        tuner.save_state(state, request)
+    saved = time.monotonic()
+    try:
+        for _ in _steps(tuner, steps, progress):
+            if state and time.monotonic() - saved > SAVE_SECONDS:
+                tuner.save_state(state, request)
+                saved = time.monotonic()
+            if watch is not None and watch(tuner):
+                break
+    except KeyboardInterrupt:
+        if state:
+            tuner.save_state(state, request)
+        raise
+    tuning = tuner.result()
+    if state:
+        Path(state).unlink(missing_ok=True)
+    return tuning
+
+
+def _steps(tuner: Tuner, steps: int, progress: bool) -> Iterator[None]:
+    """Takes steps until the tuning has finished, with a bar; yields after each."""
+    off, total = None if progress else True, steps * tuner.steps_per_round
+    with tqdm(
+        total=total, initial=tuner.steps, unit="step", desc="tuning", disable=off
+    ) as bar:
+        while not tuner.finished(steps):
+            distances = tuner.step()
+            bar.set_postfix(distance=f"{distances.max():.4f}", refresh=False)
+            bar.update()
+            yield
+
+
+def request_digest(model: Generator, targets: np.ndarray, **settings: object) -> str:
+    """Returns a text that tells one tuning from another.
+
+    Args:
+        model: the original generator.
+        targets: uint8 [N, H, W, C].
+        settings: whatever the result depends on besides, as JSON values.
+    """
+    about = json.dumps(settings, sort_keys=True)
+    digest = hashlib.sha256(weights_fingerprint(model).encode())
+    digest.update(f"{targets.shape} {about}".encode())
+    digest.update(np.ascontiguousarray(targets).tobytes())
+    return digest.hexdigest()
+
+
+def is_state_of(path: Path | str, request: str) -> bool:
+    """Returns True if a file holds the unfinished tuning of a request."""
+    try:
+        return str(load_arrays(path).get("request")) == request
+    except UserError:  # there is none, or it is damaged
+        return False
