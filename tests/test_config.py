@@ -238,7 +238,10 @@ LARGE = "use a power of two from"
         (TrainConfig, {"accumulate": 0}, "accumulate.*0"),
         (
             TrainConfig,
-            {"generator": GeneratorConfig(channels=1)},
+            {
+                "generator": GeneratorConfig(channels=1),
+                "discriminator": DiscriminatorConfig(channels=3),
+            },
             "generator.channels is 1 but discriminator.channels is 3",
         ),
         (
@@ -420,7 +423,7 @@ def test_values_out_of_range_are_refused_by_name(changes, message):
 
 def test_limits_read_as_words():
     words = {n: str(limits.limit_of(LossConfig, n)) for n in ("d_loss", "r1_gamma")}
-    assert words["d_loss"] == "one of logistic, wasserstein, hinge"
+    assert words["d_loss"] == "one of logistic, wasserstein, hinge or custom:NAME"
     assert words["r1_gamma"] == "0 to 1000000000"
     assert str(limits.limit_of(TrainConfig, "adam_beta1")) == "0 to below 1"
     assert str(limits.limit_of(GeneratorConfig, "start_shape")) == (

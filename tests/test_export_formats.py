@@ -324,7 +324,7 @@ def test_a_level_that_the_model_lacks_is_refused():
     assert export.Program(model).image_shape == (4, 4, 3)
     with pytest.raises(UserError, match="resolution 8: the model draws at 4"):
         export.Program(model, 8)
-    with pytest.raises(UserError, match="noise is 'loud'; choose const"):
+    with pytest.raises(UserError, match="noise is 'loud'; choose random, const"):
         export.Program(model, noise="loud")
     with pytest.raises(UserError, match="resolution 4: the model draws at 8"):
         export.Program(generator(KERNELS), 4)

@@ -139,7 +139,7 @@ def _read(path: Path | str, reader: Callable[[Path], Result]) -> Result:
         need(path.exists(), "does not exist.")
         need(path.is_file(), "is no file; give the file of weights itself.")
         found = reader(path)
-        check_total(_flat(found.values()), path.stat().st_size)
+        check_total(_flat([found]), path.stat().st_size)
         return found
     except RefusedError as e:
         raise UserError(f"{path} {e}") from e
@@ -151,10 +151,10 @@ def _read(path: Path | str, reader: Callable[[Path], Result]) -> Result:
 
 
 def _flat(values: Iterable) -> Iterator[np.ndarray]:
-    """Yields the arrays among values, and those in dicts among them."""
+    """Yields the arrays among values, and those in dicts and lists among them."""
     for value in values:
-        if isinstance(value, dict):
-            yield from _flat(value.values())
+        if isinstance(value, (dict, list)):
+            yield from _flat(value.values() if isinstance(value, dict) else value)
         elif isinstance(value, np.ndarray):
             yield value
 
