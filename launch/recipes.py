@@ -1,4 +1,4 @@
-"""What generate.py writes into its PNGs, and reads back with --from.
+"""Recipes of pictures: generate.py writes them into PNGs, and reads them with --from.
 
 A picture carries the flags that draw it, as JSON under `KEY`, and those that people
 look for as texts of their own.
