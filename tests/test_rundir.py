@@ -105,6 +105,7 @@ def test_every_other_setting_may_not(monkeypatch):
         "generator.modulation",  # settled by the run itself
         "generator.class_names",  # the data's
         "generator.label_examples",
+        "schedule.fit_kimg",  # by the length that the run began with
         "jit",
         "recompute",  # the same numbers
         "schedule.total_kimg",
