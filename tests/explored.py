@@ -99,9 +99,13 @@ def saved(folder: Path) -> Path:
 
 
 def generated(line: str, out: Path) -> np.ndarray:
-    """The one picture that a command line of `generate` draws, run in this process."""
-    words = shlex.split(line)
-    assert words[:2] == ["python", "launch/generate.py"]
+    """The one picture that a command line of `generate` draws, pixel by pixel.
+
+    It is run in this process.
+    """
+    words = [*shlex.split(line), "--enlarge=1"]
+    scripts = ["python", "launch/generate.py"], ["stylegan-tf", "generate"]
+    assert words[:2] in scripts
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()) as errors,
