@@ -80,17 +80,18 @@ EXPORT = {
 # Inside `training`: the engine knows no reports.
 TRAINING = {
     "losses": "",
-    "optimizer": "",
+    "packing": "",
+    "optimizer": "packing",
     "rounds": "",
     "randomness": "rounds",
-    "passes": "optimizer randomness",
+    "passes": "optimizer packing randomness",
     "objectives": "losses passes randomness",
     "step": "objectives passes randomness rounds",
     "state": "passes",
     "ticks": "objectives step",
     "build": "optimizer passes",
     "divergence": "passes",
-    "trainer": "build divergence objectives optimizer passes state step ticks",
+    "trainer": "build divergence objectives packing passes state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.training.objectives import Objectives, Regularization
+from stylegan_tf.training.packing import StageWeights
 from stylegan_tf.training.passes import Clock, Networks, Passes
 from stylegan_tf.training.step import Step
 from stylegan_tf.training.trainer import make_networks
@@ -36,7 +37,9 @@ def one_step(
     g = config.generator
     table = tf.eye(g.classes) if g.classes else None
     networks = networks or make_networks(config)
-    passes = Passes(networks, config, resolution)
+    weights = StageWeights(networks, resolution)
+    weights.load(tf.distribute.get_strategy())  # as the trainer does before its steps
+    passes = Passes(networks, config, resolution, weights=weights)
     step = Step(passes, Objectives(passes, regularization), batch, table)
     compiled = tf.function(step, autograph=False, jit_compile=jit or None)
     shape = (batch, *g.shape(resolution), g.channels)

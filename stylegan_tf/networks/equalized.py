@@ -4,7 +4,13 @@ A weight is stored as N(0, 1 / lrmul) and scaled where it is used by the constan
 c = gain / sqrt(fan_in) * lrmul, so that all weights have the same dynamic range and,
 under Adam, the same learning speed. The gain sqrt(2) of the leaky ReLU is part of c;
 StyleGAN2 applies it after the activation instead.
+
+A training step scales all weights of a network at once: `scaled_weights`.
 """
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import keras
 import numpy as np
@@ -14,6 +20,7 @@ from stylegan_tf.networks import ops
 from stylegan_tf.networks.block import PACKAGE, Composite
 
 RELU_GAIN = float(np.sqrt(2.0))
+_SCALED = ContextVar("scaled", default=frozenset())  # paths of weights scaled already
 
 
 class _Equalized(Composite):
@@ -43,12 +50,15 @@ class _Equalized(Composite):
             )
 
     def _scaled_kernel(self) -> tf.Tensor:
+        if self.kernel.path in _SCALED.get():
+            return tf.convert_to_tensor(self.kernel)
         return self.kernel * tf.cast(self.runtime_coef, self.compute_dtype)
 
     def _add_bias(self, x: tf.Tensor) -> tf.Tensor:
         if self.bias is None:
             return x
-        scaled = self.bias if self.lrmul == 1 else self.bias * self.lrmul
+        known = self.lrmul == 1 or self.bias.path in _SCALED.get()
+        scaled = self.bias if known else self.bias * self.lrmul
         return tf.nn.bias_add(x, tf.convert_to_tensor(scaled))
 
     def get_config(self):
@@ -149,3 +159,50 @@ class EqualizedConv2D(_Equalized):
         own = {"filters": self.filters, "kernel_size": self.kernel_size}
         own |= {"resample": self.resample, "taps": self.taps}
         return super().get_config() | own
+
+
+# ---------------------------------------------------------------------------
+# All weights of a network scaled at once
+
+
+def scales_of(network: keras.Layer) -> dict[str, float]:
+    """Returns c of every equalized weight of a network, by the variable's path."""
+    found = {}
+    for layer in network._flatten_layers():
+        if isinstance(layer, _Equalized):
+            found[layer.kernel.path] = float(layer.runtime_coef)
+            if layer.bias is not None:
+                found[layer.bias.path] = float(layer.lrmul)
+    return found
+
+
+class _Scope(keras.StatelessScope):
+    """Replaces the values of some variables; assignments take effect at its end."""
+
+    def __init__(self, state_mapping):
+        super().__init__(state_mapping)
+        self.assigned = []
+
+    def add_update(self, update):
+        super().add_update(update)
+        self.assigned.append(update)
+
+
+@contextmanager
+def scaled_weights(
+    values: Sequence[tuple[keras.Variable, tf.Tensor]],
+) -> Iterator[None]:
+    """Runs layers on other values of their weights, which are scaled already.
+
+    Args:
+        values: variables, each with its value times its factor of `scales_of`.
+    """
+    scope = _Scope(values)
+    token = _SCALED.set(frozenset(v.path for v, _ in values))
+    try:
+        with scope:
+            yield
+    finally:
+        _SCALED.reset(token)
+    for variable, value in scope.assigned:
+        variable.assign(value)

@@ -166,8 +166,8 @@ class Generator(Block, keras.Model):
         """Takes `ws` for the first `crossover` layers and `other` for the rest.
 
         Args:
-            ws: float [N, num_styles, w_dim].
-            other: float [N, num_styles, w_dim].
+            ws: float [N, num_styles, w_dim], or [N, 1, w_dim], one for all layers.
+            other: as `ws`.
             crossover: number of layers; an int or a scalar tensor.
 
         Returns:

@@ -147,7 +147,7 @@ class AdaIN(Composite):
         style = tf.reshape(self.affine(w), [-1, 1, 1, 2 * x.shape[-1]])
         scale, shift = tf.split(style, 2, axis=-1)  # [N, 1, 1, C]
         if self.normalize:
-            return ops.adain(x, scale, shift)
+            return ops.adain(x, scale, shift, fused=recompute.in_training_step())
         return x * (scale + 1) + shift
 
     def compute_output_shape(self, x_shape, w_shape=None):
@@ -221,7 +221,7 @@ class Epilogue(Composite):
         if self.use_styles:
             x = self.style(x, w)
         elif self.use_instance_norm:
-            x = ops.instance_norm(x)
+            x = ops.instance_norm(x, fused=recompute.in_training_step())
         if noisy and self.noise_position == "after_adain":
             x = self.noise(x, noise)
         return x

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.equalized import EqualizedDense
 
@@ -76,7 +76,7 @@ class Mapping(Block):
             x = ops.pixel_norm(x)
         for i in range(c.mapping_layers):
             dense = getattr(self, f"dense{i}")
-            x = ops.activation(dense(x), c.activation, c.gains[1])
+            x = recompute.activate(dense(x), c.activation, c.gains[1])
         return x
 
     def _with_label(self, z: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:

@@ -134,7 +134,7 @@ def fused_kernel(kernel: tf.Tensor) -> tf.Tensor:
     Args:
         kernel: float [3, 3, I, O], of the convolution.
     """
-    return _four_shifts(_transposed(kernel))
+    return tf.transpose(_four_shifts(kernel, rotated=True), [0, 1, 3, 2])
 
 
 def conv_transpose(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -168,22 +168,32 @@ def conv_downsample(
 ) -> tf.Tensor:
     """Returns `downsample(conv(x, kernel), taps)` in one step: [N, H/2, W/2, O]."""
     if not taps:
-        return tf.nn.conv2d(x, _four_shifts(kernel) * 0.25, 2, "SAME")
+        return tf.nn.conv2d(x, _four_shifts(kernel, 0.25), 2, "SAME")
     spare = len(taps) - 2 + (kernel.shape[0] - 1)
     x = _pad_and_filter(x, taps, (spare + 1) // 2, spare // 2)
     return tf.nn.conv2d(x, kernel, 2, "VALID")
 
 
-def _four_shifts(kernel: tf.Tensor) -> tf.Tensor:
-    """Sum of the kernel placed in each corner of a kernel one pixel larger."""
-    for axis in range(2):
-        pads = [
-            [(0, 0)] * axis + [ends] + [(0, 0)] * (3 - axis)
-            for ends in ((0, 1), (1, 0))
-        ]
-        # Not add_n: TensorFlow turns it into a stored buffer of zeros and additions.
-        kernel = tf.pad(kernel, pads[0]) + tf.pad(kernel, pads[1])
-    return kernel
+def _four_shifts(
+    kernel: tf.Tensor, gain: float = 1.0, rotated: bool = False
+) -> tf.Tensor:
+    """Sum of the kernel placed in each corner of a kernel one pixel larger.
+
+    Args:
+        kernel: float [k, k, I, O].
+        gain: factor of the sum.
+        rotated: rotate the kernel by 180 degrees before.
+
+    Returns:
+        float [k + 1, k + 1, I, O]: one product with a constant matrix, which a GPU
+        launches once.
+    """
+    k, (i, o) = kernel.shape[0], kernel.shape[2:]
+    along = np.eye(k + 1, k) + np.eye(k + 1, k, -1)  # two shifts along one axis
+    shifts = np.kron(along, along) * gain  # [(k + 1)^2, k^2]
+    shifts = tf.constant(shifts[:, ::-1] if rotated else shifts, kernel.dtype)
+    moved = tf.matmul(shifts, tf.reshape(kernel, [k * k, i * o]))
+    return tf.reshape(moved, [k + 1, k + 1, i, o])
 
 
 # ---------------------------------------------------------------------------
@@ -292,14 +302,29 @@ def pixel_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
     return tf.cast(y, x.dtype)
 
 
-def instance_norm(x: tf.Tensor, epsilon: float = EPSILON) -> tf.Tensor:
-    """Brings each feature map to zero mean and unit (biased) variance."""
+def instance_norm(
+    x: tf.Tensor, epsilon: float = EPSILON, fused: bool = False
+) -> tf.Tensor:
+    """Brings each feature map to zero mean and unit (biased) variance.
+
+    Args:
+        x: float [N, H, W, C].
+        epsilon: added to the variance.
+        fused: as in `adain`.
+    """
+    if fused:
+        ones = tf.ones([_shape(x)[0], x.shape[-1]])
+        return _fused_norm(x, ones, tf.zeros_like(ones), epsilon)
     y, scale = _centered(x, epsilon)
     return tf.cast(y * scale, x.dtype)
 
 
 def adain(
-    x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float = EPSILON
+    x: tf.Tensor,
+    scale: tf.Tensor,
+    shift: tf.Tensor,
+    epsilon: float = EPSILON,
+    fused: bool = False,
 ) -> tf.Tensor:
     """AdaIN(x, y) = (scale + 1) (x - mean(x)) / std(x) + shift.
 
@@ -310,13 +335,34 @@ def adain(
         scale: float [N, 1, 1, C], y_s - 1.
         shift: float [N, 1, 1, C], y_b.
         epsilon: added to the variance.
+        fused: one operation, and one for its gradient, in place of ten and twice as
+            many. Exporters do not know it.
 
     Returns:
         float [N, H, W, C].
     """
+    if fused:
+        return _fused_norm(x, _float32(scale) + 1, _float32(shift), epsilon)
     y, inverse_std = _centered(x, epsilon)
     y *= inverse_std * (_float32(scale) + 1)
     return tf.cast(y + _float32(shift), x.dtype)
+
+
+def _fused_norm(x, scale, shift, epsilon: float) -> tf.Tensor:
+    """Normalizes each map as batch normalization does a channel of one large image."""
+    n, h, w, c = _shape(x)
+    y = tf.transpose(_float32(x), [1, 2, 0, 3])  # [H, W, N, C]
+    y, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(y, [1, h * w, 1, n * c]),
+        scale=tf.reshape(scale, [n * c]),
+        offset=tf.reshape(shift, [n * c]),
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=epsilon,
+        is_training=True,
+    )
+    y = tf.transpose(tf.reshape(y, [h, w, n, c]), [2, 0, 1, 3])
+    return tf.cast(y, x.dtype)
 
 
 def _centered(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:

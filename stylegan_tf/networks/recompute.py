@@ -62,6 +62,11 @@ def inputs_only() -> Iterator[None]:
         _INPUTS_ONLY.reset(token)
 
 
+def in_training_step() -> bool:
+    """True inside of `enabled`, whether segments are checkpointed or not."""
+    return _ENABLED.get() is not None
+
+
 # ---------------------------------------------------------------------------
 # Segments, declared by decorators of a block's methods
 
@@ -265,7 +270,7 @@ def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:
     next layer stores in any case. This gradient has no second derivative, for which
     TensorFlow's own makes, stores and adds feature maps of zeros.
     """
-    if _ENABLED.get() is None:
+    if not in_training_step():
         return ops.activation(x, kind, gain)
     alpha = {"lrelu": 0.2, "relu": 0.0}[kind]
 

@@ -15,7 +15,7 @@ from stylegan_tf.config.custom import is_custom
 from stylegan_tf.config.run import LossConfig
 from stylegan_tf.networks import recompute
 from stylegan_tf.training import losses
-from stylegan_tf.training.passes import Clock, Fakes, Passes
+from stylegan_tf.training.passes import Clock, Fakes, Passes, tape_of
 from stylegan_tf.training.randomness import StepInputs, sample_direction
 
 Stats = dict[str, tf.Tensor]
@@ -88,9 +88,10 @@ class Objectives:
         apart = not self.loss.r2_gamma and not is_custom(self.loss.d_loss)
         if self.passes.config.recompute and apart:
             return self._gradients_one_by_one(reals, fakes, inputs, clock)
-        with tf.GradientTape() as tape:
+        variables = self.passes.d_variables()
+        with tape_of(variables) as tape:
             loss, stats = self.discriminator_loss(reals, fakes, inputs, clock)
-        return gradients_of(loss, tape, self.passes.d_variables()), stats
+        return gradients_of(loss, tape, variables), stats
 
     def _gradients_one_by_one(
         self, reals: tf.Tensor, fakes: tf.Tensor, inputs: StepInputs, clock: Clock
@@ -101,13 +102,13 @@ class Objectives:
         """
         variables = self.passes.d_variables()
         d_loss = losses.discriminator_loss_of(self.loss.d_loss)
-        with tf.GradientTape() as tape:
+        with tape_of(variables) as tape:
             scores = self.passes.score_fakes(fakes, inputs, clock)
             loss = tf.reduce_mean(d_loss(tf.zeros_like(scores), scores))
         from_fakes = gradients_of(loss, tape, variables)
         with tf.control_dependencies(from_fakes):
             reals = tf.identity(reals)
-        with tf.GradientTape() as tape:
+        with tape_of(variables) as tape:
             loss, stats = self.discriminator_loss(
                 reals, tf.stop_gradient(fakes), inputs, clock, tf.stop_gradient(scores)
             )
@@ -213,10 +214,11 @@ class Objectives:
         fakes = None
         if self.loss.r2_gamma or self.loss.gp_weight:
             fakes = self.passes.generate(inputs, clock, k).images
-        with tf.GradientTape() as tape:
+        variables = self.passes.d_variables()
+        with tape_of(variables) as tape:
             _, penalty, stats = self.penalties(reals, fakes, inputs, clock)
             loss = tf.reduce_mean(penalty)
-        return gradients_of(loss, tape, self.passes.d_variables()), stats
+        return gradients_of(loss, tape, variables), stats
 
     # -----------------------------------------------------------------------
     # Generator
@@ -264,7 +266,8 @@ class Objectives:
                 return direction
             return sample_direction(self.passes.config, clock.nimg, k, shape)
 
-        with tf.GradientTape() as tape:
+        variables = self.passes.g_variables()
+        with tape_of(variables) as tape:
             ws, w_mean = self.passes.styles(inputs)
             _, lengths = losses.path_lengths(
                 lambda ws: self.passes.synthesize(ws, inputs, clock, k), ws, sample
@@ -273,7 +276,7 @@ class Objectives:
             mean = before + c.pl_decay * (tf.reduce_mean(lengths) - before)
             penalty = tf.reduce_mean(tf.square(lengths - mean))
             loss = penalty * (c.pl_weight * c.g_reg_interval)
-        gradients = gradients_of(loss, tape, self.passes.g_variables())
+        gradients = gradients_of(loss, tape, variables)
         stats = {"penalty/path_length": penalty, "path_length/mean": mean}
         return gradients, w_mean, stats
 

@@ -4,6 +4,8 @@ Fakes are style-mixed (Karras et al. 2019, section 3.1) and not truncated. The
 discriminator sees reals and fakes behind the same kind of augmentation.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ from stylegan_tf.networks.custom import running_means_of, stage_variables_of
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.optimizer import Adam
+from stylegan_tf.training.packing import StageWeights
 from stylegan_tf.training.randomness import StepInputs
 
 
@@ -97,12 +100,18 @@ class Passes:
         config: the run.
         resolution: the resolution that is trained.
         blurred: True if D's images are blurred.
+        weights: the networks' weights of this resolution, packed; None = pack them.
     """
 
     networks: Networks
     config: TrainConfig
     resolution: int
     blurred: bool = False
+    weights: StageWeights | None = None
+
+    def __post_init__(self):
+        if self.weights is None and self.networks is not None:
+            self.weights = StageWeights(self.networks, self.resolution)
 
     @property
     def fading(self) -> bool:
@@ -114,7 +123,7 @@ class Passes:
 
     def g_variables(self) -> list[keras.Variable]:
         """Returns G's weights that have a part at this resolution."""
-        return self.networks.generator.stage_variables(self.resolution, self.fading)
+        return self.weights.g.variables
 
     def fakes(
         self,
@@ -124,7 +133,7 @@ class Passes:
         measure: bool = False,
     ) -> Fakes:
         """Generates images under a tape; see `generate`."""
-        with tf.GradientTape() as tape:
+        with tape_of(self.g_variables()) as tape:
             fakes = self.generate(inputs, clock, k, measure)
         return fakes._replace(tape=tape)
 
@@ -154,34 +163,46 @@ class Passes:
         """Returns mixed styles [N, num_styles, w_dim] and the batch mean of w."""
         g = self.networks.generator
         labels = inputs.labels if g.config.classes else None
-        w = g.mapping(inputs.z, labels)
-        ws = g.broadcast(w)
-        if g.config.style_mixing_prob > 0 and g.config.has_styles:
-            other = g.broadcast(g.mapping(inputs.z_mix, labels))
-            ws = g.mix(ws, other, inputs.cutoff)
+        if not (g.config.style_mixing_prob > 0 and g.config.has_styles):
+            w = g.mapping(inputs.z, labels)
+            return g.broadcast(w), tf.reduce_mean(w, axis=0)
+        both = tf.concat([inputs.z, inputs.z_mix], axis=0)
+        labels = None if labels is None else tf.concat([labels, labels], axis=0)
+        w, other = tf.split(g.mapping(both, labels), 2)
+        ws = g.mix(w[:, None], other[:, None], inputs.cutoff)
         return ws, tf.reduce_mean(w, axis=0)
 
     def synthesize(
         self, ws: tf.Tensor, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0
     ) -> tf.Tensor:
         """Returns images [N, H, W, C] of styles, with noise maps of round `k`."""
-        seed = None if inputs.seed is None else tf.random.fold_in(inputs.seed, k)
         return self.networks.generator.synthesis(
             ws,
-            noise=inputs.noise,
+            noise=self._noise(inputs, tf.shape(ws)[0], k),
             resolution=self.resolution,
             alpha=clock.alpha,
-            seed=seed,
             training=True,
         )
+
+    def _noise(
+        self, inputs: StepInputs, n: tf.Tensor, k: int | tf.Tensor
+    ) -> str | list[tf.Tensor]:
+        """Returns the noise maps, all of one draw if they are random."""
+        shapes = self.config.generator.noise_shapes(self.resolution)
+        if not (shapes and inputs.noise == "random" and inputs.seed is not None):
+            return inputs.noise
+        sizes = [h * w for h, w in shapes]
+        seed = tf.random.fold_in(inputs.seed, k)
+        drawn = tf.random.stateless_normal([n, sum(sizes)], seed)
+        parts = zip(tf.split(drawn, sizes, axis=1), shapes, strict=True)
+        return [tf.reshape(part, [-1, *shape, 1]) for part, shape in parts]
 
     # -----------------------------------------------------------------------
     # Discriminator
 
     def d_variables(self) -> list[keras.Variable]:
         """Returns D's weights that have a part at this resolution."""
-        d = self.networks.discriminator
-        return stage_variables_of(d, self.resolution, self.fading)
+        return self.weights.d.variables
 
     def score_reals(
         self, images: tf.Tensor, inputs: StepInputs, clock: Clock
@@ -261,3 +282,11 @@ def _augmented_by(kind: str, images: tf.Tensor, uniforms: tf.Tensor) -> tf.Tenso
             f"must keep their shape."
         )
     return tf.cast(out, images.dtype)
+
+
+@contextmanager
+def tape_of(variables: list[keras.Variable]) -> Iterator[tf.GradientTape]:
+    """Records what is computed of Keras variables, or of what stands in for them."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([v.value for v in variables])
+        yield tape

@@ -8,7 +8,7 @@ so nothing else is state.
 
 import contextlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -32,6 +32,8 @@ class TrainingState:
         augment: controller of an adaptive augmentation, or None.
         facts: JSON values that every checkpoint records. `config` and `data` are
             fingerprints: a checkpoint with others is refused.
+        settle: brings the networks' variables up to date, before they are saved or
+            restored.
 
     Attributes:
         nimg: images seen.
@@ -49,11 +51,12 @@ class TrainingState:
         writes: bool = True,
         augment: Controller | None = None,
         facts: Mapping[str, object] | None = None,
+        settle: Callable[[], None] = lambda: None,
     ):
         self.nimg, self.skipped, self.rollbacks, self.seconds = 0, 0, 0, 0.0
         self.stage = (-1, -1)
         self.path, self.writes = path, writes
-        self.networks = networks
+        self.networks, self._settle = networks, settle
         self.facts = dict(facts or {})
         self.notices: list[str] = []
         self._counts = tf.Variable(tf.zeros([4], tf.int64), trainable=False)
@@ -79,6 +82,7 @@ class TrainingState:
         Raises:
             DiskError: the disk is full or broken. The checkpoints before are whole.
         """
+        self._settle()
         self._counts.assign([self.nimg, self.skipped, *self.stage])
         self._values.assign([self.seconds, self.rollbacks])
         if self.augment:
@@ -130,6 +134,7 @@ class TrainingState:
         """
         skipped: list[str] = []
         self.notices = []
+        self._settle()
         for checkpoint in checkpoints.list_checkpoints(self.path):
             if nimg not in (None, checkpoint.nimg):
                 continue

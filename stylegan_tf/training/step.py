@@ -103,21 +103,22 @@ class Step:
         stats = dict.fromkeys(METRICS, tf.zeros([]))
 
         self.update_average(clock.nimg)
+        with self.passes.weights.g.unchanged():  # up to G's own step
+            inputs = self.sample(clock.nimg, D_STEP, labels)
+            fakes = None
+            if self.config.shares_pass:
+                with self.passes.weights.in_use():
+                    fakes = self.passes.fakes(inputs, clock, measure=True)
+            add_stats(stats, self.update_discriminator(reals, inputs, clock, fakes))
 
-        inputs = self.sample(clock.nimg, D_STEP, labels)
-        fakes = None
-        if self.config.shares_pass:
-            fakes = self.passes.fakes(inputs, clock, measure=True)
-        add_stats(stats, self.update_discriminator(reals, inputs, clock, fakes))
+            if loss.lazy and regularization.d:
+                reals = self._after(stats["skipped/d"], reals)
+                add_stats(stats, self.regularize_discriminator(reals, inputs, clock))
 
-        if loss.lazy and regularization.d:
-            reals = self._after(stats["skipped/d"], reals)
-            add_stats(stats, self.regularize_discriminator(reals, inputs, clock))
-
-        if not loss.reuse_fakes:
-            nimg = self._after(stats["skipped/d"], clock.nimg)
-            inputs = self.sample(nimg, G_STEP)
-        add_stats(stats, self.update_generator(inputs, clock, fakes))
+            if not loss.reuse_fakes:
+                nimg = self._after(stats["skipped/d"], clock.nimg)
+                inputs = self.sample(nimg, G_STEP)
+            add_stats(stats, self.update_generator(inputs, clock, fakes))
 
         if regularization.g:
             nimg = self._after(stats["skipped/g"], clock.nimg)
@@ -159,17 +160,12 @@ class Step:
         Running means, such as w_avg, are copied. Numbers that are not finite are left
         out.
         """
-        average, generator = self.networks.average, self.networks.generator
-        beta = self.average_beta(nimg)
-        pairs = zip(
-            average.stage_variables(self.passes.resolution),
-            generator.stage_variables(self.passes.resolution),
-            strict=True,
-        )
-        for mean, v in pairs:
-            ops.assign_if_finite(mean, v + (mean - v) * beta)
-        pairs = zip(average.running_means, generator.running_means, strict=True)
-        for mean, v in pairs:
+        weights, networks = self.passes.weights, self.networks
+        mean, v = weights.average.read(), weights.g.read()
+        moved = v + (mean - v) * self.average_beta(nimg)
+        weights.average.write(tf.where(tf.math.is_finite(moved), moved, mean))
+        means = networks.average.running_means, networks.generator.running_means
+        for mean, v in zip(*means, strict=True):
             ops.assign_if_finite(mean, tf.convert_to_tensor(v))
 
     def average_beta(self, nimg: tf.Tensor | int) -> float | tf.Tensor:
@@ -202,10 +198,11 @@ class Step:
 
         def one_round(k):
             x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
-            drawn = fakes or self.passes.generate(part, clock, k, measure=True)
-            gradients, stats = self.objectives.discriminator_gradients(
-                x, drawn.images, part, clock
-            )
+            with self.passes.weights.in_use():
+                drawn = fakes or self.passes.generate(part, clock, k, measure=True)
+                gradients, stats = self.objectives.discriminator_gradients(
+                    x, drawn.images, part, clock
+                )
             stats |= measure_spread(x, drawn.images)
             return (drawn.w_mean, drawn.squares), (gradients, stats)
 
@@ -224,16 +221,17 @@ class Step:
 
         def one_round(k):
             x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
-            return self.objectives.penalty_gradients(x, part, clock, k)
+            with self.passes.weights.in_use():
+                return self.objectives.penalty_gradients(x, part, clock, k)
 
         gradients, stats = mean_over_rounds(one_round, rounds)
         return stats | {"skipped/d": self._apply_to_d(gradients, clock)["skipped/d"]}
 
     def _apply_to_d(self, gradients: Gradients, clock: Clock) -> Stats:
-        variables, (_, ratio) = self.passes.d_variables(), self.config.loss.lazy_rates
+        weights, (_, ratio) = self.passes.weights, self.config.loss.lazy_rates
         ratio *= self.config.schedule.d_lr_ratio
-        norm, skipped = self.networks.d_optimizer.apply(
-            gradients, variables, clock.lr * ratio
+        norm, skipped = self.networks.d_optimizer.update(
+            gradients, weights.d, weights.d_slots, clock.lr * ratio
         )
         return {"grad_norm/d": norm, "skipped/d": skipped}
 
@@ -254,10 +252,11 @@ class Step:
 
         def one_round(k):
             part = inputs.part(k, rounds)
-            images = fakes or self.passes.fakes(part, clock, k)
-            return images.w_mean, self.objectives.generator_gradients(
-                images, part, clock
-            )
+            with self.passes.weights.in_use():
+                images = fakes or self.passes.fakes(part, clock, k)
+                return images.w_mean, self.objectives.generator_gradients(
+                    images, part, clock
+                )
 
         w_mean, (gradients, stats) = mean_over_rounds(one_round, rounds)
         if not self.config.loss.reuse_fakes:  # else D's step has taken in the same w
@@ -278,7 +277,8 @@ class Step:
 
         def one_round(k):
             part = inputs.part(k, rounds)
-            return self.objectives.path_length_gradients(part, clock, k, direction)
+            with self.passes.weights.in_use():
+                return self.objectives.path_length_gradients(part, clock, k, direction)
 
         gradients, w_mean, stats = mean_over_rounds(one_round, rounds)
         self._update_w_avg(w_mean)
@@ -288,9 +288,9 @@ class Step:
         return stats | {"path_length/mean": mean, "skipped/g": skipped}
 
     def _apply_to_g(self, gradients: Gradients, clock: Clock) -> Stats:
-        variables, (ratio, _) = self.passes.g_variables(), self.config.loss.lazy_rates
-        norm, skipped = self.networks.g_optimizer.apply(
-            gradients, variables, clock.lr * ratio
+        weights, (ratio, _) = self.passes.weights, self.config.loss.lazy_rates
+        norm, skipped = self.networks.g_optimizer.update(
+            gradients, weights.g, weights.g_slots, clock.lr * ratio
         )
         return {"grad_norm/g": norm, "skipped/g": skipped}
 

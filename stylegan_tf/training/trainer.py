@@ -40,7 +40,8 @@ from stylegan_tf.networks import ops
 from stylegan_tf.training import divergence
 from stylegan_tf.training.build import make_networks
 from stylegan_tf.training.objectives import Objectives, Regularization
-from stylegan_tf.training.passes import Clock, Passes
+from stylegan_tf.training.packing import StageWeights
+from stylegan_tf.training.passes import Clock, Networks, Passes
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.ticks import TickStats
@@ -61,7 +62,9 @@ class Trainer:
 
     Attributes:
         phase: resolution, alpha, batch and learning rate of the latest step.
-        networks: `Networks`, everything that a step changes.
+        networks: `Networks`, everything that a step changes. Between steps their
+            weights are kept packed (`packing.py`); asking for this brings them up to
+            date, and the next step takes in what was changed.
         state: `TrainingState`, which is saved and restored.
         augment: `Controller` of the probability of ADA's augmentations.
         replicas: number of devices, over all workers.
@@ -86,11 +89,17 @@ class Trainer:
         self.reports = reports if self.chief else ()
         self.stopping: str | None = None
         self.augment = _controller(config.augment)
+        self._stage: tuple[int, StageWeights] | None = None  # resolution, its weights
         with self.strategy.scope():
-            self.networks = make_networks(config)
+            self._networks = make_networks(config)
             saved = self.augment if config.augment.kind == "ada" else None
             self.state = TrainingState(
-                self.networks, self.run_dir, self.chief, saved, self._facts()
+                self._networks,
+                self.run_dir,
+                self.chief,
+                saved,
+                self._facts(),
+                self._settle,
             )
         self.phase = self._current_phase()
         self._labels = (
@@ -122,6 +131,28 @@ class Trainer:
         if count := self.config.generator.label_examples:
             for network in (self.networks.generator, self.networks.average):
                 network.label_examples.assign(self._labels[:count])
+
+    @property
+    def networks(self) -> Networks:
+        """Everything that a step changes, up to date; see the class."""
+        self._settle()
+        return self._networks
+
+    def _settle(self) -> None:
+        """Copies what steps have changed from packed weights to the networks."""
+        if self._stage and self._stage[1].loaded:
+            self._stage[1].store(self.strategy)
+
+    def _pack(self, resolution: int) -> StageWeights:
+        """Returns the packed weights of a resolution, which a step changes."""
+        if self._stage is None or self._stage[0] != resolution:
+            self._settle()
+            with self.strategy.scope():
+                self._stage = resolution, StageWeights(self._networks, resolution)
+            self._steps = {}  # made for other weights
+        if not self._stage[1].loaded:
+            self._stage[1].load(self.strategy)
+        return self._stage[1]
 
     @property
     def total(self) -> int:
@@ -298,8 +329,11 @@ class Trainer:
         """
         blurred = self.config.augment.blur_at(phase.nimg) > 0
         key = (phase.resolution, phase.batch, regularization, blurred)
+        weights = self._pack(phase.resolution)
         if key not in self._steps:
-            passes = Passes(self.networks, self.config, phase.resolution, blurred)
+            passes = Passes(
+                self._networks, self.config, phase.resolution, blurred, weights
+            )
             objectives = Objectives(passes, regularization)
             step = Step(passes, objectives, phase.batch, self._labels)
             if self.config.jit == "on":
