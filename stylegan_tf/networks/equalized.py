@@ -52,14 +52,23 @@ class _Equalized(Composite):
     def _scaled_kernel(self) -> tf.Tensor:
         if self.kernel.path in _SCALED.get():
             return tf.convert_to_tensor(self.kernel)
-        return self.kernel * tf.cast(self.runtime_coef, self.compute_dtype)
+        return self.kernel * tf.cast(self.runtime_coef, self.kernel.value.dtype)
+
+    def effective_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns kernel and bias as the layer applies them, in its compute dtype."""
+        weights = self._scaled_kernel(), self._scaled_bias()
+        return tuple(
+            w if w is None else tf.cast(w, self.compute_dtype) for w in weights
+        )
+
+    def _scaled_bias(self) -> tf.Tensor | None:
+        if self.bias is None:
+            return None
+        known = self.lrmul == 1 or self.bias.path in _SCALED.get()
+        return tf.convert_to_tensor(self.bias if known else self.bias * self.lrmul)
 
     def _add_bias(self, x: tf.Tensor) -> tf.Tensor:
-        if self.bias is None:
-            return x
-        known = self.lrmul == 1 or self.bias.path in _SCALED.get()
-        scaled = self.bias if known else self.bias * self.lrmul
-        return tf.nn.bias_add(x, tf.convert_to_tensor(scaled))
+        return x if self.bias is None else tf.nn.bias_add(x, self._scaled_bias())
 
     def get_config(self):
         own = {"gain": self.gain, "lrmul": self.lrmul, "use_bias": self.use_bias}

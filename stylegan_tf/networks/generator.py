@@ -174,7 +174,7 @@ class Generator(Block, keras.Model):
             float [N, num_styles, w_dim].
         """
         first = tf.range(self.config.num_styles) < crossover
-        return tf.where(first[None, :, None], ws, other)
+        return tf.where(tf.reshape(first, [1, -1, 1]), ws, other)
 
     # -----------------------------------------------------------------------
     # Training

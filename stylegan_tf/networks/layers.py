@@ -94,7 +94,8 @@ class ScaledNoise(_PerChannel):
         super().build(input_shape if self.per_channel else ())
 
     def call(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        return x + tf.cast(noise, x.dtype) * tf.convert_to_tensor(self.weight)
+        noise, weight = tf.cast(noise, x.dtype), tf.convert_to_tensor(self.weight)
+        return x + noise * weight
 
     def compute_output_shape(self, x_shape, noise_shape=None):
         return x_shape
@@ -127,7 +128,8 @@ class AdaIN(Composite):
 
     Call arguments:
         x: float [N, H, W, C], feature maps.
-        w: float [N, w_dim], one style per example.
+        w: float [N, w_dim], one style per example; or what A makes of it, a scale and a
+            shift [N, C].
 
     Returns:
         float [N, H, W, C].
@@ -143,12 +145,19 @@ class AdaIN(Composite):
         )
         self.part("affine", affine, w_shape)
 
-    def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+    def call(
+        self, x: tf.Tensor, w: tf.Tensor | tuple[tf.Tensor, tf.Tensor]
+    ) -> tf.Tensor:
+        if isinstance(w, tuple):
+            return self._apply(x, *(tf.reshape(y, [-1, 1, 1, x.shape[-1]]) for y in w))
         style = tf.reshape(self.affine(w), [-1, 1, 1, 2 * x.shape[-1]])
         scale, shift = tf.split(style, 2, axis=-1)  # [N, 1, 1, C]
+        return self._apply(x, scale + 1, shift)
+
+    def _apply(self, x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
         if self.normalize:
             return ops.adain(x, scale, shift, fused=recompute.in_training_step())
-        return x * (scale + 1) + shift
+        return x * scale + shift
 
     def compute_output_shape(self, x_shape, w_shape=None):
         return x_shape
@@ -213,9 +222,12 @@ class Epilogue(Composite):
         self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
         noisy = self.use_noise and noise is not None
-        if noisy and self.noise_position == "before_bias":
-            x = self.noise(x, noise)
-        x = recompute.activate(self.bias(x), self.activation)
+        before = noisy and self.noise_position == "before_bias"
+        if before and noise.shape[0] == x.shape[0] and recompute.in_training_step():
+            x = self._add_noise_and_bias(x, noise)
+        else:
+            x = self.bias(self.noise(x, noise) if before else x)
+        x = recompute.activate(x, self.activation)
         if self.use_pixel_norm:
             x = ops.pixel_norm(x)
         if self.use_styles:
@@ -225,6 +237,19 @@ class Epilogue(Composite):
         if noisy and self.noise_position == "after_adain":
             x = self.noise(x, noise)
         return x
+
+    def _add_noise_and_bias(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Adds both as an outer product with a bias: an operation for four.
+
+        Its gradient with respect to the noise's weights is a product as well.
+        """
+        c = x.shape[-1]
+        noise = tf.reshape(tf.cast(noise, x.dtype), [-1, 1])
+        weight, bias = (
+            tf.cast(layer.weight, x.dtype) for layer in (self.noise, self.bias)
+        )
+        both = tf.nn.bias_add(tf.matmul(noise, tf.reshape(weight, [1, c])), bias)
+        return tf.reshape(both + tf.reshape(x, [-1, c]), tf.shape(x))
 
     def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
         return x_shape
@@ -317,7 +342,7 @@ class MinibatchStddev(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         stddev = ops.minibatch_stddev(x, self.group, self.features)
-        return tf.concat([x, stddev], axis=-1)
+        return recompute.concat([x, stddev])
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + self.features)

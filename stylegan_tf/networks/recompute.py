@@ -77,8 +77,8 @@ def segment(*parts: str) -> Callable[[Callable], Callable]:
         @segment("epilogue0", "conv1")
         def lower(self, x, w, noise): ...
 
-    Positional arguments of the method are float tensors that have gradients, the first
-    one [N, H, W, C]. Keyword arguments are constants: they have none.
+    Positional arguments of the method are float tensors that have gradients, or tuples
+    of them, the first one [N, H, W, C]. Keyword arguments are constants without.
 
     Args:
         parts: attributes of the block, the layers that the method runs.
@@ -88,8 +88,12 @@ def segment(*parts: str) -> Callable[[Callable], Callable]:
         @functools.wraps(method)
         def run(self, *inputs, **constants):
             layers = [getattr(self, part) for part in parts]
-            bound = functools.partial(method, self, **constants)
-            return checkpointed(bound, inputs, layers)
+
+            def bound(*flat):
+                args = tf.nest.pack_sequence_as(inputs, flat)
+                return method(self, *args, **constants)
+
+            return checkpointed(bound, tf.nest.flatten(inputs), layers)
 
         return run
 
@@ -260,7 +264,24 @@ def _gradient(f: Callable, k: int, which: Sequence[int]) -> Callable:
 
 
 # ---------------------------------------------------------------------------
-# Activations
+# Operations with other gradients in a training step than elsewhere. Saved programs have
+# no such gradients, so that networks are saved with TensorFlow's own.
+
+
+def concat(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Concatenates along the last axis.
+
+    In a training step the gradient is one split. TensorFlow's is a slice per tensor.
+    """
+    if not in_training_step():
+        return tf.concat(tensors, axis=-1)
+    sizes = [x.shape[-1] for x in tensors]
+
+    @tf.custom_gradient
+    def run(*tensors):
+        return tf.concat(tensors, -1), lambda y: tf.split(y, sizes, axis=-1)
+
+    return run(*tensors)
 
 
 def activate(x: tf.Tensor, kind: str, gain: float = 1.0) -> tf.Tensor:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, levels
@@ -105,7 +106,7 @@ class Synthesis(SynthesisNetwork):
         config: `GeneratorConfig` or its dict.
 
     Call arguments:
-        ws: float [N, num_styles, w_dim], one style per layer.
+        ws: float [N, num_styles, w_dim], one style per layer; or `modulations`.
         noise: "random" (new for each example), "const" (the stored noise maps), "none",
             or a list with one float [N or 1, H, W, 1] per layer.
         resolution: int, of the images; None = the final one.
@@ -124,7 +125,7 @@ class Synthesis(SynthesisNetwork):
 
     def call(
         self,
-        ws: tf.Tensor,
+        ws: tf.Tensor | list[tuple[tf.Tensor, tf.Tensor]],
         noise: Noise = "random",
         resolution: int | None = None,
         alpha: float | tf.Tensor | None = None,
@@ -133,17 +134,52 @@ class Synthesis(SynthesisNetwork):
     ) -> tf.Tensor:
         c, final = self.config, resolution or self.config.resolution
         alpha = self.growth.alpha_at(final) if alpha is None else alpha
-        styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
+        styles = ws
+        if not isinstance(ws, list):
+            styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
         if not c.use_styles:
             styles *= c.num_layers  # a list of one: the same w for each layer
-        noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
-        x, below = ws, None
+        x, below = tf.nest.flatten(styles)[0], None
+        noise = self.noise_maps(noise, final, tf.shape(x)[0], seed)
         for i, r in enumerate(levels(final)):
             two = slice(2 * i, 2 * i + 2)  # the layers of this block
             x = getattr(self, f"block{r}")(x, styles[two], noise[two])  # [N, H, W, C]
             if r == final // 2 and not fully_faded(alpha):
                 below = getattr(self, f"to_rgb{r}")(x)
         return fade_in(below, getattr(self, f"to_rgb{final}")(x), alpha)
+
+    def modulations(
+        self, w: tf.Tensor, other: tf.Tensor, crossover: tf.Tensor, resolution: int
+    ) -> list[list[tuple[tf.Tensor, tf.Tensor]]]:
+        """Computes what A makes of mixed styles, for several batches at once.
+
+        All A are one product, where each on its own would be ten operations.
+
+        Args:
+            w: float32 [B, N, w_dim], styles of the first layers, of B batches.
+            other: float32 [B, N, w_dim], styles of the layers from `crossover` on.
+            crossover: int32 [B].
+            resolution: of the images.
+
+        Returns:
+            Per batch and layer: scale and shift, [N, C].
+        """
+        blocks = [getattr(self, f"block{r}") for r in levels(resolution)]
+        styles = [s for b in blocks for s in (b.epilogue0.style, b.epilogue1.style)]
+        weights = [style.affine.effective_weights() for style in styles]
+        kernel, bias = map(recompute.concat, zip(*weights, strict=True))
+        widths = [style.affine.units // 2 for style in styles for _ in range(2)]
+        one = np.repeat([1, 0] * len(styles), widths)  # for the scale, not the shift
+        bias += tf.constant(one, bias.dtype)
+        batches, n, w_dim = w.shape[0], tf.shape(w)[1], w.shape[2]
+        both = tf.cast(tf.concat([w, other], axis=0), kernel.dtype)
+        y = tf.matmul(tf.reshape(both, [-1, w_dim]), kernel)
+        y = tf.reshape(tf.nn.bias_add(y, bias), [2, batches, n, sum(widths)])
+        layers = np.repeat(np.arange(len(widths), dtype=np.int32) // 2, widths)
+        first = tf.constant(layers) < tf.reshape(crossover, [batches, 1, 1])
+        y = tf.where(first, *tf.unstack(y))
+        split = [tf.split(x, widths, axis=1) for x in tf.unstack(y)]
+        return [list(zip(x[::2], x[1::2], strict=True)) for x in split]
 
     def build(self, input_shape=None, *_):
         c = self.config

@@ -155,7 +155,8 @@ class Objectives:
             "signs/real": tf.sign(real),
             "signs/fake": tf.sign(fake),
         }
-        stats |= {name: tf.reduce_mean(x) for name, x in means.items()}
+        values = tf.reduce_mean(tf.stack(list(means.values())), axis=[1, 2])
+        stats |= dict(zip(means, tf.unstack(values), strict=True))
         return tf.reduce_mean(loss + penalty), stats
 
     def penalties(

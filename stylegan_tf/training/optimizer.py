@@ -97,20 +97,22 @@ class Adam(tf.Module):
             gradient = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradient)
         norm = tf.sqrt(2 * tf.nn.l2_loss(gradient))
         finite = tf.math.is_finite(norm)
-        self._move(gradient, weights, slots, lr, finite)
-        return norm, 1.0 - tf.cast(finite, tf.float32)
+        skipped = tf.where(finite, 0.0, 1.0)
+        self._move(gradient, weights, slots, lr, finite, skipped)
+        return norm, skipped
 
-    def _move(self, gradient, weights, slots, lr, finite: tf.Tensor) -> None:
+    def _move(self, gradient, weights, slots, lr, finite, skipped) -> None:
         """Updates weights and slots; if not `finite`, to what they are already.
 
         A gradient and a rate of 0 and decays of 1 change nothing. A branch in the graph
         would make the host wait for a GPU to tell which way to go.
         """
         t = tf.cast(self.step, tf.float32) + 1
-        powers = tf.pow(self.beta1, t), tf.pow(self.beta2, t)
+        powers = tf.pow(self.beta1, t) if self.beta1 else 0.0, tf.pow(self.beta2, t)
         self.step.assign_add(tf.cast(finite, tf.int64))
         gradient = tf.where(finite, gradient, 0.0)
-        lr, beta1 = tf.where(finite, lr, 0.0), tf.where(finite, self.beta1, 1.0)
+        lr = tf.where(finite, lr, 0.0)
+        beta1 = tf.where(finite, self.beta1, 1.0) if self.beta1 else skipped
         beta2 = tf.where(finite, self.beta2, 1.0)
         held = [packed.targets(gradient) for packed in (weights, *slots)]
         for (var, part), (m, _), (v, _) in zip(*held, strict=True):

@@ -6,7 +6,7 @@ discriminator sees reals and fakes behind the same kind of augmentation.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import keras
@@ -24,7 +24,7 @@ from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.optimizer import Adam
 from stylegan_tf.training.packing import StageWeights
-from stylegan_tf.training.randomness import StepInputs
+from stylegan_tf.training.randomness import StepInputs, Styles
 
 
 @dataclass
@@ -133,7 +133,8 @@ class Passes:
         measure: bool = False,
     ) -> Fakes:
         """Generates images under a tape; see `generate`."""
-        with tape_of(self.g_variables()) as tape:
+        started = inputs.styles and inputs.styles.tape
+        with started or tape_of(self.g_variables()) as tape:
             fakes = self.generate(inputs, clock, k, measure)
         return fakes._replace(tape=tape)
 
@@ -152,7 +153,7 @@ class Passes:
             k: index of the round of gradient accumulation.
             measure: measure the squares that move StyleGAN3's running means.
         """
-        ws, w_mean = self.styles(inputs)
+        ws, w_mean, _ = inputs.styles or (*self.styles(inputs), None)
         g = self.networks.generator
         if measure and g.config.architecture == "stylegan3":
             images, squares = g.synthesis.measure(ws)
@@ -162,37 +163,78 @@ class Passes:
     def styles(self, inputs: StepInputs) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns mixed styles [N, num_styles, w_dim] and the batch mean of w."""
         g = self.networks.generator
-        labels = inputs.labels if g.config.classes else None
-        if not (g.config.style_mixing_prob > 0 and g.config.has_styles):
-            w = g.mapping(inputs.z, labels)
+        if not self._mixes:
+            w = g.mapping(inputs.z, inputs.labels if g.config.classes else None)
             return g.broadcast(w), tf.reduce_mean(w, axis=0)
-        both = tf.concat([inputs.z, inputs.z_mix], axis=0)
-        labels = None if labels is None else tf.concat([labels, labels], axis=0)
-        w, other = tf.split(g.mapping(both, labels), 2)
-        ws = g.mix(w[:, None], other[:, None], inputs.cutoff)
-        return ws, tf.reduce_mean(w, axis=0)
+        w, other = self._map(inputs)
+        ws = g.mix(
+            *(tf.reshape(x, [-1, 1, x.shape[2]]) for x in (w, other)), inputs.cutoff
+        )
+        return ws, tf.reduce_mean(w[0], axis=0)
+
+    @property
+    def _mixes(self) -> bool:
+        c = self.config.generator
+        return c.style_mixing_prob > 0 and c.has_styles
+
+    def _map(self, *batches: StepInputs) -> tuple[tf.Tensor, tf.Tensor]:
+        """Maps the latents of several batches at once: two float32 [B, N, w_dim]."""
+        g, labels = self.networks.generator, None
+        z = tf.concat([x.z for x in batches] + [x.z_mix for x in batches], axis=0)
+        if g.config.classes:
+            labels = tf.concat([x.labels for x in batches] * 2, axis=0)
+        w = g.mapping(z, labels)
+        return tf.unstack(tf.reshape(w, [2, len(batches), -1, w.shape[1]]))
+
+    def modulate(self, *batches: StepInputs) -> list[StepInputs]:
+        """Returns batches with their `styles`, all of one pass of the mapping network.
+
+        Only the last one's gradients are recorded. Other networks than StyleGAN's take
+        the batches as they are.
+        """
+        g = self.networks.generator
+        if not (self._mixes and g.config.architecture == "stylegan"):
+            return list(batches)
+        if not g.config.const_input:
+            return list(batches)
+        with tape_of(self.g_variables()) as tape:
+            w, other = self._map(*batches)
+            cutoffs = tf.stack([x.cutoff for x in batches])
+            made = g.synthesis.modulations(w, other, cutoffs, self.resolution)
+        means = tf.unstack(tf.reduce_mean(w, axis=1))
+        tapes = [None] * (len(batches) - 1) + [tape]
+        styles = map(Styles, made, means, tapes)
+        return [
+            replace(x, styles=style) for x, style in zip(batches, styles, strict=True)
+        ]
 
     def synthesize(
-        self, ws: tf.Tensor, inputs: StepInputs, clock: Clock, k: int | tf.Tensor = 0
+        self,
+        ws: tf.Tensor | list,
+        inputs: StepInputs,
+        clock: Clock,
+        k: int | tf.Tensor = 0,
     ) -> tf.Tensor:
-        """Returns images [N, H, W, C] of styles, with noise maps of round `k`."""
+        """Returns images [N, H, W, C] of `styles`, with noise maps of round `k`."""
         return self.networks.generator.synthesis(
             ws,
-            noise=self._noise(inputs, tf.shape(ws)[0], k),
+            noise=self._noise(inputs, k),
             resolution=self.resolution,
             alpha=clock.alpha,
             training=True,
         )
 
-    def _noise(
-        self, inputs: StepInputs, n: tf.Tensor, k: int | tf.Tensor
-    ) -> str | list[tf.Tensor]:
+    def _noise(self, inputs: StepInputs, k: int | tf.Tensor) -> str | list[tf.Tensor]:
         """Returns the noise maps, all of one draw if they are random."""
         shapes = self.config.generator.noise_shapes(self.resolution)
         if not (shapes and inputs.noise == "random" and inputs.seed is not None):
             return inputs.noise
-        sizes = [h * w for h, w in shapes]
-        seed = tf.random.fold_in(inputs.seed, k)
+        n, sizes = tf.shape(inputs.z)[0], [h * w for h, w in shapes]
+        seed = (
+            inputs.seed
+            if self.config.accumulate == 1
+            else tf.random.fold_in(inputs.seed, k)
+        )
         drawn = tf.random.stateless_normal([n, sum(sizes)], seed)
         parts = zip(tf.split(drawn, sizes, axis=1), shapes, strict=True)
         return [tf.reshape(part, [-1, *shape, 1]) for part, shape in parts]

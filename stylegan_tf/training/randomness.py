@@ -7,6 +7,7 @@ Only noise maps and the directions of path lengths are sampled per device.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -25,6 +26,20 @@ PER_EXAMPLE = (
 )
 
 
+class Styles(NamedTuple):
+    """What a generator's layers make of latents.
+
+    Attributes:
+        layers: per layer scale and shift [N, C], see `Synthesis.modulations`.
+        w_mean: float32 [w_dim], mean of w over the batch.
+        tape: recorded how they were made; None = nothing did.
+    """
+
+    layers: list[tuple[tf.Tensor, tf.Tensor]]
+    w_mean: tf.Tensor
+    tape: tf.GradientTape | None
+
+
 @dataclass(frozen=True)
 class StepInputs:
     """Random inputs of one forward pass.
@@ -40,6 +55,7 @@ class StepInputs:
         real_uniforms: float32 [N, UNIFORMS] for the augmentation of reals, or None.
         interpolation: float32 [N, 1, 1, 1] in [0, 1), the place between a real image
             (0) and a fake (1) where WGAN-GP takes the gradient, or None.
+        styles: what the layers make of the latents, if it was computed before.
     """
 
     z: tf.Tensor
@@ -51,6 +67,7 @@ class StepInputs:
     fake_uniforms: tf.Tensor | None = None
     real_uniforms: tf.Tensor | None = None
     interpolation: tf.Tensor | None = None
+    styles: Styles | None = None
 
     def part(self, k: int | tf.Tensor, rounds: int) -> "StepInputs":
         """Returns the inputs of the k-th of so many rounds."""
@@ -87,22 +104,25 @@ def sample_inputs(
         label_table: float32 [rows, classes], the labels to sample from.
     """
     g = config.generator
-    z, z_mix, cut, coin, rows, noise, fake_uniforms, real_uniforms, interpolation = (
-        fold_seed(config, nimg, 10 * forward_pass + i) for i in range(20, 29)
+    # The passes of D's and G's step share a draw of latents, of which each takes its own.
+    passes, which = (1, 0) if forward_pass == PATH_LENGTH else (2, forward_pass)
+    latents, cut, rows, noise, fake_uniforms, real_uniforms, interpolation = (
+        fold_seed(config, nimg, 10 * (forward_pass - which * (i < 22)) + i)
+        for i in range(20, 27)
     )
+    both = tf.random.stateless_normal([passes, batch, 2, g.z_dim], latents)
+    z, z_mix = tf.unstack(replica_share(tf.unstack(both)[which]), axis=1)
     layers = 2 * (resolution.bit_length() - 2)  # styled layers up to this resolution
     if g.architecture == "stylegan3":
         layers = g.num_styles
-    cutoff = tf.random.stateless_uniform([], cut, 1, layers, tf.int32)
-    mixes = tf.random.stateless_uniform([], coin) < g.style_mixing_prob
     if labels is None:
         labels = replica_share(_sample_labels(g.classes, batch, rows, label_table))
     inputs = StepInputs(
-        z=replica_share(tf.random.stateless_normal([batch, g.z_dim], z)),
-        z_mix=replica_share(tf.random.stateless_normal([batch, g.z_dim], z_mix)),
-        cutoff=tf.where(mixes, cutoff, max(g.num_layers, g.num_styles)),
+        z=z,
+        z_mix=z_mix,
+        cutoff=_sample_cutoffs(cut, layers, g.style_mixing_prob, passes)[which],
         labels=labels,
-        seed=tf.random.fold_in(noise, _replica()),
+        seed=_of_replica(noise),
     )
     if config.augment.kind != "none":
         inputs = replace(
@@ -121,11 +141,27 @@ def sample_direction(
 ) -> tf.Tensor:
     """Samples normal noise in image space for path lengths, per replica and round k."""
     seed = tf.random.fold_in(fold_seed(config, nimg, 8), k)
-    return tf.random.stateless_normal(shape, tf.random.fold_in(seed, _replica()))
+    return tf.random.stateless_normal(shape, _of_replica(seed))
 
 
-def _replica() -> tf.Tensor:
-    return tf.distribute.get_replica_context().replica_id_in_sync_group
+def _sample_cutoffs(
+    seed: tf.Tensor, layers: int, probability: float, count: int
+) -> list[tf.Tensor]:
+    """Samples 1, ..., layers - 1 with equal chances; `layers` or more = no mixing."""
+    if not probability or layers < 2:
+        return [tf.constant(layers)] * count
+    # One number decides both: below `probability` styles mix, and where it is there
+    # says at which layer.
+    uniform = tf.random.stateless_uniform([count], seed)
+    return tf.unstack(tf.cast(uniform * ((layers - 1) / probability), tf.int32) + 1)
+
+
+def _of_replica(seed: tf.Tensor) -> tf.Tensor:
+    """Returns a seed of its own for each device."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return seed
+    return tf.random.fold_in(seed, context.replica_id_in_sync_group)
 
 
 def _sample_labels(

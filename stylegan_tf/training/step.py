@@ -10,7 +10,7 @@ into rounds, over which gradients are averaged (gradient accumulation).
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -104,7 +104,7 @@ class Step:
 
         self.update_average(clock.nimg)
         with self.passes.weights.g.unchanged():  # up to G's own step
-            inputs = self.sample(clock.nimg, D_STEP, labels)
+            inputs, g_inputs = self._sample_both(clock.nimg, labels)
             fakes = None
             if self.config.shares_pass:
                 with self.passes.weights.in_use():
@@ -115,16 +115,27 @@ class Step:
                 reals = self._after(stats["skipped/d"], reals)
                 add_stats(stats, self.regularize_discriminator(reals, inputs, clock))
 
-            if not loss.reuse_fakes:
-                nimg = self._after(stats["skipped/d"], clock.nimg)
-                inputs = self.sample(nimg, G_STEP)
-            add_stats(stats, self.update_generator(inputs, clock, fakes))
+            seed = self._after(stats["skipped/d"], g_inputs.seed)
+            g_inputs = replace(g_inputs, seed=seed)
+            add_stats(stats, self.update_generator(g_inputs, clock, fakes))
 
         if regularization.g:
             nimg = self._after(stats["skipped/g"], clock.nimg)
             inputs = self.sample_for_path_lengths(nimg)
             add_stats(stats, self.regularize_generator(inputs, clock))
         return stats
+
+    def _sample_both(
+        self, nimg: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[StepInputs, StepInputs]:
+        """Returns the inputs of D's step and of G's."""
+        d_inputs = self.sample(nimg, D_STEP, labels)
+        reused = self.config.loss.reuse_fakes
+        both = d_inputs, d_inputs if reused else self.sample(nimg, G_STEP)
+        if reused or self.config.accumulate > 1:
+            return both
+        with self.passes.weights.in_use():
+            return tuple(self.passes.modulate(*both))
 
     @contextmanager
     def _statistics_kept_finite(self) -> Iterator[None]:
@@ -352,12 +363,10 @@ def measure_spread(reals: tf.Tensor, fakes: tf.Tensor) -> Stats:
     unbiased = n / max(n - 1, 1)
     stride = max(1, max(reals.shape[1:3]) // SPREAD_SIDE)
 
-    def spread(images):
-        x = tf.stop_gradient(images)[:, ::stride, ::stride]
-        variance = tf.math.reduce_variance(x, 0) * unbiased
-        return tf.reduce_mean(tf.sqrt(variance))
-
-    return {"spread/real": spread(reals), "spread/fake": spread(fakes)}
+    x = tf.stack([reals, tf.stop_gradient(fakes)])[:, :, ::stride, ::stride]
+    variance = tf.math.reduce_variance(x, axis=1) * unbiased
+    spread = tf.reduce_mean(tf.sqrt(variance), axis=[1, 2, 3])
+    return dict(zip(("spread/real", "spread/fake"), tf.unstack(spread), strict=True))
 
 
 def add_stats(stats: Stats, more: Mapping[str, tf.Tensor]) -> None:
