@@ -26,6 +26,7 @@ TABLES = {
     "step": "",
     "peers": "--json={out}/peers.json",
     "early": "",
+    "launches": "",
     "modulation": "",
     "sampling": "",
     "start": "--model={model}",

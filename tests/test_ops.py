@@ -1,5 +1,7 @@
 """ops.py against the official numbers, NumPy in float64, and its own two-step forms."""
 
+import functools
+
 import numpy as np
 import pytest
 import reference
@@ -130,8 +132,18 @@ TWICE = {
     "instance_norm": (ops.instance_norm, reference.instance_norm, [(2, 4, 3, 5)]),
     "adain": (
         ops.adain,
-        lambda x, a, b: reference.instance_norm(x) * (1 + a) + b,
+        lambda x, a, b: reference.instance_norm(x) * a + b,
         [(2, 4, 3, 5), (2, 1, 1, 5), (2, 1, 1, 5)],
+    ),
+    "adain, fused": (
+        functools.partial(ops.adain, fused=True),
+        lambda x, a, b: reference.instance_norm(x) * a + b,
+        [(2, 4, 3, 5), (2, 1, 1, 5), (2, 1, 1, 5)],
+    ),
+    "instance_norm, fused": (
+        functools.partial(ops.instance_norm, fused=True),
+        reference.instance_norm,
+        [(2, 4, 3, 5)],
     ),
     "minibatch_stddev": (
         lambda x: ops.minibatch_stddev(x, 4, 2),

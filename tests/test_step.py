@@ -150,7 +150,8 @@ def test_an_iteration_is_average_then_discriminator_then_generator(nets):
         inputs = some(step, 8, 0, tf.zeros([4, 0]))
         step.update_discriminator(process_reals(reals(), moment.alpha), inputs, moment)
         step.update_generator(some(step, 8, 1), moment)
-    tiny.check_equal(found, tiny.state(nets))
+    # The iteration maps the latents of both in one pass, which rounds otherwise.
+    tiny.check_close(start, found, tiny.state(nets), 1e-4)
 
 
 # ---------------------------------------------------------------------------
@@ -410,7 +411,7 @@ def test_mixed_pictures_take_the_other_latent_from_the_cutoff_on(nets):
     ws = tf.concat([w[:, :2], other[:, 2:]], axis=1)
     expected = g.synthesis(ws, noise="const")
     images = step.passes.generate(inputs, FULL).images
-    np.testing.assert_allclose(images, expected, atol=1e-6)
+    np.testing.assert_allclose(images, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_rounds_see_different_noise(nets):

@@ -193,6 +193,7 @@ class _Scope(keras.StatelessScope):
         self.assigned = []
 
     def add_update(self, update):
+        """Notes an assignment; Keras calls it in place of making it."""
         super().add_update(update)
         self.assigned.append(update)
 

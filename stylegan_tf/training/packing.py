@@ -122,7 +122,7 @@ class Packed:
 
 
 class StageWeights:
-    """What a step at one resolution reads and writes, packed.
+    """The variables that a step at one resolution reads and writes, packed.
 
     Args:
         networks: `Networks`.

@@ -27,7 +27,7 @@ PER_EXAMPLE = (
 
 
 class Styles(NamedTuple):
-    """What a generator's layers make of latents.
+    """Styles of a batch as a generator's layers apply them.
 
     Attributes:
         layers: per layer scale and shift [N, C], see `Synthesis.modulations`.
@@ -104,7 +104,7 @@ def sample_inputs(
         label_table: float32 [rows, classes], the labels to sample from.
     """
     g = config.generator
-    # The passes of D's and G's step share a draw of latents, of which each takes its own.
+    # D's and G's step share a draw of latents, of which each takes its own.
     passes, which = (1, 0) if forward_pass == PATH_LENGTH else (2, forward_pass)
     latents, cut, rows, noise, fake_uniforms, real_uniforms, interpolation = (
         fold_seed(config, nimg, 10 * (forward_pass - which * (i < 22)) + i)
