@@ -190,9 +190,10 @@ def resolve_jit(
     """Chooses "on" or "off" for jit="auto": whether XLA compiles the training step.
 
     On for one GPU: an H100 takes about 100 ms per step at 64x64, 128x128 and 256x256
-    (batches of 32, 16 and 8) alike, so that launching its operations took the time (2,300
-    then, a third of it now), and XLA launches fewer. That the compiled step is faster there is an inference, not
-    a measurement. Off on CPUs: 51.9 ms per step against 21.3 (`demo` at 8x8). Off on
+    (batches of 32, 16 and 8) alike, so that launching its operations took the time
+    (2,300 then, a third of it now), and XLA launches fewer. That the compiled step is
+    faster there is an inference, not a measurement. Off on CPUs: 51.9 ms per step
+    against 21.3 (`demo` at 8x8, before launches became fewer). Off on
     several devices, where the step communicates, and in deterministic runs, as
     TensorFlow promises repeatable results for its own kernels only.
 

@@ -1,9 +1,9 @@
 """The operations of a compiled step that a device would have to launch, by kind.
 
-They are counted in the graph that TensorFlow runs, after its optimizer. Left out is what
-launches nothing: constants, arguments and results, views of the same numbers (Reshape
-and its kin), reads of variables, control flow, and identities. All else counts, small
-or large, also an assignment, which mostly just hands over a buffer.
+They are counted in the graph that TensorFlow runs, after its optimizer. Left out is
+what launches nothing: constants, arguments and results, views of the same numbers
+(Reshape and its kin), reads of variables, control flow, and identities. All else
+counts, small or large, also an assignment, which mostly just hands over a buffer.
 """
 
 import operator

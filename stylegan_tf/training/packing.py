@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.networks import equalized
+from stylegan_tf.networks.custom import stage_variables_of
 
 _KEPT = ContextVar("kept", default=())  # of this replica: pairs of `Packed`, values
 
@@ -138,7 +139,7 @@ class StageWeights:
 
     def __init__(self, networks, resolution: int):
         def packed(network, scaled=True):
-            variables = network.stage_variables(resolution)
+            variables = stage_variables_of(network, resolution, fading=True)
             scales = equalized.scales_of(network) if scaled else {}
             of_each = [scales.get(v.path, 1.0) for v in variables]
             return Packed(variables, of_each if scales else None)

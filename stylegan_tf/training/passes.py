@@ -19,7 +19,7 @@ from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.custom import find_custom, is_custom
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.custom import running_means_of, stage_variables_of
+from stylegan_tf.networks.custom import running_means_of
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.training.optimizer import Adam
