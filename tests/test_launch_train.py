@@ -199,7 +199,7 @@ def test_other_pictures_are_refused(finished, tmp_path):
 def test_generate_draws_the_run(finished, tmp_path):
     run, *_ = finished
     files = tmp_path / "out"
-    flags = [f"--model={run.path}", "--psi=0.5"]
+    flags = [f"--model={run.path}", "--psi=0.5", "--enlarge=1"]
     code, out, _ = call("generate", *flags, "--seeds=0-2,100", f"--out={files}")
     assert code == 0 and f"4 pictures in {files}" in out
     turns = [(0, 0), (1, 1), (2, 2), (100, 3)]
