@@ -117,7 +117,7 @@ def find(model: sg.Generator, images: np.ndarray) -> None:
     path = assert_type(latents.save("photo.npz"), Path)
     assert_type(sg.load_latents(path, 8, 512).ws, np.ndarray)
     tuned = sg.tune(model, latents.ws, images, latents.noise, steps=100)
-    assert_type(tuned.generator, sg.Generator)
+    assert_type(tuned.images, np.ndarray)
     vectors, scales = np.zeros((1, 512), np.float32), np.ones(1, np.float32)
     directions = sg.Directions(("age",), vectors, scales, scales, "by hand")
     assert_type(directions.step("age"), np.ndarray)
