@@ -87,6 +87,7 @@ def test_generate_draws_a_pickle(pickle, tmp_path):
     call("convert", f"--pickle={path}", f"--out={made}")
     for model, out in ((path, "a"), (made, "b")):
         flags = [f"--model={model}", "--seeds=0-1", f"--out={tmp_path / out}"]
+        flags += ["--enlarge=1"]
         code, _, error = call("generate", *flags)
         assert code == 0, error
     a, b = (np.asarray(Image.open(tmp_path / k / "seed0001.png")) for k in "ab")
