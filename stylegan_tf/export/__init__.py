@@ -19,7 +19,7 @@ from stylegan_tf.export.bundle import (
     save_model,
 )
 from stylegan_tf.export.card import CARD, ExportedFile, files_table, write_readme
-from stylegan_tf.export.program import Program, plain_copy
+from stylegan_tf.export.program import Program
 from stylegan_tf.export.provenance import (
     CARD_JSON,
     Provenance,
@@ -33,6 +33,7 @@ from stylegan_tf.export.verify import (
     compare_with_keras,
     require_close,
 )
+from stylegan_tf.networks.generator import plain_copy
 
 __all__ = [
     "CARD",

@@ -20,14 +20,14 @@ from stylegan_tf.config import Growth
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import card, litert, onnx, savedmodel, verify
 from stylegan_tf.export.card import ExportedFile
-from stylegan_tf.export.program import Program, plain_copy
+from stylegan_tf.export.program import Program
 from stylegan_tf.export.provenance import (
     Provenance,
     provenance_of_model,
     provenance_of_run,
 )
 from stylegan_tf.models import KERAS_FILE, SAVED_MODEL
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import Generator, plain_copy
 from stylegan_tf.quiet import quiet
 
 _DRAFT = ".export-"  # begins the name of a temporary folder

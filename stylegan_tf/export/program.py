@@ -6,7 +6,6 @@ Truncation of a conditional model pulls w towards the mean of its class, as `sam
 does; the means are computed once and become constants of the file.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable
 
 import tensorflow as tf
@@ -15,23 +14,9 @@ from tensorflow.types.experimental import ConcreteFunction, PolymorphicFunction
 from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
-from stylegan_tf.networks.generator import Generator, generator_of
+from stylegan_tf.networks.generator import Generator, plain_copy
 
 PSI = 0.7  # the default of exported functions
-
-
-def plain_copy(generator: Generator, **changes) -> Generator:
-    """Returns a float32 copy of a generator outside any distribution strategy.
-
-    Args:
-        generator: the generator.
-        **changes: settings of the copy that do not change its weights.
-    """
-    config = dataclasses.replace(generator.config, **changes)
-    copy = generator_of(config, generator.growth, dtype="float32")
-    for mine, theirs in zip(copy.weights, generator.weights, strict=True):
-        mine.assign(theirs.numpy())
-    return copy
 
 
 class Program:

@@ -11,7 +11,7 @@ from stylegan_tf import config as configs
 from stylegan_tf.data import manifest, records
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics.pictures import LabelSampler
-from stylegan_tf.networks.generator import Generator, generator_of
+from stylegan_tf.networks.generator import Generator, plain_copy
 
 BEST = "best.json"  # beside the best model of a run: its row of `metrics.jsonl`
 
@@ -86,15 +86,7 @@ def replicate_generator(
 ) -> Generator:
     """Returns a float32 copy of a generator in the strategy's scope."""
     with strategy.scope():
-        copy = generator_of(generator.config, generator.growth, dtype="float32")
-        copy_weights(copy, generator)
-    return copy
-
-
-def copy_weights(copy: Generator, generator: Generator) -> None:
-    """Copies the weights of a generator to another one of the same settings."""
-    for weight, source in zip(copy.weights, generator.weights, strict=True):
-        weight.assign(source.numpy())
+        return plain_copy(generator)
 
 
 def _run_around(path: Path) -> Path | None:

@@ -7,6 +7,8 @@ towards, the constant noise maps and the label vectors of some training images a
 non-trainable weights, so they are saved too.
 """
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -228,3 +230,22 @@ def generator_of(
     """The generator of a config: `Generator`, or the user's subclass of it."""
     own = custom_class(c) if c.network else Generator
     return (own if issubclass(own, Generator) else Generator)(c, growth, **kwargs)
+
+
+def copy_weights(copy: Generator, generator: Generator) -> None:
+    """Copies the weights of a generator to another one of the same settings."""
+    for weight, source in zip(copy.weights, generator.weights, strict=True):
+        weight.assign(source.numpy())
+
+
+def plain_copy(generator: Generator, **changes) -> Generator:
+    """Returns a float32 copy of a generator, in the current strategy's scope.
+
+    Args:
+        generator: the generator.
+        **changes: settings of the copy that do not change its weights.
+    """
+    config = dataclasses.replace(generator.config, **changes)
+    copy = generator_of(config, generator.growth, dtype="float32")
+    copy_weights(copy, generator)
+    return copy

@@ -31,7 +31,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.formats.arrays import load_arrays, save_arrays
 from stylegan_tf.formats.tuned_files import round_differences
 from stylegan_tf.networks.block import weight_name, weights_fingerprint
-from stylegan_tf.networks.generator import Generator, generator_of
+from stylegan_tf.networks.generator import Generator, plain_copy
 from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import (
     Loss,
@@ -136,7 +136,7 @@ class Tuner:
     ):
         ws, targets = np.asarray(ws, np.float32), np.asarray(targets)
         _check_pivots(model, ws, targets)
-        self.original, self.model, self.seed = model, _copy(model), seed
+        self.original, self.model, self.seed = model, plain_copy(model), seed
         self.settings, self.loss = settings or TuningSettings(), loss or MultiScale()
         count = len(targets)
         self.batch = min(batch or search_batch(targets.shape), count)
@@ -192,8 +192,7 @@ class Tuner:
 
     def images(self) -> np.ndarray:
         """Returns the images of the pivots, uint8 [N, H, W, C]."""
-        maps = [m.numpy() for m in self._noise] or None
-        return sampling.Renderer(self.model, fixed_weights=False)(self._ws, maps)
+        return self._rendered(sampling.Renderer(self.model, fixed_weights=False))
 
     def result(self) -> Tuning:
         """Returns the tuned generator, with weights as a file of differences has them.
@@ -201,13 +200,12 @@ class Tuner:
         The tuner may go on afterwards.
         """
         differences = weight_differences(self.model, self.original)
-        generator = _copy(self.original)
+        generator = plain_copy(self.original)
         for v in generator.weights:
             if weight_name(v) in differences:
                 change = differences[weight_name(v)].astype(np.float32)
                 v.assign(v.numpy() + change)
-        maps = [m.numpy() for m in self._noise] or None
-        images = sampling.Renderer(generator)(self._ws, maps)
+        images = self._rendered(sampling.Renderer(generator))
         targets = self._targets.numpy()
         return Tuning(
             generator=generator,
@@ -218,6 +216,9 @@ class Tuner:
             psnr=psnr(images, targets),
             steps=self.steps,
         )
+
+    def _rendered(self, renderer: sampling.Renderer) -> np.ndarray:
+        return renderer(self._ws, [m.numpy() for m in self._noise] or None)
 
     # -----------------------------------------------------------------------
     # Stopping and going on
@@ -331,13 +332,6 @@ def _synthesize(
 
 def _squared_difference(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(((a - b) / 127.5) ** 2, axis=[1, 2, 3])
-
-
-def _copy(model: Generator) -> Generator:
-    copy = generator_of(model.config, model.growth, dtype="float32")
-    for mine, theirs in zip(copy.weights, model.weights, strict=True):
-        mine.assign(theirs.numpy())
-    return copy
 
 
 def weight_differences(tuned: Generator, original: Generator) -> dict[str, np.ndarray]:

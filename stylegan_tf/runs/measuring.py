@@ -19,6 +19,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results, subject, suite
 from stylegan_tf.metrics.evaluation import Evaluation, StoppedError
 from stylegan_tf.metrics.features import open_network
+from stylegan_tf.networks.generator import copy_weights
 from stylegan_tf.runs.reports import Report, clock
 from stylegan_tf.training.trainer import Trainer
 
@@ -124,7 +125,7 @@ class Measure(Report):
     def _measure(self, trainer: Trainer) -> dict[str, float]:
         """Measures the average; a signal ends it, and nothing is recorded then."""
         self.copy.growth = growth_at(trainer.config, trainer.state.nimg)
-        subject.copy_weights(self.copy, trainer.networks.average)
+        copy_weights(self.copy, trainer.networks.average)
         evaluation = self._evaluation(trainer)
         for other in trainer.run_dir.glob(f"{WORK}/*"):
             if other.name != evaluation.work.name:  # stopped at an earlier moment
