@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from stylegan_tf import checkpoints, files
+from stylegan_tf import checkpoints, devices, files
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.checkpoints import Checkpoint
 from stylegan_tf.errors import DiskError, UserError
@@ -155,6 +155,39 @@ class TrainingState:
             )
         self._check_new(skipped)
         return False
+
+    def restore_together(self, strategy: tf.distribute.Strategy) -> bool:
+        """Restores the checkpoint that the chief restores, on all workers.
+
+        Raises:
+            UserError: on all of them, if one cannot read it.
+        """
+        nothing, failed = -1, 0
+        if devices.num_workers(strategy) == 1:
+            return self.restore()
+        chief = devices.is_chief(strategy)
+        found, error = False, None
+        try:
+            if chief:
+                found = self.restore()
+        except UserError as e:
+            error = e
+        mine = failed if error else self.nimg + 1 if found else nothing
+        chosen = devices.chief_value(strategy, mine)
+        try:
+            if not chief and chosen > failed:
+                found = self.restore(chosen - 1)
+        except UserError as e:
+            error = e
+        lost = devices.sum_over_replicas(strategy, float(error is not None))
+        if error:
+            raise error
+        if lost:
+            raise UserError(
+                "another worker cannot read the checkpoint that the run goes on from; "
+                "its own message tells why."
+            )
+        return found
 
     def _check_origin(self, checkpoint: Checkpoint) -> None:
         """Refuses a checkpoint of another run, whose networks may well fit."""

@@ -35,7 +35,7 @@ from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
-from stylegan_tf.errors import DiskError, UserError
+from stylegan_tf.errors import DiskError
 from stylegan_tf.networks import ops
 from stylegan_tf.training import divergence
 from stylegan_tf.training.build import make_networks
@@ -168,7 +168,7 @@ class Trainer:
         Raises:
             UserError: it holds weights that are not finite.
         """
-        found = self._restore_together()
+        found = self.state.restore_together(self.strategy)
         if mended := divergence.begin_anew(self._first_means):
             self._warnings.append(
                 f"the checkpoint's {', '.join(mended)} were not finite and are "
@@ -177,38 +177,6 @@ class Trainer:
         divergence.check_finite(self.networks, self.run_dir)
         self.phase = self._current_phase()
         self._batches_of = None  # the next batch is that of the images seen
-        return found
-
-    def _restore_together(self) -> bool:
-        """Restores the checkpoint that the chief restores, on all workers.
-
-        Raises:
-            UserError: on all of them, if one cannot read it.
-        """
-        nothing, failed = -1, 0
-        if devices.num_workers(self.strategy) == 1:
-            return self.state.restore()
-        found, error = False, None
-        try:
-            if self.chief:
-                found = self.state.restore()
-        except UserError as e:
-            error = e
-        mine = failed if error else self.state.nimg + 1 if found else nothing
-        chosen = devices.chief_value(self.strategy, mine)
-        try:
-            if not self.chief and chosen > failed:
-                found = self.state.restore(chosen - 1)
-        except UserError as e:
-            error = e
-        lost = devices.sum_over_replicas(self.strategy, float(error is not None))
-        if error:
-            raise error
-        if lost:
-            raise UserError(
-                "another worker cannot read the checkpoint that the run goes on from; "
-                "its own message tells why."
-            )
         return found
 
     # -----------------------------------------------------------------------
