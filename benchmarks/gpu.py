@@ -68,9 +68,9 @@ def job(preset: str, resolution: int, cases: Sequence[dict], **more: object) -> 
 
 def steps(batches: Sequence[int], precisions: Sequence[str]) -> list[dict]:
     """Returns the cases of a step, the first batch and precision first."""
-    cases = [case("step", batches[0], p, jit) for p in precisions for jit in (1, 0)]
-    cases += [case("step", b, precisions[0], True) for b in batches[1:]]
-    return [c | {"jit": bool(c["jit"])} for c in cases]
+    both = (True, False)
+    cases = [case("step", batches[0], p, jit) for p in precisions for jit in both]
+    return cases + [case("step", b, precisions[0], True) for b in batches[1:]]
 
 
 def jobs(toy: bool = False) -> dict[str, dict]:

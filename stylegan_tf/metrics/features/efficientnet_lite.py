@@ -24,8 +24,17 @@ FILE = "models/efficientnet-lite0-57934424.pth"
 SIDE = 224  # pixels per side in training
 BATCH = 50
 EPSILON = 1e-3  # of the batch normalization
-# (blocks, stride of the first, expansion) of each stage, Tan & Le 2019, table 1.
-STAGES = ((1, 1, 1), (2, 2, 6), (2, 2, 6), (3, 2, 6), (3, 1, 6), (4, 2, 6), (1, 1, 6))
+# Inverted residuals (Tan & Le 2019, table 1): blocks, kernel size, stride of the first
+# one, expansion, maps.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
 
 
 class EfficientNetLite0:
@@ -77,10 +86,7 @@ class EfficientNetLite0:
     def _read_blocks(self) -> list[tuple]:
         """Returns (expand, depthwise, project, stride) of each inverted residual."""
         blocks, maps = [], 32
-        widths = (16, 24, 40, 80, 112, 192, 320)
-        kernels = (3, 3, 5, 3, 5, 5, 3)
-        for stage, width, k in zip(STAGES, widths, kernels, strict=True):
-            count, stride, expansion = stage
+        for count, k, stride, expansion, width in STAGES:
             for i in range(count):
                 prefix, inner = f"_blocks.{len(blocks)}.", maps * expansion
                 expand = None
