@@ -153,7 +153,8 @@ def _sample_cutoffs(
     # One number decides both: below `probability` styles mix, and where it is there
     # says at which layer.
     uniform = tf.random.stateless_uniform([count], seed)
-    return tf.unstack(tf.cast(uniform * ((layers - 1) / probability), tf.int32) + 1)
+    scale = (layers - 1) / max(probability, 2**-23)  # its smallest step; stays an int32
+    return tf.unstack(tf.cast(uniform * scale, tf.int32) + 1)
 
 
 def _of_replica(seed: tf.Tensor) -> tf.Tensor:
