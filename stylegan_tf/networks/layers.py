@@ -94,8 +94,7 @@ class ScaledNoise(_PerChannel):
         super().build(input_shape if self.per_channel else ())
 
     def call(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        noise, weight = tf.cast(noise, x.dtype), tf.convert_to_tensor(self.weight)
-        return x + noise * weight
+        return x + tf.cast(noise, x.dtype) * tf.convert_to_tensor(self.weight)
 
     def compute_output_shape(self, x_shape, noise_shape=None):
         return x_shape

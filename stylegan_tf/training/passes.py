@@ -193,9 +193,8 @@ class Passes:
         the batches as they are.
         """
         g = self.networks.generator
-        if not (self._mixes and g.config.architecture == "stylegan"):
-            return list(batches)
-        if not g.config.const_input:
+        c = g.config
+        if not (self._mixes and c.architecture == "stylegan" and c.const_input):
             return list(batches)
         with tape_of(self.g_variables()) as tape:
             w, other = self._map(*batches)
