@@ -130,6 +130,32 @@ def test_callbacks_of_both_kinds_are_called(trained):
     assert (run.reason, run.stopped_by, run.exit_code) == ("interrupted", "Epochs", 143)
 
 
+class Asked:
+    """A trainer that counts how often it is asked for its networks."""
+
+    def __init__(self):
+        self.average, self.times = SimpleNamespace(stop_training=False), 0
+
+    @property
+    def networks(self):
+        self.times += 1
+        return self
+
+
+@pytest.mark.parametrize(
+    ("callback", "asked"),
+    [
+        (Epochs(), False),
+        (keras.callbacks.LambdaCallback(on_epoch_end=print), False),
+        (keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: None), True),
+    ],
+)
+def test_callbacks_that_look_at_no_batch_cost_nothing_at_a_step(callback, asked):
+    trainer, [report] = Asked(), callback_reports([callback])
+    report.step(trainer)
+    assert bool(trainer.times) == asked
+
+
 def test_names_of_own_parts_are_kept(trained):
     run, *_ = trained
     kept = json.loads((run.path / "config.json").read_text())

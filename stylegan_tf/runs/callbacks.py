@@ -14,6 +14,9 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.training.trainer import Trainer
 
+# A callback with none of these is not called at each step.
+BATCHES = ("on_batch_begin", "on_batch_end")
+BATCHES += ("on_train_batch_begin", "on_train_batch_end")
 METHODS = ("start", "step", "record", "tick", "warn", "end")
 
 
@@ -97,6 +100,10 @@ class KerasCallback(Report):
 
     def __init__(self, callback: keras.callbacks.Callback):
         self.callback, self.epoch, self.batch = callback, 0, 0
+        own = {n: getattr(getattr(callback, n), "__func__", None) for n in BATCHES}
+        self._sees_batches = any(
+            own[n] is not getattr(keras.callbacks.Callback, n) for n in BATCHES
+        )
 
     def start(self, trainer: Trainer) -> None:
         """Gives the callback its model, and begins the first epoch."""
@@ -109,7 +116,13 @@ class KerasCallback(Report):
         self._call(trainer, self.callback.on_epoch_begin, self.epoch, {})
 
     def step(self, trainer: Trainer) -> None:
-        """Ends a batch; it has no logs, which would make the device wait."""
+        """Ends a batch; it has no logs, which would make the device wait.
+
+        A callback that does not look at batches costs nothing: asking a trainer for its
+        networks copies their weights.
+        """
+        if not self._sees_batches:
+            return
         self._call(trainer, self.callback.on_train_batch_begin, self.batch, {})
         self._call(trainer, self.callback.on_train_batch_end, self.batch, {})
         self.batch += 1
@@ -126,8 +139,9 @@ class KerasCallback(Report):
         self._call(trainer, self.callback.on_train_end, {})
 
     def _call(self, trainer: Trainer, function: Callable, *args: object) -> None:
+        average = trainer.networks.average  # brought up to date
         saved_if_it_fails(trainer, function, *args)
-        if trainer.networks.average.stop_training:
+        if average.stop_training:
             trainer.stop(type(self.callback).__name__)
 
 
