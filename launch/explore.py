@@ -55,7 +55,7 @@ define.bool("open", False, "Show the page in the browser.")
 def main(argv: Sequence[str]) -> int:
     """Serves the page until Ctrl-C; returns the exit code."""
     from stylegan_tf.explorer import server
-    from stylegan_tf.explorer.guard import Trust
+    from stylegan_tf.trust import Trust
 
     cli.check_model(FLAGS.model)
     trust = Trust(FLAGS.host, tuple(FLAGS.trusted_hosts), tuple(FLAGS.framed_by))

@@ -18,9 +18,10 @@ from websockets.sync.client import connect
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import guard
-from stylegan_tf.explorer.guard import Guard, Trust
+from stylegan_tf.explorer.guard import Guard
 from stylegan_tf.explorer.server import MOST_PAGES
 from stylegan_tf.explorer.state import FAR, MOST_PLANES, ImageState
+from stylegan_tf.trust import Trust
 
 HERE = "127.0.0.1:8080"
 

@@ -20,6 +20,7 @@ ROOMS = {
     "quiet": "",
     "signals": "",
     "command_line": "",
+    "trust": "errors",
     "files": "errors",
     "remote": "errors files",
     "mirror": "errors files remote",
@@ -44,7 +45,7 @@ ROOMS = {
     "latents networks sampling figures data models",
     "metrics": "errors checkpoints files remote config devices formats latents "
     "networks sampling figures data models",
-    "explorer": "errors command_line config latents figures networks sampling "
+    "explorer": "errors command_line trust config latents figures networks sampling "
     "projector",
     "runs": "errors quiet signals command_line files checkpoints remote mirror "
     "cluster config formats augment devices latents networks data sampling official "
@@ -55,6 +56,7 @@ LOOSE = {
     "quiet",
     "signals",
     "command_line",
+    "trust",
     "files",
     "remote",
     "mirror",
@@ -128,6 +130,7 @@ WITHOUT_TENSORFLOW = [
     "quiet",
     "signals",
     "command_line",
+    "trust",
     "files",
     "remote",
     "mirror",

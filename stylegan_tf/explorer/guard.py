@@ -1,133 +1,34 @@
 """Guards the page: who may ask for it, for what, how often and how much at a time.
 
-A page on this machine is reached by every web site that the user opens meanwhile. A
-site can make the browser ask 127.0.0.1 directly, or by a name of its own that it has
-led there (DNS rebinding). So `Guard` serves requests only under the names that the
-user gave, from pages that came from here. It stands before the web framework: what it
-refuses builds no page.
+`Guard` serves requests only under the names that the user gave, from pages that came
+from here; `trust` says why. It stands before the web framework: what it refuses builds
+no page.
 
 No web library and no TensorFlow in this module; `Guard` is an ASGI application.
 """
 
 import asyncio
 import contextlib
-import ipaddress
 import math
-import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from stylegan_tf.errors import UserError
+from stylegan_tf.trust import (
+    App,
+    Headers,
+    Message,
+    Receive,
+    Send,
+    Trust,
+    send_text,
+    with_headers,
+)
 
 MOST_SOCKETS = 128  # open at a time
 MOST_MESSAGE = 100_000  # bytes
-MOST_BODY = 200_000  # bytes of a request
 RATE, BURST = 100.0, 200.0  # messages per second of a socket; more have to wait
 SOCKETS = "/_nicegui_ws/"
 FILES = "/_nicegui/"
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Names under which the page is served, and the pages that may use or show it.
-
-    Args:
-        host: address that the server listens on.
-        hosts: further names, such as those of a tunnel. `*.x.org` is every name below
-            x.org. Pages of these names may use the page, too.
-        frames: origins, such as https://notebook.org, whose pages may show it in a
-            frame; none by default.
-
-    Raises:
-        UserError: a name or an origin is none.
-    """
-
-    host: str = "127.0.0.1"
-    hosts: tuple[str, ...] = ()
-    frames: tuple[str, ...] = ()
-
-    def __post_init__(self):
-        for name in self.hosts:
-            plain = name.removeprefix("*.")
-            if not plain or any(c in plain for c in "*/:@ \t") and not _address(plain):
-                raise UserError(
-                    f"--trusted_hosts={name} is no name of a host; give names such as "
-                    f"page.example.org, without scheme and port. `*.example.org` is "
-                    f"every name below it."
-                )
-        for origin in self.frames:
-            parts = urlsplit(origin)
-            well = parts.scheme in ("http", "https") and parts.hostname
-            if not well or origin != f"{parts.scheme}://{parts.netloc}":
-                raise UserError(
-                    f"--framed_by={origin} is no origin; give one such as "
-                    f"https://notebook.example.org."
-                )
-
-    def is_own(self, host: str) -> bool:
-        """True if the page is served under the value of a `Host` header."""
-        name = _hostname(host)
-        if name is None:
-            return False
-        address = _address(name)
-        if name == "localhost" or (address and address.is_loopback):
-            return True
-        if name == self.host.lower() or self.is_named(name):
-            return True
-        here = _address(self.host)
-        if here is None or not here.is_unspecified:
-            return False
-        # On all addresses: an address is safe, since a site's own name is never one.
-        return address is not None or name == socket.gethostname().lower()
-
-    def is_named(self, name: str) -> bool:
-        """True for a name that the user listed."""
-        return any(
-            name.endswith(own[1:].lower()) if own[0] == "*" else name == own.lower()
-            for own in self.hosts
-        )
-
-    def is_friend(self, origin: str, host: str) -> bool:
-        """True if pages of an origin may use the page that was asked for at `host`."""
-        parts = _split(origin)
-        if parts is None or parts.scheme not in ("http", "https"):
-            return False
-        default = {"http": ":80", "https": ":443"}[parts.scheme]
-        same = parts.netloc.lower().removesuffix(default)
-        if same == host.lower().removesuffix(default):
-            return True
-        return self.is_named(parts.hostname or "")
-
-
-def _split(url: str):
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
-    except ValueError:
-        return None
-    return parts
-
-
-def _hostname(host: str) -> str | None:
-    parts = _split(f"//{host}")
-    if parts is None or parts.netloc != host or "@" in host:
-        return None
-    return parts.hostname
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None
 
 
 class Guard:
@@ -163,30 +64,19 @@ class Guard:
             await self.app(scope, receive, send)
 
     async def _request(self, scope: Message, receive: Receive, send: Send) -> None:
-        async def secured(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = {name for name, _ in self._headers}
-                kept = [h for h in message.get("headers", []) if h[0] not in given]
-                message["headers"] = [*kept, *self._headers]
-            await send(message)
-
+        secured = with_headers(send, self._headers)
         refusal = self._refusal(scope)
         if refusal is None and scope["path"] == "/" and not self.admit():
             refusal = 503, "too many pages are open here; close some of them"
         if refusal is None:
             await self.app(scope, receive, secured)
-            return
-        code, text = refusal
-        plain = (b"content-type", b"text/plain; charset=utf-8")
-        length = (b"content-length", str(len(text) + 1).encode())
-        start = {"type": "http.response.start", "status": code}
-        await secured(start | {"headers": [plain, length]})
-        await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+        else:
+            await send_text(secured, *refusal)
 
     def _refusal(self, scope: Message) -> tuple[int, str] | None:
         """Returns status and text for a request that is not served, else None."""
-        headers = _Headers(scope)
-        if reason := self._stranger(headers):
+        headers = Headers(scope)
+        if reason := self.trust.stranger(headers):
             return 403, reason
         path, method = scope["path"], scope["method"]
         known = path in ("/", "/favicon.ico") or path.startswith((FILES, SOCKETS))
@@ -195,37 +85,14 @@ class Guard:
         posts = path.startswith(SOCKETS)
         if method not in (("GET", "POST") if posts else ("GET",)):
             return 405, "this is only read"
-        size = headers.one("content-length") or "0"
-        if not size.isdecimal() or int(size) > MOST_BODY:
-            return 413, "too much"
-        if headers.one("transfer-encoding"):
-            return 411, "say how much comes"
-        return None
-
-    def _stranger(self, headers: "_Headers") -> str | None:
-        """Returns a reason why a request's sender is not served, or None."""
-        host, origin = headers.one("host"), headers.one("origin")
-        if host is None or not self.trust.is_own(host):
-            return (
-                "the page is not served under this name; if it is yours, start it with "
-                "--trusted_hosts=NAME"
-            )
-        if origin is not None and not self.trust.is_friend(origin, host):
-            return "pages of other sites may not use this one"
-        site = headers.one("sec-fetch-site") or "none"
-        if origin is None and site not in ("none", "same-origin"):
-            kind = headers.one("sec-fetch-dest")
-            link = headers.one("sec-fetch-mode") == "navigate" and kind == "document"
-            if not link and not (self.trust.frames and kind in ("iframe", "frame")):
-                return "pages of other sites may not use this one"
-        return None
+        return self.trust.refusal(headers)
 
     # -----------------------------------------------------------------------
 
     async def _socket(self, scope: Message, receive: Receive, send: Send) -> None:
-        headers = _Headers(scope)
+        headers = Headers(scope)
         known = scope["path"].startswith(SOCKETS)
-        if not known or self._stranger(headers) or self._sockets >= MOST_SOCKETS:
+        if not known or self.trust.stranger(headers) or self._sockets >= MOST_SOCKETS:
             await receive()  # the request to connect
             await send({"type": "websocket.close", "code": 1008})  # answered with 403
             return
@@ -255,20 +122,6 @@ class Guard:
             return message
 
         return paced
-
-
-class _Headers:
-    """The headers of a request; one that is given twice counts as a wrong one."""
-
-    def __init__(self, scope: Message):
-        self._values: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            key = name.decode("latin-1").lower()
-            twice = key in self._values and key in ("host", "origin")
-            self._values[key] = "\0" if twice else value.decode("latin-1").strip()
-
-    def one(self, name: str) -> str | None:
-        return self._values.get(name)
 
 
 def _headers(frames: Sequence[str]) -> list[tuple[bytes, bytes]]:

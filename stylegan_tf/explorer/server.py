@@ -4,7 +4,6 @@ import asyncio
 import importlib.util
 import inspect
 import logging
-import socket
 import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,11 +12,11 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.guard import (
     MOST_MESSAGE,
     Guard,
-    Trust,
     is_event,
     is_handshake,
     is_receipt,
 )
+from stylegan_tf.trust import Trust, check_port
 
 if TYPE_CHECKING:  # the engine loads TensorFlow
     from stylegan_tf.explorer.engine import Engine
@@ -42,16 +41,7 @@ def check_server(host: str, port: int) -> None:
         raise UserError(
             'the page needs the package nicegui: pip install "stylegan_tf[explore]"'
         )
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', error)}; "
-            f"choose another with --port=8081."
-        ) from error
+    check_port(host, port, 8081)
 
 
 def serve(
