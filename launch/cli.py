@@ -152,7 +152,7 @@ def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
     """Imports TensorFlow without the lines that its libraries print while loading.
 
     The lines come from C++, before any log level is in force. They are printed if the
-    import fails.
+    import fails. Since it takes seconds, it is announced.
 
     Args:
         exact: True turns TF32 off on GPUs, so that every script draws the same image
@@ -160,6 +160,8 @@ def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
         cluster: True for one of several workers, which must be set up before any device
             is used.
     """
+    if "tensorflow" not in sys.modules:
+        print("loading TensorFlow ...", file=sys.stderr)
     sys.stderr.flush()
     with (
         tempfile.TemporaryFile() as hidden,

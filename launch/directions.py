@@ -134,6 +134,7 @@ def _write(model, found) -> int:
 
     from stylegan_tf import figures
     from stylegan_tf.figures import paper
+    from stylegan_tf.figures.facts import picture_texts
 
     out = Path(FLAGS.out)
     print(found.save(out / "directions.npz"))
@@ -145,11 +146,15 @@ def _write(model, found) -> int:
         rows=len(found.names),
         cell=min(256, max(figures.CELL, *model.config.shape(model.config.resolution))),
     )
+    flags = {"figure": "directions", "model": FLAGS.model, "seeds": FLAGS.seed}
+    flags |= {"psi": FLAGS.psi, "cols": 7, "rows": options.rows, "cell": options.cell}
+    flags["directions"] = str(out / "directions.npz")
+    texts = picture_texts("figure", flags)
     painter = paper.Painter(model, options)
     for name, strip in paper.direction_strips(painter, found).items():
-        figures.save_image(out / f"{_safe(name)}.png", strip)
+        figures.save_image(out / f"{_safe(name)}.png", strip, texts | {"Edits": name})
     figure = paper.draw_figure("directions", model, options, painter)
-    print(figures.save_image(out / "strips.png", figure.image))
+    print(figures.save_image(out / "strips.png", figure.image, texts))
     what = {"labels": "held-out score"}.get(FLAGS.method, "share")
     print(f"{'direction':<20} {what:>14} {'deviation':>10}")
     for name, quality, scale in zip(

@@ -111,10 +111,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _write_nearest(evaluation) -> None:
     from stylegan_tf.figures import save_image
+    from stylegan_tf.figures.facts import picture_texts
     from stylegan_tf.metrics.nearest import nearest_figure
 
     sheet, share = nearest_figure(evaluation, FLAGS.num or 1000)
-    path = save_image(FLAGS.nearest, sheet)
+    model = {"model": FLAGS.model}
+    texts = picture_texts("nearest", model, Data=evaluation.manifest.name)
+    path = save_image(FLAGS.nearest, sheet, texts)
     print(f"{path}: {100 * share:.1f} % of {FLAGS.num or 1000} pictures are memorized")
 
 

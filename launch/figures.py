@@ -26,7 +26,7 @@ is said: DCGAN has neither noise nor styles to mix.
 
 from collections.abc import Sequence
 
-from stylegan_tf_launch import cli
+from stylegan_tf_launch import cli, recipes
 
 NAMES = ("uncurated", "mixing", "noise", "noise_layers", "truncation")
 NAMES += ("interpolation", "directions", "all")
@@ -84,6 +84,11 @@ define.path(
     "The file, x.png or x.pdf, or a film of interpolation, x.gif or x.mp4. For all the "
     "folder. By default FIGURE.png, and the folder figures.",
 )
+define.path(
+    "from",
+    None,
+    "Draw this figure again, a PNG of figures.py. Other flags change what they say.",
+)
 define.enum("path", "cubic", ["z", "linear", "cubic"], "Of a film.")
 define.integer("frames", 30, "Of a film, from picture to picture.", 1, 3600)
 define.float("fps", 30, "Frames of a film a second.", 1, 1000)
@@ -92,6 +97,8 @@ define.bool("loop", True, "A film returns to its start.")
 
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
+    if FLAGS["from"].value:
+        recipes.draw_figure_again(FLAGS, FLAGS["from"].value)
     out = _check()
     cli.load_tensorflow(exact=True)
     from stylegan_tf import figures, models
@@ -100,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
     model = models.load(FLAGS.model)
     options = _options(model)
     if FLAGS.figure == "all":
-        files = paper.draw_all_figures(model, options, out)
+        files = paper.draw_all_figures(model, options, out, describe=_describe)
         print("\n".join(map(str, files)))
         return 0
     if video.is_video(out):
@@ -110,9 +117,14 @@ def main(argv: Sequence[str]) -> int:
         print(video.write_video(out, frames, FLAGS.fps, count, progress=True))
         return 0
     figure = paper.draw_figure(FLAGS.figure, model, options)
-    print(figures.save_image(out, figure.image))
+    texts = _describe(FLAGS.figure, figure, FLAGS.cell)
+    print(figures.save_image(out, figure.image, texts))
     print(figure.caption)
     return 0
+
+
+def _describe(name: str, figure, cell: int | None) -> dict[str, str]:
+    return recipes.figure_facts(FLAGS, name, figure.seeds, figure.psi, cell)
 
 
 def _check() -> str:

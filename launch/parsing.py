@@ -260,6 +260,8 @@ def _describe(flag: flags.Flag, width: int, default: str = "") -> str:
         name = f"--[no]{flag.name}"
     if flag.default not in (None, "", False, []):
         default = flag.default_as_str.strip("'")
+    elif flag.boolean and flag.default is False:
+        default = "false"
     text += f" (default: {default})" if default else ""
     lines = textwrap.wrap(
         text,

@@ -161,6 +161,7 @@ def main(argv: Sequence[str]) -> int:
     tuned = None
     if FLAGS.tune:
         tuned = _tune(model, projection, loss, request)
+        about["tuned"] = f"{FLAGS.out}/tuned.{'keras' if FLAGS.whole else 'npz'}"
         report.save_projection(projection, FLAGS.out, about, tuned)
     print(report.projection_table(projection, tuned))
     print(f"{FLAGS.out}/comparison.png")

@@ -173,7 +173,12 @@ define.path(
 define.multi_string(
     "set", [], "Any other setting, NAME=VALUE; may be given several times."
 )
-define.path("cache", None, "Folder that keeps converted pictures.")
+define.path(
+    "cache",
+    None,
+    "Folder that keeps converted pictures. By default that in STYLEGAN_TF_CACHE, or "
+    "~/.cache/stylegan_tf.",
+)
 define.boolean("download", False, "Let TFDS download what is not there.")
 define.boolean(
     "dry_run",

@@ -21,7 +21,8 @@ def command_words(verb: str) -> tuple[str, ...]:
         verb: one of `VERBS`.
     """
     script = Path(sys.argv[0] if sys.argv else "")
-    if script.stem in VERBS and script.suffix == ".py":
+    ours = script.stem in VERBS and script.with_name("cli.py").is_file()
+    if ours and script.suffix == ".py":  # and not a train.py of somebody's own
         return ("python", str(script.with_name(f"{verb}.py")))
     if script.stem != PROGRAM and Path(f"launch/{verb}.py").is_file():
         return ("python", f"launch/{verb}.py")

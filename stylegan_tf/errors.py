@@ -5,11 +5,19 @@ says what was received, what was expected and what to do. The launch scripts pri
 in one or two lines, without a traceback.
 """
 
+from stylegan_tf.command_line import as_typed
+
 MOST_SHOWN = 300  # characters of another error in a message
 
 
 class UserError(ValueError):
-    """A request that cannot be done; the message says what to do instead."""
+    """A request that cannot be done; the message says what to do instead.
+
+    Scripts that it names are those that the user can type, see `command_line`.
+    """
+
+    def __str__(self) -> str:
+        return as_typed(super().__str__())
 
 
 class DiskError(UserError):

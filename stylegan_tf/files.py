@@ -23,7 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from stylegan_tf.errors import UserError
 
@@ -328,15 +328,25 @@ def parse_json(text: str | bytes) -> object:
     """Parses JSON of unknown origin.
 
     Raises:
-        ValueError: no JSON, nested too deeply, or of more than `MOST_VALUES` values.
+        ValueError: no JSON, a name that is said twice in an object, values nested too
+            deeply, or more than `MOST_VALUES` of them.
     """
     marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
     if sum(text.count(mark) for mark in marks) > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError as e:
         raise ValueError("its values are nested too deeply") from e
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it says {name[:80]!r} twice")
+        found[name] = value
+    return found
 
 
 def read_json(path: Path | str, most: int = 1 << 20) -> object:

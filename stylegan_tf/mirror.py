@@ -26,10 +26,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import LOCK, link_or_copy, write_text
+from stylegan_tf.progress import print_above_bars
 from stylegan_tf.remote import Address, Entry, cache_folder
 
 TRIES = 4  # of the last upload
@@ -67,7 +66,7 @@ class Mirror:
         url: str,
         folder: Path,
         shared: bool = True,
-        say: Callable[[str], None] = tqdm.write,
+        say: Callable[[str], None] = print_above_bars,
     ):
         self.url, self.folder = url.rstrip("/"), folder
         self.shared, self.say = shared, say

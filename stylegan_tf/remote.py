@@ -12,17 +12,15 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path, link_or_copy, lock_folder, write_text
+from stylegan_tf.progress import ProgressBar
 
 CACHE_VARIABLE = "STYLEGAN_TF_CACHE"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -303,14 +301,11 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _bar(text: str, total: int) -> tqdm:
-    often = 0.1 if sys.stderr.isatty() else 10
-    return tqdm(
-        desc=text, total=total or None, unit="B", unit_scale=True, mininterval=often
-    )
+def _bar(text: str, total: int) -> ProgressBar:
+    return ProgressBar(title=text, total=total or None, unit="B", unit_scale=True)
 
 
-def _moves(bar: tqdm, before: int) -> Callable[..., None]:
+def _moves(bar: ProgressBar, before: int) -> Callable[..., None]:
     """Returns a hook of fsspec that moves a bar on from where a file began."""
 
     def move(_, value: int, **__) -> None:

@@ -76,7 +76,8 @@ def open_images(
             f"[N, height, width, channels], a list of paths, or a tf.data.Dataset."
         )
     if all(_is_path(item) for item in data):
-        yield PathsSource(data, _labels_of_files(labels, data))
+        found = _labels_of_files(labels, data)
+        yield PathsSource([p for i, p in enumerate(data) if i not in found.left], found)
         return
     images = [_image(item) for item in data]
     yield ArraySource(images, _labels(labels, len(images)))

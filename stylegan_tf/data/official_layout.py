@@ -31,7 +31,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from stylegan_tf import config
 from stylegan_tf.data import convert, manifest, shards
@@ -46,6 +45,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import open_regular, parse_json, read_regular_text
 from stylegan_tf.formats import tfrecords
 from stylegan_tf.formats.arrays import load_arrays
+from stylegan_tf.progress import ProgressBar
 
 FILE = "conversion.json"
 _SQUARE = (4, 4)  # the start of every square power of two
@@ -270,7 +270,7 @@ def check_official(folder: Path) -> list[str]:
     ]
     sound = None  # means of the highest level that is sound
     total = sum(file.stat().st_size for file in files.values())
-    with tqdm(total=total, unit="B", unit_scale=True, mininterval=0.5) as bar:
+    with ProgressBar(total=total, unit="B", unit_scale=True) as bar:
         for side, file in reversed(files.items()):
             problem, means = _check_file(file, side, sound, bar)
             found += [f"{file.name} {problem}"] if problem else []
@@ -281,7 +281,7 @@ def check_official(folder: Path) -> list[str]:
 
 
 def _check_file(
-    file: Path, side: int, sound: np.ndarray | None, bar: tqdm
+    file: Path, side: int, sound: np.ndarray | None, bar: ProgressBar
 ) -> tuple[str, np.ndarray]:
     """Finds a fault of one level, and the means of its images, float64 [count, C]."""
     import tensorflow as tf

@@ -21,12 +21,10 @@ import io
 import json
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from stylegan_tf.data import (
     convert,
@@ -41,6 +39,7 @@ from stylegan_tf.data.manifest import DamagedDataError, Manifest
 from stylegan_tf.data.shards import Store
 from stylegan_tf.data.sources import official
 from stylegan_tf.data.sources.base import Source
+from stylegan_tf.data.sources.labels import no_labels
 from stylegan_tf.data.workers import count_cores, run_tasks
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import (
@@ -51,6 +50,7 @@ from stylegan_tf.files import (
     write_text,
 )
 from stylegan_tf.mirror import Mirror
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.remote import Address, cache_folder, fetch, is_remote, local_path
 
 LAYOUTS = {"records": shards.RecordStore(), "official": official_layout.OfficialStore()}
@@ -142,6 +142,7 @@ def prepare(
     *,
     labels: str = "auto",
     download: bool = False,
+    labeled: bool = False,
     source: Source | None = None,
     log: Callable[[str], None] = print,
     **settings,
@@ -154,6 +155,7 @@ def prepare(
             settings agree. At an address, conversions are fetched and uploaded.
         labels: "auto", "none" or a file, see `open_source`.
         download: let TFDS download.
+        labeled: refuse images without labels, before anything is converted.
         source: the images themselves, opened; `spec` is then what to call them.
         log: called with a line about what is being done.
         **settings: arguments of `write_dataset` after `dest`, but for `layout`.
@@ -162,7 +164,7 @@ def prepare(
         The folder of a data set.
 
     Raises:
-        UserError: from `open_source` or `write_dataset`.
+        UserError: from `open_source` or `write_dataset`; or no labels.
     """
     path = local_path(spec, cache_dir) if is_remote(spec) else home_path(spec)
     given = source is not None
@@ -171,6 +173,8 @@ def prepare(
         return path
     found = str(path) if is_remote(spec) else spec
     source = source or sources.open_source(found, labels, download)
+    if labeled and not source.label_size:
+        raise no_labels(labels, spec, source.notes)
     plan = _plan(source, **settings)
     folder = cache_folder(cache_dir) / f"{source.name}-{plan[:12]}"
     shared = f"{str(cache_dir).rstrip('/')}/{folder.name}"
@@ -397,12 +401,10 @@ def _convert(
     return [receipts[s] for s in range(len(parts))]
 
 
-def _progress(parts: list[list[int]], missing: list[int]) -> tqdm:
+def _progress(parts: list[list[int]], missing: list[int]) -> ProgressBar:
     total = sum(map(len, parts))
     started = total - sum(len(parts[s]) for s in missing)
-    # On a terminal the bar moves; in a log file it leaves a line now and then.
-    often = 0.1 if sys.stderr.isatty() else 10
-    return tqdm(total=total, initial=started, unit="picture", mininterval=often)
+    return ProgressBar(total=total, initial=started, unit="picture")
 
 
 def _complaint(skipped: list[Skipped], usable: int) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf.data import pipeline, shards
 from stylegan_tf.data.manifest import Level, Manifest, file_problem
 from stylegan_tf.errors import UserError
+from stylegan_tf.progress import ProgressBar
 
 _AT_ONCE = 64  # records
 _NUMBERS = ("height", "width", "channels", "index")
@@ -29,7 +29,7 @@ def check_records(dest: str | os.PathLike) -> list[str]:
     found: list[str] = []
     total = len(manifest.levels) * len(manifest.shard_counts)
     readers = {n: _reader(manifest, level) for n, level in manifest.levels.items()}
-    with tqdm(total=total, unit="file", mininterval=0.5) as bar:
+    with ProgressBar(total=total, unit="file") as bar:
         for shard in range(len(manifest.shard_counts)):
             order = None  # the images of the first level that can be read
             for n, level in manifest.levels.items():

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from stylegan_tf import files, models
 from stylegan_tf.config import Growth
@@ -28,6 +27,7 @@ from stylegan_tf.export.provenance import (
 )
 from stylegan_tf.models import KERAS_FILE, SAVED_MODEL
 from stylegan_tf.networks.generator import Generator, plain_copy
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.quiet import quiet
 
 _DRAFT = ".export-"  # begins the name of a temporary folder
@@ -193,7 +193,7 @@ def export(
     if out.is_file():
         raise UserError(f"{out} is a file; name a folder to write to.")
     tasks = job.tasks()
-    bar = tqdm(tasks, unit="file", disable=None if progress else True)
+    bar = ProgressBar(tasks, shown=progress, unit="file")
     with bar, _draft_folder(out) as work:
         for name, task in bar:
             bar.set_description(name)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import GifImagePlugin, Image
-from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
 from stylegan_tf.files import atomic_write
+from stylegan_tf.progress import ProgressBar
 
 KINDS = (".gif", ".mp4")
 # Pixels of the shorter side: smaller images are enlarged to about this.
@@ -84,7 +84,7 @@ def write_video(
     """
     check_video(path, fps)
     kind = Path(path).suffix.lower()
-    bar = tqdm(frames, total=total, unit="frame", disable=None if progress else True)
+    bar = ProgressBar(frames, shown=progress, total=total, unit="frame")
     writer = _write_gif if kind == ".gif" else _write_mp4
     with atomic_write(path) as draft:
         draft.touch()  # fails with a reason, where ffmpeg would not give one

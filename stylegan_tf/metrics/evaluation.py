@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
@@ -41,6 +40,7 @@ from stylegan_tf.metrics.subject import check_fits
 from stylegan_tf.metrics.suite import MetricRequest
 from stylegan_tf.metrics.tables import Table
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.remote import cache_folder
 
 DEFINITION = 1  # raise it when a definition changes: no old score is used again
@@ -292,11 +292,9 @@ class Evaluation:
                 f"{count} {rows} were measured, and {expected} asked for."
             )
 
-    def bar(self, total: int, name: str, unit: str = "picture") -> tqdm:
+    def bar(self, total: int, name: str, unit: str = "picture") -> ProgressBar:
         """Returns a progress bar, hidden without `progress`."""
-        return tqdm(
-            total=total, desc=name, unit=unit, disable=None if self._progress else True
-        )
+        return ProgressBar(title=name, shown=self._progress, total=total, unit=unit)
 
     # -----------------------------------------------------------------------
 

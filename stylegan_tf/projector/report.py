@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_tf import figures
+from stylegan_tf.figures.facts import picture_texts
 from stylegan_tf.files import atomic_write
 from stylegan_tf.projector.search import Projection, Snapshot
 from stylegan_tf.projector.tuning import Tuning
@@ -159,23 +160,29 @@ def save_projection(
 ) -> Path:
     """Writes latents, images, the comparison sheet and `projection.json`.
 
+    The images tell how launch/generate.py draws all of the projection again.
+
     Args:
         projection: its names become file names.
         folder: created if need be.
-        about: further entries of the summary, such as model and settings.
+        about: further entries of the summary: the `model`, the `tuned` one, settings.
         tuning: of a model tuned to the images, whose images are then written.
 
     Returns:
         The folder.
     """
     folder = Path(folder)
-    projection.latents.save(folder / "projected.npz")
-    figures.save_image(folder / "comparison.png", comparison_sheet(projection, tuning))
+    styles = projection.latents.save(folder / "projected.npz")
     images = tuning.images if tuning else projection.images
+    drawn_by = about.get("tuned" if tuning else "model")
+    flags = {"model": drawn_by, "latents": str(styles), "enlarge": 1}
+    texts = picture_texts("picture", flags, Psi=1, Styles=styles)
+    sheet = comparison_sheet(projection, tuning)
+    figures.save_image(folder / "comparison.png", sheet, texts)
     pairs = zip(projection.targets, images, strict=True)
     for name, (target, image) in zip(projection.latents.names, pairs, strict=True):
         figures.save_image(folder / f"{name}-target.png", target)
-        figures.save_image(folder / f"{name}.png", image)
+        figures.save_image(folder / f"{name}.png", image, texts)
     summary = {
         **about,
         "loss": projection.loss,

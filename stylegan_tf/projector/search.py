@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf import figures, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.latents import Latents
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector import noise
 from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import (
@@ -173,7 +173,7 @@ def project(
     means, stds = _start_points(model, classes, count)
     search = Projector(model, batch, space, seed, loss, steps, settings)
     parts, total = [], -(-count // batch) * steps
-    bar = tqdm(total=total, unit="step", disable=None if progress else True)
+    bar = ProgressBar(shown=progress, total=total, unit="step")
     with bar:
         for start in range(0, count, batch):
             rows = np.minimum(np.arange(start, start + batch), count - 1)
@@ -343,7 +343,7 @@ class Projector:
         means: np.ndarray,
         deviations: np.ndarray,
         every: int = 0,
-        bar: tqdm | None = None,
+        bar: ProgressBar | None = None,
     ) -> Iterator[Snapshot]:
         """Searches for a batch of targets.
 
@@ -374,7 +374,7 @@ class Projector:
         if every:
             yield Snapshot(self.steps, self.images())
 
-    def _show(self, distances: np.ndarray, step: int, bar: tqdm | None) -> None:
+    def _show(self, distances: np.ndarray, step: int, bar: ProgressBar | None) -> None:
         if not np.all(np.isfinite(distances)):
             raise UserError(
                 f"the distance [{self.loss.name}] is no number at step {step}; "

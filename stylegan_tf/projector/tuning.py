@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
@@ -32,6 +31,7 @@ from stylegan_tf.formats.arrays import load_arrays, save_arrays
 from stylegan_tf.formats.tuned_files import round_differences
 from stylegan_tf.networks.block import weight_name, weights_fingerprint
 from stylegan_tf.networks.generator import Generator, plain_copy
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import (
     Loss,
@@ -420,9 +420,9 @@ def tune(
 
 def _steps(tuner: Tuner, steps: int, progress: bool) -> Iterator[None]:
     """Takes steps until the tuning has finished, with a bar; yields after each."""
-    off, total = None if progress else True, steps * tuner.steps_per_round
-    with tqdm(
-        total=total, initial=tuner.steps, unit="step", desc="tuning", disable=off
+    total = steps * tuner.steps_per_round
+    with ProgressBar(
+        title="tuning", shown=progress, total=total, initial=tuner.steps, unit="step"
     ) as bar:
         while not tuner.finished(steps):
             distances = tuner.step()

@@ -81,6 +81,7 @@ def make_request(
         resolution=_size_text(resolution),
         flags=_names_in_messages("command" in given),
         images=images,
+        asks="command" in given,
         grows=all(getattr(n, "grows", False) for n in networks if n),
         **around,
         **{name: os.path.expanduser(place) for name, place in where.items()},

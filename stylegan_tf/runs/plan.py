@@ -124,6 +124,7 @@ def resolve_data(
         request.cache,
         labels=labels,
         download=request.download,
+        labeled=labels != "none",
         resolution=_stored_size(request, saved, spec, labels),
         crop=request.crop,
     )
@@ -144,6 +145,8 @@ def _convert_images(
         folder = records.prepare(
             source.name,
             request.cache,
+            labels=str(request.changes.get("labels", "none")),
+            labeled=request.changes.get("labels", "none") != "none",
             source=source,
             resolution=_stored_size(request, saved, source=source),
             crop=request.crop,

@@ -11,10 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from stylegan_tf import files
 from stylegan_tf.config import cost, schedule
+from stylegan_tf.progress import ProgressBar, print_above_bars
 from stylegan_tf.runs.rundir import DIVERGED
 from stylegan_tf.training.trainer import Trainer
 
@@ -49,11 +48,10 @@ class Progress(Report):
 
     def start(self, trainer: Trainer) -> None:
         """Opens the bar, and sums the work that is left."""
-        self.bar = tqdm(
+        self.bar = ProgressBar(
             total=trainer.total / 1000,
             initial=trainer.state.nimg / 1000,
             unit="kimg",
-            disable=None,  # no bar without a terminal
             bar_format="{percentage:3.0f}% |{bar}| {n:.1f}/{total:g} kimg {postfix}",
         )
         self.began = self.last = time.perf_counter()
@@ -176,7 +174,7 @@ class Log(Report):
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar, and adds it to `log.txt`."""
-        tqdm.write(text, file=sys.stdout)
+        print_above_bars(text)
         sys.stdout.flush()
         self._append(self.path / "log.txt", text)
 

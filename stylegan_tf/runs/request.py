@@ -110,6 +110,7 @@ class RunRequest:
         flags: dotted setting -> the flag that sets it, for messages.
         images: opens images that a program holds, in place of `changes["data"]`.
         grows: False for networks of the user's own that cannot grow.
+        asks: True if a person at a terminal may be asked about a run of hours.
     """
 
     preset: str | None = None
@@ -125,6 +126,7 @@ class RunRequest:
     flags: dict[str, str] = field(default_factory=dict)
     images: Callable[[], AbstractContextManager["Source"]] | None = None
     grows: bool = True
+    asks: bool = False
 
     @property
     def names_a_run(self) -> bool:

@@ -30,7 +30,8 @@ from stylegan_tf.config import TrainConfig, custom, schedule
 from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import DiskError, UserError
-from stylegan_tf.runs import owner, rundir, transfer
+from stylegan_tf.figures.facts import picture_texts
+from stylegan_tf.runs import duration, owner, rundir, transfer
 from stylegan_tf.runs.guard import Guard
 from stylegan_tf.runs.measuring import Measure
 from stylegan_tf.runs.plan import Plan, plan_run
@@ -39,7 +40,7 @@ from stylegan_tf.runs.reports import Log, Progress, Report
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.tensorboard import TensorBoard
 from stylegan_tf.runs.uploads import Uploads
-from stylegan_tf.sampling.lineup import sheet_cells
+from stylegan_tf.sampling.lineup import fit_rows, sheet_cells
 from stylegan_tf.training.trainer import Trainer
 
 SHEET_PSI = 0.7  # of the last sheet; those drawn while training are not truncated
@@ -87,6 +88,8 @@ def _train(
     uploads: Uploads, strategy: tf.distribute.Strategy, more: Sequence[Report]
 ) -> Outcome:
     plan = plan_run(uploads.request, strategy)
+    if not _goes_on(uploads.request, plan):
+        duration.announce(plan.config, uploads.request, strategy)
     with contextlib.ExitStack() as held:
         run = open_run(uploads.request, plan, strategy, uploads, held)
         if run.finished:
@@ -94,6 +97,14 @@ def _train(
             return Outcome(run.path, "finished")
         cache = uploads.request.cache
         return _train_run(run, plan, strategy, [*more, uploads], cache)
+
+
+def _goes_on(request: RunRequest, plan: Plan) -> bool:
+    """True if there is a run to continue, which needs no warning of its length."""
+    if request.resume == "never":
+        return False
+    out = Path(request.out)
+    return request.names_a_run or bool(rundir.find_run(out, plan.config, plan.data))
 
 
 def _train_run(
@@ -287,6 +298,15 @@ def export_model(trainer: Trainer) -> None:
         ) from error
 
 
+def _sheet_texts(
+    run: Path, seeds: Sequence[int], columns: int, enlarge: int, row_per_class: bool
+) -> dict[str, str]:
+    """Returns what the last sheet tells: how `generate` draws it."""
+    flags = {"model": str(run), "seeds": f"{seeds[0]}-{seeds[-1]}", "psi": SHEET_PSI}
+    flags |= {"enlarge": enlarge} | ({} if row_per_class else {"columns": columns})
+    return picture_texts("sheet", flags)
+
+
 def _export_model(trainer: Trainer) -> None:
     average, run = trainer.networks.average, trainer.run_dir
     nimg = trainer.state.nimg
@@ -296,13 +316,15 @@ def _export_model(trainer: Trainer) -> None:
     model = models.load(folder)
     size = model.config.shape(model.growth.resolution)
     columns, rows, factor = figures.sheet_layout(*size)
-    seeds, classes = sheet_cells(model.config.label_choices, columns, rows)
+    choices = model.config.label_choices
+    seeds, classes = sheet_cells(choices, columns, rows)
     drawn = sampling.draw(model, seeds, psi=SHEET_PSI, classes=classes)
     images = figures.enlarge(np.stack([image for _, image in drawn]), factor)
+    texts = _sheet_texts(run, seeds, columns, factor, fit_rows(choices, rows))
     sheet = figures.save_image(
         run / rundir.SHEET,
         figures.image_grid(images, columns),
-        trainer.state.shown_facts(),
+        texts | trainer.state.shown_facts(),
     )
     print(f"model: {folder}")
     again = shlex.join([*command_words("generate"), f"--model={run}"])

@@ -11,6 +11,7 @@ from stylegan_tf import config as configs
 from stylegan_tf.config import TrainConfig, presets, schedule
 from stylegan_tf.config.networks import GROWING, MOST_CLASS_NAMES
 from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.sources.labels import no_labels
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import suite
 
@@ -68,11 +69,7 @@ def settings(
         base = presets.make_config(preset, level, replicas)
     labels = changes.get("labels", base.labels)
     if labels != "none" and not manifest.label_size:
-        raise UserError(
-            f"--labels={labels} asks for classes, but "
-            f"{changes.get('data', base.data)} has no labels; "
-            f"see make_dataset.py --help for how to give them."
-        )
+        raise no_labels(str(labels), str(changes.get("data", base.data)))
     images = {"resolution": level, "start_shape": start_shape}
     images |= _image_facts(manifest, labeled=labels != "none")
     if not grows:

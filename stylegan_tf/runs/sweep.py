@@ -185,10 +185,13 @@ class Sweep:
         command = [*self.program, *point.command]
         self._tell(number, point, shlex.join(command))
         if self.jobs == 1:
-            self.running[subprocess.Popen(command)] = number, point
+            # Without a terminal to ask at: a sweep goes on by itself.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            self.running[process] = number, point
             return
         with open(self._log(number), "w", encoding="utf-8") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            where = {"stdin": subprocess.DEVNULL, "stdout": log}
+            process = subprocess.Popen(command, stderr=subprocess.STDOUT, **where)
         self.running[process] = number, point
 
     def _tell(self, number: int, point: Point, what: str) -> None:

@@ -106,7 +106,8 @@ class TensorBoard(Report):
         g = trainer.config.generator
         with self.files.writing(trainer.state.nimg):
             text = json.dumps(configs.to_dict(trainer.config), indent=2)
-            tf.summary.text("config", f"```\n{text}\n```")
+            about = "All settings of the run, as in its config.json."
+            tf.summary.text("config", f"```\n{text}\n```", description=about)
             table = g.label_choices, 8, self._rows()
             if self.files.first:
                 images = real_images(trainer.data, g.resolution, *table)
@@ -202,7 +203,8 @@ class TensorBoard(Report):
     def warn(self, trainer: Trainer, text: str) -> None:
         """Writes the warning where TensorBoard shows texts."""
         with self.files.writing(trainer.state.nimg):
-            tf.summary.text("warnings", text)
+            about = "What needed a person's eye, as in log.txt."
+            tf.summary.text("warnings", text, description=about)
 
     def end(self, trainer: Trainer, reason: str) -> None:
         """Closes the event file."""

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf import latents
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.progress import ProgressBar
 
 PSI_CENTERS = ("global", "class")
 CENTER_SEED, CENTER_LATENTS, CENTER_BATCH = 0, 10_000, 1_000
@@ -179,9 +179,9 @@ def class_centers(
     vectors = label_table(model) is not None
     count = count or (VECTOR_LATENTS if vectors else CENTER_LATENTS)
     z = np.random.RandomState(CENTER_SEED).randn(count, c.z_dim).astype(np.float32)
-    off = None if progress else True
     out = np.zeros((len(classes), c.w_dim), np.float32)
-    for i, k in enumerate(tqdm(classes, "means of w", unit="class", disable=off)):
+    bar = ProgressBar(classes, "means of w", progress, unit="class")
+    for i, k in enumerate(bar):
         w = map_latents(model, z, [k] * count)
         out[i] = w.mean(axis=0, dtype=np.float64)
     return out

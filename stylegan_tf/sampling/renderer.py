@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf import config, latents
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.growing import NOISE_MODES
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.sampling import centers, fast_cpu
 
 BATCH = 8
@@ -74,7 +74,7 @@ def draw(
     seeds = list(seeds)
     style = _Styler(model, seeds, psi, cutoff, classes, psi_center, progress, steer)
     render = Renderer(model, noise, resolution)
-    bar = tqdm(total=len(seeds), unit="picture", disable=None if progress else True)
+    bar = ProgressBar(shown=progress, total=len(seeds), unit="picture")
     with bar:
         for start in range(0, len(seeds), BATCH):
             chosen = seeds[start : start + BATCH]

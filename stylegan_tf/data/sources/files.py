@@ -60,6 +60,8 @@ class FileSource(Source):
         self._places = _by_name(places)
         self.names = self._choose(sorted(self._places))
         self.labels = labels.find_labels(self.names, choice, self._side_file)
+        left = self.labels.left
+        self.names = [name for i, name in enumerate(self.names) if i not in left]
         self.notes += self.labels.notes
         self.class_names, self.label_size = self.labels.class_names, self.labels.size
         places = {name: self._places[name] for name in self.names}

@@ -11,7 +11,7 @@ silently.
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -30,6 +30,7 @@ _NUMBERING = re.compile(r"\d{5,}")  # 00000/, 00001/: parts of one set, not clas
 _MISSING = {"", "nan", "none", "null", "na", "n/a", "<na>", "-"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _SHOWN = 3  # names in an error message
+STRAY = 5  # at most one of so many images may lie beside the folders of classes
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,14 @@ class Labels:
         values: class indices, float32 [count, size] vectors, or None without labels.
         class_names: names of the classes; empty for vectors.
         notes: sentences for the user about how they were understood.
+        left: numbers of the images that have no label and are left aside; `values`
+            are those of the others.
     """
 
     values: Sequence[int] | np.ndarray | None = None
     class_names: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: frozenset[int] = frozenset()
 
     @property
     def size(self) -> int:
@@ -66,6 +70,22 @@ class Labels:
 
 
 NONE = Labels()
+
+
+def no_labels(choice: str, data: str, notes: Sequence[str] = ()) -> UserError:
+    """Returns the error of images without labels, where labels are asked for.
+
+    Args:
+        choice: what was asked for, "auto" or a file.
+        data: what the user calls the images.
+        notes: of the source, which may tell why.
+    """
+    whys = [note for note in notes if note.startswith("No classes: ")]
+    why = "".join(f" {w.removeprefix('No classes: ').rstrip('.')};" for w in whys)
+    return UserError(
+        f"--labels={choice} asks for classes, but {data} has no labels;{why} "
+        f"see make_dataset.py --help for how to give them."
+    )
 
 
 def find_labels(
@@ -100,7 +120,7 @@ def find_labels(
                 continue
         return from_file(content, place, names)
     found = from_folders(names)
-    return Labels(found.values, found.class_names, notes + found.notes)
+    return replace(found, notes=notes + found.notes)
 
 
 def _read(path: str) -> bytes:
@@ -118,22 +138,37 @@ def _read(path: str) -> bytes:
 
 
 def from_folders(names: Sequence[str]) -> Labels:
-    """Takes sub-folders as classes, if every image lies in one of two or more.
+    """Takes sub-folders as classes, if the images lie in two or more.
 
-    Folders that are only numbered, such as 00000 and 00001, are not classes, nor are
-    splits such as train and test.
+    A few stray ones beside the folders are left aside; with more than one in `STRAY`
+    there are no classes. Folders that are only numbered, such as 00000 and 00001, are
+    not classes, nor are splits such as train and test.
     """
     skip = len(common_folder(names))
     heads = [name[skip:].partition("/") for name in names]
     folders = {head for head, slash, _ in heads if slash}
-    if len(folders) < 2 or not all(slash for _, slash, _ in heads):
+    if len(folders) < 2:
         return NONE
     if all(_NUMBERING.fullmatch(folder) for folder in folders):
         return NONE
     if all(split_of(folder) for folder in folders):
         shown = ", ".join(sorted(folders))
         return Labels(notes=[f"The folders {shown} are taken as splits, not classes."])
-    return _classes([head for head, _, _ in heads])
+    strays = [i for i, (_, slash, _) in enumerate(heads) if not slash]
+    if not strays:
+        return _classes([head for head, _, _ in heads])
+    shown = ", ".join(names[i] for i in strays[:_SHOWN])
+    shown += ", ..." * (len(strays) > _SHOWN)
+    if len(strays) * STRAY > len(names):
+        return Labels(
+            notes=[
+                f"No classes: {len(strays)} of {len(names)} pictures lie in none of "
+                f"the folders, such as {names[strays[0]]}."
+            ]
+        )
+    found = _classes([head for head, slash, _ in heads if slash])
+    note = f"Left aside {len(strays)} pictures beside the folders of classes: {shown}."
+    return replace(found, notes=[note], left=frozenset(strays))
 
 
 def from_rows(rows: np.ndarray) -> Labels:

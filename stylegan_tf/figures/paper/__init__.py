@@ -18,11 +18,9 @@ rarely trained as long, and the windows are where noise changes most. A figure o
 that the model lacks raises `MissingPartError`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
@@ -42,6 +40,7 @@ from stylegan_tf.figures.paper.painter import (
 from stylegan_tf.figures.paper.truncation import truncation_figure
 from stylegan_tf.figures.paper.uncurated import uncurated_figure
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.progress import ProgressBar
 
 __all__ = [
     "FIGURES",
@@ -87,7 +86,10 @@ def draw_figure(
     """
     if name not in FIGURES:
         raise UserError(f"no figure {name!r}; there are {', '.join(FIGURES)} and all.")
-    return FIGURES[name](painter or Painter(model, options))
+    painter = painter or Painter(model, options)
+    painter.seeds, painter.psi = [], ""
+    figure = FIGURES[name](painter)
+    return figure._replace(seeds=tuple(painter.seeds), psi=painter.psi)
 
 
 def draw_all_figures(
@@ -96,6 +98,7 @@ def draw_all_figures(
     folder: Path | str,
     title: str = "",
     say: Callable[[str], object] = print,
+    describe: Callable[[str, Figure, int], Mapping[str, str]] | None = None,
 ) -> list[Path]:
     """Draws every figure that the model has the parts for, and a page of them all.
 
@@ -105,6 +108,8 @@ def draw_all_figures(
         folder: gets NAME.png each, page.png and page.pdf.
         title: of the page.
         say: is told, in a line, why a figure is left out.
+        describe: the texts that a PNG carries, of its figure's name, the figure, and
+            the pixels of a cell.
 
     Returns:
         The written files.
@@ -113,7 +118,7 @@ def draw_all_figures(
     shape = model.config.shape(model.growth.resolution)
     cell = options.cell or min(PAGE_CELL, max(sheets.CELL, *shape))
     painter = Painter(model, replace(options, cell=cell))
-    bar = tqdm(FIGURES, unit="figure", disable=None if options.progress else True)
+    bar = ProgressBar(FIGURES, shown=options.progress, unit="figure")
     for name in bar:
         bar.set_description(name)
         try:
@@ -122,7 +127,8 @@ def draw_all_figures(
             say(f"{name} is left out: {lack}")
             continue
         drawn.append(figure)
-        files.append(sheets.save_image(folder / f"{name}.png", figure.image))
+        texts = describe(name, figure, cell) if describe else None
+        files.append(sheets.save_image(folder / f"{name}.png", figure.image, texts))
     captions = [f"Figure {i}. {f.caption}" for i, f in enumerate(drawn, start=1)]
     parts = [(c, f.image) for c, f in zip(captions, drawn, strict=True)]
     page = sheets.figure_page(parts, title or _title(model))
@@ -135,4 +141,4 @@ def _title(model: Generator) -> str:
     names = {"stylegan": "StyleGAN", "stylegan3": "StyleGAN3", "dcgan": "DCGAN"}
     h, w = model.config.shape(model.growth.resolution)
     kind = names.get(model.config.architecture, "StyleGAN2")
-    return f"{kind}, {w} x {h} pixels"
+    return f"{kind}, {h}x{w} pixels"

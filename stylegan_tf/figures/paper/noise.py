@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from stylegan_tf import latents, sampling
 from stylegan_tf.figures import sheets
 from stylegan_tf.figures.paper.painter import Figure, MissingPartError, Painter
+from stylegan_tf.progress import ProgressBar
 
 NOISE_SEEDS, NOISE_DRAWS = (1157, 1012), 100
 NOISE_CROP = (180, 650)  # top, left of 256 x 256 pixels at 1024 x 1024
@@ -52,9 +52,8 @@ def noise_statistics(p: Painter, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         over all draws, of the mean of its channels: float64 [H, W], 0 to 255.
     """
     total, squares, first = 0.0, 0.0, []
-    off = None if p.options.progress else True
-    starts = range(0, NOISE_DRAWS, sampling.BATCH)
-    for start in tqdm(starts, unit="batch", leave=False, disable=off):
+    starts, shown = range(0, NOISE_DRAWS, sampling.BATCH), p.options.progress
+    for start in ProgressBar(starts, shown=shown, unit="batch", leave=False):
         seeds = range(start, min(start + sampling.BATCH, NOISE_DRAWS))
         images = p.render(np.repeat(w[None], len(seeds), 0), p.render.noise_of(seeds))
         first += [*images[: max(4 - len(first), 0)]]

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.figures import sheets
 from stylegan_tf.latents.directions import Directions
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.sampling import StyleBatch
 
 SMALL_PSI = 0.7  # for figures that the paper does not truncate
@@ -22,10 +22,19 @@ class MissingPartError(UserError):
 
 
 class Figure(NamedTuple):
-    """An image, uint8 [H, W, 3], and the caption below it."""
+    """A figure of the paper.
+
+    Attributes:
+        image: uint8 [H, W, 3].
+        caption: a sentence or two below it.
+        seeds: of its images; empty for styles of a file, or drawn as they came.
+        psi: its truncation, as one writes it.
+    """
 
     image: np.ndarray
     caption: str
+    seeds: tuple[int, ...] = ()
+    psi: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ class Painter:
         large: True at the paper's 1024 x 1024 pixels.
         num_styles: styles of finished images.
         cell: height and width of a table's cells.
+        seeds: those whose styles were asked for.
+        psi: the latest truncation, as one writes it.
     """
 
     def __init__(self, model: Generator, options: FigureOptions, noise: str = "const"):
@@ -83,6 +94,8 @@ class Painter:
         self.large = self.shape == (1024, 1024)
         self.num_styles = sampling.drawn_styles(model)
         self.cell = cell_size(self.shape, options.cell)
+        self.seeds: list[int] = []
+        self.psi = ""
 
     def styles(self, seeds: Sequence[int], count: int | None = None) -> StyleBatch:
         """Returns the styles of the options, or else those of the paper's seeds.
@@ -100,6 +113,7 @@ class Painter:
     def seed_styles(self, seeds: Sequence[int]) -> StyleBatch:
         """Returns the styles of seeds, in the classes of the options."""
         o, seeds = self.options, list(map(int, seeds))
+        self.seeds += seeds
         return StyleBatch.from_seeds(self.model, seeds, o.classes, progress=o.progress)
 
     def truncated(self, batch: StyleBatch) -> np.ndarray:
@@ -110,6 +124,7 @@ class Painter:
         """
         o = self.options
         psi = o.psi if o.psi is not None else 1.0 if self.large else SMALL_PSI
+        self.psi = psi_text(psi)
         return batch.truncated(psi, o.cutoff)
 
     def images(
@@ -119,10 +134,9 @@ class Painter:
         seeds: Sequence[int] | None = None,
     ) -> Iterator[np.ndarray]:
         """Yields images of styles, with a bar; see `Renderer.stream`."""
-        off = None if self.options.progress else True
-        images = self.render.stream(ws, maps, seeds)
-        bar = tqdm(images, disable=off, unit="picture", leave=False, total=len(ws))
-        return iter(bar)
+        images, shown = self.render.stream(ws, maps, seeds), self.options.progress
+        how = {"unit": "picture", "leave": False, "total": len(ws)}
+        return iter(ProgressBar(images, shown=shown, **how))
 
     def cells(
         self, ws: np.ndarray, maps: Sequence[np.ndarray] | None = None
@@ -134,6 +148,11 @@ class Painter:
         """Resizes an image, or a window of one, to 1 / part of a cell's sides."""
         height, width = (side // part for side in self.cell)
         return sheets.rgb(sheets.resize_pixels(image, height, width))
+
+
+def psi_text(psi: float | Sequence[float]) -> str:
+    """Writes a psi, or one per layer or column, as flags take it."""
+    return ",".join(f"{x:g}" for x in np.ravel(psi))
 
 
 def cell_size(shape: tuple[int, int], least: int | None) -> tuple[int, int]:

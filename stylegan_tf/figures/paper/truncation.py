@@ -6,7 +6,7 @@ import numpy as np
 
 from stylegan_tf import sampling
 from stylegan_tf.figures import sheets
-from stylegan_tf.figures.paper.painter import Figure, Painter
+from stylegan_tf.figures.paper.painter import Figure, Painter, psi_text
 from stylegan_tf.sampling import StyleBatch
 
 TRUNCATION_SEEDS = (91, 388)
@@ -17,6 +17,7 @@ def truncation_figure(p: Painter) -> Figure:
     """Draws images from psi = 1 over the average, 0, to their opposites."""
     batch = p.styles(TRUNCATION_SEEDS, p.options.rows)
     psis = list(p.options.sweep or TRUNCATION_PSI)
+    p.psi = psi_text(psis)
     rows = psi_sweep(batch, psis, p.options.cutoff, p.cells)
     caption = (
         "Truncation. psi = 0 is the average picture; a negative psi gives the opposite "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stylegan_tf.figures import sheets
-from stylegan_tf.figures.paper.painter import Figure, Painter
+from stylegan_tf.figures.paper.painter import Figure, Painter, psi_text
 from stylegan_tf.sampling import StyleBatch
 
 UNCURATED_SEED, UNCURATED_PSI, UNCURATED_CUTOFF = 5, 0.7, 8
@@ -22,6 +22,7 @@ def uncurated_figure(p: Painter) -> Figure:
         ws, psi = batch.truncated(UNCURATED_PSI, UNCURATED_CUTOFF), UNCURATED_PSI
     else:
         ws, psi = batch.truncated(o.psi, o.cutoff), o.psi
+    p.psi = psi_text(psi)
     sizes = [(max(h * largest >> k, 1), max(w * largest >> k, 1)) for k in halvings]
     sheet = np.full((rows * sizes[0][0], sum(x for _, x in sizes), 3), 255, np.uint8)
     images, x = p.images(ws, seeds=range(len(ws))), 0
@@ -31,10 +32,8 @@ def uncurated_figure(p: Painter) -> Figure:
             sheet[y : y + height, x : x + width] = _halved(image, largest, k)
         x += width
     order = "in the order of their seeds" if o.seeds else "in the order they came"
-    psi_text = f"{psi:g}" if np.ndim(psi) == 0 else f"{list(psi)} by layer"
-    caption = (
-        f"Uncurated pictures, {order}, psi = {psi_text}, each with noise of its own."
-    )
+    shown = f"{psi:g}" if np.ndim(psi) == 0 else f"{list(psi)} by layer"
+    caption = f"Uncurated pictures, {order}, psi = {shown}, each with noise of its own."
     return Figure(sheet, caption)
 
 

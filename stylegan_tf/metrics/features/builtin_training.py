@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from tqdm import tqdm
 
 from stylegan_tf.data import demo
 from stylegan_tf.metrics.features.builtin import (
@@ -24,6 +23,7 @@ from stylegan_tf.metrics.features.builtin import (
     Head,
     resize_inputs,
 )
+from stylegan_tf.progress import ProgressBar
 
 # Data sets of the demo use seed 0, so none of them holds these images.
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
@@ -145,7 +145,7 @@ def fit_network(
         optimizer.apply(gradients, variables)
         return value
 
-    bar = tqdm(total=steps, desc=title, unit="step", disable=None if progress else True)
+    bar = ProgressBar(title=title, shown=progress, total=steps, unit="step")
     history = []
     with bar:
         for _, batch in zip(range(steps), batches, strict=False):
@@ -245,8 +245,7 @@ def demo_faces(
     Returns:
         uint8 [N, size, size, 3], float32 [N, factors].
     """
-    off = None if progress else True
-    bar = tqdm(indices, f"drawing at {size}", unit="picture", disable=off)
+    bar = ProgressBar(indices, f"drawing at {size}", progress, unit="picture")
     images = [demo.draw_face(i, size, seed=seed) for i in bar]
     truth = [factor_targets(demo.factors(i, seed)) for i in indices]
     shape = (0, size, size, 3)

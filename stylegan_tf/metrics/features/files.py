@@ -9,10 +9,9 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
-
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import checksum, home_path
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.remote import cache_folder
 
 FOLDER = "networks"  # within the cache
@@ -112,8 +111,9 @@ def _copy(answer, file, name: str, progress: bool) -> None:
     """Copies an HTTP answer into a file, under a progress bar."""
     length = answer.headers.get("Content-Length")
     total, done = int(length) if length else None, 0
-    hidden = None if progress else True
-    with tqdm(total=total, desc=name, unit="B", unit_scale=True, disable=hidden) as bar:
+    with ProgressBar(
+        title=name, shown=progress, total=total, unit="B", unit_scale=True
+    ) as bar:
         while data := answer.read(CHUNK):
             file.write(data)
             done += len(data)
