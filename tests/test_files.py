@@ -182,6 +182,12 @@ def test_odd_json_is_a_value_error(text):
         files.parse_json(text)
 
 
+def test_json_that_says_a_name_twice_is_refused():
+    with pytest.raises(ValueError, match="it says 'a' twice"):
+        files.parse_json('{"b": {"a": 1, "c": 2, "a": 1}}')
+    assert files.parse_json('{"a": {"a": 1}}') == {"a": {"a": 1}}
+
+
 def test_json_of_too_many_values(monkeypatch):
     monkeypatch.setattr(files, "MOST_VALUES", 3)
     assert files.parse_json(b"[1,2,3]") == [1, 2, 3]

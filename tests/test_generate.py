@@ -11,6 +11,7 @@ from PIL import Image
 from test_video import read_gif, read_mp4
 
 from stylegan_tf import figures, latents, sampling
+from stylegan_tf.figures import facts
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import lineup, steering
@@ -103,6 +104,21 @@ def test_sheets_and_sweeps_are_drawn_again(model, tmp_path):
     assert (tmp_path / "b" / "sheet.png").read_bytes() == sheet.read_bytes()
     with Image.open(tmp_path / "b" / "psi_sweep.png") as again, Image.open(sweep) as b:
         np.testing.assert_array_equal(again, b)
+
+
+def test_figures_tell_how_they_were_drawn(model, tmp_path):
+    flags = (model[1], "--figure=mixing", "--seeds=3,4,5", "--cols=1", "--psi=0.5")
+    done("figures", *flags, f"--out={tmp_path / 'a.png'}")
+    with Image.open(tmp_path / "a.png") as image:
+        told = image.info
+    assert (told["Figure"], told["Seed"], told["Psi"]) == ("mixing", "3,4,5", "0.5")
+    assert told["Model"] in model[1] and told["Software"].startswith("stylegan_tf ")
+    done("figures", f"--from={tmp_path / 'a.png'}", f"--out={tmp_path / 'b.png'}")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    code, _, error = call("generate", f"--from={tmp_path / 'a.png'}")
+    assert code == 2 and "is a figure, which figures.py --from=" in error
+    texts = facts.picture_texts("sheet", {"model": "m", "mix": ["1@0"], "psi": 0.7})
+    assert (texts["Model"], texts["Psi"], texts["Edits"]) == ("m", "0.7", "1@0")
 
 
 RECIPES = {

@@ -1,5 +1,6 @@
 """The command line: manuals, refusals, exit codes."""
 
+import io
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from stylegan_tf import files
 from stylegan_tf.command_line import as_typed, command_words
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
+from stylegan_tf.progress import ProgressBar
 
 NO_TENSORFLOW = """
 import runpy, sys
@@ -81,11 +83,16 @@ def test_commands_are_those_that_were_typed(monkeypatch, tmp_path):
     )
     _, out, _ = call("generate", "--help")
     assert "stylegan-tf generate --model=RUN" in out and "launch/" not in out
+    monkeypatch.chdir(ROOT / "tests")
     monkeypatch.setattr(sys, "argv", ["../launch/train.py"])
     assert command_words("generate") == ("python", "../launch/generate.py")
     assert as_typed(manual) == manual
+    assert "see train.py" in str(UserError("see train.py"))
     monkeypatch.setattr(sys, "argv", ["notebook"])
     monkeypatch.chdir(tmp_path)
+    assert command_words("train") == ("stylegan-tf", "train")
+    assert str(UserError("see train.py")) == "see stylegan-tf train"
+    monkeypatch.setattr(sys, "argv", ["train.py"])  # of the user's own
     assert command_words("train") == ("stylegan-tf", "train")
     monkeypatch.chdir(ROOT)
     assert command_words("train") == ("python", "launch/train.py")
@@ -207,6 +214,16 @@ def test_errors_become_exit_codes(error, code, said, capsys):
 
     assert cli._exit_code(fails, []) == code
     assert capsys.readouterr().err == said
+
+
+def test_bars_are_silent_without_a_terminal():
+    log, terminal = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
+    for file in (log, terminal):
+        assert [*ProgressBar(range(3), "title", file=file)] == [0, 1, 2]
+    assert log.getvalue() == "" and "\rtitle: 100%" in terminal.getvalue()
+    with ProgressBar(total=1, shown=False, file=terminal) as hidden:
+        assert hidden.disable
 
 
 def test_flags_of_a_file_take_its_place(tmp_path, capsys):

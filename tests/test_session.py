@@ -4,11 +4,12 @@ import dataclasses
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import devices, files
+from stylegan_tf import devices, figures, files
 from stylegan_tf.config import Growth, flat, presets
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
@@ -76,6 +77,16 @@ def test_labels_of_pictures_without_any_are_refused(pictures, monkeypatch):
     monkeypatch.setattr(Manifest, "load", unlabeled)
     with pytest.raises(UserError, match="asks for classes, but .* has no labels"):
         settle(pictures, {"labels": "auto"})
+
+
+def test_labels_are_settled_before_anything_is_converted(tmp_path):
+    for name in ("a/1.png", "b/2.png", "3.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        figures.save_image(tmp_path / "set" / name, np.zeros((16, 16, 3), np.uint8))
+    cache, changes = tmp_path / "cache", {"labels": "auto"}
+    with pytest.raises(UserError, match="1 of 3 pictures lie in none of the folders"):
+        settle(tmp_path / "set", changes, cache=str(cache))
+    assert not cache.exists()
 
 
 def test_a_size_that_the_pictures_do_not_have_is_refused(pictures):

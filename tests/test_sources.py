@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_tf.data import sources
+from stylegan_tf.data import objects, sources
 from stylegan_tf.data.images import (
     BadImage,
     decode_image,
@@ -90,6 +90,28 @@ def test_nested_pictures_with_folder_names_as_classes(tmp_path, kind):
 )
 def test_which_folders_are_classes(names, classes):
     assert labels.from_folders(names).class_names == classes
+
+
+def test_stray_pictures_beside_classes_are_left_aside_and_named(tmp_path):
+    files = {f"{k}/{i}.png": PNG for k in ("cat", "dog") for i in range(2)}
+    root = folder_of(tmp_path / "set", files | {"cover.png": PNG, "read.txt": b"x"})
+    source = sources.open_source(str(root))
+    assert source.names == [*files] and label_list(source) == [0, 0, 1, 1]
+    assert "Left aside 1 pictures beside the folders of classes: cover.png." in (
+        source.notes
+    )
+    again = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(np.asarray(again.read(3, 8)[0]), RGB)
+    with objects.open_images(
+        [root / "cover.png", *map(root.joinpath, files)], "auto"
+    ) as (listed):
+        assert label_list(listed) == [0, 0, 1, 1] and len(listed) == 4
+    unlabeled = sources.open_source(str(root), "none")
+    assert len(unlabeled) == 5 and not unlabeled.label_size
+    folder_of(root, {"1.png": PNG})
+    many = sources.open_source(str(root))
+    assert len(many) == 6 and not many.label_size
+    assert "No classes: 2 of 6 pictures lie in none of the folders" in many.notes[-1]
 
 
 def test_image_folder_tree_gives_its_training_split(tmp_path):

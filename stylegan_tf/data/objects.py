@@ -164,7 +164,9 @@ def _spool(dataset: Any, labels: object, file: Path) -> SpooledSource:
     The order is that of their digests: a dataset that is shuffled is the same data.
     """
     if int(dataset.cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
-        raise UserError("the dataset repeats without end; leave .repeat() out.")
+        raise UserError(
+            "the dataset repeats without end; leave .repeat() out, or .take(n) of it."
+        )
     found: list[tuple[bytes, object, object]] = []  # digest, place, label
     limits, waiting, size = None, [], 0
     with open(file, "wb") as out:

@@ -130,7 +130,13 @@ def _train_run(
         rundir.record_settings(run, plan.data)
         print_data(plan.data, run.config)
         print_tensorboard(run.path)
-    reason = trainer.train()
+    try:
+        reason = trainer.train()
+    except Exception:
+        if trainer.chief:
+            saved = f"saved: {run.nimg / 1000:g} kimg"
+            print(f"{saved}; {schedule.drawn_size_text(run.config, run.nimg)}")
+        raise
     if trainer.chief and reason == "finished" and not trainer.stopping:
         export_model(trainer)
     devices.barrier(strategy)
