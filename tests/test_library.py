@@ -328,9 +328,12 @@ def test_a_dataset_is_the_same_data_in_any_order(tmp_path):
     assert found == {(p.tobytes(), label) for p, label in zip(IMAGES, y, strict=True)}
     unlabeled = read(dataset, tmp_path, "none")
     assert unlabeled[1] == [-1] * 24
+    endless = read(dataset.shuffle(24).repeat().batch(7), tmp_path)[2]
+    assert endless.fingerprint() == first[2].fingerprint()
+    assert endless.notes == [
+        "The dataset has no end; 24 different pictures of it are taken."
+    ]
     assert not [*tmp_path.iterdir()]
-    with pytest.raises(UserError, match="without end"):
-        read(dataset.repeat(), tmp_path)
 
 
 def test_paths_are_read_in_their_order_with_classes_of_their_folders(tmp_path):

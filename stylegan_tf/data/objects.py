@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from stylegan_tf.data.sources.memory import (
 from stylegan_tf.errors import UserError
 from stylegan_tf.remote import cache_folder
 
+ENDLESS = 50_000  # images of a dataset that has no end
 SAMPLE = 256  # images of a dataset whose values tell what black and white are
 KEYS = (("image", "images"), ("label", "labels"))  # of elements that are dicts
 
@@ -163,10 +164,10 @@ def _spool(dataset: Any, labels: object, file: Path) -> SpooledSource:
 
     The order is that of their digests: a dataset that is shuffled is the same data.
     """
-    if int(dataset.cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
-        raise UserError(
-            "the dataset repeats without end; leave .repeat() out, or .take(n) of it."
-        )
+    pairs = _pairs(dataset)
+    endless = int(dataset.cardinality()) == -1  # tf.data.INFINITE_CARDINALITY
+    if endless:
+        pairs = _different(pairs, ENDLESS)
     found: list[tuple[bytes, object, object]] = []  # digest, place, label
     limits, waiting, size = None, [], 0
     with open(file, "wb") as out:
@@ -174,17 +175,16 @@ def _spool(dataset: Any, labels: object, file: Path) -> SpooledSource:
         def write(some: list[tuple[np.ndarray, object]]) -> None:
             nonlocal size
             for pixels, label in some:
-                digest = hashlib.sha256(f"{pixels.shape}{label}".encode())
-                digest.update(np.ascontiguousarray(pixels).tobytes())
+                digest = _digest(pixels, label)
                 try:
                     pixels = limits.to_bytes(pixels)
                     place: object = (size, pixels.shape)
                     size += out.write(np.ascontiguousarray(pixels).tobytes())
                 except BadImage as error:
                     place = error.reason
-                found.append((digest.digest(), place, label))
+                found.append((digest, place, label))
 
-        for pair in _pairs(dataset):
+        for pair in pairs:
             waiting.append(pair)
             if limits is None and len(waiting) < SAMPLE:
                 continue
@@ -203,9 +203,36 @@ def _spool(dataset: Any, labels: object, file: Path) -> SpooledSource:
     source = SpooledSource(
         file, [item[1] for item in found], _labels(labels, len(found)), digest
     )
+    if endless:
+        source.notes.append(
+            f"The dataset has no end; {len(found)} different pictures of it are taken."
+        )
     if limits != PixelRange(0, 255):
         source.notes.append(range_note(limits))
     return source
+
+
+def _digest(pixels: np.ndarray, label: object) -> bytes:
+    digest = hashlib.sha256(f"{pixels.shape}{label}".encode())
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.digest()
+
+
+def _different(
+    pairs: Iterable[tuple[np.ndarray, object]], most: int
+) -> Iterator[tuple[np.ndarray, object]]:
+    """Yields what was not there before; ends once half of all was, or at `most`."""
+    seen: set[bytes] = set()
+    again = 0
+    for pixels, label in pairs:
+        digest = _digest(pixels, label)
+        if digest in seen:
+            again += 1
+        else:
+            seen.add(digest)
+            yield pixels, label
+        if again >= len(seen) or len(seen) >= most:
+            return
 
 
 def _limits(pairs: list[tuple[np.ndarray, object]]) -> PixelRange:
