@@ -53,12 +53,12 @@ def announce(
         UserError: it shall not.
     """
     replicas = strategy.num_replicas_in_sync
-    if run_seconds(config, SLOWEST, 0.05, replicas) < LONG:
+    overhead = OVERHEAD[devices.device_kind()]
+    if run_seconds(config, SLOWEST, overhead, replicas) < LONG:
         return
     if not devices.is_chief(strategy):
         return
     rate = SHARE * devices.convolution_rate(config.precision)
-    overhead = OVERHEAD.get(devices.device_kind(), 0.05)
     seconds = run_seconds(config, rate, overhead, replicas)
     if seconds < LONG:
         return

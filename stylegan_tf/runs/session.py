@@ -28,7 +28,7 @@ from stylegan_tf import config as configs
 from stylegan_tf.command_line import command_words
 from stylegan_tf.config import TrainConfig, custom, schedule
 from stylegan_tf.config.classes import numbered_names
-from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.manifest import SKIPPED, Manifest
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.figures.facts import picture_texts
 from stylegan_tf.runs import duration, owner, rundir, transfer
@@ -165,7 +165,9 @@ def print_tensorboard(run: Path) -> None:
 
 def print_data(data: Manifest, config: TrainConfig) -> None:
     """Prints what a run trains on, and the numbers of its classes."""
-    print(f"data: {data}")
+    listing = data.folder / SKIPPED
+    left = f"; {data.skipped} were left out, see {listing}" if data.skipped else ""
+    print(f"data: {data}{left}")
     if data.class_names and config.generator.classes:
         print(f"classes: {numbered_names(data.class_names)}")
 
