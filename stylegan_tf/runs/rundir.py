@@ -25,6 +25,7 @@ from pathlib import Path
 
 from stylegan_tf import checkpoints, files
 from stylegan_tf import config as configs
+from stylegan_tf.command_line import command_words
 from stylegan_tf.config import RESUMABLE, SETTLED, TrainConfig, schedule
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
@@ -405,7 +406,9 @@ def print_finished(run: Run) -> None:
     print(schedule.drawn_size_text(run.config, run.nimg))
     if sheet := newest_sheet(run):
         print(f"pictures: {sheet}")
-    print(f"To train it longer: --kimg={2 * kimg:g}. A new run: --resume=never.")
+    longer = [*command_words("train"), f"--resume={run.path}", f"--kimg={2 * kimg:g}"]
+    print(f"To train it longer: {shlex.join(longer)}")
+    print("A new run: --resume=never.")
 
 
 def newest_sheet(run: Run) -> Path | None:
