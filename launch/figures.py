@@ -116,15 +116,17 @@ def main(argv: Sequence[str]) -> int:
         )
         print(video.write_video(out, frames, FLAGS.fps, count, progress=True))
         return 0
-    figure = paper.draw_figure(FLAGS.figure, model, options)
-    texts = _describe(FLAGS.figure, figure, FLAGS.cell)
+    painter = paper.Painter(model, options)
+    figure = paper.draw_figure(FLAGS.figure, model, options, painter)
+    texts = _describe(FLAGS.figure, painter)
     print(figures.save_image(out, figure.image, texts))
     print(figure.caption)
     return 0
 
 
-def _describe(name: str, figure, cell: int | None) -> dict[str, str]:
-    return recipes.figure_facts(FLAGS, name, figure.seeds, figure.psi, cell)
+def _describe(name: str, painter) -> dict[str, str]:
+    facts = painter.seeds, painter.psi, painter.options.cell
+    return recipes.figure_facts(FLAGS, name, *facts)
 
 
 def _check() -> str:

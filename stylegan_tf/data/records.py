@@ -185,11 +185,7 @@ def prepare(
             log(note)
         log(f"Converting {spec} once; it is kept in {folder}")
         made = write_dataset(source, folder, log=log, **settings)
-        if made.skipped:
-            listing = folder / manifest.SKIPPED
-            log(f"{made.skipped} pictures left out, listed in {listing}:")
-            for line in skipped_lines(folder):
-                log(f"  {line}")
+        _say_skipped(made, log)
     if not given and not (folder / _ORIGIN).exists():
         origin = {"data": _full_name(spec), "labels": labels}
         write_text(folder / _ORIGIN, json.dumps(origin, indent=1))
@@ -199,6 +195,14 @@ def prepare(
         except UserError as error:  # it can be trained on all the same
             log(str(error))
     return folder
+
+
+def _say_skipped(made: Manifest, log: Callable[[str], None]) -> None:
+    if made.skipped:
+        listing = made.folder / manifest.SKIPPED
+        log(f"{made.skipped} pictures left out, listed in {listing}:")
+        for line in skipped_lines(made.folder):
+            log(f"  {line}")
 
 
 def _is_whole(folder: Path, plan: str, log: Callable[[str], None]) -> bool:

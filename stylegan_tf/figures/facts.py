@@ -1,4 +1,4 @@
-"""What a PNG tells of itself: model, seeds, psi, edits, and how to draw it again.
+"""Texts that a PNG carries: model, seeds, psi, edits, and how to draw it again.
 
     save_image(path, image, picture_texts("picture", {"model": "runs/0", "seeds": "7"}))
 

@@ -1,4 +1,4 @@
-"""How long a run will take, said before it starts; a person is asked about hours.
+"""Announces runs of hours before they start; a person at a terminal is asked.
 
 A step takes as long as its multiply-adds at a share of the rate that bare convolutions
 reach, which is measured in a second; at least `OVERHEAD`, to launch its operations. So

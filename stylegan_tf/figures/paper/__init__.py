@@ -78,7 +78,7 @@ def draw_figure(
         name: one of FIGURES.
         model: the generator.
         options: images and layout.
-        painter: lends its compiled renderer; None = a new one.
+        painter: lends its compiled renderer, and keeps seeds and psi; None = a new one.
 
     Raises:
         MissingPartError: the model lacks the part that the figure shows.
@@ -88,8 +88,7 @@ def draw_figure(
         raise UserError(f"no figure {name!r}; there are {', '.join(FIGURES)} and all.")
     painter = painter or Painter(model, options)
     painter.seeds, painter.psi = [], ""
-    figure = FIGURES[name](painter)
-    return figure._replace(seeds=tuple(painter.seeds), psi=painter.psi)
+    return FIGURES[name](painter)
 
 
 def draw_all_figures(
@@ -98,7 +97,7 @@ def draw_all_figures(
     folder: Path | str,
     title: str = "",
     say: Callable[[str], object] = print,
-    describe: Callable[[str, Figure, int], Mapping[str, str]] | None = None,
+    describe: Callable[[str, Painter], Mapping[str, str]] | None = None,
 ) -> list[Path]:
     """Draws every figure that the model has the parts for, and a page of them all.
 
@@ -108,8 +107,8 @@ def draw_all_figures(
         folder: gets NAME.png each, page.png and page.pdf.
         title: of the page.
         say: is told, in a line, why a figure is left out.
-        describe: the texts that a PNG carries, of its figure's name, the figure, and
-            the pixels of a cell.
+        describe: returns the texts of a figure's PNG: of its name, and the painter
+            that has just drawn it.
 
     Returns:
         The written files.
@@ -127,7 +126,7 @@ def draw_all_figures(
             say(f"{name} is left out: {lack}")
             continue
         drawn.append(figure)
-        texts = describe(name, figure, cell) if describe else None
+        texts = describe(name, painter) if describe else None
         files.append(sheets.save_image(folder / f"{name}.png", figure.image, texts))
     captions = [f"Figure {i}. {f.caption}" for i, f in enumerate(drawn, start=1)]
     parts = [(c, f.image) for c, f in zip(captions, drawn, strict=True)]

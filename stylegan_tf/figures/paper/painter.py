@@ -22,19 +22,10 @@ class MissingPartError(UserError):
 
 
 class Figure(NamedTuple):
-    """A figure of the paper.
-
-    Attributes:
-        image: uint8 [H, W, 3].
-        caption: a sentence or two below it.
-        seeds: of its images; empty for styles of a file, or drawn as they came.
-        psi: its truncation, as one writes it.
-    """
+    """An image, uint8 [H, W, 3], and the caption below it."""
 
     image: np.ndarray
     caption: str
-    seeds: tuple[int, ...] = ()
-    psi: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +73,8 @@ class Painter:
         large: True at the paper's 1024 x 1024 pixels.
         num_styles: styles of finished images.
         cell: height and width of a table's cells.
-        seeds: those whose styles were asked for.
-        psi: the latest truncation, as one writes it.
+        seeds: of the latest figure; empty for styles of a file, or as they come.
+        psi: of the latest figure, as one writes it.
     """
 
     def __init__(self, model: Generator, options: FigureOptions, noise: str = "const"):
