@@ -92,7 +92,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(_draft_name(path))
+    draft = path.with_name(draft_name(path))
     try:
         yield draft
         sync(draft)
@@ -102,8 +102,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def _draft_name(path: Path) -> str:
-    """A hidden name of a length that any file system takes, see `remove_drafts`."""
+def draft_name(path: Path) -> str:
+    """Returns the hidden name, which any file system takes, of a file in the making."""
     stem, number = path.stem[:30], zlib.crc32(os.fsencode(path.name))
     return f".{stem}.{number:08x}.{os.getpid()}.tmp{path.suffix[:20]}"
 

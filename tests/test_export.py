@@ -15,7 +15,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import config as configs
-from stylegan_tf import export, figures, latents, models, sampling
+from stylegan_tf import export, figures, files, latents, models, sampling
 from stylegan_tf.config import Growth
 from stylegan_tf.devices import make_strategy
 from stylegan_tf.errors import UserError
@@ -234,7 +234,10 @@ def test_runs_where_there_is_nothing_but_tensorflow(saved, tmp_path):
 
 def test_signatures_of_a_conditional_model_at_an_early_stage(tmp_path):
     model = generator({"classes": 3})
+    left = tmp_path / files.draft_name(tmp_path / export.CARD_JSON)
+    left.touch()  # by a process that was killed while it wrote the card
     export.save_model(model, tmp_path, resolution=4)
+    assert not left.exists()
     signatures = tf.saved_model.load(tmp_path / "saved_model").signatures
     found = {
         name: {k: str(v.shape) for k, v in s.structured_input_signature[1].items()}

@@ -95,7 +95,8 @@ TRAINING = {
     "ticks": "objectives step",
     "build": "optimizer passes",
     "divergence": "passes",
-    "trainer": "build divergence objectives packing passes state step ticks",
+    "reporting": "",
+    "trainer": "build divergence objectives packing passes reporting state step ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {

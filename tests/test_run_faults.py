@@ -308,6 +308,57 @@ def test_a_full_disk_ends_nothing_and_is_told_once(trainer, monkeypatch, capsys)
     assert [c.nimg for c in kept] == [48, 32]
 
 
+class LateStarter(reports.Report):
+    """A report that cannot begin at once; anything else would fail before it has."""
+
+    def start(self, trainer):
+        if trainer.state.nimg < 20:
+            full()
+        self.done = []
+
+    def warn(self, trainer, text):
+        self.done.append(text)
+
+    def tick(self, trainer, stats):
+        self.done.append(trainer.state.nimg)
+
+
+def test_a_report_that_cannot_start_starts_later(trainer, capsys):
+    trainer.reports = [late := LateStarter(), *trainer.reports[:1], LateStarter()]
+    assert trainer.train() == "finished"
+    told = capsys.readouterr().out
+    assert told.count("LateStarter could not be written: No space left") == 2
+    assert told.index("starts at 0 kimg") < told.index("LateStarter")
+    assert late.done == [24, 32, 40, 48] == trainer.reports[-1].done
+
+
+def test_the_last_row_waits_for_room_as_well(trainer, monkeypatch):
+    write = reports.files.append_text
+
+    def full_at_the_end(file, text):
+        # The disk takes no row at 48 images; the checkpoint behind it finds room.
+        row = file.name == "stats.jsonl" and trainer.state.nimg == 48
+        full() if row and not trainer.saved else write(file, text)
+
+    save = trainer._save
+    trainer.saved = False
+    monkeypatch.setattr(reports.files, "append_text", full_at_the_end)
+    monkeypatch.setattr(
+        trainer, "_save", lambda: (save(), setattr(trainer, "saved", True))
+    )
+    monkeypatch.setattr(
+        trainer, "step", lambda step=trainer.step: _unsaved(trainer, step)
+    )
+    assert trainer.train() == "finished"
+    rows = (trainer.run_dir / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(row)["nimg"] for row in rows] == [8, 16, 24, 32, 40, 48]
+
+
+def _unsaved(trainer, step):
+    trainer.saved = False
+    step()
+
+
 def test_a_tick_that_a_signal_cuts_short_has_its_row(trainer, monkeypatch):
     step = trainer.step
 

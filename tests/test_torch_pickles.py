@@ -277,6 +277,19 @@ def test_none_is_not_missing(file):
     assert config_of(file, bare | {"conv_clamp": None}).conv_clamp == 0
 
 
+def test_widths_are_cut(file):
+    """220 / 8 and 220 / 4 are whole; 220 / 16 = 13.75 are 13 maps."""
+    wide = OUTER | {"mapping_kwargs": {}, "img_resolution": 16, "channel_base": 220}
+    found = config_of(file, wide)
+    assert [found.fmaps(r) for r in (4, 8, 16)] == [55, 27, 13]
+
+
+def test_the_head_is_as_wide_as_the_last_maps(file):
+    """In PyTorch; TensorFlow's has the width of maps at 2 x 2 pixels, 24 here."""
+    wide = D_ARGUMENTS | {"channel_max": 24}
+    assert config_of(file, wide, "Discriminator").head_width == 16
+
+
 def test_r_is_not_doubled_again(file):
     arguments = OUTER | {"channel_base": 65536, "channel_max": 1024, "conv_kernel": 1}
     found = config_of(file, arguments | {"use_radial_filters": True}, three=True)

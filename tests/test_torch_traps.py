@@ -1,19 +1,8 @@
 """What is easily wrong in StyleGAN2-ADA's and StyleGAN3's files, and what sees it.
 
-Each fault is made on purpose, and a test of the reference numbers has to fail. Traps
-that another test looks at directly:
-
-who wrote a file                   test_torch_pickles.py (defaults, the generator says)
-a clamp between StyleGAN3's filters  test_stylegan3.py (the_clamp_is_between)
-how padding is split               test_filters.py (layers_are_those)
-None is not missing                test_torch_pickles.py (none_is_not_missing)
-R's widths are stored doubled      test_torch_pickles.py (not_doubled_again)
-no filter: zeros between pixels    test_filters.py (one_tap)
-places of GPUs in streams          persistence.py writes "cuda:0" into each of them
-frozen layers among the buffers    test_torch_pickles.py (frozen_layers)
-widths of the dense layers in D    test_the_entrance_at_4_x_4_pixels_is_free, below
-the layout of editing tools        test_rosinality.py (two_layouts_of_pytorch_agree)
-noise is asked for by name         test_torch_networks.py passes it everywhere
+Each fault is made on purpose, and a test of the reference numbers, or of a file made
+here, has to fail. A trap that the reader cannot fall into: the place of numbers in
+their streams, "cuda:0" in all that persistence.py writes, is not looked at.
 """
 
 import tempfile
@@ -21,6 +10,7 @@ import types
 from pathlib import Path
 
 import ada_golden
+import golden
 import numpy as np
 import persistence
 import pytest
@@ -29,6 +19,7 @@ import test_filters
 import test_torch_networks
 import test_torch_pickles
 
+from stylegan_tf.config import networks as networks_config
 from stylegan_tf.config import stylegan3 as plans
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import safe_pickle, torch_files
@@ -79,6 +70,20 @@ def reads_made(protocol: int) -> None:
         assert torch_pickles.read_snapshot(path).networks["Gs"]
 
 
+def knows(test: str) -> None:
+    """A test of files made here, which looks at the trap directly."""
+    with tempfile.TemporaryDirectory() as folder:
+        getattr(test_torch_pickles, test)(persistence.writer(Path(folder)))
+
+
+def draws_by_default(name: str) -> None:
+    """Whole styles, as they are with psi 1, unless another is asked for."""
+    found, numbers = test_torch_networks.opened(name)
+    g, labels = found.networks["Gs"], ada_golden.labels(numbers, "in/c")
+    image = g(numbers["in/z"], labels, noise="const")
+    numbers.check("out/G_ema/img_const", golden.nchw(image))
+
+
 def layers_of(preset: str) -> None:
     test_filters.test_layers_are_those_of_the_official_presets(preset)
 
@@ -104,6 +109,70 @@ def replaced(where, name: str, value):
 
 def without(table: dict, name: str):
     return lambda patch: patch.delitem(table, name)
+
+
+def changed_default(name: str, value):
+    """A fault: another default of an argument of the generator."""
+
+    def fault(patch):
+        right = Generator.call
+
+        def wrong(self, *args, **kwargs):
+            return right(self, *args, **({name: value} | kwargs))
+
+        patch.setattr(Generator, "call", wrong)
+
+    return fault
+
+
+def noise_of_its_own(patch) -> None:
+    """Every picture with fresh noise, whatever was asked for."""
+    right = stylegan2.StyleGAN2Synthesis.call
+
+    def wrong(self, ws, *args, **kwargs):
+        return right(self, ws, *args, **(kwargs | {"noise": "random"}))
+
+    patch.setattr(stylegan2.StyleGAN2Synthesis, "call", wrong)
+
+
+def none_is_missing(patch) -> None:
+    patch.setattr(torch_arguments._Arguments, "given", torch_arguments._Arguments.take)
+
+
+def rounded_widths(patch) -> None:
+    right = networks_config._fmaps
+
+    def wrong(config, resolution):
+        exact = config.fmap_base / 2 ** (resolution.bit_length() - 2)
+        return min(round(exact), config.fmap_max) if exact > 1 else right(config, 4)
+
+    patch.setattr(networks_config, "_fmaps", wrong)
+
+
+def one_writer(patch) -> None:
+    """No clamp unless one was asked for, as in stylegan2-ada-pytorch alone."""
+    right = torch_arguments._shared
+    patch.setattr(torch_arguments, "_shared", lambda inner, clamp: right(inner, None))
+
+
+def doubled_widths(patch) -> None:
+    right = torch_arguments._shared
+
+    def wrong(inner, clamp):
+        found = right(inner, clamp)
+        return found | {"fmap_base": 2 * found["fmap_base"]}
+
+    patch.setattr(torch_arguments, "_shared", wrong)
+
+
+def wide_head(patch) -> None:
+    """The discriminator's first dense layer as TensorFlow's: as maps at 2 x 2 pixels."""
+    right = networks_config.DiscriminatorConfig.fmaps
+
+    def wrong(self, resolution):
+        return right(self, resolution // 2)
+
+    patch.setattr(networks_config.DiscriminatorConfig, "fmaps", wrong)
 
 
 def joint_norm(patch) -> None:
@@ -296,6 +365,30 @@ FAULTS = {
         COND,
     ),
     "the mapping's biases learn at full rate": (full_bias, draws, COND),
+    "the mapping's weights learn at full rate": (
+        spoiled("mapping.fc0.weight", lambda x: x * 100),
+        draws,
+        COND,
+    ),
+    "psi is 0.5 by default": (changed_default("psi", 0.5), draws_by_default, COND),
+    "noise is random whatever is asked for": (noise_of_its_own, draws, COND),
+    "None is a missing value": (none_is_missing, knows, "test_none_is_not_missing"),
+    "widths are rounded": (rounded_widths, knows, "test_widths_are_cut"),
+    "repositories have the same defaults": (
+        one_writer,
+        knows,
+        "test_defaults_depend_on_the_repository",
+    ),
+    "R's widths are doubled once more": (
+        doubled_widths,
+        knows,
+        "test_r_is_not_doubled_again",
+    ),
+    "the head is as wide as TensorFlow's": (
+        wide_head,
+        knows,
+        "test_the_head_is_as_wide_as_the_last_maps",
+    ),
     "toRGB's style has no gain": (
         spoiled("torgb.weight", lambda x: x * np.float32(x.shape[1] ** 0.5)),
         draws,
@@ -418,6 +511,8 @@ def test_without_a_fault_nothing_is():
     drawn = {*test_torch_networks.TORCH, *test_torch_networks.TF}
     read, presets = test_torch_pickles.TORCH, test_filters.PRESETS.meta["presets"]
     known = {draws: drawn, reads: read, layers_of: presets, reads_made: (3,)}
+    known |= {draws_by_default: drawn, knows: vars(test_torch_pickles)}
+    draws_by_default(COND)
     assert all(name in known[check] for _, check, name in FAULTS.values())
     reads_made(3)
 

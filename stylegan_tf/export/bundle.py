@@ -83,6 +83,7 @@ def _draft_folder(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{_DRAFT}*"):
         shutil.rmtree(old, ignore_errors=True)
+    files.remove_drafts(folder)
     with tempfile.TemporaryDirectory(
         prefix=_DRAFT, dir=folder, ignore_cleanup_errors=True
     ) as draft:

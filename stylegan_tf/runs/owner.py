@@ -44,8 +44,9 @@ def own_run(run: Path) -> Iterator[None]:
         checkpoints.tidy(run)
         yield
     finally:
+        note = run / OWNER
         with contextlib.suppress(OSError):
-            (run / OWNER).unlink(missing_ok=True)
+            note.rmdir() if note.is_dir() else note.unlink(missing_ok=True)
         lock.release()
 
 

@@ -131,6 +131,10 @@ class Log(Report):
         self._append(self.path / "stats.jsonl", json.dumps(row))
         self.say(self._line(trainer, stats))
 
+    def tick(self, trainer: Trainer, stats: dict[str, float]) -> None:
+        """Writes what a full disk has not taken: the last row has none behind it."""
+        self._write()
+
     @staticmethod
     def _line(trainer: Trainer, s: dict[str, float]) -> str:
         height, width = trainer.config.generator.shape(trainer.phase.resolution)
@@ -179,13 +183,18 @@ class Log(Report):
         self._append(self.path / "log.txt", text)
 
     def _append(self, file: Path, line: str) -> None:
-        text = self._waiting.pop(file, "") + line + "\n"
-        try:
-            files.append_text(file, text)
-        except OSError as error:
-            if files.disk_trouble(error) is None:
-                raise
-            self._waiting[file] = text
+        self._waiting[file] = self._waiting.get(file, "") + line + "\n"
+        self._write()
+
+    def _write(self) -> None:
+        for file, text in list(self._waiting.items()):
+            try:
+                files.append_text(file, text)
+            except OSError as error:
+                if files.disk_trouble(error) is None:
+                    raise
+            else:
+                del self._waiting[file]
 
 
 def _nimg(line: bytes) -> float:

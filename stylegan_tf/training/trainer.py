@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf import config as configs
-from stylegan_tf import devices, files, signals
+from stylegan_tf import devices, signals
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.config.schedule import Phase, phase_at
@@ -42,6 +42,7 @@ from stylegan_tf.training.build import make_networks
 from stylegan_tf.training.objectives import Objectives, Regularization
 from stylegan_tf.training.packing import StageWeights
 from stylegan_tf.training.passes import Clock, Networks, Passes
+from stylegan_tf.training.reporting import Reporting
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
 from stylegan_tf.training.ticks import TickStats
@@ -110,12 +111,11 @@ class Trainer:
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
         self._first_means = [(v, np.array(v)) for v in self.networks.running_means]
-        self._warnings: list[str] = []  # told when the reports have started
+        self._reporting = Reporting()
         self._latest_labels = tf.zeros([0])  # of the latest batch
         self._tick: TickStats | None = None
         self._saved = self._counted = time.monotonic()
         self._save_failed = False
-        self._failing: set[str] = set()  # names of reports that could not write
 
     def _facts(self) -> dict[str, object]:
         """Returns the facts about the run that every checkpoint records."""
@@ -170,7 +170,7 @@ class Trainer:
         """
         found = self.state.restore_together(self.strategy)
         if mended := divergence.begin_anew(self._first_means):
-            self._warnings.append(
+            self._reporting.waiting.append(
                 f"the checkpoint's {', '.join(mended)} were not finite and are "
                 f"measured anew; give it a few thousand images"
             )
@@ -189,9 +189,7 @@ class Trainer:
             gradient that was not finite, or scores ran away, at lower rates as well.
         """
         with signals.handled(self._on_signal):
-            self._call_reports("start")
-            for text in self._warnings:
-                self.warn(text)
+            self._reporting.start(self.reports, self)
             self._saved = self._counted = time.monotonic()
             if self.state.nimg == 0:
                 self._save()  # what a first tick that diverges goes back to
@@ -199,11 +197,11 @@ class Trainer:
             reason = self._loop()
             images = self._tick.images(self.state.nimg)
             if images and reason == "interrupted":  # a tick that is cut short
-                self._call_reports("record", self._tick_stats())
+                self._report("record", self._tick_stats())
             unsaved = images or reason == "interrupted" or self._save_failed
             if unsaved and reason != "diverged":
                 self.save()  # the last try: if it fails, so does the run
-            self._call_reports("end", reason)
+            self._report("end", reason)
         return reason
 
     def _loop(self) -> str:
@@ -214,7 +212,7 @@ class Trainer:
             if save:
                 self._save()
             self.step()
-            self._call_reports("step")
+            self._report("step")
             done = self.state.nimg >= self.total
             over = done or self._tick.is_over(self.state.nimg, self.phase)
             if over and not self._end_tick(done):
@@ -321,11 +319,11 @@ class Trainer:
         """Saves and reports; returns False if the run cannot go on."""
         state, tick, stats = self.state, self._tick, self._tick_stats()
         number, diverged = tick.number + 1, tick.divergence()
-        self._call_reports("record", stats)
+        self._report("record", stats)
         due = done or self._save_failed or number % self.config.snapshot_ticks == 0
         if due and not diverged:
             self._save()
-        self._call_reports("tick", stats)
+        self._report("tick", stats)
         if diverged and not self._roll_back(stats, tick):
             return False
         self._tick = TickStats(state.nimg, number, state.skipped)
@@ -391,7 +389,7 @@ class Trainer:
             self._save_failed = False
         except DiskError as error:
             self._save_failed = True
-            self._call_reports("warn", f"{error} Training goes on; tried again later.")
+            self.warn(f"{error} Training goes on; tried again later.")
 
     def _roll_back(self, stats: dict[str, float], tick: TickStats) -> bool:
         """Goes on from the newest checkpoint at a lower rate, or tells why it cannot.
@@ -429,24 +427,10 @@ class Trainer:
 
     def warn(self, text: str) -> None:
         """Has the reports say something that needs a person's eye."""
-        self._call_reports("warn", text)
+        self._report("warn", text)
 
-    def _call_reports(self, method: str, *args) -> None:
-        """Calls all reports. A disk that is full is told once, and ends nothing."""
-        for report in self.reports:
-            name = type(report).__name__
-            try:
-                getattr(report, method)(self, *args)
-            except (OSError, tf.errors.OpError) as error:
-                why = files.disk_trouble(error)
-                if why is None:
-                    raise
-                if name not in self._failing:
-                    self._failing.add(name)
-                    text = f"{name} could not be written: {why}. Tried again later."
-                    self._call_reports("warn", text)
-            else:
-                self._failing -= {name} if method == "tick" else set()
+    def _report(self, method: str, *args) -> None:
+        self._reporting.call(self.reports, method, self, *args)
 
     # -----------------------------------------------------------------------
     # A signal ends the loop after the step under way, and checkpoints are due by the
