@@ -166,7 +166,7 @@ def doubled_widths(patch) -> None:
 
 
 def wide_head(patch) -> None:
-    """The discriminator's first dense layer as TensorFlow's: as maps at 2 x 2 pixels."""
+    """The first dense layer as wide as TensorFlow's: as maps at 2 x 2 pixels."""
     right = networks_config.DiscriminatorConfig.fmaps
 
     def wrong(self, resolution):
