@@ -25,6 +25,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ __all__ = [
     "MODEL",
     "MOST",
     "SEED",
+    "announce_loading",
     "bounds",
     "check_model",
     "expand_home",
@@ -74,6 +76,7 @@ MODEL = (
 )
 AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)
 MOST_WORDS = 4000  # characters of a message
+SOON = 0.1  # seconds, see `announce_loading`
 
 
 def run(
@@ -148,6 +151,25 @@ def _set_environment() -> None:
     logging.set_verbosity(logging.WARNING)
 
 
+_said_loading = threading.Event()
+
+
+def announce_loading() -> None:
+    """Lets `load_tensorflow` be announced soon, though other imports come before it.
+
+    A message about wrong flags, which comes at once, stays alone.
+    """
+    timer = threading.Timer(SOON, _say_loading)
+    timer.daemon = True
+    timer.start()
+
+
+def _say_loading() -> None:
+    if not _said_loading.is_set() and "tensorflow" not in sys.modules:
+        _said_loading.set()
+        print("loading TensorFlow ...", file=sys.stderr, flush=True)
+
+
 def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
     """Imports TensorFlow without the lines that its libraries print while loading.
 
@@ -160,8 +182,7 @@ def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
         cluster: True for one of several workers, which must be set up before any device
             is used.
     """
-    if "tensorflow" not in sys.modules:
-        print("loading TensorFlow ...", file=sys.stderr)
+    _say_loading()
     sys.stderr.flush()
     with (
         tempfile.TemporaryFile() as hidden,
@@ -276,6 +297,7 @@ def make_folder(path: Path | str) -> None:
 
 
 def _fail(message: str, code: int = 1) -> int:
+    _said_loading.set()  # no longer
     try:
         sys.stdout.flush()
     except OSError:

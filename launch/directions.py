@@ -51,6 +51,7 @@ define.path("out", "directions", "Folder.")
 
 def main(argv: Sequence[str]) -> int:
     """Finds and writes; returns the exit code."""
+    cli.announce_loading()
     from stylegan_tf import latents
     from stylegan_tf.errors import UserError
     from stylegan_tf.latents import directions

@@ -54,6 +54,7 @@ define.bool("open", False, "Show the page in the browser.")
 
 def main(argv: Sequence[str]) -> int:
     """Serves the page until Ctrl-C; returns the exit code."""
+    cli.announce_loading()
     from stylegan_tf.explorer import server
     from stylegan_tf.trust import Trust
 

@@ -97,6 +97,7 @@ define.bool("loop", True, "A film returns to its start.")
 
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
+    cli.announce_loading()
     if FLAGS["from"].value:
         recipes.draw_figure_again(FLAGS, FLAGS["from"].value)
     out = _check()

@@ -189,6 +189,7 @@ define.bool("loop", True, "A film returns to its first picture.")
 
 def main(argv: Sequence[str]) -> int:
     """Draws as the flags say; returns the exit code."""
+    cli.announce_loading()
     if FLAGS["from"].value:
         recipes.draw_again(FLAGS, FLAGS["from"].value)
     _check()

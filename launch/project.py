@@ -119,6 +119,7 @@ define.path("out", "out/projection", "Folder for all files.")
 
 def main(argv: Sequence[str]) -> int:
     """Projects as the flags say; returns the exit code."""
+    cli.announce_loading()
     from stylegan_tf.errors import UserError
 
     cli.check_model(FLAGS.model)
