@@ -115,7 +115,10 @@ def test_colors_of_printers_and_cameras():
 
 def test_programs_are_no_pictures():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)
     for read in (decode_image, lambda data: read_header(io.BytesIO(data))):
+        with pytest.raises(BadImage, match="HEIC, which is not read; export it as"):
+            read(heic)
         with pytest.raises(BadImage, match="not a picture in a known format"):
             read(eps)
 
@@ -153,10 +156,27 @@ def test_deep_pictures_are_as_bright_as_their_set(tmp_path, dtype, high, white):
         )
 
 
+def test_white_may_be_zero():
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    file = io.BytesIO()
+    Image.fromarray(65535 - ramp).save(file, "TIFF")
+    black, white = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (1, 0))
+    assert file.getvalue().count(black) == 1
+    data = file.getvalue().replace(black, white)
+    np.testing.assert_array_equal(np.asarray(decode_image(data)), ramp)
+    floats = io.BytesIO()
+    Image.fromarray(ramp.astype(np.float32)).save(floats, "TIFF")
+    with pytest.raises(BadImage, match="32 bits whose white is 0"):
+        decode_image(floats.getvalue().replace(black, white))
+
+
 def test_deep_pictures_beyond_the_others_are_left_out(tmp_path):
     pixels = np.eye(8, dtype=np.uint16) * 5000
     with pytest.raises(BadImage, match="from 0 to 5000, and white is 4095"):
         fit_image(Image.fromarray(pixels), (8, 8), 1, white=4095.0)
+    light = Image.fromarray(np.eye(8, dtype=np.float32))
+    with pytest.raises(BadImage, match="up to 1 among others up to 4095"):
+        fit_image(light, (8, 8), 1, white=4095.0)
     with pytest.raises(BadImage, match="not finite"):
         fit_image(Image.fromarray(np.full((8, 8), np.nan, np.float32)), (8, 8), 1)
 

@@ -28,6 +28,8 @@ CROPS = ("center", "pad", "none")
 MAX_UPSCALE = 2  # an image enlarged further than this is blur, not data
 REDUCE = 3.0  # how much larger than wanted the mean over whole pixels may leave it
 DRAFT = 3  # how much larger than wanted a JPEG is decoded, if a draft is enough
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_PHOTOMETRIC = 262  # the tag of a TIFF that says whether 0 is white
 WHITE = 65535.0  # the value of white in 16 and 32 bits, unless another one is known
 
 
@@ -129,7 +131,7 @@ def _opened(file: IO[bytes], load: Callable | None = None, *args) -> Image.Image
         file.seek(0)
         image = Image.open(file, formats=FORMATS)
         return load(image, *args) if load else image
-    except Exception:
+    except Exception as e:
         file.seek(0)
         data = file.read(MOST_BYTES)
         for keep_exif in (True, False):
@@ -137,14 +139,25 @@ def _opened(file: IO[bytes], load: Callable | None = None, *args) -> Image.Image
             with contextlib.suppress(Exception):
                 image = Image.open(io.BytesIO(plain), formats=FORMATS)
                 return load(image, *args) if load else image
+        if _is_heic(data):
+            raise BadImage("HEIC, which is not read; export it as JPEG or PNG") from e
         raise
 
 
 def _load(image: Image.Image, draft: int) -> Image.Image:
     if draft:
         image.draft(None, (DRAFT * draft, DRAFT * draft))  # nothing but for JPEG
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
     image.load()
-    return image
+    deep = image.mode == "F" or image.mode.startswith("I")
+    return _inverted(image) if white_is_zero and deep else image
+
+
+def _inverted(image: Image.Image) -> Image.Image:
+    """Returns 16 bits with 0 as black; Pillow inverts 1 to 8 bits by itself."""
+    if not image.mode.startswith("I;16"):
+        raise BadImage("a TIFF of 32 bits whose white is 0; save it with 8 or 16 bits")
+    return Image.fromarray((WHITE - np.asarray(image)).astype(np.uint16))
 
 
 # ---------------------------------------------------------------------------
@@ -235,6 +248,10 @@ def deep_range(image: Image.Image) -> tuple[float, float]:
     return low, high
 
 
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
+
+
 def _eight_bits(image: Image.Image, white: float | None) -> Image.Image:
     low, high = deep_range(image)
     if white is None and image.mode == "F":
@@ -242,6 +259,11 @@ def _eight_bits(image: Image.Image, white: float | None) -> Image.Image:
             "floating-point pixels of unknown range; save it with 8 or 16 bits"
         )
     white = white or WHITE
+    if image.mode == "F" and 0 < high <= 1 < white:
+        raise BadImage(
+            f"floating-point pixels up to {high:g} among others up to {white:g}; save "
+            f"it with 8 or 16 bits"
+        )
     if low < 0 or high > white:
         raise BadImage(
             f"its values go from {low:g} to {high:g}, and white is {white:g}; save it "

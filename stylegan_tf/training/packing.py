@@ -180,7 +180,9 @@ class StageWeights:
 
         if method not in self._copies:
             run = tf.function(lambda: strategy.run(copy), autograph=False)
-            self._copies[method] = run
+            # Called itself, `run` would be counted with those of other resolutions, and
+            # TensorFlow would warn of a function that is traced again and again.
+            self._copies[method] = run.get_concrete_function()
         self._copies[method]()
 
     def _set_loaded(self, loaded: bool) -> None:
