@@ -4,11 +4,15 @@ r"""Finds directions in w that change pictures in a way one can name.
     python launch/directions.py --model=RUN --method=sefa --layers=coarse --count=8
     python launch/directions.py --model=RUN --method=labels --labels=smiles.csv
     python launch/directions.py --model=RUN --method=labels --labels=demo
+    python launch/directions.py --model=RUN --method=stylespace --labels=demo
 
     pca      the main axes of w (GANSpace)
     sefa     what the affines of the styles, or those of some layers, answer to most
     labels   across a linear boundary between pictures with and without something, or up
              the slope of a number
+
+--method=stylespace lists style channels instead, single numbers that a layer reads of a
+style, by what they move: where in the picture, or, with --labels=demo, which factor.
 
 --labels is a table of pictures that you have looked at, drawn with generate.py:
 
@@ -26,6 +30,9 @@ strips.png with all of them. Use them:
 
     python launch/generate.py --model=RUN --directions=directions/directions.npz \\
       --edit=smile:2@0-3
+
+For channels it gets channels.csv and strips.png; generate.py --edit=s3.17:4 moves
+channel 17 of style 3 by four of its standard deviations.
 """
 
 from collections.abc import Sequence
@@ -34,9 +41,9 @@ from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
-define.enum("method", "pca", ["pca", "sefa", "labels"], "How.")
+define.enum("method", "pca", ["pca", "sefa", "labels", "stylespace"], "How.")
 define.path("labels", None, "A CSV file, or demo, for --method=labels.")
-define.integer("count", 8, "Directions of pca and sefa.", 1, 8192)
+define.integer("count", 8, "Directions of pca and sefa, or channels.", 1, 8192)
 define.string(
     "layers",
     None,
@@ -47,6 +54,7 @@ define.integer("samples", 3000, "Pictures that --labels=demo looks at.", 50, 1_0
 define.integer("seed", 1, "The picture in the strips.", 0, cli.SEED)
 define.float("psi", 0.7, "Truncation of the pictures that are drawn.", -100, 100)
 define.path("out", "directions", "Folder.")
+CHANNEL_IMAGES = 16  # in which channels are moved
 
 
 def main(argv: Sequence[str]) -> int:
@@ -57,12 +65,16 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.latents import directions
 
     cli.check_model(FLAGS.model)
-    if bool(FLAGS.labels) != (FLAGS.method == "labels"):
+    channels = FLAGS.method == "stylespace"
+    if channels and FLAGS.labels not in (None, "demo"):
+        raise UserError("--method=stylespace takes --labels=demo, or none.")
+    if not channels and bool(FLAGS.labels) != (FLAGS.method == "labels"):
         raise UserError("--method=labels and --labels=FILE.csv or demo go together.")
     latents.parse_sweep(str(FLAGS.psi))
-    if FLAGS.labels != "demo":
-        cli.refuse_flags(FLAGS, ["samples"], "is of --labels=demo.")
-    if FLAGS.labels:
+    if FLAGS.labels != "demo" or channels:
+        why = "is of --method=labels --labels=demo."
+        cli.refuse_flags(FLAGS, ["samples"], why)
+    if FLAGS.labels and not channels:
         cli.refuse_flags(FLAGS, ["count"], "is of pca and sefa; labels say how many.")
     table = None
     if FLAGS.labels and FLAGS.labels != "demo":
@@ -72,20 +84,68 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import models
 
     model = models.load(FLAGS.model)
+    if channels:
+        return _list_channels(model)
     return _write(model, _find(model, table))
+
+
+def _list_channels(model) -> int:
+    """Writes what every style channel moves, and strips of the most telling ones."""
+    from pathlib import Path
+
+    from stylegan_tf import figures, files, sampling
+    from stylegan_tf.figures.paper import FigureOptions
+    from stylegan_tf.figures.paper.channels import channels_figure
+    from stylegan_tf.sampling import stylespace
+
+    judge, out = None, Path(FLAGS.out)
+    if FLAGS.labels:
+        from stylegan_tf.metrics.features import builtin_own
+
+        network = builtin_own.load_builtin()
+
+        def judge(images):
+            return network.factors(figures.rgb(images))
+
+    ws = sampling.styles(model, range(CHANNEL_IMAGES), FLAGS.psi)
+    styles = _layers(model)
+    table = stylespace.measure_channels(model, ws, judge, styles, progress=True)
+    files.write_text(out / "channels.csv", table.csv_text())
+    chosen = table.best(FLAGS.count)
+    options = FigureOptions(seeds=[FLAGS.seed], psi=FLAGS.psi, cell=_cell(model))
+    figure = channels_figure(model, table, chosen, options)
+    print(out / "channels.csv")
+    print(figures.save_image(out / "strips.png", figure.image))
+    for k in chosen:
+        print(f"{table.names[k]:<10} {table.strength[k]:>8.4f}  {table.describe(k)}")
+    return 0
+
+
+def _layers(model) -> tuple[int, ...]:
+    """Returns the layers of --layers; () = all."""
+    from stylegan_tf import latents, sampling
+
+    if not FLAGS.layers:
+        return ()
+    return tuple(latents.parse_layers(FLAGS.layers, sampling.drawn_styles(model)))
+
+
+def _cell(model) -> int:
+    """Returns the size of an image in a strip."""
+    from stylegan_tf import figures
+
+    return min(256, max(figures.CELL, *model.config.shape(model.config.resolution)))
 
 
 def _find(model, table):
     """Returns the directions that the flags ask for."""
     import dataclasses
 
-    from stylegan_tf import latents, sampling
+    from stylegan_tf import sampling
     from stylegan_tf.latents import directions
     from stylegan_tf.sampling import steering
 
-    layers: tuple[int, ...] = ()
-    if FLAGS.layers:
-        layers = tuple(latents.parse_layers(FLAGS.layers, sampling.drawn_styles(model)))
+    layers = _layers(model)
     if FLAGS.method != "labels":
         return steering.find_directions(model, FLAGS.method, FLAGS.count, layers)
     if table is None:
@@ -145,7 +205,7 @@ def _write(model, found) -> int:
         columns=7,
         directions=found,
         rows=len(found.names),
-        cell=min(256, max(figures.CELL, *model.config.shape(model.config.resolution))),
+        cell=_cell(model),
     )
     flags = {"figure": "directions", "model": FLAGS.model, "seeds": FLAGS.seed}
     flags |= {"psi": FLAGS.psi, "cols": 7, "rows": options.rows, "cell": options.cell}

@@ -130,7 +130,8 @@ define.multi_string(
     "edit",
     [],
     "DIRECTION:AMOUNT or DIRECTION:AMOUNT@LAYERS: go so many standard deviations along "
-    "pca0, sefa3, or a direction of --directions. Repeatable.",
+    "pca0, sefa3, or a direction of --directions; or move a style channel such as "
+    "s3.17, which directions.py --method=stylespace lists. Repeatable.",
 )
 define.string(
     "translate",

@@ -7,6 +7,7 @@ Verbs:
     explore        steer a model on a page in the browser
     figures        draw the figures of the paper with a model
     directions     find directions in w that change pictures in a way one can name
+    encode         train an encoder, which tells the styles of pictures at once
     project        find the styles of given pictures
     evaluate       measure a model
     runs           list training runs

@@ -6,6 +6,7 @@ r"""Finds the styles and noise with which a model draws given pictures.
     python launch/project.py --model=RUN --target_seeds=0-31
     python launch/project.py --model=ffhq.pkl --images=me.jpg --loss=lpips:FILE
     python launch/project.py --model=RUN --images=me.jpg --tune --out=out/me
+    python launch/project.py --model=RUN --images=me.jpg --encoder=encoder.keras
 
 Pictures are cropped to the model's shape at the center and resized. A model draws only
 what it has learned: faces must stand where the faces of its training pictures stand.
@@ -21,6 +22,9 @@ projection, difference times four), every target and projection, projection.json
 distances and PSNR, and progress.mp4 (progress-0.mp4 and so on for several batches).
 
 --target_seeds takes pictures of the model itself, to see how well the search works.
+
+--start=encoder begins at the answer of an encoder, which encode.py trains, instead of
+the mean style: fewer --steps will do, and --steps=0 takes the answer itself.
 
 --tune goes on from W: it changes the generator itself until it draws the pictures
 (pivotal tuning), and keeps what it draws elsewhere. --out then also holds tuned.npz,
@@ -44,6 +48,7 @@ OF_TUNING = ["tune_steps", "tune_lr", "tune_until", "locality", "whole"]
 # What the result depends on, besides the model and the pictures.
 REQUEST = ["steps", "seed", "classes", "loss", "data", "lr", "noise_weight", "batch"]
 REQUEST += OF_TUNING[:-1]
+ABOUT = ["model", "space", "steps", "seed", "encoder"]  # in projection.json
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
@@ -59,7 +64,21 @@ define.string(
     "Take the model's own pictures of these seeds, 0-31,100, not truncated.",
 )
 define.enum("space", "w", ["w", "wplus"], "Search for one style, or one per layer.")
-define.integer("steps", 1000, "Steps of Adam.", 1, cli.MOST)
+define.integer(
+    "steps",
+    1000,
+    "Steps of Adam; 0 takes the encoder's answer.",
+    lower_bound=0,
+    upper_bound=cli.MOST,
+)
+define.enum(
+    "start",
+    None,
+    ["mean", "encoder"],
+    "Where the search starts: at the mean style, or at the answer of --encoder. By "
+    "default at the latter if there is one.",
+)
+define.path("encoder", None, "The encoder's file, of encode.py.")
 define.integer(
     "seed",
     0,
@@ -119,7 +138,43 @@ define.path("out", "out/projection", "Folder for all files.")
 
 def main(argv: Sequence[str]) -> int:
     """Projects as the flags say; returns the exit code."""
-    cli.announce_loading()
+    _check_flags()
+    cli.load_tensorflow(exact=True)
+    from stylegan_tf import models, projector
+    from stylegan_tf.projector import report
+
+    settings = projector.ProjectionSettings(
+        lr=FLAGS.lr, noise_weight=FLAGS.noise_weight
+    )
+    model = models.load(FLAGS.model)
+    loss = _loss(model.config.channels)
+    encoder = _encoder(model)
+    from_seeds = bool(FLAGS.target_seeds)
+    names, targets, classes = _from_seeds(model) if from_seeds else _from_files(model)
+    cli.make_folder(FLAGS.out)
+    about = {name: FLAGS[name].value for name in ABOUT}
+    weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
+    about |= vars(settings) | {"noise_weight": weight}
+    request = _request(model, names, targets) if FLAGS.tune else ""
+    projection = _unfinished(model, targets, classes, loss, request)
+    if projection is None:
+        (Path(FLAGS.out) / STATE).unlink(missing_ok=True)
+        start = _start(encoder, targets)
+        projection = _project(model, names, targets, classes, loss, settings, start)
+        report.save_projection(projection, FLAGS.out, about)
+    tuned = None
+    if FLAGS.tune:
+        tuned = _tune(model, projection, loss, request)
+        about["tuned"] = f"{FLAGS.out}/tuned.{'keras' if FLAGS.whole else 'npz'}"
+        report.save_projection(projection, FLAGS.out, about, tuned)
+        (Path(FLAGS.out) / STATE).unlink(missing_ok=True)
+    print(report.projection_table(projection, tuned))
+    print(f"{FLAGS.out}/comparison.png")
+    return 0
+
+
+def _check_flags() -> None:
+    """Refuses flags that do not go together."""
     from stylegan_tf.errors import UserError
 
     cli.check_model(FLAGS.model)
@@ -134,44 +189,34 @@ def main(argv: Sequence[str]) -> int:
         cli.refuse_flags(
             FLAGS, ["data"], "names the network of --loss=builtin; use that."
         )
+    if (FLAGS.start == "encoder") > bool(FLAGS.encoder):
+        raise UserError("name the encoder's file with --encoder=encoder.keras.")
+    if FLAGS.start == "mean":
+        cli.refuse_flags(FLAGS, ["encoder"], "is of --start=encoder; use that.")
+    if not FLAGS.steps and not FLAGS.encoder:
+        raise UserError("--steps=0 takes the answer of an encoder; add --encoder=FILE.")
     if not FLAGS.tune:
         cli.refuse_flags(FLAGS, OF_TUNING, "is of --tune; add that.")
     elif FLAGS.space != "w":
         raise UserError("--tune starts from one style per picture; leave --space out.")
-    cli.load_tensorflow(exact=True)
-    from stylegan_tf import models, projector
-    from stylegan_tf.projector import report
-
-    settings = projector.ProjectionSettings(
-        lr=FLAGS.lr, noise_weight=FLAGS.noise_weight
-    )
-    model = models.load(FLAGS.model)
-    loss = _loss(model.config.channels)
-    from_seeds = bool(FLAGS.target_seeds)
-    names, targets, classes = _from_seeds(model) if from_seeds else _from_files(model)
-    cli.make_folder(FLAGS.out)
-    about = {name: FLAGS[name].value for name in ("model", "space", "steps", "seed")}
-    weight = settings.penalty_weight(math.prod(targets.shape[1:3]))
-    about |= vars(settings) | {"noise_weight": weight}
-    request = _request(model, names, targets) if FLAGS.tune else ""
-    projection = _unfinished(model, targets, classes, loss, request)
-    if projection is None:
-        (Path(FLAGS.out) / STATE).unlink(missing_ok=True)
-        projection = _project(model, names, targets, classes, loss, settings)
-        report.save_projection(projection, FLAGS.out, about)
-    tuned = None
-    if FLAGS.tune:
-        tuned = _tune(model, projection, loss, request)
-        about["tuned"] = f"{FLAGS.out}/tuned.{'keras' if FLAGS.whole else 'npz'}"
-        report.save_projection(projection, FLAGS.out, about, tuned)
-    print(report.projection_table(projection, tuned))
-    print(f"{FLAGS.out}/comparison.png")
-    return 0
 
 
-def _project(model, names, targets, classes, loss, settings):
+def _encoder(model):
+    from stylegan_tf.projector import encoder
+
+    return encoder.load_encoder(FLAGS.encoder, model) if FLAGS.encoder else None
+
+
+def _start(encoder, targets):
+    from stylegan_tf.projector.encoder import encode_images
+
+    return encode_images(encoder, targets, FLAGS.space) if encoder else None
+
+
+def _project(model, names, targets, classes, loss, settings, start):
     from stylegan_tf import projector
 
+    films = FLAGS.video and FLAGS.steps
     return projector.project(
         model,
         targets,
@@ -184,8 +229,9 @@ def _project(model, names, targets, classes, loss, settings):
         FLAGS.batch,
         settings,
         progress=True,
-        every=math.ceil(FLAGS.steps / FRAMES) if FLAGS.video else 0,
-        watch=_film_writer(targets) if FLAGS.video else None,
+        every=math.ceil(FLAGS.steps / FRAMES) if films else 0,
+        watch=_film_writer(targets) if films else None,
+        start=start,
     )
 
 
@@ -194,19 +240,21 @@ def _project(model, names, targets, classes, loss, settings):
 
 
 def _request(model, names, targets) -> str:
-    from stylegan_tf.projector import tuning
+    from stylegan_tf.projector import resuming
 
     flags = {name: FLAGS[name].value for name in REQUEST}
-    return tuning.request_digest(model, targets, names=names, **flags)
+    if FLAGS.encoder:
+        flags["encoder"] = FLAGS.encoder
+    return resuming.request_digest(model, targets, names=names, **flags)
 
 
 def _unfinished(model, targets, classes, loss, request: str):
     """Returns the projection that a stopped tuning of this command began with."""
     from stylegan_tf.latents import load_latents
-    from stylegan_tf.projector import search, tuning
+    from stylegan_tf.projector import resuming, search
 
     out = Path(FLAGS.out)
-    if not request or not tuning.is_state_of(out / STATE, request):
+    if not request or not resuming.is_state_of(out / STATE, request):
         return None
     print(f"Going on with the tuning in {out}.")
     c = model.config

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from stylegan_tf.models import generate, load, load_networks
     from stylegan_tf.networks.block import Block
     from stylegan_tf.networks.discriminator import Discriminator
+    from stylegan_tf.networks.encoder import Encoder
     from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
     from stylegan_tf.networks.generator import Generator
     from stylegan_tf.networks.layers import (
@@ -47,7 +48,13 @@ if TYPE_CHECKING:
     from stylegan_tf.networks.mapping import Mapping
     from stylegan_tf.networks.stylegan2 import ModulatedConv2D, StyleGAN2Synthesis
     from stylegan_tf.networks.synthesis import Synthesis
-    from stylegan_tf.projector import project, tune
+    from stylegan_tf.projector import (
+        encode_images,
+        load_encoder,
+        project,
+        train_encoder,
+        tune,
+    )
     from stylegan_tf.runs.train import TrainingRun, train
     from stylegan_tf.sampling import Renderer, draw, styles
     from stylegan_tf.sampling.steering import Steering
@@ -62,6 +69,7 @@ __all__ = [
     "Directions",
     "Discriminator",
     "DiscriminatorConfig",
+    "Encoder",
     "EqualizedConv2D",
     "EqualizedDense",
     "Generator",
@@ -85,8 +93,10 @@ __all__ = [
     "TrainingRun",
     "UserError",
     "draw",
+    "encode_images",
     "generate",
     "load",
+    "load_encoder",
     "load_inception",
     "load_latents",
     "load_lpips",
@@ -96,6 +106,7 @@ __all__ = [
     "register",
     "styles",
     "train",
+    "train_encoder",
     "tune",
 ]
 
@@ -113,13 +124,14 @@ _MODULES = {
     "models": "generate load load_networks",
     "networks.block": "Block",
     "networks.discriminator": "Discriminator",
+    "networks.encoder": "Encoder",
     "networks.generator": "Generator",
     "networks.equalized": "EqualizedConv2D EqualizedDense",
     "networks.layers": "AdaIN LearnedConstant MinibatchStddev ScaledNoise",
     "networks.mapping": "Mapping",
     "networks.stylegan2": "ModulatedConv2D StyleGAN2Synthesis",
     "networks.synthesis": "Synthesis",
-    "projector": "project tune",
+    "projector": "encode_images load_encoder project train_encoder tune",
     "runs.train": "TrainingRun train",
     "sampling": "Renderer draw styles",
     "sampling.steering": "Steering",
@@ -141,5 +153,5 @@ def __dir__() -> list[str]:
 
 
 if not os.environ.get("STYLEGAN_TF_LAZY"):
-    for _module in ("networks.generator", "networks.discriminator"):
+    for _module in ("networks.generator", "networks.discriminator", "networks.encoder"):
         importlib.import_module(f"{__name__}.{_module}")

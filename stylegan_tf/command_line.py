@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 VERBS = ("train", "make_dataset", "generate", "explore", "figures", "directions")
-VERBS += ("project", "evaluate", "runs", "compare", "sweep", "export", "convert")
+VERBS += ("encode", "project", "evaluate", "runs", "compare", "sweep", "export")
+VERBS += ("convert",)
 PROGRAM = "stylegan-tf"
 _NAMED = re.compile(rf"(?<![\w./-])(python )?(launch/)?({'|'.join(VERBS)})\.py\b")
 

@@ -11,6 +11,7 @@ from stylegan_tf_launch import (
     cli,
     convert,
     directions,
+    encode,
     evaluate,
     explore,
     figures,
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
 VERBS |= {"convert": convert, "figures": figures, "directions": directions}
 VERBS |= {"project": project, "explore": explore, "evaluate": evaluate}
-VERBS |= {"export": launch_export}
+VERBS |= {"export": launch_export, "encode": encode}
 
 
 def call(verb: str, *flags: str) -> tuple[int, str, str]:

@@ -34,6 +34,7 @@ from stylegan_tf.networks.discriminator import (
     DiscriminatorBlock,
     DiscriminatorHead,
 )
+from stylegan_tf.networks.encoder import Encoder, StyleHead, backbone_config
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import (
@@ -155,6 +156,7 @@ def more(cls, inputs, variant="", options=None, **kwargs):
 FIR = (1, 3, 3, 1)
 FLOAT32 = (ModulatedToRGB, StyleGAN2Synthesis, DCGANSynthesis)
 FLOAT32 += (Generator, Discriminator, DCGANDiscriminator)
+FLOAT32 += (Encoder, StyleHead)
 FLOAT32 += (FourierFeatures, StyleGAN3Synthesis, Mapping, DiscriminatorHead)
 SKIP, DCGAN = g_of("skip"), g_of("dcgan", mapping_layers=0, w_dim=12)
 Z, FACES, LABELS, WS = (N, 6), (N, 8, 8, 3), (N, 3), (N, 4, 6)
@@ -220,6 +222,13 @@ SPECS += [
     more(StyleGAN3Synthesis, [(N, 5, 6)], "T", config=T),
     more(StyleGAN3Synthesis, [WS], "R", config=R),
     more(Generator, [Z, LABELS], "stylegan3", config=T),
+]
+BACKBONE = backbone_config(G, 2)
+SPECS += [
+    more(StyleHead, [(N, 16, 16, 3)], config=BACKBONE, styles=2, w_dim=5),
+    more(Encoder, [(N, 16, 16, 3)], "16", config=g_of("skip", resolution=16)),
+    more(Encoder, [FACES], "w", config=G, space="w", width=2, fingerprint="f"),
+    more(Encoder, [FACES], "stylegan3", config=T, about={"steps": 3}),
 ]
 for way in MODULATIONS:
     changed = {"filters": 5, "modulation": way}

@@ -16,7 +16,7 @@ from stylegan_tf import export, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import tuned_files
 from stylegan_tf.networks.block import weight_name, weights_fingerprint
-from stylegan_tf.projector import project, search, tuning
+from stylegan_tf.projector import project, resuming, search, tuning
 from stylegan_tf.projector.tuning import Tuner, TuningSettings, tune
 
 FAST = TuningSettings(lr=0.01, ramp_up=4, stop_at=0.0)
@@ -197,14 +197,15 @@ def test_a_stopped_tuning_keeps_its_state(tuner, started, monkeypatch, tmp_path)
     tuner.restore_state(started)
     with pytest.raises(KeyboardInterrupt):
         tune(None, None, None, **how)
-    assert tuning.is_state_of(state, "a") and not tuning.is_state_of(state, "b")
+    assert resuming.is_state_of(state, "a") and not resuming.is_state_of(state, "b")
     tuner.step()  # the new process knows the file alone
     tune(None, None, None, **how)
-    assert seen == [1, 2, 3, 4, 5, 6] and not state.exists()  # 3 steps, 2 batches
+    assert seen == [1, 2, 3, 4, 5, 6]  # 3 steps, 2 batches
+    assert resuming.is_state_of(state, "a")  # until the result is on the disk
     tuner.restore_state(started)
     assert tune(None, None, None, steps=3, watch=lambda t: t.steps == 2).steps == 2
     (tmp_path / "other.npz").write_bytes(started.read_bytes()[:-40])
-    assert not tuning.is_state_of(tmp_path / "other.npz", "")
+    assert not resuming.is_state_of(tmp_path / "other.npz", "")
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ import numpy as np
 from stylegan_tf import latents, sampling
 from stylegan_tf.figures import paper, sheets, video
 from stylegan_tf.figures.paper.truncation import psi_sweep, psi_table
-from stylegan_tf.latents.directions import load_directions
+from stylegan_tf.latents.directions import Directions, load_directions
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.stylegan3 import rotation_and_shift
-from stylegan_tf.sampling import StyleBatch
+from stylegan_tf.sampling import StyleBatch, stylespace
 from stylegan_tf.sampling.lineup import Lineup, arrange_images, safe_file_names
 from stylegan_tf.sampling.steering import DirectionFinder, Steering
 
@@ -76,6 +76,21 @@ class ImageWriter:
 
     def __post_init__(self) -> None:
         sampling.check_noise(self.model.config, self.noise)
+        count = sampling.drawn_styles(self.model)
+        known = self._known.names if self._known else ()
+        channels, rest = stylespace.split_edits(self.edits, count, known)
+        if channels:
+            edited = stylespace.edit_channels(self.model, channels)
+            object.__setattr__(self, "model", edited)
+            object.__setattr__(self, "edits", rest)
+
+    @functools.cached_property
+    def _known(self) -> Directions | None:
+        """Directions of the file, if edits may name them."""
+        c = self.model.config
+        if not self.directions_file or not self.edits:
+            return None
+        return load_directions(self.directions_file, c.num_styles, c.w_dim)
 
     # -----------------------------------------------------------------------
     # Outputs
@@ -253,15 +268,12 @@ class ImageWriter:
         self, mix: bool = True, edit: bool = True, truncated: bool = False
     ) -> Steering | None:
         """Returns the `Steering` of `mixes` and `edits`; None if there are none."""
-        count, c = sampling.drawn_styles(self.model), self.model.config
+        count = sampling.drawn_styles(self.model)
         mixes = [latents.parse_mix(t, count) for t in self.mixes] if mix else []
         edits = [latents.parse_edit(t, count) for t in self.edits] if edit else []
         if not mixes and not edits:
             return None
-        known, file = None, self.directions_file
-        if file and edits:
-            known = load_directions(file, c.num_styles, c.w_dim)
-        find = DirectionFinder(self.model, known)
+        find = DirectionFinder(self.model, self._known)
         truncation = (self._psi, self.cutoff, self.psi_center) if truncated else ()
         return Steering(self.model, mixes, edits, find, *truncation)
 

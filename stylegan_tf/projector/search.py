@@ -23,7 +23,7 @@ from stylegan_tf.latents import Latents
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector import noise
-from stylegan_tf.projector.adam import Adam
+from stylegan_tf.projector.adam import Adam, ramped_rate
 from stylegan_tf.projector.likeness import (
     Loss,
     MultiScale,
@@ -31,6 +31,7 @@ from stylegan_tf.projector.likeness import (
     image_distances,
     psnr,
 )
+from stylegan_tf.projector.targets import check_targets
 
 SPACES = ("w", "wplus")
 MEAN_SEED, MEAN_COUNT = 123, 10_000
@@ -72,9 +73,7 @@ class ProjectionSettings:
 
     def learning_rate(self, t: float) -> float:
         """Returns the learning rate at t = step / steps: linear up, cosine down."""
-        up = min(1.0, t / self.ramp_up) if self.ramp_up else 1.0
-        down = min(1.0, (1.0 - t) / self.ramp_down) if self.ramp_down else 1.0
-        return self.lr * up * (0.5 - 0.5 * math.cos(math.pi * down))
+        return self.lr * ramped_rate(t, self.ramp_up, self.ramp_down)
 
     def penalty_weight(self, pixels: int) -> float:
         """Returns the weight of the noise penalty for images of so many pixels."""
@@ -142,6 +141,7 @@ def project(
     progress: bool = False,
     every: int = 0,
     watch: Watch | None = None,
+    start: np.ndarray | None = None,
 ) -> Projection:
     """Finds the styles and noise maps with which a generator reproduces images.
 
@@ -149,7 +149,7 @@ def project(
         model: the generator.
         targets: uint8 [N, H, W, C] of the model's image size.
         space: "w", one style for all layers, or "wplus", one style per layer.
-        steps: of Adam.
+        steps: of Adam; 0 leaves the styles of `start`, and the model's own noise.
         seed: of the noise; equal seeds give equal results.
         classes: of a conditional model, cycled over the targets: the search starts at
             the mean w of the class. None = at the mean of all classes.
@@ -161,33 +161,46 @@ def project(
         every: steps between two snapshots; 0 = none.
         watch: called for each batch with its rows of `targets` and an iterator of
             `Snapshot`, which runs the search as it is read.
+        start: styles that the search starts at, float [N, num_styles, w_dim], such as
+            those of `encoder.encode_images`; in W their mean. None = the mean w.
 
     Raises:
-        UserError: targets, classes or settings that do not fit the model.
+        UserError: targets, classes, settings or a start that do not fit the model.
     """
     targets = np.asarray(targets)
-    _check_arguments(model, targets, space, steps, batch, names)
+    _check_arguments(model, targets, space, steps, batch, names, start)
     _check_settings(model, settings)
     count = len(targets)
     batch = min(batch or search_batch(targets.shape), count)
-    means, stds = _start_points(model, classes, count)
-    search = Projector(model, batch, space, seed, loss, steps, settings)
-    parts, total = [], -(-count // batch) * steps
+    starts, stds = _start_points(model, classes, count)
+    if start is not None:
+        starts = np.asarray(start, np.float32)
+    names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
+    if steps:
+        search = Projector(model, batch, space, seed, loss, steps, settings)
+        ws, *maps = _search(search, targets, starts, stds, progress, every, watch)
+    else:
+        ws, maps = _in_space(starts, model.config.num_styles, space), None
+    latents = Latents(ws, maps or None, names)
+    return measure_projection(model, latents, targets, classes, loss)
+
+
+def _search(search, targets, starts, stds, progress, every, watch) -> list[np.ndarray]:
+    """Searches for all targets, a batch at a time; see `project`."""
+    parts, count, batch = [], len(targets), search.batch
+    total = -(-count // batch) * search.steps
     bar = ProgressBar(shown=progress, total=total, unit="step")
     with bar:
-        for start in range(0, count, batch):
-            rows = np.minimum(np.arange(start, start + batch), count - 1)
-            used, n = slice(start, min(start + batch, count)), count - start
-            snapshots = search.run(targets[rows], means[rows], stds[rows], every, bar)
+        for first in range(0, count, batch):
+            rows = np.minimum(np.arange(first, first + batch), count - 1)
+            used, n = slice(first, min(first + batch, count)), count - first
+            snapshots = search.run(targets[rows], starts[rows], stds[rows], every, bar)
             if watch is not None:
                 watch(used, (Snapshot(s.step, s.images[:n]) for s in snapshots))
             for _ in snapshots:  # runs the steps that `watch` has not asked for
                 pass
             parts.append([x[:n] for x in search.result()])
-    ws, *maps = (np.concatenate(part) for part in zip(*parts, strict=True))
-    names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
-    latents = Latents(ws, maps or None, names)
-    return measure_projection(model, latents, targets, classes, search.loss)
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
 def search_batch(shape: Sequence[int]) -> int:
@@ -196,22 +209,23 @@ def search_batch(shape: Sequence[int]) -> int:
     return int(np.clip(BATCH_PIXELS // pixels, 1, BATCH_LARGEST))
 
 
-def _check_arguments(model: Generator, targets, space, steps, batch, names) -> None:
-    c = model.config
-    shape = (*c.shape(model.growth.resolution), c.channels)
+def _check_arguments(model, targets, space, steps, batch, names, start) -> None:
     if space not in SPACES:
         raise UserError(f"space is {space!r}; choose {' or '.join(SPACES)}.")
+    least = {"steps": 1 if start is None else 0, "batch": 1}
     for name, value in (("steps", steps), ("batch", batch)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}; give at least 1.")
-    if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
-        given, expected = (" x ".join(map(str, s)) for s in (targets.shape, shape))
-        raise UserError(
-            f"the pictures are {targets.dtype} of {given}; give at least one, as uint8 "
-            f"of N x {expected}, which the model draws."
-        )
+        if value is not None and value < least[name]:
+            raise UserError(f"{name} is {value}; give at least {least[name]}.")
+    check_targets(model, targets)
     if names and len(names) != len(targets):
         raise UserError(f"{len(names)} names were given for {len(targets)} pictures.")
+    expected = (len(targets), model.config.num_styles, model.config.w_dim)
+    shape = expected if start is None else np.shape(start)
+    if shape != expected or start is not None and not np.isfinite(start).all():
+        raise UserError(
+            f"the start is {' x '.join(map(str, shape))}; give finite styles for each "
+            f"picture, {' x '.join(map(str, expected))}."
+        )
 
 
 def _check_settings(model: Generator, settings: ProjectionSettings | None) -> None:
@@ -243,7 +257,7 @@ def measure_projection(
     loss, render = loss or MultiScale(), sampling.Renderer(model)
     images = render(latents.ws, latents.noise)
     means, _ = _start_points(model, classes, len(targets))
-    mean_ws = np.repeat(means[:, None], model.config.num_styles, axis=1)
+    mean_ws = np.repeat(means, model.config.num_styles, axis=1)
     start_images = render(mean_ws, latents.noise)
     return Projection(
         latents=latents,
@@ -283,11 +297,19 @@ def w_statistics(
 
 
 def _start_points(model, classes, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean w [N, w_dim] and its deviation [N] for each image."""
+    """Returns mean w [N, 1, w_dim] and its deviation [N] for each image."""
     class_ids = [None] if classes is None else sampling.chosen_classes(model, classes)
     statistics = {k: w_statistics(model, k) for k in dict.fromkeys(class_ids)}
     rows = [statistics[class_ids[i % len(class_ids)]] for i in range(count)]
-    return np.stack([m for m, _ in rows]), np.array([s for _, s in rows], np.float32)
+    means = np.stack([m for m, _ in rows])[:, None]
+    return means, np.array([s for _, s in rows], np.float32)
+
+
+def _in_space(ws: np.ndarray, styles: int, space: str) -> np.ndarray:
+    """Returns styles [N, styles, w_dim] of W, their mean, or of W+, themselves."""
+    if space == "w":
+        ws = np.mean(ws, axis=1, keepdims=True)
+    return np.array(np.broadcast_to(ws, (len(ws), styles, ws.shape[2])))
 
 
 # ---------------------------------------------------------------------------
@@ -318,7 +340,8 @@ class Projector:
         settings: ProjectionSettings | None = None,
     ):
         c = model.config
-        self.model, self.batch, self.seed, self.steps = model, batch, seed, steps
+        self.model, self.batch, self.space = model, batch, space
+        self.seed, self.steps = seed, steps
         self.settings, self.loss = (
             settings or ProjectionSettings(),
             loss or MultiScale(),
@@ -340,7 +363,7 @@ class Projector:
     def run(
         self,
         targets: np.ndarray,
-        means: np.ndarray,
+        starts: np.ndarray,
         deviations: np.ndarray,
         every: int = 0,
         bar: ProgressBar | None = None,
@@ -349,7 +372,7 @@ class Projector:
 
         Args:
             targets: uint8 [batch, H, W, C].
-            means: mean w [batch, w_dim], the start; see `w_statistics`.
+            starts: styles [batch, 1 or num_styles, w_dim]; in W their mean.
             deviations: of w, [batch]; see `w_statistics`.
             every: steps between two snapshots; 0 = none.
             bar: progress bar, updated after every step.
@@ -360,7 +383,7 @@ class Projector:
         Raises:
             UserError: the loss is not finite.
         """
-        self._start(targets, means, deviations)
+        self._start(targets, starts, deviations)
         for step in range(self.steps):
             if every and step % every == 0:
                 yield Snapshot(step, self.images())
@@ -383,13 +406,13 @@ class Projector:
         if bar is not None:
             bar.set_postfix(distance=f"{distances.mean():.4f}", refresh=False)
 
-    def _start(self, targets, means, deviations) -> None:
+    def _start(self, targets, starts, deviations) -> None:
         rng = np.random.default_rng([self.seed, 2])
         for m in self._maps:
             normal = rng.standard_normal((1, *m.shape[1:]), np.float32)
             m.assign(np.repeat(normal, self.batch, axis=0))
         self._adam.reset()
-        self._w.assign(np.repeat(means[:, None], self._w.shape[1], axis=1))
+        self._w.assign(_in_space(starts, self._w.shape[1], self.space))
         self._deviation.assign(np.asarray(deviations, np.float32)[:, None, None])
         self._target.assign(np.asarray(targets, np.float32))
 

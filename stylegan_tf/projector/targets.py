@@ -25,6 +25,7 @@ from stylegan_tf.data.images import (
 from stylegan_tf.data.sources import files
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path, read_regular
+from stylegan_tf.networks.generator import Generator
 
 MOST_NAME = 200  # bytes
 KINDS = {1: "gray", 3: "RGB", 4: "RGBA"}
@@ -136,3 +137,19 @@ def _short(name: str) -> str:
         return f"{start}-{zlib.crc32(content):08x}"
     device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
     return f"{name}_" if device else name
+
+
+def check_targets(model: Generator, targets: np.ndarray) -> None:
+    """Refuses images that are not uint8 [N, H, W, C] of the model's image size.
+
+    Raises:
+        UserError: says what they are, and what the model draws.
+    """
+    c = model.config
+    shape = (*c.shape(model.growth.resolution), c.channels)
+    if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
+        given, expected = (" x ".join(map(str, s)) for s in (targets.shape, shape))
+        raise UserError(
+            f"the pictures are {targets.dtype} of {given}; give at least one, as uint8 "
+            f"of N x {expected}, which the model draws."
+        )

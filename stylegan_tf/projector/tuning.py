@@ -14,10 +14,7 @@ as they were. d is one of `likeness`, |.|^2 a mean over pixels in [-1, 1], z ran
 Adam takes the steps until every image is as close as `stop_at`, or they are used up.
 """
 
-import hashlib
-import json
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +24,11 @@ import tensorflow as tf
 
 from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
-from stylegan_tf.formats.arrays import load_arrays, save_arrays
 from stylegan_tf.formats.tuned_files import round_differences
 from stylegan_tf.networks.block import weight_name, weights_fingerprint
 from stylegan_tf.networks.generator import Generator, plain_copy
 from stylegan_tf.progress import ProgressBar
+from stylegan_tf.projector import resuming
 from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import (
     Loss,
@@ -41,8 +38,8 @@ from stylegan_tf.projector.likeness import (
     psnr,
 )
 from stylegan_tf.projector.search import search_batch, w_statistics
+from stylegan_tf.projector.targets import check_targets
 
-SAVE_SECONDS = 30  # between two states on the disk
 STEPS = 500
 
 
@@ -220,18 +217,14 @@ class Tuner:
     def _rendered(self, renderer: sampling.Renderer) -> np.ndarray:
         return renderer(self._ws, [m.numpy() for m in self._noise] or None)
 
-    # -----------------------------------------------------------------------
-    # Stopping and going on
-
     def save_state(self, path: Path | str, request: str = "") -> None:
         """Writes all that `restore_state` needs to go on as if nothing had been.
 
         Args:
             path: of the file, in one step.
-            request: see `request_digest`.
+            request: see `resuming.request_digest`.
         """
-        arrays = {f"state{i}": np.asarray(v) for i, v in enumerate(self._state())}
-        save_arrays(path, arrays | {"request": np.array(request)})
+        resuming.save_variables(path, self.state, request)
 
     def restore_state(self, path: Path | str) -> None:
         """Goes on from the file of `save_state`.
@@ -239,16 +232,11 @@ class Tuner:
         Raises:
             UserError: the file is damaged, or of another tuning.
         """
-        arrays, state = load_arrays(path), self._state()
-        names = [f"state{i}" for i in range(len(state))]
-        expected = {n: tuple(v.shape) for n, v in zip(names, state, strict=True)}
-        found = {name: x.shape for name, x in arrays.items() if name != "request"}
-        if found != expected:
-            raise UserError(f"{path} is not of this tuning; delete it to start anew.")
-        for name, v in zip(names, state, strict=True):
-            v.assign(arrays[name])
+        resuming.restore_variables(path, self.state)
 
-    def _state(self) -> list:
+    @property
+    def state(self) -> list:
+        """All variables that a step changes."""
         one, two = self._adam.moments
         return [self._count, self._seen, *self._adam.parameters, *one, *two]
 
@@ -342,14 +330,8 @@ def weight_differences(tuned: Generator, original: Generator) -> dict[str, np.nd
 
 
 def _check_pivots(model: Generator, ws: np.ndarray, targets: np.ndarray) -> None:
+    check_targets(model, targets)
     c = model.config
-    shape = (*c.shape(model.growth.resolution), c.channels)
-    if targets.dtype != np.uint8 or targets.shape[1:] != shape or not len(targets):
-        given, expected = (" x ".join(map(str, s)) for s in (targets.shape, shape))
-        raise UserError(
-            f"the pictures are {targets.dtype} of {given}; give at least one, as uint8 "
-            f"of N x {expected}, which the model draws."
-        )
     if ws.shape != (len(targets), c.num_styles, c.w_dim):
         raise UserError(
             f"the pivots are {' x '.join(map(str, ws.shape))}; give one for each "
@@ -389,33 +371,21 @@ def tune(
         batch: images per step.
         progress: show a bar.
         state: file with the tuning under way, which goes on if it is of this request.
-        request: see `request_digest`.
+            It stays, to be removed once the result is on the disk.
+        request: see `resuming.request_digest`.
         watch: called after every step; True stops the tuning.
 
     Raises:
         UserError: see `Tuner` and `Tuner.step`.
     """
     tuner = Tuner(model, ws, targets, noise, loss, settings, seed, batch)
-    if state and is_state_of(state, request):
-        tuner.restore_state(state)
-    elif state:
-        tuner.save_state(state, request)
-    saved = time.monotonic()
-    try:
+    with resuming.StateFile(state, tuner.state, request) as file:
         for _ in _steps(tuner, steps, progress):
-            if state and time.monotonic() - saved > SAVE_SECONDS:
-                tuner.save_state(state, request)
-                saved = time.monotonic()
+            file.step_taken()
             if watch is not None and watch(tuner):
                 break
-    except KeyboardInterrupt:
-        if state:
-            tuner.save_state(state, request)
-        raise
-    tuning = tuner.result()
-    if state:
-        Path(state).unlink(missing_ok=True)
-    return tuning
+        file.save()
+    return tuner.result()
 
 
 def _steps(tuner: Tuner, steps: int, progress: bool) -> Iterator[None]:
@@ -429,26 +399,3 @@ def _steps(tuner: Tuner, steps: int, progress: bool) -> Iterator[None]:
             bar.set_postfix(distance=f"{distances.max():.4f}", refresh=False)
             bar.update()
             yield
-
-
-def request_digest(model: Generator, targets: np.ndarray, **settings: object) -> str:
-    """Returns a text that tells one tuning from another.
-
-    Args:
-        model: the original generator.
-        targets: uint8 [N, H, W, C].
-        settings: whatever the result depends on besides, as JSON values.
-    """
-    about = json.dumps(settings, sort_keys=True)
-    digest = hashlib.sha256(weights_fingerprint(model).encode())
-    digest.update(f"{targets.shape} {about}".encode())
-    digest.update(np.ascontiguousarray(targets).tobytes())
-    return digest.hexdigest()
-
-
-def is_state_of(path: Path | str, request: str) -> bool:
-    """Returns True if a file holds the unfinished tuning of a request."""
-    try:
-        return str(load_arrays(path).get("request")) == request
-    except UserError:  # there is none, or it is damaged
-        return False

@@ -11,7 +11,9 @@ else.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from stylegan_tf import latents
@@ -102,6 +104,18 @@ def find_directions(
     return replace(directions.pca(w, count), layers=layers)
 
 
+class Affine(NamedTuple):
+    """An affine layer that reads a style.
+
+    Attributes:
+        weights: float64 [w_dim, outputs], as they are applied.
+        bias: the variable that holds its bias, [outputs].
+    """
+
+    weights: np.ndarray
+    bias: keras.Variable
+
+
 def style_affines(model: Generator) -> list[list[np.ndarray]]:
     """Returns the weights of the affine layers that read each style.
 
@@ -116,6 +130,11 @@ def style_affines(model: Generator) -> list[list[np.ndarray]]:
     Raises:
         UserError: the model has no styles.
     """
+    return [[affine.weights for affine in own] for own in affine_layers(model)]
+
+
+def affine_layers(model: Generator) -> list[list[Affine]]:
+    """Returns the affine layers that read each style; see `style_affines`."""
     c = model.config
     if not c.has_styles:
         raise UserError(
@@ -124,8 +143,9 @@ def style_affines(model: Generator) -> list[list[np.ndarray]]:
         )
     if c.architecture == "stylegan3":
         layers = [getattr(model.synthesis, f"layer{i}") for i in range(c.num_layers)]
-        first = model.synthesis.input_features.affine_weights()
-        return [[first], *([_weights(layer.affine)] for layer in layers)]
+        features = model.synthesis.input_features
+        first = Affine(features.affine_weights(), features.affine_bias)
+        return [[first], *([_affine(layer.affine)] for layer in layers)]
     found: list[list[EqualizedDense]] = [[] for _ in range(c.num_styles)]
     resolutions = [4 << i for i in range(c.num_layers // 2)]
     for i, r in enumerate(resolutions):
@@ -139,12 +159,13 @@ def style_affines(model: Generator) -> list[list[np.ndarray]]:
         found[2 * i].append(block.conv1.conv.affine)
         if hasattr(model.synthesis, f"to_rgb{r}"):
             found[2 * i + 1].append(getattr(model.synthesis, f"to_rgb{r}").affine)
-    return [[_weights(dense) for dense in own] for own in found]
+    return [[_affine(dense) for dense in own] for own in found]
 
 
-def _weights(dense: EqualizedDense) -> np.ndarray:
-    """Returns kernel times equalized learning rate, float64 [inputs, outputs]."""
-    return np.asarray(dense.kernel.numpy(), np.float64) * dense.runtime_coef
+def _affine(dense: EqualizedDense) -> Affine:
+    """Takes the equalized learning rate into account."""
+    weights = np.asarray(dense.kernel.numpy(), np.float64) * dense.runtime_coef
+    return Affine(weights, dense.bias)
 
 
 class Steering:

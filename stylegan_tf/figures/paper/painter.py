@@ -67,6 +67,7 @@ class Painter:
         model: the generator.
         options: images and layout.
         noise: of images that bring no noise maps: "const" or "none".
+        fixed_weights: see `sampling.Renderer`.
 
     Attributes:
         shape: height and width of the model's images.
@@ -77,9 +78,15 @@ class Painter:
         psi: of the latest figure, as one writes it.
     """
 
-    def __init__(self, model: Generator, options: FigureOptions, noise: str = "const"):
+    def __init__(
+        self,
+        model: Generator,
+        options: FigureOptions,
+        noise: str = "const",
+        fixed_weights: bool = True,
+    ):
         self.model, self.options = model, options
-        self.render = sampling.Renderer(model, noise)
+        self.render = sampling.Renderer(model, noise, fixed_weights=fixed_weights)
         self.resolution = self.render.resolution
         self.shape = model.config.shape(self.resolution)
         self.large = self.shape == (1024, 1024)
