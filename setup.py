@@ -1,9 +1,9 @@
 """Packaging. `pip install -e .` for use, `.[test]` for the tests, `.[gpu]` for CUDA.
 
-`.[onnx]`, `.[litert]`, `.[safetensors]`, `.[hub]`, `.[explore]`, `.[tfds]`, `.[video]`,
-`.[features]` and `.[remote]` are for what they are called after; `.[benchmarks]` draws
-the figures of benchmarks/, `.[peers]` adds what they compare with; `.[docs]` builds the
-site, `.[dev]` checks code.
+`.[onnx]`, `.[litert]`, `.[safetensors]`, `.[hub]`, `.[explore]`, `.[serve]`, `.[tfds]`,
+`.[video]`, `.[features]` and `.[remote]` are for what they are called after;
+`.[benchmarks]` draws the figures of benchmarks/, `.[peers]` adds what they compare
+with; `.[docs]` builds the site, `.[dev]` checks code.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, runs
 LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
 EXPLORE = ["nicegui>=3.4,<4"]  # the page of launch/explore.py
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus_client>=0.20"]  # serve.py
 TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources>=6"]  # --data=tfds:NAME;
 # the second one is imported by the first without being declared
 SAFETENSORS = ["safetensors>=0.5"]  # .safetensors files, read and written
@@ -54,6 +55,7 @@ setup(
         "onnx": ONNX,
         "litert": LITERT,
         "explore": EXPLORE,
+        "serve": SERVE,
         "tfds": TFDS,
         "safetensors": SAFETENSORS,
         "hub": HUB,
@@ -65,7 +67,7 @@ setup(
         "dev": DEV,
         "docs": DOCS,
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS]
-        + [FSSPEC, *SAFETENSORS, *HUB, *FEATURES],
+        + [FSSPEC, *SAFETENSORS, *HUB, *FEATURES, *SERVE],
     },
     package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},

@@ -5,6 +5,7 @@ Verbs:
     make_dataset   turn pictures into a data set, or check one
     generate       draw pictures with a model
     explore        steer a model on a page in the browser
+    serve          a model over HTTP, for programs
     figures        draw the figures of the paper with a model
     directions     find directions in w that change pictures in a way one can name
     encode         train an encoder, which tells the styles of pictures at once

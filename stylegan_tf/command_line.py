@@ -8,9 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-VERBS = ("train", "make_dataset", "generate", "explore", "figures", "directions")
-VERBS += ("encode", "project", "evaluate", "runs", "compare", "sweep", "export")
-VERBS += ("convert",)
+VERBS = ("train", "make_dataset", "generate", "explore", "serve", "figures")
+VERBS += ("directions", "encode", "project", "evaluate", "runs", "compare", "sweep")
+VERBS += ("export", "convert")
 PROGRAM = "stylegan-tf"
 _NAMED = re.compile(rf"(?<![\w./-])(python )?(launch/)?({'|'.join(VERBS)})\.py\b")
 

@@ -192,12 +192,12 @@ async def send_text(send: Send, status: int, text: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def check_port(host: str, port: int, another: int) -> None:
-    """Checks that a server can listen, before a model is loaded.
+def bound_socket(host: str, port: int, another: int) -> socket.socket:
+    """Returns a socket that is bound to an address, and does not listen yet.
 
     Args:
         host: address to listen on.
-        port: of that address.
+        port: of that address; 0 = any that is free.
         another: a port that the error proposes.
 
     Raises:
@@ -205,11 +205,16 @@ def check_port(host: str, port: int, another: int) -> None:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+        own = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            own.bind((host, port))
+        except BaseException:
+            own.close()
+            raise
     except (OSError, OverflowError) as error:
         raise UserError(
             f"cannot listen on {host}:{port}: {getattr(error, 'strerror', error)}; "
             f"choose another with --port={another}."
         ) from error
+    return own

@@ -18,6 +18,7 @@ from stylegan_tf_launch import (
     generate,
     make_dataset,
     project,
+    serve,
     train,
 )
 from stylegan_tf_launch import export as launch_export
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 VERBS = {"train": train, "generate": generate, "make_dataset": make_dataset}
 VERBS |= {"convert": convert, "figures": figures, "directions": directions}
 VERBS |= {"project": project, "explore": explore, "evaluate": evaluate}
-VERBS |= {"export": launch_export, "encode": encode}
+VERBS |= {"export": launch_export, "encode": encode, "serve": serve}
 
 
 def call(verb: str, *flags: str) -> tuple[int, str, str]:

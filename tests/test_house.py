@@ -48,6 +48,7 @@ ROOMS = {
     "networks sampling figures data models",
     "explorer": "errors command_line trust config latents figures networks sampling "
     "projector",
+    "serving": "errors signals trust config latents figures networks sampling",
     "runs": "errors quiet signals command_line files checkpoints remote mirror "
     "cluster config formats augment devices latents networks data sampling official "
     "training models figures export metrics",
@@ -127,7 +128,19 @@ RUNS = {
     "session": "duration guard measuring owner plan previews reports request rundir "
     "tensorboard transfer uploads",
 }
-WITHIN = {"training": TRAINING, "export": EXPORT, "runs": RUNS}
+# Inside `serving`: the model's side knows no web framework.
+SERVING = {
+    "requests": "",
+    "queue": "requests",
+    "drawing": "queue requests",
+    "metrics": "",
+    "service": "drawing metrics queue requests",
+    "page": "",
+    "guard": "metrics",
+    "app": "page queue requests service",
+    "server": "app drawing guard service",
+}
+WITHIN = {"serving": SERVING, "training": TRAINING, "export": EXPORT, "runs": RUNS}
 # What `--help` and workers load without loading TensorFlow: itself and all it imports.
 WITHOUT_TENSORFLOW = [
     "errors",
@@ -181,6 +194,14 @@ WITHOUT_TENSORFLOW = [
     "data.sources.labels",
     "data.manifest",
     "explorer.guard",
+    "serving.app",
+    "serving.guard",
+    "serving.metrics",
+    "serving.page",
+    "serving.queue",
+    "serving.requests",
+    "serving.server",
+    "serving.service",
     "explorer.state",
     "explorer.latest",
     "explorer.style",

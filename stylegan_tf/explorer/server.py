@@ -16,7 +16,7 @@ from stylegan_tf.explorer.guard import (
     is_handshake,
     is_receipt,
 )
-from stylegan_tf.trust import Trust, check_port
+from stylegan_tf.trust import Trust, bound_socket
 
 if TYPE_CHECKING:  # the engine loads TensorFlow
     from stylegan_tf.explorer.engine import Engine
@@ -41,7 +41,7 @@ def check_server(host: str, port: int) -> None:
         raise UserError(
             'the page needs the package nicegui: pip install "stylegan_tf[explore]"'
         )
-    check_port(host, port, 8081)
+    bound_socket(host, port, 8081).close()
 
 
 def serve(

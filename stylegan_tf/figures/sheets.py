@@ -5,6 +5,7 @@ or images, like the figures of the papers. `figure_page` puts several figures wi
 their captions on one sheet. No TensorFlow.
 """
 
+import io
 import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -71,18 +72,42 @@ def save_image(
         image: its pixels.
         facts: texts that a PNG carries, by name.
     """
-    if image.shape[-1] == 1:
-        image = image[..., 0]
-    how: dict = {"format": "PNG"}
-    if facts:
-        how["pnginfo"] = PngInfo()
-        for name, text in facts.items():
-            how["pnginfo"].add_text(name, text)
+    how: dict = {"format": "PNG", "pnginfo": _png_texts(facts)}
     if Path(path).suffix.lower() == ".pdf":
         how = {"format": "PDF", "resolution": DPI, "quality": 95}
     with atomic_write(path) as draft:
-        Image.fromarray(image).save(draft, **how)
+        _pillow(image).save(draft, **how)
     return Path(path)
+
+
+def image_bytes(
+    image: np.ndarray, kind: str = "png", facts: Mapping[str, str] | None = None
+) -> bytes:
+    """Returns the bytes of a PNG or JPEG file.
+
+    Args:
+        image: uint8 [H, W, C]. JPEG shows transparency over white.
+        kind: "png" or "jpeg".
+        facts: texts that a PNG carries, by name.
+    """
+    file = io.BytesIO()
+    if kind == "jpeg":
+        flat = image if image.shape[-1] == 1 else rgb(image)
+        _pillow(flat).save(file, format="JPEG", quality=95, subsampling=0)
+    else:
+        _pillow(image).save(file, format="PNG", pnginfo=_png_texts(facts))
+    return file.getvalue()
+
+
+def _pillow(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _png_texts(facts: Mapping[str, str] | None) -> PngInfo:
+    info = PngInfo()
+    for name, text in (facts or {}).items():
+        info.add_text(name, text)
+    return info
 
 
 # ---------------------------------------------------------------------------

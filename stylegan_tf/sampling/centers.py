@@ -5,7 +5,8 @@ stored w_avg is the mean over all classes: close to it, a class loses what tells
 apart from the others.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -108,6 +109,17 @@ def give_labels(model: Generator, rows: np.ndarray) -> None:
     if not np.isfinite(rows).all():
         raise UserError("labels were given with numbers that are not finite.")
     model.given_labels = rows
+
+
+@contextlib.contextmanager
+def labels_given(model: Generator, rows: np.ndarray) -> Iterator[None]:
+    """Lets a model draw with these labels for a while; see `give_labels`."""
+    before = getattr(model, "given_labels", None)
+    give_labels(model, rows)
+    try:
+        yield
+    finally:
+        model.given_labels = before
 
 
 def chosen_classes(model: Generator, classes: Sequence[int] | None = None) -> list[int]:

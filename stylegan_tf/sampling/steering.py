@@ -24,6 +24,8 @@ from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.layers import EqualizedDense
 from stylegan_tf.sampling import centers, renderer
 
+MOST_FOUND = 64  # sets of directions that are kept; those of 512 numbers take 2 MB
+
 
 class DirectionFinder:
     """Finds directions by name: those of a file, or `pca0`, `sefa3` of the model.
@@ -66,6 +68,8 @@ class DirectionFinder:
             if self._w is None:
                 self._w = centers.sample_w(self.model)
             found = find_directions(self.model, kind, layers=key[1], w=self._w)
+            if len(self._found) >= MOST_FOUND:
+                del self._found[next(iter(self._found))]
             self._found[key] = found
         return self._found[key].step(name), layers or every
 

@@ -1,0 +1,1 @@
+"""Serves a generator over HTTP: requests, their queue, batches of images, answers."""
