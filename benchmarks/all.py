@@ -30,6 +30,7 @@ TABLES = {
     "modulation": "",
     "sampling": "",
     "start": "--model={model}",
+    "serve": "--model={model}",
     "data": "",
     "convert": "",
     "open_official": "",

@@ -4,10 +4,12 @@ They are run in a process that has neither TensorFlow nor this package, and comp
 with Keras, and with the pictures that the official networks made.
 """
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import golden
@@ -15,7 +17,9 @@ import numpy as np
 import onnx
 import pytest
 import reference
+import tensorflow as tf
 import tiny
+from test_export_savedmodel import predict
 
 from stylegan_tf import export, figures, latents, models, sampling
 from stylegan_tf.config import Growth
@@ -208,15 +212,32 @@ def test_the_examples_on_the_card_run(elsewhere, monkeypatch):
     """Of a conditional model, whose calls are the longest."""
     folder = elsewhere[0] / "wide"
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(urllib.request, "urlopen", answer_as_servers_do)
     text = (folder / export.CARD).read_text()
     blocks = [part.split("```")[0] for part in text.split("```python")[1:]]
-    assert len(blocks) == len(export.FORMATS)
+    assert len(blocks) == len(export.FORMATS) + 2  # serve.py, TensorFlow Serving
     for block in blocks:
         space = {}
         exec(block, space)
+        if "picture" in space:
+            assert space["picture"].size == (12, 8)
+            continue
         drawn = space.get("images", space.get("floats"))
         assert np.asarray(drawn).shape == (4, 8, 12, 3)
     assert {f"`{name}`" for name in ("generate_seeds", "map")} <= set(text.split(", "))
+
+
+def answer_as_servers_do(address: str, body: bytes | None = None):
+    """TensorFlow Serving's answer to a body, and a picture of `serve.py`'s else.
+
+    tests/test_serving.py asks the real one.
+    """
+    if body is None:
+        assert "?seeds=7&psi=0.7&classes=0" in address
+        return io.BytesIO(figures.image_bytes(np.zeros((8, 12, 3), np.uint8)))
+    assert address.endswith("/v1/models/stylegan:predict")
+    loaded = tf.saved_model.load(models.SAVED_MODEL)
+    return io.BytesIO(predict(loaded, body.decode()).encode())
 
 
 # ---------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Code examples of a model card: one per format, for the card's own model."""
+"""Code examples of a model card, for the card's own model: every block runs as it is.
+
+One per format; the Keras file's tells how `serve.py` is asked, and the SavedModel's how
+TensorFlow Serving is.
+"""
 
 import textwrap
 
@@ -6,7 +10,7 @@ import textwrap
 def keras_example(model: dict) -> str:
     """Returns the example for this package."""
     label = f", {_labels(model)}" if model["classes"] else ""
-    return _python(
+    code = _python(
         "`generator.keras`, with this package:",
         f"""
         import keras
@@ -19,12 +23,33 @@ def keras_example(model: dict) -> str:
         floats = generator(z{label}, psi=0.7, noise="const")
         """,
     )
+    return "\n\n".join([code, rest_example(model)])
+
+
+def rest_example(model: dict) -> str:
+    """Returns the example for `serve.py`, which answers over HTTP."""
+    label = ""
+    if model["classes"]:
+        row = model.get("label_example")
+        label = f"&label={','.join(map(str, row))}" if row else "&classes=0"
+    return _python(
+        "Over HTTP, after `stylegan-tf serve --model=generator.keras` (several seeds "
+        "are answered with JSON; http://127.0.0.1:8000/docs tells the rest):",
+        f"""
+        import io
+        import urllib.request
+        from PIL import Image
+
+        address = "http://127.0.0.1:8000/v1/images?seeds=7&psi=0.7{label}"
+        with urllib.request.urlopen(address) as answer:
+            picture = Image.open(io.BytesIO(answer.read()))
+        """,
+    )
 
 
 def savedmodel_example(model: dict) -> str:
     """Returns the example for TensorFlow alone and for TensorFlow Serving."""
     label = f", {_labels(model)}" if model["classes"] else ""
-    row = ', "labels": [1, 0, ...]' if model["classes"] else ""
     code = _python(
         "`saved_model`, with TensorFlow alone (`saved_model_cli show --dir saved_model "
         "--all` lists its signatures: `generate`, which is also `serving_default`, "
@@ -42,12 +67,35 @@ def savedmodel_example(model: dict) -> str:
     return "\n\n".join(
         [
             code,
-            "TensorFlow Serving answers `POST /v1/models/NAME:predict` with the "
-            "pictures of these rows:",
-            f'    {{"instances": [{{"z": [0.1, ...], "psi": 0.7{row}}}, ...]}}',
             "Seeds of `generate_seeds` are TensorFlow's: not those of `generate.py`, "
             "whose z are `numpy.random.RandomState(seed).randn(z_dim)`.",
+            serving_example(model),
         ]
+    )
+
+
+def serving_example(model: dict) -> str:
+    """Returns the example for TensorFlow Serving, which serves a SavedModel."""
+    label = ""
+    if model["classes"]:
+        row = model.get("label_example") or [1] + [0] * (model["classes"] - 1)
+        label = f', "labels": {row}'
+    return _python(
+        "TensorFlow Serving, after `docker run -p 8501:8501 -v "
+        '"$PWD/saved_model:/models/stylegan/1" -e MODEL_NAME=stylegan '
+        "tensorflow/serving`:",
+        f"""
+        import json
+        import urllib.request
+        import numpy as np
+
+        z = np.random.RandomState(7).randn(4, {model["z_dim"]}).tolist()
+        rows = [{{"z": row, "psi": 0.7{label}}} for row in z]
+        body = json.dumps({{"instances": rows}}).encode()
+        address = "http://127.0.0.1:8501/v1/models/stylegan:predict"
+        with urllib.request.urlopen(address, body) as answer:
+            images = np.array(json.load(answer)["predictions"], "uint8")
+        """,
     )
 
 

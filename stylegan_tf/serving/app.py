@@ -8,7 +8,7 @@
 
 Whatever is wrong with a request is said in a sentence, as {"detail": "..."}: 400 what
 the model does not have, 422 what is no value of a parameter, 429 the queue is full,
-503 the model is loading, or the server is about to end.
+503 the model is loading.
 """
 
 import asyncio
@@ -45,7 +45,6 @@ PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/metrics")
 PATHS += ("/v1/images", "/v1/model")
 CHECK_CLIENT = 1.0  # seconds between looks at whether a waiting client is still there
 LOADING = "the model is loading; try again in a few seconds."
-STOPPING = "the server is about to end; it takes no new requests."
 LONGEST, MOST = 2000, 100  # characters of a text, items of a list
 
 Text = Annotated[str, Field(max_length=LONGEST)]
@@ -246,8 +245,6 @@ def model_facts(facts: ModelFacts, service: Service) -> dict[str, object]:
 
 
 async def _answer(service: Service, request: Request, values: dict) -> Response:
-    if service.state == "stopping":
-        return problem(503, STOPPING, 5)
     if service.facts is None:
         return problem(503, LOADING, 5)
     facts = service.facts

@@ -108,9 +108,11 @@ def flag_texts(values: Mapping[str, object]) -> dict[str, str | list[str]]:
     """
     flags: dict[str, str | list[str]] = {}
     for name, value in values.items():
-        if value is None or value == []:
+        if value is None:
             continue
         if name in ("mix", "edit", "label"):
+            if value == []:
+                continue
             several = isinstance(value, list) and not isinstance(value[0], float | int)
             flags[name] = [_text(row) for row in (value if several else [value])]
         else:

@@ -7,6 +7,7 @@ that the model is loading.
 
 import contextlib
 import importlib.util
+import math
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # these load TensorFlow and the web framework
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_CONNECTIONS = 1000  # open at a time; more are told that the server is busy
 TURN = 0.1  # seconds that the model waits for an image before it looks around
+LINGER = 1.0  # seconds after a signal in which requests on their way are taken
 
 
 def check_serving() -> None:
@@ -45,7 +47,7 @@ def run_server(
     trust: Trust | None = None,
     grace: float = 30,
 ) -> None:
-    """Serves until a signal; requests that were accepted before it are answered.
+    """Serves until a signal, or `service.stopping`; accepted requests are answered.
 
     Args:
         load: loads the model.
@@ -70,9 +72,8 @@ def run_server(
         service.facts = drawer.facts
         print(f"{place}  ready; {place}/docs tells how to ask", flush=True)
         number = _draw_until_stopped(drawer, service, server, thread)
-    if number is None:
-        raise RuntimeError("the web server has ended by itself")
-    raise signals.Stopped(number)
+    if number is not None:
+        raise signals.Stopped(number)
 
 
 @contextlib.contextmanager
@@ -117,10 +118,13 @@ def _draw_until_stopped(
     server: "uvicorn.Server",
     thread: threading.Thread,
 ) -> int | None:
-    """Draws until a signal comes and the web server, which it ends, has ended.
+    """Draws until it is told to stop, and the web server has answered what it has.
 
     Returns:
-        The signal; None if the server has ended without one.
+        The signal that told it, or None.
+
+    Raises:
+        RuntimeError: the web server has ended by itself.
     """
     stopped: list[int] = []
 
@@ -128,9 +132,15 @@ def _draw_until_stopped(
         if stopped:  # a second signal does not wait
             raise signals.Stopped(number)
         stopped.append(number)
-        service.stopping = server.should_exit = True
+        service.stopping = True
 
+    end = math.inf
     with signals.handled(stop):
         while thread.is_alive():
+            if service.stopping:
+                end = min(end, time.monotonic() + LINGER)
+            server.should_exit = time.monotonic() > end
             service.draw_next(drawer, TURN)
+    if not service.stopping:
+        raise RuntimeError("the web server has ended by itself")
     return stopped[0] if stopped else None

@@ -24,7 +24,7 @@ class Service:
 
     Attributes:
         facts: of the model, once it is loaded.
-        stopping: True if no new requests are taken.
+        stopping: True if the server shall end.
     """
 
     def __init__(
