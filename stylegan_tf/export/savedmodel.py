@@ -17,6 +17,7 @@ A seed of `generate_seeds` gives the same image in every process, but not the im
 of `generate.py` from NumPy's `RandomState`.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,9 +35,12 @@ def save_savedmodel(program: Program, path: Path | str) -> None:
     """Writes a SavedModel with the signatures of the module's docstring."""
     module, concrete = tf.Module(name="stylegan_tf"), {}
     for name, (function, inputs) in _endpoints(program).items():
-        traced = tf.function(function, input_signature=inputs, autograph=False)
+        checked = _checked(function, inputs)
+        traced = tf.function(checked, autograph=False)
+        concrete[name] = traced.get_concrete_function(*inputs)
+        # Called where no other fits: TensorFlow's own message would list signatures.
+        traced.get_concrete_function(*(tf.TensorSpec(None, s.dtype) for s in inputs))
         setattr(module, name, traced)
-        concrete[name] = traced.get_concrete_function()
     module.weights = variables_of(concrete.values())
     signatures = concrete | {"serving_default": concrete[SERVING]}
     path = Path(path)
@@ -80,6 +84,33 @@ def _endpoints(program: Program) -> dict[str, tuple[Callable, list[tf.TensorSpec
             [specs["ws"]],
         ),
     }
+
+
+def _checked(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:
+    """Returns a function that says which input has a wrong shape, and what it takes."""
+
+    @functools.wraps(function)
+    def checked(*args):
+        return function(*map(_expect, args, inputs))
+
+    return checked
+
+
+def _expect(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """Returns `value`, of the rank and sizes of `spec`; asserted if not known yet."""
+    known = value.shape.rank is not None and spec.shape.is_compatible_with(value.shape)
+    if known or spec.shape.rank is None:
+        return value
+    sizes = [-1 if n is None else n for n in spec.shape]
+    shown = ", ".join("N" if n == -1 else str(n) for n in sizes)
+    given = tf.shape(value)
+    fits = tf.equal(tf.size(given), len(sizes))
+    padded = tf.concat([given, [0] * len(sizes)], 0)[: len(sizes)]
+    fits &= tf.reduce_all((padded == sizes) | (tf.constant(sizes) == -1))
+    takes = f"this model takes [{shown}], {spec.dtype.name}"
+    text = tf.strings.format(f"{spec.name} has the shape {{}}; {takes}", given)
+    with tf.control_dependencies([tf.debugging.Assert(fits, [text])]):
+        return tf.reshape(value, sizes)
 
 
 def savedmodel_runner(
