@@ -1,5 +1,6 @@
 """export.savedmodel: in the programs of others, and behind TensorFlow Serving."""
 
+import functools
 import json
 import re
 import subprocess
@@ -48,6 +49,11 @@ def pictures(model, z, labels=None, psi=0.7, noise="const") -> np.ndarray:
     ws = model.broadcast(model.mapping(z, labels))
     ws = model.truncate(ws, psi, center=center)
     return figures.to_uint8(model.synthesis(ws, noise=noise)).astype(int)
+
+
+@functools.cache
+def loaded_once(path: Path):
+    return tf.saved_model.load(path)
 
 
 def check(found, expected) -> None:
@@ -135,6 +141,28 @@ def test_saved_model_cli_shows_names_types_and_shapes(served):
         "synthesize": ws | images,
         "synthesize_floats": ws | floats,
     }
+
+
+WRONG = [
+    ({"z": (4, 9)}, "z has the shape [4 9]; this model takes [N, 8], float32"),
+    ({"z": (8,)}, "z has the shape [8]; this model takes [N, 8], float32"),
+    ({"z": (2, 8), "labels": (2, 4)}, "labels has the shape [2 4]; this model takes"),
+    ({"ws": (2, 8)}, "ws has the shape [2 8]; this model takes [N, 4, 8], float32"),
+    ({"seeds": (2, 1)}, "seeds has the shape [2 1]; this model takes [N], int64"),
+]
+
+
+@pytest.mark.parametrize(("shapes", "words"), WRONG, ids=lambda v: str(v)[:20])
+def test_a_wrong_shape_is_said_in_a_sentence(served, shapes, words):
+    loaded = loaded_once(served[1])
+    kinds = {"seeds": np.int64}
+    given = {k: np.zeros(s, kinds.get(k, np.float32)) for k, s in shapes.items()}
+    name = {"ws": "synthesize", "seeds": "generate_seeds"}.get(next(iter(given)))
+    if "ws" not in given:
+        given.setdefault("labels", np.eye(3, dtype=np.float32)[[0, 1]])
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        getattr(loaded, name or "generate")(*given.values())
+    assert words in str(error.value)
 
 
 # ---------------------------------------------------------------------------

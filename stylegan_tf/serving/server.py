@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # these load TensorFlow and the web framework
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 MOST_CONNECTIONS = 1000  # open at a time; more are told that the server is busy
+KEEP = 65  # seconds of an idle connection: longer than proxies keep theirs
 TURN = 0.1  # seconds that the model waits for an image before it looks around
 LINGER = 1.0  # seconds after a signal in which requests on their way are taken
 
@@ -65,7 +66,8 @@ def run_server(
         contextlib.closing(bound_socket(host, port, 8001)) as own,
         _listening(own, service, trust or Trust(host), grace) as (server, thread),
     ):
-        place = f"http://{host}:{own.getsockname()[1]}"
+        name = f"[{host}]" if ":" in host else host
+        place = f"http://{name}:{own.getsockname()[1]}"
         print(f"{place}  loading the model ... (Ctrl-C ends)", flush=True)
         drawer = load()
         drawer.warm_up()
@@ -95,6 +97,7 @@ def _listening(
         server_header=False,
         ws="none",
         limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP,
         timeout_graceful_shutdown=max(1, round(grace)),
     )
     server = uvicorn.Server(settings)
