@@ -2,9 +2,11 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
+import socket
 import threading
 import time
 import urllib.error
@@ -18,18 +20,19 @@ from launching import call
 from PIL import Image
 from workers import http_load
 
-from stylegan_tf import sampling
+from stylegan_tf import latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import examples
 from stylegan_tf.figures.recipes import KEY
 from stylegan_tf.latents import directions
+from stylegan_tf.sampling import steering
 from stylegan_tf.serving import drawing, requests, server
 from stylegan_tf.serving.queue import ImageQueue, QueueFullError, WaitingImage
 from stylegan_tf.serving.requests import ModelFacts, flag_texts, read_request
 from stylegan_tf.serving.service import Service
 from stylegan_tf.trust import Trust
 
-PATIENCE = 60
+PATIENCE = 20
 
 
 def until(condition) -> None:
@@ -38,6 +41,10 @@ def until(condition) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def lowered(headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 class Served:
@@ -71,8 +78,15 @@ class Served:
         drawer.draw_batch = gated
         trust = Trust(hosts=("app.example",))
         run = (load, self.service, "127.0.0.1", self.port, trust)
-        self.thread = threading.Thread(target=server.run_server, args=run)
+        self.thread = threading.Thread(target=server.run_server, args=run, daemon=True)
         self.thread.start()
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
+            return True
+        return False
 
     def get(self, path: str, body=None, **headers) -> tuple[int, bytes, dict]:
         """Status, body and headers; `body` is posted, as JSON unless it is bytes."""
@@ -85,9 +99,9 @@ class Served:
             with urllib.request.urlopen(
                 urllib.request.Request(url, data, headers), timeout=PATIENCE
             ) as got:
-                return got.status, got.read(), dict(got.headers)
+                return got.status, got.read(), lowered(got.headers)
         except urllib.error.HTTPError as error:
-            return error.code, error.read(), dict(error.headers)
+            return error.code, error.read(), lowered(error.headers)
 
     def said(self, path: str, body=None, **headers) -> tuple[int, str]:
         """Status and sentence of an error."""
@@ -119,13 +133,15 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
     explored.saved(folder)
     vectors = np.eye(2, 8, dtype=np.float32)
-    directions.Directions(("smile", "age"), vectors, np.ones(2)).save(folder / "d.npz")
+    ones, names = np.ones(2, np.float32), ("smile", "age")
+    known = directions.Directions(names, vectors, ones, ones, "test")
+    known.save(folder / "d.npz")
     return folder
 
 
 @pytest.fixture(scope="module")
-def model():
-    return explored.made(classes=3)
+def model(folder):
+    return models.load(folder / "generator.keras")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +151,7 @@ def served(folder, model):
     )
     served = Served(drawer)
     wait = served.get("/v1/images")
-    assert wait[0] == 503 and wait[2]["Retry-After"]
+    assert wait[0] == 503 and wait[2]["retry-after"]
     assert served.get("/healthz")[:2] == (503, b'{"status":"loading"}')
     assert served.get("/v1/model")[0] == 503
     yield served.ready()
@@ -156,57 +172,63 @@ def recipe(file) -> dict:
 
 OPTIONS = [
     {},
-    {"psi": "0.5,1", "cutoff": "4", "noise": "random", "enlarge": "3"},
+    {"psi": "0.5,1", "cutoff": 4, "noise": "random"},
     {"psi_center": "global", "noise": "none", "classes": "2,1", "mix": ["9@coarse"]},
     {"edit": ["sefa1:1.5", "smile:2@0-3"], "mix": ["7@0", "8@4-5"], "psi": "0.3"},
     {"label": ["0.2,0.3,0.5", "1.0,0.0,0.0"], "psi": "0.4"},
 ]
 
 
+def as_generate_draws(model, find, seed: int, number: int, options: dict):
+    """Styles of one seed, by the functions behind generate.py."""
+    classes = latents.parse_numbers(options.get("classes", "0-2"))
+    psi = latents.parse_psi(options.get("psi", "0.7"), 6)
+    how = psi, options.get("cutoff"), options.get("psi_center")
+    mixes = [latents.parse_mix(text, 6) for text in options.get("mix", ())]
+    edits = [latents.parse_edit(text, 6) for text in options.get("edit", ())]
+    steer = steering.Steering(model, mixes, edits, find, *how)
+    rows = [[float(x) for x in t.split(",")] for t in options.get("label", ())]
+    with sampling.labels_given(model, rows) if rows else contextlib.nullcontext():
+        own = [number % 2] if rows else [classes[number % len(classes)]]
+        return sampling.styles(model, [seed], how[0], how[1], own, how[2], steer)
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options))
-def test_a_picture_is_that_of_generate(served, folder, tmp_path, options):
-    """Pixels and recipe; many requests at a time, which share batches."""
-    own = [
-        f"--{name}={value}"
-        for name, values in options.items()
-        for value in ([values] if isinstance(values, str) else values)
-    ]
-    if "enlarge" not in options:
-        own.append("--enlarge=1")
-    if any(text.startswith("smile") for text in options.get("edit", ())):
-        own.append(f"--directions={folder / 'd.npz'}")
-    name = f"--model={folder / 'generator.keras'}"
-    code, _, error = call("generate", name, "--seeds=0-10", *own, f"--out={tmp_path}")
-    assert code == 0, error
-    body = {"seeds": "0-10", "format": "json"} | options
-    if "cutoff" in options:
-        body |= {"cutoff": 4, "enlarge": 3}
+def test_a_picture_is_that_of_generate(served, model, folder, options):
+    """To the bit, in requests that share batches."""
+    seeds, known = range(3, 12), directions.load_directions(folder / "d.npz", 6, 8)
+    find = steering.DirectionFinder(model, known)
+    render = sampling.Renderer(model, options.get("noise", "const"))
+    expected = []
+    for number, seed in enumerate(seeds):
+        ws = as_generate_draws(model, find, seed, number, options)
+        maps = render.noise_of([seed]) if options.get("noise") == "random" else None
+        expected.append(render(ws, maps)[0])
+    body = {"seeds": "3-11"} | options
     with concurrent.futures.ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda _: served.get("/v1/images", body), range(3)))
-    files = sorted(tmp_path.glob("*.png"))
-    assert len(files) == 11
     for status, text, _ in answers:
         assert status == 200, text
         rows = json.loads(text)["images"]
-        assert [row["seed"] for row in rows] == list(range(11))
-        for row, file in zip(rows, files, strict=True):
-            found = base64.b64decode(row["png"])
-            np.testing.assert_array_equal(pixels(found), np.asarray(Image.open(file)))
-            assert recipe(io.BytesIO(found)) == recipe(file)
+        assert [row["seed"] for row in rows] == list(seeds)
+        for row, image in zip(rows, expected, strict=True):
+            np.testing.assert_array_equal(pixels(base64.b64decode(row["png"])), image)
 
 
 def test_a_served_picture_is_drawn_again_by_generate(served, tmp_path):
     status, file, headers = served.get(
-        "/v1/images?seeds=5&psi=0.6&edit=age:1&mix=3@fine&classes=1"
+        "/v1/images?seeds=5&psi=0.6&edit=age:1&mix=3@fine&classes=1&cutoff=4&enlarge=2"
     )
-    assert status == 200 and headers["Content-Type"] == "image/png"
-    assert "seed0005.png" in headers["Content-Disposition"]
+    assert status == 200 and headers["content-type"] == "image/png"
+    assert "seed0005.png" in headers["content-disposition"]
     (tmp_path / "a.png").write_bytes(file)
     flags = (f"--from={tmp_path / 'a.png'}", f"--out={tmp_path / 'again'}")
     code, _, error = call("generate", *flags)
     assert code == 0, error
     (again,) = (tmp_path / "again").glob("*.png")
     np.testing.assert_array_equal(pixels(again.read_bytes()), pixels(file))
+    assert recipe(again) == recipe(tmp_path / "a.png")
+    assert Image.open(again).info["Seed"] == "5"
 
 
 def test_the_example_of_a_model_card_runs(served):
@@ -221,7 +243,7 @@ def test_the_example_of_a_model_card_runs(served):
 def test_formats(served):
     png = served.get("/v1/images?seeds=2&enlarge=8")[1]
     status, file, headers = served.get("/v1/images?seeds=2&format=jpeg&enlarge=8")
-    assert status == 200 and headers["Content-Type"] == "image/jpeg"
+    assert status == 200 and headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(file)).format == "JPEG"
     off = np.abs(pixels(file).astype(int) - pixels(png)[..., :3])
     assert pixels(file).shape == (128, 128, 3) and off.mean() < 3
@@ -303,8 +325,9 @@ BODIES = [
     ({"psi": [0.5, "x"]}, 422, "psi: "),
     ({"psi": float("nan")}, 400, "no number"),
     ({"cutoff": 2**70}, 400, "cutoff"),
-    ({"\ud800": 1}, 422, "there is no parameter"),
-    ({"edit": ["\ud800:1"]}, 400, "there is no direction"),
+    ({"\ud800": 1}, 422, "not Unicode"),
+    ({"seed": 1}, 422, "there is no parameter 'seed'"),
+    ({"edit": ["\ud800:1"]}, 422, "edit: "),
     ({"mix": {"a": 1}}, 422, "mix: "),
     ({"label": [[1, 0]]}, 400, "no vector of 3"),
     ({"format": None, "mix": None}, 200, ""),
@@ -361,7 +384,7 @@ def test_paths(served):
     api = json.loads(served.get("/openapi.json")[1])
     assert set(api["paths"]) == {"/v1/images", "/v1/model", "/healthz", "/metrics"}
     status, page, headers = served.get("/docs")
-    assert status == 200 and headers["X-Frame-Options".lower()] == "DENY"
+    assert status == 200 and headers["x-frame-options"] == "DENY"
     assert all(f'name="{name}"'.encode() in page for name in ("seeds", "psi", "edit"))
     assert b"//" not in page.replace(b"http://", b"").split(b"<script>")[0]
     assert served.get("/")[1] == page

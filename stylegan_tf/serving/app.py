@@ -339,6 +339,8 @@ def validation_sentence(errors: Sequence[dict]) -> str:
         return 'the body is no JSON; send an object such as {"seeds": [0, 1]}.'
     if error["type"] == "extra_forbidden":
         return f"there is no parameter {shortened(name)}; there are {', '.join(TAKES)}."
+    if error["type"] == "string_unicode" and not name:
+        return "the body has a text that is not Unicode."
     if name not in TAKES:
         return (
             'the body is no JSON object; send one such as {"seeds": [0, 1]}, with '

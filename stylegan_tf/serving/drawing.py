@@ -1,9 +1,9 @@
 """Draws waiting images in batches: the same pixels as `sampling.draw` gives a seed.
 
-Images of several requests share one call of the mapping and one of the synthesis
-network. Batches have few sizes, each of which is compiled once; a batch that is not
-full is padded. The size of `sampling.batch_size`, the default, is the one that
-generate.py draws with: equal sizes round equally.
+Images of several requests share one call of the synthesis network. Batches have few
+sizes, each of which is compiled once; a batch that is not full is padded. The size of
+`sampling.batch_size`, the default, is the one that generate.py draws with: equal sizes
+round equally.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from stylegan_tf.sampling.steering import DirectionFinder, Steering
 from stylegan_tf.serving.queue import WaitingImage
 from stylegan_tf.serving.requests import Label, ModelFacts
 
-CENTERS = 256  # of classes or label vectors, that are kept
+CENTERS, STYLES = 256, 512  # of labels, and of seeds and labels, that are kept
 
 
 class BatchDrawer:
@@ -67,13 +67,14 @@ class BatchDrawer:
             tuple(known.names) if known else (),
         )
         self._renderer = functools.lru_cache(None)(self._make_renderer)
+        self._styles = functools.lru_cache(STYLES)(self._map)
         self._center = functools.lru_cache(CENTERS)(self._find_center)
 
     def warm_up(self) -> None:
         """Compiles what a plain request calls, in each of the sizes."""
         c = self.model.config
         label: Label = 0 if self.facts.labels else None
-        self._styles([(0, label)])
+        self._styles(0, label)
         self._center(label)
         for size in self.sizes:
             ws = np.zeros((size, c.num_styles, c.w_dim), np.float32)
@@ -92,12 +93,10 @@ class BatchDrawer:
         Returns:
             uint8 [H, W, C] of each image, or why it cannot be drawn.
         """
-        pairs = [(i.seed, i.label) for i in images]
-        pairs += [(m.seed, i.label) for i in images for m in i.request.mixes]
-        styles, found = self._styles(pairs), list[np.ndarray | UserError]()
+        found: list[np.ndarray | UserError] = []
         for image in images:
             try:
-                found.append(self._steered(image, styles))
+                found.append(self._steered(image))
             except UserError as error:
                 found.append(error)
         good = [i for i, ws in enumerate(found) if not isinstance(ws, UserError)]
@@ -108,45 +107,37 @@ class BatchDrawer:
                 found[i] = picture
         return found
 
-    def _styles(
-        self, pairs: Sequence[tuple[int, Label]]
-    ) -> dict[tuple[int, Label], np.ndarray]:
-        """Returns the styles of seeds and labels, [num_styles, w_dim] each."""
-        wanted, found = list(dict.fromkeys(pairs)), {}
-        for own in (True, False):
-            chosen = [pair for pair in wanted if isinstance(pair[1], tuple) == own]
-            if chosen:
-                with self._numbered([label for _, label in chosen]) as numbers:
-                    seeds = [seed for seed, _ in chosen]
-                    ws = sampling.styles(self.model, seeds, classes=numbers)
-                found |= dict(zip(chosen, ws, strict=True))
-        return found
-
     @contextlib.contextmanager
-    def _numbered(self, labels: Sequence[Label]) -> Iterator[list[int] | None]:
-        """Gives the numbers by which the model knows labels, which are of one kind."""
-        rows = list(dict.fromkeys(k for k in labels if isinstance(k, tuple)))
-        if rows:
-            with sampling.labels_given(self.model, np.array(rows, np.float32)):
-                yield [rows.index(k) for k in labels if isinstance(k, tuple)]
+    def _numbered(self, label: Label) -> Iterator[list[int] | None]:
+        """Gives the number by which the model knows a label, in a list, or None."""
+        if isinstance(label, tuple):
+            with sampling.labels_given(self.model, np.array([label], np.float32)):
+                yield [0]
         else:
-            yield [k for k in labels if isinstance(k, int)] or None
+            yield None if label is None else [label]
+
+    def _map(self, seed: int, label: Label) -> np.ndarray:
+        """Returns a seed's styles before truncation, [num_styles, w_dim].
+
+        Each is mapped alone, as generate.py maps a single seed: a matrix product may
+        round a row of a batch by its place.
+        """
+        with self._numbered(label) as numbers:
+            return sampling.styles(self.model, [seed], classes=numbers)[0]
 
     def _find_center(self, label: Label) -> np.ndarray:
         """Returns the mean w of a label, or of all images, [w_dim]."""
         if label is None:
             return self.model.w_avg.numpy()
-        with self._numbered([label]) as numbers:
+        with self._numbered(label) as numbers:
             return sampling.class_centers(self.model, numbers)[0]
 
-    def _steered(
-        self, image: WaitingImage, styles: dict[tuple[int, Label], np.ndarray]
-    ) -> np.ndarray:
+    def _steered(self, image: WaitingImage) -> np.ndarray:
         """Returns truncated, mixed and edited styles, [num_styles, w_dim]."""
         request, label = image.request, image.label
 
         def truncated(seed: int) -> np.ndarray:
-            ws = styles[seed, label]
+            ws = self._styles(seed, label)
             if np.all(request.psi == 1):
                 return ws
             center = self._center(label if request.center == "class" else None)

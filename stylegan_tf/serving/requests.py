@@ -21,6 +21,7 @@ NOISE, CENTERS = ("const", "random", "none"), ("class", "global")
 MOST_SIDE = 4096  # pixels of an enlarged image
 MOST_PIXELS = 1 << 26  # of all images of an answer
 MOST_STEPS = 16  # mixes, edits, labels of a request
+OWN = r"(pca|sefa)[0-9]{1,5}"  # directions that are found in the model itself
 # A class or label number, a label vector of the request's own, or None.
 Label = int | tuple[float, ...] | None
 
@@ -90,6 +91,8 @@ class ImageRequest:
         elif label is not None:
             subject["label"] = [",".join(map(repr, label))]
         own = {name: self.flags[name] for name in _KEPT if name in self.flags}
+        if "cutoff" in own:
+            own["cutoff"] = int(str(own["cutoff"]))
         own |= {"model": facts.name, "enlarge": self.enlarge} | subject
         if {edit.name for edit in self.edits} & set(facts.directions):
             own["directions"] = facts.directions_file
@@ -183,7 +186,7 @@ def _read(
         center or ("class" if conditional else "global"),
         noise,
         tuple(latents.parse_mix(t, facts.layers) for t in several("mix")),
-        tuple(latents.parse_edit(t, facts.layers) for t in several("edit")),
+        tuple(_edit(text, facts) for text in several("edit")),
         _move(flags, facts),
         _enlargement(one("enlarge"), len(seeds), facts),
         format,
@@ -229,6 +232,18 @@ def _labels(
                     f"{kind} {k} was asked for; the model has 0 to {facts.labels - 1}."
                 )
     return tuple(chosen[i % len(chosen)] for i in range(count))
+
+
+def _edit(text: str, facts: ModelFacts) -> Edit:
+    edit = latents.parse_edit(text, facts.layers)
+    if edit.name not in facts.directions and not re.fullmatch(OWN, edit.name):
+        known = "".join(f"{name}, " for name in facts.directions)
+        raise UserError(
+            f"there is no direction {shortened(edit.name)}; there are {known}pca0, "
+            f"pca1, ..., sefa0, ..., and those of a file that the server is started "
+            f"with."
+        )
+    return edit
 
 
 def _vector(text: str, width: int) -> tuple[float, ...]:
