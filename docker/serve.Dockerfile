@@ -4,7 +4,7 @@
 #   docker run -p 8000:8000 -v "$PWD/model:/model:ro" stylegan-serve \
 #     --model=/model/generator.keras
 #
-# For NVIDIA GPUs: --build-arg EXTRAS=serve,gpu, and docker run --gpus=all. The CUDA
+# For NVIDIA GPUs: --build-arg EXTRAS=serve,gpu and docker run --gpus=all. The CUDA
 # libraries are then packages of pip, so the base needs none; the host needs the driver.
 ARG BASE=python:3.12-slim
 

@@ -4,7 +4,7 @@
 #   docker run --user "$(id -u)" -v "$PWD/photos:/data:ro" -v "$PWD/runs:/runs" \
 #     stylegan-train train --data=/data --out=/runs
 #
-# For NVIDIA GPUs: --build-arg EXTRAS=gpu, and docker run --gpus=all --shm-size=1g.
+# For NVIDIA GPUs: --build-arg EXTRAS=gpu and docker run --gpus=all.
 ARG BASE=python:3.12-slim
 
 FROM ${BASE} AS build

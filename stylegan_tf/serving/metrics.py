@@ -18,7 +18,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class ServingMetrics:
-    """What a server has done, and what waits.
+    """Counts of a server: what it has done, and what waits.
 
     Args:
         waiting: returns the number of images in the queue.

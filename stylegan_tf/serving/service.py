@@ -1,4 +1,4 @@
-"""What the web server's thread and the model's thread share."""
+"""Holds what the web server's thread and the model's thread share."""
 
 import sys
 import time
