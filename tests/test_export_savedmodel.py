@@ -163,6 +163,11 @@ def test_a_wrong_shape_is_said_in_a_sentence(served, shapes, words):
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         getattr(loaded, name or "generate")(*given.values())
     assert words in str(error.value)
+    if "z" in given:  # as TensorFlow Serving calls it
+        tensors = {k: tf.constant(v) for k, v in given.items()}
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            loaded.signatures["serving_default"](**tensors, psi=tf.constant(0.7))
+        assert words in str(error.value)
 
 
 # ---------------------------------------------------------------------------

@@ -97,20 +97,24 @@ def _checked(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:
 
 
 def _expect(value: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
-    """Returns `value`, of the rank and sizes of `spec`; asserted if not known yet."""
-    known = value.shape.rank is not None and spec.shape.is_compatible_with(value.shape)
-    if known or spec.shape.rank is None:
+    """Returns `value`, after an assertion that it has the rank and sizes of `spec`."""
+    if spec.shape.rank is None:
         return value
     sizes = [-1 if n is None else n for n in spec.shape]
-    shown = ", ".join("N" if n == -1 else str(n) for n in sizes)
-    given = tf.shape(value)
-    fits = tf.equal(tf.size(given), len(sizes))
+    # Hides the shape from TensorFlow, which would trust the signature, or find the
+    # fault first and say it in its own words.
+    hidden = tf.raw_ops.PlaceholderWithDefault(input=value, shape=None)
+    given = tf.shape(hidden)
     padded = tf.concat([given, [0] * len(sizes)], 0)[: len(sizes)]
-    fits &= tf.reduce_all((padded == sizes) | (tf.constant(sizes) == -1))
+    fits = tf.reduce_all((padded == sizes) | (tf.constant(sizes) == -1))
+    fits &= tf.equal(tf.size(given), len(sizes))
+    shown = ", ".join("N" if n == -1 else str(n) for n in sizes)
     takes = f"this model takes [{shown}], {spec.dtype.name}"
     text = tf.strings.format(f"{spec.name} has the shape {{}}; {takes}", given)
     with tf.control_dependencies([tf.debugging.Assert(fits, [text])]):
-        return tf.reshape(value, sizes)
+        if value.shape.rank is None:
+            return tf.reshape(hidden, sizes)
+        return tf.identity(value)
 
 
 def savedmodel_runner(
