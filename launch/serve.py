@@ -5,7 +5,7 @@ r"""Serves a model over HTTP: pictures by seed, for programs.
     curl "http://127.0.0.1:8000/v1/images?seeds=7&psi=0.5" > seed0007.png
 
 Parameters have the names and the notation of generate.py's flags, and the same seed is
-the same picture, to the bit. http://127.0.0.1:8000/docs lists them. Several seeds are
+the same picture. http://127.0.0.1:8000/docs lists them. Several seeds are
 answered with JSON. Requests that come at the same time are drawn together; if too many
 wait, they are answered with 429 and the seconds to wait. /healthz says whether the
 model is loaded, /metrics counts for Prometheus.
@@ -85,6 +85,7 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf.serving import server
     from stylegan_tf.trust import Trust
 
+    cli.announce_loading()
     cli.check_model(FLAGS.model)
     server.check_serving()
     sizes, trust = _batch_sizes(), Trust(FLAGS.host, tuple(FLAGS.trusted_hosts))

@@ -23,7 +23,7 @@ from workers import http_load
 from stylegan_tf import latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.export import examples
-from stylegan_tf.figures.recipes import KEY
+from stylegan_tf.figures.facts import KEY
 from stylegan_tf.latents import directions
 from stylegan_tf.sampling import steering
 from stylegan_tf.serving import drawing, requests, server
@@ -195,7 +195,7 @@ def as_generate_draws(model, find, seed: int, number: int, options: dict):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: ",".join(options))
 def test_a_picture_is_that_of_generate(served, model, folder, options):
-    """To the bit, in requests that share batches."""
+    """In requests that share batches, where a place may round a pixel differently."""
     seeds, known = range(3, 12), directions.load_directions(folder / "d.npz", 6, 8)
     find = steering.DirectionFinder(model, known)
     render = sampling.Renderer(model, options.get("noise", "const"))
@@ -212,10 +212,13 @@ def test_a_picture_is_that_of_generate(served, model, folder, options):
         rows = json.loads(text)["images"]
         assert [row["seed"] for row in rows] == list(seeds)
         for row, image in zip(rows, expected, strict=True):
-            np.testing.assert_array_equal(pixels(base64.b64decode(row["png"])), image)
+            found = pixels(base64.b64decode(row["png"])).astype(int)
+            np.testing.assert_allclose(found, image, atol=1)
+            assert np.mean(found != image) < 0.01
 
 
 def test_a_served_picture_is_drawn_again_by_generate(served, tmp_path):
+    """To the bit: it was alone in its batch."""
     status, file, headers = served.get(
         "/v1/images?seeds=5&psi=0.6&edit=age:1&mix=3@fine&classes=1&cutoff=4&enlarge=2"
     )

@@ -25,11 +25,11 @@ def model(tmp_path_factory):
 
 
 def check(answers, expected) -> None:
-    """Every client has the picture of its seed."""
+    """Every client has the picture of its seed, to the rounding of a batch."""
     for answer in answers:
         assert answer.status == 200, answer.body
-        found = np.asarray(Image.open(io.BytesIO(answer.body)))
-        np.testing.assert_array_equal(found, expected[answer.seed])
+        found = np.asarray(Image.open(io.BytesIO(answer.body))).astype(int)
+        np.testing.assert_allclose(found, expected[answer.seed], atol=1)
 
 
 def test_64_clients_get_their_own_pictures_and_a_signal_loses_none(model, tmp_path):

@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 import stylegan_tf
 from stylegan_tf.config.limits import shortened
 from stylegan_tf.errors import UserError
-from stylegan_tf.figures.recipes import recipe_texts
+from stylegan_tf.figures.facts import picture_texts
 from stylegan_tf.figures.sheets import enlarge, image_bytes
 from stylegan_tf.serving.page import docs_page
 from stylegan_tf.serving.queue import QueueFullError, WaitingImage
@@ -279,9 +279,10 @@ def _encoded(
     kind = "png" if asked.format == "json" else asked.format
     files = []
     for number, picture in enumerate(pictures):
-        texts = recipe_texts(asked.recipe(number, facts)) if metadata else None
+        flags = asked.recipe(number, facts)
+        texts = picture_texts("picture", flags, Psi=flags.get("psi") or "0.7")
         large = enlarge(picture[None], asked.enlarge)[0]
-        files.append(image_bytes(large, kind, texts))
+        files.append(image_bytes(large, kind, texts if metadata else None))
     if asked.format != "json":
         name = f"seed{asked.seeds[0]:04d}.{asked.format}"
         shown = {"Content-Disposition": f'inline; filename="{name}"'}

@@ -3,7 +3,7 @@
 Images of several requests share one call of the synthesis network. Batches have few
 sizes, each of which is compiled once; a batch that is not full is padded. The size of
 `sampling.batch_size`, the default, is the one that generate.py draws with: equal sizes
-round equally.
+round equally, but for a rare pixel that rounds by its place in the batch.
 """
 
 import contextlib
