@@ -6,8 +6,8 @@
 Clients ask at the same time, each for one picture after the other over a connection of
 its own; a client that is refused with 429 waits as long as it is told. Every answer
 must be the picture of its seed, as a lone client got it; a pixel may round to the next
-of 255 steps. Server and clients share the machine. "a call" is the pictures of one call of the network, "of the
-time" the share in which it is at work.
+of 255 steps. Server and clients share the machine. "a call" is the pictures of one call
+of the network, "of the time" the share in which it is at work.
 """
 
 import io
