@@ -24,12 +24,14 @@ from stylegan_tf_launch import cli
 FLAGS, define = cli.flag_set()
 define.list("models", [], "Runs or models, with commas.")
 define.integer("faces", 16, "Faces that are encoded.", lower_bound=2)
+define.list("kinds", ["samples", "with data"], "Of the encoders; the last leads.")
 define.integer("steps", 3000, "Steps of an encoder's training.", lower_bound=1)
 define.list("budgets", ["30", "100", "300", "1000"], "Steps of the searches.")
 define.string("out", "bench/encoder", "Folder of encoders and numbers.")
 define.string("figure", "", "Draw the first model's answers and edits.")
 FIRST, REAL = 6000, "demo:3000"  # held-out faces begin behind the training set
-SHORT = 100  # steps of a short search
+SHORT, LONG = 100, 1000  # steps of searches
+HELD_OUT = "held out"
 EDITED = ("smile", "glasses", "hair", "yaw")
 AMOUNT = 2.0  # deviations of an edit
 
@@ -66,22 +68,23 @@ def measure(path: str, out: Path, name: str) -> tuple[dict, dict]:
     own = np.stack([image for _, image in sampling.draw(model, count)])
     found = {"size": size, "answers": {}, "edits": {}, "steps": {}}
     encoders = {}
-    for kind, data in (("samples", None), ("with data", REAL)):
+    for kind in FLAGS.kinds:
+        data = REAL if kind == "with data" else None
         file = out / f"{name}-{kind.replace(' ', '-')}.keras"
         encoders[kind], seconds = trained(model, data, file)
         found[f"training seconds, {kind}"] = seconds
-    found["images per second"] = speed(encoders["with data"], held_out)
-    projections = answers(model, encoders, {"own": own, "held out": held_out})
+    found["images per second"] = speed(encoders[FLAGS.kinds[-1]], held_out)
+    projections = answers(model, encoders, {"own": own, HELD_OUT: held_out})
     for row, p in projections.items():
         row_numbers = {"psnr": p.psnr[np.isfinite(p.psnr)], "distance": p.distances}
         found["answers"][row] = {k: float(v.mean()) for k, v in row_numbers.items()}
     held = {
-        name.removesuffix(", held out"): p
+        name.removesuffix(f", {HELD_OUT}"): p
         for name, p in projections.items()
-        if name.endswith("held out")
+        if name.endswith(HELD_OUT)
     }
     found["edits"], edited = edits(model, held_out, held)
-    found["steps"] = step_counts(model, encoders["with data"], held_out)
+    found["steps"] = step_counts(model, encoders[FLAGS.kinds[-1]], held_out)
     return found, {"target": held_out} | {k: p.images for k, p in held.items()} | edited
 
 
@@ -126,14 +129,14 @@ def answers(model, encoders: dict, kinds: dict) -> dict:
                 start = encode_images(encoder, images, space)
                 key = f"encoder ({name}), {space}, {kind}"
                 found[key] = project(model, images, space, 0, start=start)
-        start = encode_images(encoders["with data"], images)
+        start = encode_images(encoders[FLAGS.kinds[-1]], images)
         short = f"{SHORT} steps from it, wplus, {kind}"
         found[short] = project(model, images, "wplus", SHORT, start=start)
         short = f"{SHORT} steps from the mean, wplus, {kind}"
         found[short] = project(model, images, "wplus", SHORT)
-        for space in ("w", "wplus"):
-            key = f"1000 steps from the mean, {space}, {kind}"
-            found[key] = project(model, images, space, 1000)
+        for space in ("w", "wplus") if kind == HELD_OUT else ():
+            key = f"{LONG} steps from the mean, {space}, {kind}"
+            found[key] = project(model, images, space, LONG)
     return found
 
 

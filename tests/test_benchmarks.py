@@ -117,3 +117,28 @@ def test_a_model_has_to_be_named(classes):
         cli.run(classes.main, classes.FLAGS, ["classes.py"])
     assert exit.value.code == 2
     assert err.getvalue().startswith("error: name a conditional model")
+
+
+# ---------------------------------------------------------------------------
+# encoder.py: what an encoder's answer saves
+
+
+def test_steps_saved_are_read_off_the_curves():
+    encoder = script("encoder")
+    curves = {
+        "w from the mean": {"10": 0.5, "100": 0.3, "1000": 0.1},
+        "w from the encoder": {"10": 0.3, "100": 0.2, "1000": 0.1},
+    }
+    saved = dict(encoder.steps_saved(curves, "w"))
+    assert saved["100"] == pytest.approx(0.1)  # ten steps come as near as a hundred
+    assert saved["1000"] == pytest.approx(1)
+    assert saved["10"] == pytest.approx(1)  # no fewer were tried
+
+
+def test_edits_are_judged_by_the_factors():
+    encoder = script("encoder")
+    before = {"hair": np.eye(3)[[0, 1]], "smile": np.array([0.2, 0.4])}
+    after = {"hair": np.eye(3)[[0, 2]], "smile": np.array([0.4, 0.6])}
+    assert encoder.kept(before, after, "smile") == 0.5
+    assert encoder.shift("smile", before, after) == pytest.approx(0.2)
+    assert encoder.shift("hair.2", before, after) == 0.5
