@@ -34,6 +34,13 @@ Walk from picture to picture, as a film:
     python launch/generate.py --model=RUN --seeds=0-5 --video=walk.mp4
     python launch/generate.py --model=RUN --seeds=0-3 --video=walk.gif --path=z --fps=20
 
+Grab points of the picture, X,Y in the pixels that the model draws, and drag them to
+other places. --out then also holds dragged.npz, the styles, which --latents opens:
+
+    python launch/generate.py --model=RUN --seeds=7 --drag=20,31:26,31
+    python launch/generate.py --model=RUN --drag=20,31:26,31 --drag=9,8:9,8
+    python launch/generate.py --model=RUN --drag=20,31:26,31 --drag_mask=m.png
+
 Shift and rotate StyleGAN3's pictures at the network's input, also in a film:
 
     python launch/generate.py --model=RUN --translate=0.25,0 --rotate=30
@@ -133,6 +140,24 @@ define.multi_string(
     "pca0, sefa3, or a direction of --directions; or move a style channel such as "
     "s3.17, which directions.py --method=stylespace lists. Repeatable.",
 )
+define.multi_string(
+    "drag",
+    [],
+    "X,Y:X,Y, in pixels of the model: what is at the first place is dragged to the "
+    "second one (DragGAN). Repeatable; a point whose places are equal is held.",
+)
+define.path(
+    "drag_mask",
+    None,
+    "A picture of the model's shape: only what is white in it may move.",
+)
+define.enum(
+    "drag_space",
+    "wplus",
+    ["w", "wplus"],
+    "Change the styles of all layers alike, or of each layer.",
+)
+define.integer("drag_steps", 300, "Most steps of a drag.", 1, 100_000)
 define.string(
     "translate",
     None,
@@ -207,9 +232,10 @@ def main(argv: Sequence[str]) -> int:
         file = FLAGS.grid or f"{out}/psi_sweep.png"
         print(_writer(model, "0-3").write_psi_sweep(file, psis))
     else:
-        writer = _writer(model, "0-31")
-        if FLAGS.save_latents:
-            print(writer.write_latents(FLAGS.save_latents))
+        writer = _writer(model, "0" if FLAGS.drag else "0-31")
+        dragged = f"{out}/dragged.npz" if FLAGS.drag else None
+        if FLAGS.save_latents or dragged:
+            print(writer.write_latents(FLAGS.save_latents or dragged))
         if FLAGS.grid:
             print(writer.write_sheet(FLAGS.grid))
         else:
@@ -274,8 +300,41 @@ def _writer(model, seeds: str):
         columns=FLAGS.columns,
         enlarge=FLAGS.enlarge,
         describe=functools.partial(recipes.picture_facts, FLAGS),
+        revise=functools.partial(_drag, model) if FLAGS.drag else None,
         progress=True,
     )
+
+
+def _drag(model, start):
+    """Drags points of each picture of `Latents`; returns what they became."""
+    import dataclasses
+
+    import numpy as np
+
+    from stylegan_tf import latents, projector
+    from stylegan_tf.projector.targets import read_mask
+
+    drags, ws = latents.parse_drags(FLAGS.drag), []
+    shape = model.config.shape(model.growth.resolution)
+    mask = read_mask(FLAGS.drag_mask, shape) if FLAGS.drag_mask else None
+    dragger = projector.Dragger(model, projector.DragSettings(space=FLAGS.drag_space))
+    for i, name in enumerate(start.names):
+        noise = [m[i : i + 1] if len(m) > 1 else m for m in start.noise or []]
+        found = projector.drag(
+            model,
+            start.ws[i : i + 1],
+            drags[:, 0],
+            drags[:, 1],
+            mask,
+            noise or None,
+            FLAGS.drag_steps,
+            progress=True,
+            dragger=dragger,
+        )
+        left = "" if found.arrived else f", {found.distances.max():.1f} pixels to go"
+        print(f"{name}: {found.steps} steps{left}")
+        ws.append(found.ws)
+    return dataclasses.replace(start, ws=np.concatenate(ws))
 
 
 def _check() -> None:
@@ -307,6 +366,7 @@ def _check() -> None:
             "several places of --translate or --rotate are of a film; name its file "
             "with --video=walk.mp4."
         )
+    latents.parse_drags(FLAGS.drag)
     if FLAGS.label and FLAGS.classes:
         raise UserError("--label takes the place of --classes; give one of them.")
     for name in ("seeds", "classes", "label", "each_class", "psi_center"):
@@ -338,6 +398,14 @@ def _check_unheard() -> None:
         cli.refuse_flags(FLAGS, ["grid", "out"], "is not used; --video names the file.")
     if FLAGS.grid:
         cli.refuse_flags(FLAGS, ["out"], "is for pictures; --grid names the sheet.")
+    if FLAGS.drag:
+        why = "does not go together with --drag, which makes pictures and sheets."
+        cli.refuse_flags(FLAGS, ["video", "psi_sweep"], why)
+        why = "moves the picture under the points of --drag; leave one of them out."
+        cli.refuse_flags(FLAGS, ["translate", "rotate"], why)
+    else:
+        of_drag = ["drag_mask", "drag_space", "drag_steps"]
+        cli.refuse_flags(FLAGS, of_drag, "is of --drag=X,Y:X,Y; add that.")
     if not FLAGS.edit:
         why = "names directions; use one with --edit=NAME:2."
         cli.refuse_flags(FLAGS, ["directions"], why)

@@ -17,6 +17,7 @@ from stylegan_tf.files import parse_json
 FLAGS = ("model", "seeds", "classes", "label", "latents", "psi", "psi_center", "cutoff")
 FLAGS += ("noise", "mix", "edit", "directions", "translate", "rotate", "enlarge")
 FLAGS += ("each_class", "columns", "psi_sweep")
+FLAGS += ("drag", "drag_mask", "drag_space", "drag_steps")
 SHEETS = ("each_class", "columns", "psi_sweep")  # flags of several pictures
 FIGURES = ("figure", "model", "seeds", "latents", "rows", "cols", "styles", "psi")
 FIGURES += ("cutoff", "psi_sweep", "classes", "directions", "cell")
@@ -55,7 +56,8 @@ def _subject(
 ) -> dict[str, object]:
     """Returns the flags that name what is drawn: seeds, and classes or a label."""
     if kind == "sheet":
-        return {"seeds": values.seeds or ("0-3" if values.psi_sweep else "0-31")}
+        usual = "0-3" if values.psi_sweep else "0" if values.drag else "0-31"
+        return {"seeds": values.seeds or usual}
     if classes is None:
         return {"seeds": str(seeds[0])}
     if values.label:

@@ -52,6 +52,8 @@ class ImageWriter:
         enlarge: how many times each pixel is repeated in PNGs; None = as on a sheet
             that fills a screen, see `sheets.sheet_layout`.
         describe: the texts that a PNG carries, of its seeds and classes.
+        revise: changes the steered styles before they are drawn, as a drag does; not
+            of films and sweeps of psi.
         progress: show bars.
     """
 
@@ -72,6 +74,7 @@ class ImageWriter:
     columns: int | None = None
     enlarge: int | None = 1
     describe: Describe | None = None
+    revise: Callable[[latents.Latents], latents.Latents] | None = None
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -173,18 +176,27 @@ class ImageWriter:
         return video.write_video(path, images, fps, len(ws), progress=self.progress)
 
     def write_latents(self, path: Path | str) -> Path:
-        """Writes truncated, mixed and edited styles, and their noise, as `.npz`.
+        """Writes `final_latents` as `.npz`."""
+        return self.final_latents.save(path)
 
-        Rendered with the stored noise of the model, the file gives the same images.
+    @functools.cached_property
+    def final_latents(self) -> latents.Latents:
+        """Truncated, mixed, edited and revised styles, and the images' noise.
+
+        Rendered with the stored noise of the model, they give the same images.
         """
         noise = self._noise_maps()
         if self.noise == "none":
             noise = [np.zeros((1, *s, 1), np.float32) for s in self._noise_shapes]
         ws = self._edited(self.styles)
-        return latents.Latents(ws, noise or None, tuple(self.names)).save(path)
+        found = latents.Latents(ws, noise or None, tuple(self.names))
+        return self.revise(found) if self.revise else found
 
     def images(self) -> Iterator[np.ndarray]:
         """Yields uint8 [H, W, C], holding no more than a batch of images."""
+        if self.revise:
+            final = self.final_latents
+            return sampling.Renderer(self.model).stream(final.ws, final.noise)
         if self.latents_file:
             render, maps = sampling.Renderer(self.model, self.noise), None
             seeds = self._noise_seeds if self.noise == "random" else None

@@ -1,6 +1,7 @@
-"""Parses seeds, layers, psi, mixes, edits and moves, as command lines write them."""
+"""Parses seeds, layers, psi, mixes, edits, moves and drags of command lines."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -253,6 +254,37 @@ def parse_moves(translate: str | None, rotate: str | None) -> np.ndarray | None:
     return np.array(
         [(*shifts[i % len(shifts)], *angles[i % len(angles)]) for i in range(count)]
     )
+
+
+def parse_drags(texts: Sequence[str]) -> np.ndarray:
+    """Parses points and their targets: `["20,31:26,31"]`.
+
+    Args:
+        texts: X,Y:X,Y each, whole pixels to the right and down from 0,0.
+
+    Returns:
+        int64 [K, 2, 2]: of each text the point and its target, x and y.
+
+    Raises:
+        UserError: no such numbers, or no point that moves.
+    """
+    number = r"\s*(\d{1,6})\s*"
+    matches = [
+        re.fullmatch(f"{number},{number}:{number},{number}", str(t)) for t in texts
+    ]
+    for text, match in zip(texts, matches, strict=True):
+        if match is None:
+            raise UserError(
+                f"--drag={shortened(str(text))} is not X,Y:X,Y in pixels, such as "
+                f"20,31:26,31, from where to where."
+            )
+    found = [[int(n) for n in match.groups()] for match in matches if match]
+    drags = np.array(found, np.int64).reshape(-1, 2, 2)
+    if len(drags) and np.array_equal(drags[:, 0], drags[:, 1]):
+        raise UserError(
+            f"--drag={texts[0]} goes nowhere; name another place after the colon."
+        )
+    return drags
 
 
 def _places(

@@ -11,7 +11,7 @@ activation. `architecture` says where toRGB makes images:
     revised     at the resolution under training, faded in, as StyleGAN grows
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
@@ -298,20 +298,34 @@ class StyleGAN2Synthesis(SynthesisNetwork):
                 f"{final}."
             )
         alpha = self.growth.alpha_at(final) if alpha is None else alpha
-        styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
+        image = None
+        for r, x, w in self._blocks(ws, noise, final, seed):
+            if c.architecture == "skip":
+                image = self._add(image, r, x, w)
+            elif r == final // 2 and not fully_faded(alpha):
+                image = getattr(self, f"to_rgb{r}")(x, w)
+        if c.architecture == "skip":
+            return image
+        return fade_in(image, getattr(self, f"to_rgb{final}")(x, w), alpha)
+
+    def feature_maps(
+        self, ws: tf.Tensor, resolution: int, noise: Noise = "const"
+    ) -> tf.Tensor:
+        """The output of the block at a resolution, see `Synthesis.feature_maps`."""
+        *_, (_, x, _) = self._blocks(ws, noise, resolution)
+        return x
+
+    def _blocks(
+        self, ws: tf.Tensor, noise: Noise, final: int, seed: tf.Tensor | None = None
+    ) -> Iterator[tuple[int, tf.Tensor, tf.Tensor]]:
+        """Yields each resolution up to `final`, its output, and its toRGB's style."""
+        styles = tf.unstack(ws, num=self.config.num_styles, axis=1)  # [N, w_dim] each
         noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
-        x, image = ws, None
+        x = ws
         for i, r in enumerate(levels(final)):
             layers = slice(max(2 * i - 1, 0), 2 * i + 1)  # those of this block
             x = getattr(self, f"block{r}")(x, styles[layers], noise[layers])
-            if c.architecture == "skip":
-                image = self._add(image, r, x, styles[2 * i + 1])
-            elif r == final // 2 and not fully_faded(alpha):
-                image = getattr(self, f"to_rgb{r}")(x, styles[2 * i + 1])
-        if c.architecture == "skip":
-            return image
-        new = getattr(self, f"to_rgb{final}")(x, styles[2 * i + 1])
-        return fade_in(image, new, alpha)
+            yield r, x, styles[2 * i + 1]
 
     def _add(
         self, image: tf.Tensor | None, r: int, x: tf.Tensor, w: tf.Tensor

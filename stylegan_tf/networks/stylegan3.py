@@ -333,6 +333,29 @@ class StyleGAN3Synthesis(SynthesisNetwork):
             x = layer(x, w)
         return self._image(x)
 
+    def feature_maps(
+        self, ws: tf.Tensor, resolution: int, noise: Noise = "const"
+    ) -> tf.Tensor:
+        """The last feature maps of at most `resolution` samples per image.
+
+        Args:
+            ws: float [N, num_styles, w_dim].
+            resolution: int.
+            noise: as in the call.
+
+        Returns:
+            float [N, H, H, C], without the margin around the image.
+        """
+        first, *styles = tf.unstack(ws, num=self.config.num_styles, axis=1)
+        x = self.input_features(first)
+        rate = self.input_features.band.rate
+        for layer, w in zip(self._filtered_layers[:-1], styles, strict=False):
+            if layer.plan.after.rate > resolution:
+                break
+            x, rate = layer(x, w), layer.plan.after.rate
+        margin = (x.shape[1] - rate) // 2
+        return x[:, margin : margin + rate, margin : margin + rate]
+
     # -----------------------------------------------------------------------
     # Training: each layer's running mean takes in the batch before it scales the
     # batch. `move_magnitudes` stores it, once all rounds and replicas are measured.

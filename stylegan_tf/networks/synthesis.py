@@ -7,7 +7,7 @@ Decorators mark what training may compute again instead of storing it: `recomput
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -132,21 +132,46 @@ class Synthesis(SynthesisNetwork):
         seed: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
-        c, final = self.config, resolution or self.config.resolution
+        final = resolution or self.config.resolution
         alpha = self.growth.alpha_at(final) if alpha is None else alpha
-        styles = ws
+        below = None
+        for r, x in self._blocks(ws, noise, final, seed):
+            if r == final // 2 and not fully_faded(alpha):
+                below = getattr(self, f"to_rgb{r}")(x)
+        return fade_in(below, getattr(self, f"to_rgb{final}")(x), alpha)
+
+    def feature_maps(
+        self, ws: tf.Tensor, resolution: int, noise: Noise = "const"
+    ) -> tf.Tensor:
+        """The output of the block at a resolution, float [N, H, W, C].
+
+        Args:
+            ws: float [N, num_styles, w_dim].
+            resolution: int, of the feature maps.
+            noise: as in the call.
+        """
+        *_, (_, x) = self._blocks(ws, noise, resolution)
+        return x
+
+    def _blocks(
+        self,
+        ws: tf.Tensor | list[tuple[tf.Tensor, tf.Tensor]],
+        noise: Noise,
+        final: int,
+        seed: tf.Tensor | None = None,
+    ) -> Iterator[tuple[int, tf.Tensor]]:
+        """Yields each resolution up to `final`, and its block's output."""
+        c, styles = self.config, ws
         if not isinstance(ws, list):
             styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
         if not c.use_styles:
             styles *= c.num_layers  # a list of one: the same w for each layer
-        x, below = tf.nest.flatten(styles)[0], None
+        x = tf.nest.flatten(styles)[0]
         noise = self.noise_maps(noise, final, tf.shape(x)[0], seed)
         for i, r in enumerate(levels(final)):
             two = slice(2 * i, 2 * i + 2)  # the layers of this block
             x = getattr(self, f"block{r}")(x, styles[two], noise[two])  # [N, H, W, C]
-            if r == final // 2 and not fully_faded(alpha):
-                below = getattr(self, f"to_rgb{r}")(x)
-        return fade_in(below, getattr(self, f"to_rgb{final}")(x), alpha)
+            yield r, x
 
     def modulations(
         self, w: tf.Tensor, other: tf.Tensor, crossover: tf.Tensor, resolution: int

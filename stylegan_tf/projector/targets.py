@@ -1,4 +1,4 @@
-"""Reads the images to project, cropped and resized to the model's image size.
+"""Reads the images to project, cropped and resized to the model's image size; masks.
 
 Files, folders, zips and `demo:N` may be mixed. `Targets.notes` tells which images were
 skipped or converted.
@@ -83,6 +83,36 @@ def read_targets(
         if kind != target
     ]
     return Targets(list(images), np.stack(list(images.values())), skipped + converted)
+
+
+def read_mask(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
+    """Reads an image as a mask, at any enlargement: True where it is white.
+
+    Args:
+        path: of the image.
+        shape: height and width of the result.
+
+    Returns:
+        bool [H, W].
+
+    Raises:
+        UserError: no image that can be read, of another shape, or black all over.
+    """
+    try:
+        image = decode_image(_bytes(home_path(path)))
+        width, height = image.size
+        if height * shape[1] != width * shape[0]:
+            raise UserError(
+                f"the mask {path} has {height} x {width} pixels; it must have the "
+                f"picture's shape, {shape[0]} x {shape[1]}."
+            )
+        gray = Image.fromarray(fit_image(image, (height, width), 1)[..., 0])
+    except BadImage as error:
+        raise UserError(f"the mask {path} cannot be used: {error.reason}.") from error
+    mask = np.asarray(gray.resize(shape[::-1], Image.Resampling.BOX)) >= 128
+    if not mask.any():
+        raise UserError(f"the mask {path} is black: white is what may move.")
+    return mask
 
 
 def _named(specs: Sequence[str], size: int) -> Iterator[tuple[str, Callable]]:
