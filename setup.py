@@ -29,7 +29,8 @@ TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100"]
 DEV = ["ruff>=0.17,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # What the tests drive: the page, in a browser that is there, and the notebook.
-DRIVEN = ["playwright>=1.50", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
+DRIVEN = ["playwright>=1.50", "axe-playwright-python>=0.1.4", "nbclient>=0.10"]
+DRIVEN += ["nbformat>=5.10", "ipykernel>=6.29"]
 
 
 def requirements() -> list[str]:

@@ -3,10 +3,15 @@
     python launch/explore.py --model=runs/00000-demo-demo
     python launch/explore.py --model=generator.keras --open --port=8081
     python launch/explore.py --model=runs/00000-demo-demo --directions=smile.npz
+    python launch/explore.py --model=runs/00000-demo-demo --others=runs/00001-cats-demo
 
 Seeds, truncation, style mixing, classes, noise and directions are controls; dragging
 the picture moves through latent space. Pictures are kept, saved, or taken away as the
 command line of generate.py that draws them again, to the bit.
+
+Points of the picture can be dragged to other places (DragGAN), held by a mask. A
+picture of your own is projected into the model, tuned, edited, mixed, and saved with
+its styles; it stays on this machine.
 
 The page is served to this machine only, without an account, and asks for nothing from
 any other. From another machine, through SSH:
@@ -20,12 +25,14 @@ Pages of other sites cannot use it. Through a tunnel with a name of its own, nam
 Needs: pip install "stylegan_tf[explore]"
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 
 from stylegan_tf_launch import cli
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
+define.paths("others", None, "More models, which the page offers in a menu.")
 define.integer("port", 8080, "Port to serve on.", lower_bound=1, upper_bound=65535)
 define.string(
     "host",
@@ -65,16 +72,39 @@ def main(argv: Sequence[str]) -> int:
     cli.load_tensorflow(exact=True)
     from stylegan_tf import models
     from stylegan_tf.explorer.engine import Engine, offered_directions
+    from stylegan_tf.explorer.shelf import Shelf
 
-    model = models.load(FLAGS.model)
-    engine = Engine(
-        model, FLAGS.model, offered_directions(model, path=FLAGS.directions)
-    )
+    def open_engine(path: str) -> Engine:
+        model, file = models.load(path), models.find_model(path)
+        given = FLAGS.directions if path == FLAGS.model else None
+        return Engine(
+            model,
+            path,
+            offered_directions(model, path=given),
+            describe=_facts,
+            original=None if file.original else file.path,
+        )
+
+    shelf = Shelf([FLAGS.model, *(FLAGS.others or [])], open_engine)
+    shelf.engine()  # before the page says where it is
     try:
-        server.serve(engine, FLAGS.host, FLAGS.port, FLAGS.open, trust)
+        server.serve(shelf, FLAGS.host, FLAGS.port, FLAGS.open, trust)
     except KeyboardInterrupt:
         print()
     return 0
+
+
+def _facts(words: Sequence[str]) -> Mapping[str, str]:
+    """Returns the texts of a PNG that a command line of generate.py draws."""
+    from stylegan_tf_launch import generate, recipes
+
+    from stylegan_tf.latents import parse_numbers
+
+    values = copy.deepcopy(generate.FLAGS)
+    values(["generate", *(word for word in words if word.startswith("--"))])
+    seeds = parse_numbers(values.seeds) if values.seeds else []
+    classes = parse_numbers(values.classes, "classes") if values.classes else None
+    return recipes.picture_facts(values, seeds, classes)
 
 
 if __name__ == "__main__":

@@ -320,7 +320,7 @@ def _drag(model, start):
     dragger = projector.Dragger(model, projector.DragSettings(space=FLAGS.drag_space))
     for i, name in enumerate(start.names):
         noise = [m[i : i + 1] if len(m) > 1 else m for m in start.noise or []]
-        found = projector.drag(
+        found = projector.drag_points(
             model,
             start.ws[i : i + 1],
             drags[:, 0],
@@ -379,6 +379,14 @@ def _check() -> None:
 
 
 def _check_unheard() -> None:
+    if FLAGS.drag:
+        why = "does not go together with --drag, which makes pictures and sheets."
+        cli.refuse_flags(FLAGS, ["video", "psi_sweep"], why)
+        why = "moves the picture under the points of --drag; leave one of them out."
+        cli.refuse_flags(FLAGS, ["translate", "rotate"], why)
+    else:
+        of_drag = ["drag_mask", "drag_space", "drag_steps"]
+        cli.refuse_flags(FLAGS, of_drag, "is of --drag=X,Y:X,Y; add that.")
     if not FLAGS.video:
         film = ("path", "frames", "fps", "loop")
         cli.refuse_flags(
@@ -398,14 +406,6 @@ def _check_unheard() -> None:
         cli.refuse_flags(FLAGS, ["grid", "out"], "is not used; --video names the file.")
     if FLAGS.grid:
         cli.refuse_flags(FLAGS, ["out"], "is for pictures; --grid names the sheet.")
-    if FLAGS.drag:
-        why = "does not go together with --drag, which makes pictures and sheets."
-        cli.refuse_flags(FLAGS, ["video", "psi_sweep"], why)
-        why = "moves the picture under the points of --drag; leave one of them out."
-        cli.refuse_flags(FLAGS, ["translate", "rotate"], why)
-    else:
-        of_drag = ["drag_mask", "drag_space", "drag_steps"]
-        cli.refuse_flags(FLAGS, of_drag, "is of --drag=X,Y:X,Y; add that.")
     if not FLAGS.edit:
         why = "names directions; use one with --edit=NAME:2."
         cli.refuse_flags(FLAGS, ["directions"], why)

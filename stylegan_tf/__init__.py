@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from stylegan_tf.networks.stylegan2 import ModulatedConv2D, StyleGAN2Synthesis
     from stylegan_tf.networks.synthesis import Synthesis
     from stylegan_tf.projector import (
+        drag_points,
         encode_images,
         load_encoder,
         project,
@@ -92,6 +93,7 @@ __all__ = [
     "Trainer",
     "TrainingRun",
     "UserError",
+    "drag_points",
     "draw",
     "encode_images",
     "generate",
@@ -131,7 +133,7 @@ _MODULES = {
     "networks.mapping": "Mapping",
     "networks.stylegan2": "ModulatedConv2D StyleGAN2Synthesis",
     "networks.synthesis": "Synthesis",
-    "projector": "encode_images load_encoder project train_encoder tune",
+    "projector": "drag_points encode_images load_encoder project train_encoder tune",
     "runs.train": "TrainingRun train",
     "sampling": "Renderer draw styles",
     "sampling.steering": "Steering",

@@ -97,12 +97,19 @@ class Trust:
             return True
         return self.is_named(parts.hostname or "")
 
-    def refusal(self, headers: "Headers") -> tuple[int, str] | None:
-        """Returns status and text for a request that is not served, else None."""
+    def refusal(
+        self, headers: "Headers", most: int = MOST_BODY
+    ) -> tuple[int, str] | None:
+        """Returns status and text for a request that is not served, else None.
+
+        Args:
+            headers: of the request.
+            most: bytes of its body.
+        """
         if reason := self.stranger(headers):
             return 403, reason
         size = headers.one("content-length") or "0"
-        if not size.isdecimal() or int(size) > MOST_BODY:
+        if not size.isdecimal() or int(size) > most:
             return 413, "too much"
         if headers.one("transfer-encoding"):
             return 411, "say how much comes"

@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 from stylegan_tf_launch import cli, generate
 
+from stylegan_tf.config.stylegan3 import StyleGAN3Config
 from stylegan_tf.networks.generator import Generator
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,8 @@ class Server:
 
     def __init__(self, folder: Path):
         self.model, self.log = saved(folder), folder / "log.txt"
+        self.other = folder / "shifting.keras"
+        shifting().save(self.other)
         self.outward = folder / "outward.txt"
         self.outward.touch()
         (folder / "hook").mkdir()
@@ -53,7 +57,13 @@ class Server:
         script, port = ROOT / "launch" / "explore.py", self.host.split(":")[1]
         with open(self.log, "w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, script, f"--model={self.model}", f"--port={port}"],
+                [
+                    sys.executable,
+                    script,
+                    f"--model={self.model}",
+                    f"--others={self.other}",
+                    f"--port={port}",
+                ],
                 stdout=log,
                 stderr=log,
                 cwd=folder,
@@ -89,6 +99,19 @@ def made(**changes) -> Generator:
     sizes = {"generator.resolution": 16, "discriminator.resolution": 16}
     c = tiny.config(sizes).generator
     return tiny.noisy(Generator(dataclasses.replace(c, **changes)))
+
+
+def shifting() -> Generator:
+    """A StyleGAN3 of 32 x 32 pixels whose pictures shift with the first style."""
+    bands = StyleGAN3Config(layers=4, critical=1, margin=4)
+    changes = {"architecture": "stylegan3", "stylegan3": bands, "resolution": 32}
+    c = dataclasses.replace(tiny.config().generator, **changes)
+    keras.utils.set_random_seed(4)
+    model = Generator(c)
+    kernel = np.zeros((c.w_dim, 4), np.float32)
+    kernel[0, 2] = kernel[1, 3] = 0.5  # w[0] moves it to the right, w[1] down
+    model.synthesis.input_features.affine_kernel.assign(kernel)
+    return model
 
 
 def saved(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import stylegan_tf
 from stylegan_tf import latents, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
-from stylegan_tf.projector import Dragger, DragSettings, drag
+from stylegan_tf.projector import Dragger, DragSettings, drag_points
 from stylegan_tf.projector.drag import (
     check_points,
     features_at,
@@ -58,20 +58,24 @@ def test_tracking_finds_the_shift_of_a_feature_map(scale):
     h, w = SHAPE[0] // scale, SHAPE[1] // scale
     x, offsets = maps(h, w, 5), patch_offsets(5)
     handles = points((8, 7), (13, 9), (0, 15))
-    features = features_at(x, handles, SHAPE)
+    patch = patch_offsets(1)
+    features = features_at(x, handles[:, None] + patch, SHAPE)
     for right, down in ((2, -2), (-4, 2), (0, 0)):
         moved = np.roll(x, (down // scale, right // scale), axis=(0, 1))
-        found = track_points(moved, handles[:2], features[:2], offsets, SHAPE)
+        found = track_points(moved, handles[:2], features[:2], patch, offsets, SHAPE)
         np.testing.assert_array_equal(found, handles[:2] + points((right, down)))
     # What has left the picture is not looked for outside of it.
-    found = track_points(np.roll(x, 1, axis=0), handles, features, offsets, SHAPE)
+    found = track_points(
+        np.roll(x, 1, axis=0), handles, features, patch, offsets, SHAPE
+    )
     assert np.all((found >= 0) & (found <= [23, 15]))
 
 
 def test_equal_features_are_found_where_they_were():
     flat = np.ones((8, 8, 2), np.float32)
     at = points((3, 4))
-    found = track_points(flat, at, flat[0, :1], patch_offsets(3), (8, 8))
+    around = patch_offsets(0)
+    found = track_points(flat, at, flat[:1, :1], around, patch_offsets(3), (8, 8))
     np.testing.assert_array_equal(found, at)
 
 
@@ -80,52 +84,48 @@ def test_the_loss_is_that_of_equation_one():
     with tf.GradientTape() as tape:
         maps_ = tf.constant(x)
         tape.watch(maps_)
-        loss = motion_loss(maps_, at, to, patch_offsets(1), (8, 8))
+        loss = motion_loss(maps_, at, to, None, patch_offsets(1), (8, 8))
     here = [(3, 3), (2, 3), (4, 3), (3, 2), (3, 4)]  # the second point is there
     moved = [np.abs(x[b + 1, a] - x[b, a]).mean() for a, b in here]
     assert float(loss) == pytest.approx(np.mean(moved), rel=1e-5)
     gradient = tape.gradient(loss, maps_).numpy()
     pulled = {(b, a) for b, a in np.argwhere(np.abs(gradient).sum(-1) > 0)}
     assert pulled == {(b + 1, a) for a, b in here}  # not at q, only at q + d
+    content = tf.zeros([2, 5, 3])
+    loss = motion_loss(x, at, to, content, patch_offsets(1), (8, 8))
+    expected = np.mean([np.abs(x[b + 1, a]).mean() for a, b in here])
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-class Ridge(keras.layers.Layer):
-    """Pictures linear in w: each number is the weight of a soft dot farther right."""
+class Sliding(keras.layers.Layer):
+    """Features linear in w: where a pixel's content was before w moved it."""
 
-    def build(self, input_shape=None):
-        x, y = np.meshgrid(np.arange(16), np.arange(16))
-        dots = [np.exp(-((x - 1 - 2 * i) ** 2 + (y - 8) ** 2) / 12) for i in range(8)]
-        self.dots = tf.constant(np.stack(dots), tf.float32)  # [8, 16, 16]
-        self.built = True
+    def __init__(self, config, **kwargs):
+        super().__init__(**kwargs)
 
     def feature_maps(self, ws, resolution, noise="const"):
-        image = tf.tensordot(tf.reduce_mean(ws, axis=1), self.dots, 1)[..., None]
-        return tf.concat([image, image**2], axis=-1)
+        x, y = tf.meshgrid(tf.range(16.0), tf.range(16.0))
+        moved = tf.reduce_mean(ws, axis=1)[0, :2]
+        return (tf.stack([x, y], axis=-1) - moved)[None]
 
     def call(self, ws, noise=None, resolution=None, alpha=None, seed=None):
-        return self.feature_maps(ws, 16)[..., :1] * 2 - 1
+        x = self.feature_maps(ws, 16) / 16
+        return tf.concat([x, x[..., :1]], axis=-1) + 0 * ws[:, :1, :1, None]
 
 
-@pytest.mark.parametrize("space", ["w", "wplus"])
-def test_a_linear_generators_dot_is_dragged_to_its_target(space):
-    stylegan_tf.register(generator=Ridge)
-    changes = {"w_dim": 8, "channels": 1, "network": "custom:Ridge"}
-    model = Generator(
-        stylegan_tf.GeneratorConfig(**(small.SMALL_G | changes)),
-    )
-    ws = np.zeros((1, model.config.num_styles, 8), np.float32)
-    ws[:, :, 2] = 1  # a dot at x = 5
-
-    def top(ws) -> int:
-        image = model.synthesis(tf.constant(ws))[0, 8, :, 0]
-        return int(tf.argmax(image))
-
-    assert top(ws) == 5
-    settings = DragSettings(space, resolution=16, lr=0.05)
-    found = drag(model, ws, [(5, 8)], [(11, 8)], settings=settings)
-    assert found.arrived and 6 <= found.steps < 300
-    assert abs(top(found.ws) - 11) <= 1
-    np.testing.assert_array_equal(found.points, [[11, 8]])
+@pytest.mark.parametrize(("space", "content"), [("w", "first"), ("wplus", "now")])
+def test_a_linear_generators_content_is_dragged_to_its_target(space, content):
+    stylegan_tf.register(generator=Sliding)
+    changes = {"network": "custom:Sliding", "use_noise": False}
+    model = Generator(stylegan_tf.GeneratorConfig(**(small.SMALL_G | changes)))
+    ws = np.zeros((1, model.config.num_styles, 6), np.float32)
+    settings = DragSettings(space, resolution=16, lr=0.1, content=content)
+    found = drag_points(model, ws, [(5, 8)], [(9, 6)], settings=settings)
+    assert found.arrived and 3 <= found.steps < 300
+    np.testing.assert_array_equal(found.points, [[9, 6]])
+    moved = found.ws.mean(axis=1)[0]
+    np.testing.assert_allclose(moved[:2], [4, -2], atol=0.51)  # pixels
+    np.testing.assert_allclose(moved[2:], 0, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------
@@ -146,11 +146,11 @@ def test_points_of_every_stylegan_move_and_what_is_held_stays(kind):
     dragger = Dragger(model, DragSettings(lr=0.05, layers=3))
     first = sampling.Renderer(model)(ws)
     assert first.shape[1:3] == (height, width)
-    still = drag(model, ws, [(4, 5)], [(4, 5)], dragger=dragger)
+    still = drag_points(model, ws, [(4, 5)], [(4, 5)], dragger=dragger)
     np.testing.assert_array_equal(still.ws, ws)
     assert still.arrived and still.steps == 0
     seen = []
-    found = drag(
+    found = drag_points(
         model,
         ws,
         [(4, 5), (width - 1, 0)],
@@ -162,7 +162,7 @@ def test_points_of_every_stylegan_move_and_what_is_held_stays(kind):
     assert found.steps == len(seen) <= 6 and found.ws.shape == ws.shape
     assert np.all(found.ws[:, 3:] == ws[:, 3:]) and np.any(found.ws != ws)
     np.testing.assert_array_equal(seen[0], [(4, 5), (width - 1, 0)])
-    held = drag(
+    held = drag_points(
         model,
         ws,
         [(4, 5)],
@@ -171,7 +171,7 @@ def test_points_of_every_stylegan_move_and_what_is_held_stays(kind):
         steps=6,
         dragger=dragger,
     )
-    free = drag(model, ws, [(4, 5)], [(9, 6)], steps=6, dragger=dragger)
+    free = drag_points(model, ws, [(4, 5)], [(9, 6)], steps=6, dragger=dragger)
     off = [
         np.abs(features(dragger, x.ws) - features(dragger, ws)) for x in (held, free)
     ]
@@ -279,7 +279,7 @@ def test_generate_drags_and_its_files_draw_the_picture_again(file, tmp_path):
     ("flags", "message"),
     [
         (["--drag=4,5:20,6"], "the point 20,6 is outside of the picture"),
-        (["--drag=4,5"], "--drag=4,5 is not X,Y:X,Y"),
+        (["--drag=4,5"], "--drag='4,5' is not X,Y:X,Y"),
         (["--drag=4,5:-1,6"], "is not X,Y:X,Y"),
         (["--drag=4,5:4,5"], "goes nowhere"),
         (["--drag=4,5:5,5", "--drag=4,5:6,5"], "dragged to two places"),

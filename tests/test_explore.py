@@ -18,11 +18,10 @@ from stylegan_tf_launch import cli, explore
 from stylegan_tf import config, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import server
+from stylegan_tf.explorer.command import command_for, download_name
 from stylegan_tf.explorer.engine import (
     DirectionMenu,
     Engine,
-    command_for,
-    download_name,
     offered_directions,
     png_bytes,
 )

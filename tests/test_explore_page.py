@@ -79,15 +79,37 @@ class Tab:
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
 
-    def drag(self, right: float, down: float) -> None:
-        """From the middle of the picture, in its widths and heights."""
+    def drag(self, right: float, down: float, x: float = 0.5, y: float = 0.5) -> None:
+        """From a place on the picture, by default its middle, in widths and heights."""
         box = self.page.locator("img.picture").bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        places = [(x, y), (x + right, y + down)]
+        start, end = (
+            (box["x"] + a * box["width"], box["y"] + b * box["height"])
+            for a, b in places
+        )
         mouse = self.page.mouse
-        mouse.move(x, y)
+        mouse.move(*start)
         mouse.down()
-        mouse.move(x + right * box["width"], y + down * box["height"], steps=8)
+        mouse.move(*end, steps=8)
         mouse.up()
+
+    def wait_for_work(self) -> np.ndarray:
+        """The picture when the work under way has ended."""
+        bench = self.page.locator(".bench")
+        bench.wait_for(state="visible")
+        bench.wait_for(state="hidden", timeout=4000 * PATIENCE)
+        return self.settled()
+
+    def wait_until_idle(self) -> np.ndarray:
+        """The picture when no work is under way any more."""
+        bench = self.page.locator(".bench")
+        bench.wait_for(state="hidden", timeout=4000 * PATIENCE)
+        return self.settled()
+
+    def choose(self, menu: str, option: str) -> None:
+        """Chooses from a menu."""
+        self.page.get_by_role("combobox", name=menu).click()
+        self.page.get_by_role("option", name=option, exact=True).click()
 
     def download(self, name: str) -> tuple[str, bytes]:
         """What a button saves: its name, and the file."""
@@ -242,7 +264,9 @@ def test_the_saved_file_and_the_copied_command_are_the_picture(tab, server, tmp_
     name, file = tab.download("Save PNG")
     assert name == "seed0042.png"
     shown = tab.settled()
-    assert not differ(np.asarray(Image.open(io.BytesIO(file))), shown)
+    saved = Image.open(io.BytesIO(file))
+    assert not differ(np.asarray(saved)[::5, ::5], shown) and saved.size == (80, 80)
+    assert saved.info["Seed"] == "42" and saved.info["Psi"] == "0.45"
     tab.press("Copy command")
     tab.page.get_by_text("Command copied").wait_for()
     copied = tab.page.evaluate("navigator.clipboard.readText()")
@@ -256,6 +280,150 @@ def test_saved_styles_and_their_command_are_the_picture(tab, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(file)
     assert not differ(explored.generated(tab.command, tmp_path / "out"), shown)
+
+
+def test_random_is_random_again_after_a_drag(tab):
+    tab.after(lambda: tab.drag(0.25, -0.125))
+    tab.after(lambda: tab.press("next seed"))
+    assert "--edit=pca0:2" in tab.command and "--seeds=1" in tab.command
+    assert "The next seed keeps edits" in tab.page.inner_text("aside")
+    tab.after(lambda: tab.press("Random"))
+    assert "--edit" not in tab.command
+    assert "The next seed keeps" not in tab.page.inner_text("aside")
+
+
+def nearest_patch(patch: np.ndarray, picture: np.ndarray) -> tuple[int, int]:
+    """The middle, x and y, of what looks most like a patch [2r + 1, 2r + 1, C]."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        picture.astype(float), patch.shape
+    )[:, :, 0]
+    off = np.abs(windows - patch).sum(axis=(2, 3, 4))
+    y, x = np.unravel_index(off.argmin(), off.shape)
+    return int(x) + len(patch) // 2, int(y) + len(patch) // 2
+
+
+def test_points_are_dragged_and_the_picture_follows(tab, server, tmp_path):
+    tab.after(lambda: tab.choose("model", server.other.name))
+    first = tab.settled()
+    assert server.other.name in tab.page.title() and first.shape == (32, 32, 3)
+    tab.press("points")
+    tab.drag(5 / 32, 3 / 32, 13.5 / 32, 14.5 / 32)
+    field = tab.page.get_by_label("points as numbers, X,Y:X,Y", exact=True)
+    assert field.input_value() == "13,14:18,17"
+    assert tab.page.locator(".overlay svg circle").count() == 2
+    assert not differ(tab.settled(), first)
+    tab.press("Start")
+    moved = tab.wait_for_work()
+    assert differ(moved, first) and "--drag=13,14:18,17" in tab.command
+    x, y = nearest_patch(first[11:18, 10:17], moved)
+    assert max(abs(x - 18), abs(y - 17)) <= 2
+    repeated = explored.generated(tab.command, tmp_path / "again")
+    assert not differ(repeated, moved)
+    assert not differ(tab.after(lambda: tab.press("Undo")), first)
+    assert "--drag" not in tab.command
+
+
+def test_a_drag_is_held_by_the_brush_and_stopped(tab):
+    first = tab.picture
+    tab.press("points")
+    field = tab.page.get_by_label("points as numbers, X,Y:X,Y", exact=True)
+    field.fill("4,5:12,9")
+    field.press("Enter")
+    tab.press("brush")
+    tab.drag(0.2, 0.0, 0.3, 0.3)
+    tab.page.locator("img.overlay").wait_for(state="visible")
+    tab.press("Start")
+    tab.page.get_by_text("pixels to go").wait_for()
+    tab.press("Stop dragging")
+    assert differ(tab.wait_until_idle(), first)
+    assert "--drag_mask=mask.png" in tab.command and "--drag_steps=" in tab.command
+    name, file = tab.download("Save the mask")
+    mask = np.asarray(Image.open(io.BytesIO(file)))
+    assert name == "mask.png" and mask.shape == (16, 16)
+    assert mask[4, 4] == 255 and mask[15, 15] == 0
+
+
+def test_a_picture_of_ones_own_is_projected_and_edited(tab, server, tmp_path):
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 255, (40, 60, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "my face.png")
+    tab.press("Project it")
+    tab.page.get_by_text("choose a picture first").wait_for()
+    tab.page.set_input_files("input[type=file]", tmp_path / "my face.png")
+    thumb = tab.page.locator("img.thumb")
+    thumb.wait_for(state="visible")
+    assert decoded(thumb.get_attribute("src")).shape == (16, 16, 3)
+    first = tab.picture
+    tab.press("Project it")
+    tab.page.get_by_text("projecting, step").wait_for(timeout=4000 * PATIENCE)
+    tab.press("Stop")
+    projected = tab.wait_until_idle()
+    assert differ(projected, first)
+    assert "--latents=my_face.npz --psi=1" in tab.command
+    assert differ(tab.after(lambda: tab.slide("pca0", "ArrowRight", 20)), projected)
+    name, file = tab.download("Save its styles")
+    assert name == "my_face.npz"
+    (tmp_path / name).write_bytes(file)
+    line = tab.command.replace(name, str(tmp_path / name))
+    assert not differ(explored.generated(line, tmp_path / "out"), tab.settled())
+    name, film = tab.download("Film")
+    assert name.startswith("film.") and len(film) > 1000
+    tab.press("Tune the model to it")
+    tab.page.get_by_text("Choose W and project").wait_for()
+    (tmp_path / "text.png").write_text("no picture")
+    tab.page.set_input_files("input[type=file]", tmp_path / "text.png")
+    tab.page.get_by_text("text cannot be used: not a picture").wait_for()
+
+
+def test_directions_show_a_strip_and_take_a_name(tab):
+    tab.press("strip and name of pca0")
+    strip = tab.page.locator(".strip .open img")
+    strip.nth(4).wait_for()
+    shown = [decoded(img.get_attribute("src")) for img in strip.all()]
+    assert len(shown) == 5 and not differ(shown[2], tab.settled())
+    assert not differ(tab.after(lambda: tab.press("pca0 at +4")), shown[4])
+    tab.fill("name of pca0", "smile")
+    tab.page.get_by_role("slider", name="smile", exact=True).wait_for()
+    assert "--edit=pca0:4" in tab.command
+    name, _ = tab.download("Save your names")
+    assert name == "directions.npz"
+
+
+def test_a_sheet_is_saved(tab):
+    name, file = tab.download("Sheet")
+    assert name == "sheet.png" and Image.open(io.BytesIO(file)).info["stylegan_tf"]
+
+
+def test_the_page_can_be_read_aloud(tab, server):
+    """axe-core finds nothing serious, and the page says what it is."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    assert tab.page.get_attribute("html", "lang") == "en-US"
+    assert tab.page.title() == f"{server.model.name} \u00b7 stylegan_tf"
+    tab.press("points")
+    tab.press("strip and name of pca0")
+    tab.page.locator(".strip .open img").nth(4).wait_for()
+    for dark in (False, True):
+        tab.page.emulate_media(color_scheme="dark" if dark else "light")
+        tab.settled()
+        found = axe.Axe().run(tab.page).response["violations"]
+        bad = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert not bad, [(v["id"], [n["html"][:120] for n in v["nodes"]]) for v in bad]
+
+
+def test_the_picture_stays_in_sight_on_a_phone(tab):
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    slider = tab.page.get_by_role("slider", name="sefa1", exact=True)
+    slider.scroll_into_view_if_needed()
+    tab.page.wait_for_timeout(100)
+    box = tab.page.locator("img.picture").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] < 844 and box["width"] > 150
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 390
+    at = slider.bounding_box()
+    top = tab.page.evaluate(
+        "([x, y]) => document.elementFromPoint(x, y).closest('.dial') !== null",
+        [at["x"] + at["width"] / 2, at["y"] + at["height"] / 2],
+    )
+    assert top  # not under the picture
 
 
 def test_nothing_is_asked_of_another_machine(tab, context, server):

@@ -206,6 +206,45 @@ def test_sizes_are_bounded():
     assert answer(scope(path, method="POST", transfer_encoding="chunked"))[0] == 411
 
 
+def test_a_picture_may_be_sent_to_its_field_alone():
+    path = "/_nicegui/client/0f3a-11/upload/42"
+    own = {"origin": f"http://{HERE}", "content_length": "19000000"}
+    assert answer(scope(path, method="POST", **own))[0] == 200
+    assert answer(scope(path, method="POST", content_length="20000001"))[0] == 413
+    strange = own | {"origin": "https://evil.example"}
+    assert answer(scope(path, method="POST", **strange))[0] == 403
+    assert answer(scope(path, method="POST", transfer_encoding="chunked"))[0] == 411
+    for other in ("/_nicegui/client/a/upload/", "/_nicegui/client/../upload/1"):
+        assert answer(scope(other, method="POST", **own))[0] == 405
+
+
+def test_pictures_that_come_at_once_are_counted():
+    codes, gate = [], asyncio.Event()
+
+    async def slow(scope, receive, send):
+        await gate.wait()
+        await App()(scope, receive, send)
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            codes.append(message["status"])
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def all_of_it():
+        guarded = Guard(slow, Trust())
+        found = scope("/_nicegui/client/a/upload/1", method="POST")
+        tasks = [asyncio.ensure_future(guarded(found, receive, send)) for _ in range(6)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*tasks)
+        await guarded(found, receive, send)
+
+    asyncio.run(all_of_it())
+    assert codes == [503, 503, 200, 200, 200, 200, 200]
+
+
 def test_no_more_pages_than_admitted_are_built():
     assert answer(scope(), admit=lambda: False)[0] == 503
     assert answer(scope("/favicon.ico"), admit=lambda: False)[0] == 200

@@ -46,8 +46,8 @@ ROOMS = {
     "latents networks sampling figures data models",
     "metrics": "errors checkpoints files remote config devices formats latents "
     "networks sampling figures data models",
-    "explorer": "errors command_line trust config latents figures networks sampling "
-    "projector",
+    "explorer": "errors command_line trust config formats latents figures networks "
+    "sampling projector",
     "serving": "errors signals trust config latents figures networks sampling",
     "runs": "errors quiet signals command_line files checkpoints remote mirror "
     "cluster config formats augment devices latents networks data sampling official "
@@ -204,6 +204,7 @@ WITHOUT_TENSORFLOW = [
     "serving.service",
     "explorer.state",
     "explorer.latest",
+    "explorer.jobs",
     "explorer.style",
     "data.objects",
     "runs.arguments",

@@ -121,6 +121,8 @@ def find(model: sg.Generator, images: np.ndarray) -> None:
     encoder = assert_type(sg.train_encoder(model, images, steps=100), sg.Encoder)
     assert_type(sg.load_encoder("encoder.keras", model), sg.Encoder)
     assert_type(sg.encode_images(encoder, images), np.ndarray)
+    dragged = sg.drag_points(model, latents.ws, [(20, 31)], [(26, 31)], steps=100)
+    assert_type(dragged.ws, np.ndarray)
     vectors, scales = np.zeros((1, 512), np.float32), np.ones(1, np.float32)
     directions = sg.Directions(("age",), vectors, scales, scales, "by hand")
     assert_type(directions.step("age"), np.ndarray)

@@ -1,9 +1,9 @@
 """Renders the states of the page, without a web library.
 
-The images are those of `sampling.draw` to the bit, so that a command line draws them
-again: styles and images are computed in batches of the same size. Where such a batch
-takes too long for a hand on a slider, `Engine.show` renders one image alone, which
-differs by rounding at most.
+The images are those of `sampling.draw` to the bit, so that a command line (`command`)
+draws them again: styles and images are computed in batches of the same size. Where such
+a batch takes too long for a hand on a slider, `Engine.show` renders one image alone,
+which differs by rounding at most.
 
 One engine serves all tabs, from any thread; it renders one image at a time.
 """
@@ -11,24 +11,26 @@ One engine serves all tabs, from any thread; it renders one image at a time.
 import contextlib
 import functools
 import io
-import shlex
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from stylegan_tf import config, latents, sampling
-from stylegan_tf.command_line import command_words
+from stylegan_tf import config, figures, latents, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.state import ImageState, LayerGroup, groups_of, plane_seeds
+from stylegan_tf.formats.tuned_files import write_tuned
 from stylegan_tf.latents import directions
+from stylegan_tf.networks.block import weights_fingerprint
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.stylegan3 import rotation_and_shift
+from stylegan_tf.projector import Dragger, Tuning, TuningSettings, search
+from stylegan_tf.projector.tuning import weight_differences
 from stylegan_tf.sampling import steering
 
 LIMIT = 0.3  # seconds of an exact image, above which previews are shown
@@ -36,6 +38,7 @@ KINDS = {"pca": "PCA of w", "sefa": "SeFa"}
 CACHED_STYLES = 512
 
 
+Describe = Callable[[Sequence[str]], Mapping[str, str]]
 Find = Callable[[str, tuple[int, ...] | None], tuple[np.ndarray, tuple[int, ...]]]
 
 
@@ -98,12 +101,16 @@ class Engine:
         path: the model's name on a command line.
         choice: the directions on offer.
         limit: see LIMIT.
+        describe: from the words of a command line to the texts that a PNG carries.
+        original: the model's own file, which a tuned model's file names; None = the
+            model cannot be tuned.
 
     Attributes:
         groups: layers that are steered together.
         resolutions: those that have noise.
         exact: True if `show` renders the same image as `picture`.
         moves: True if the model can shift and rotate its pictures.
+        tuned_file: name and content of the file of a model that was tuned here.
     """
 
     def __init__(
@@ -112,8 +119,13 @@ class Engine:
         path: str = "MODEL",
         choice: DirectionMenu | None = None,
         limit: float = LIMIT,
+        describe: Describe | None = None,
+        original: Path | None = None,
     ):
         self.model, self.path, c = model, path, model.config
+        self.original, self._describe = original, describe
+        self.tuned_file: tuple[str, bytes] | None = None
+        self._base: Engine | None = None  # of a tuned model: that of the original
         self._render = sampling.Renderer(model)
         self.resolution = self._render.resolution
         self.groups = groups_of(c, self.resolution)
@@ -141,9 +153,12 @@ class Engine:
     # Styles
 
     def styles(self, state: ImageState) -> np.ndarray:
-        """Returns ws [1, num_styles, w_dim]: mixed, walked, truncated, then edited."""
-        label = state.label
-        ws = self._styles(state.seed, label).copy()
+        """Returns ws [1, num_styles, w_dim]: mixed, walked, truncated, then edited.
+
+        What dragged points have changed comes last.
+        """
+        own, label = state.picture, self._label(state)
+        ws = (own.ws if own else self._styles(state.seed, label)).copy()
         for group, seed in zip(self.groups, state.mixes, strict=False):
             if seed is not None:
                 ws[:, group.layers] = self._styles(seed, label)[:, group.layers]
@@ -152,12 +167,17 @@ class Engine:
             ws += ((a - b) * right + (c - d) * down) * np.float32(0.5**0.5)
         if state.psi != 1:
             psis = latents.layer_psi(state.psi, state.cutoff, ws.shape[1])
-            ws = latents.truncate(ws, self._centers(label), psis)
+            center = self._centers(None if own else label)
+            ws = latents.truncate(ws, center, psis)
         group = self.edit_group(state)
         for name, amount in state.edits.items():
             step, layers = self.choice.find(name, group.numbers if group else None)
             ws[:, list(layers)] += np.float32(amount) * step
-        return ws
+        return ws if state.drag is None else ws + state.drag.change
+
+    def _label(self, state: ImageState) -> int | None:
+        """Returns the class of the seeds; that of a file's pictures is the first."""
+        return 0 if state.picture and state.label is not None else state.label
 
     def edit_group(self, state: ImageState) -> LayerGroup | None:
         """Returns the layers that a state's edits reach; None = all."""
@@ -183,7 +203,9 @@ class Engine:
         """
         sampling.check_noise(self.model.config, state.noise)
         if state.noise == "random":
-            maps = self._render.noise_of([state.seed])
+            maps = self._render.noise_of([0 if state.picture else state.seed])
+        elif state.picture is not None and state.picture.noise:
+            maps = state.picture.noise
         else:
             maps = sampling.stored_noise(self.model)
         off = [
@@ -205,11 +227,13 @@ class Engine:
             return self._draw(self._preview, state)
 
     def _draw(self, render: sampling.Renderer, state: ImageState) -> np.ndarray:
-        transform = (
-            rotation_and_shift(state.angle, *state.shift) if self.moves else None
-        )
         ws, maps = self.styles(state), self.noise(state)
-        return render(ws, maps, transform=transform)[0]
+        return render(ws, maps, transform=self._transform(state))[0]
+
+    def _transform(self, state: ImageState) -> np.ndarray | None:
+        if not self.moves:
+            return None
+        return rotation_and_shift(state.angle, *state.shift)
 
     def _warm_up(self) -> float:
         """Compiles all functions that a tab calls; returns the seconds of an image."""
@@ -218,14 +242,91 @@ class Engine:
         self.picture(self.first())
         return time.perf_counter() - start
 
-    def latents(self, state: ImageState) -> bytes:
-        """Returns the bytes of an `.npz` file with the styles and noise of a state."""
-        with self._lock:
-            maps = self.noise(state) or None
-            name = f"seed{state.seed:04d}"
-            found = latents.Latents(self.styles(state), maps, (name,))
+    def latents(self, state: ImageState, final: bool = True) -> bytes:
+        """Returns the bytes of an `.npz` file with the styles and noise of a state.
+
+        Args:
+            state: of the image.
+            final: False for those of the user's own picture alone, before it was
+                edited.
+        """
+        own = state.picture
+        if final or own is None:
+            with self._lock:
+                ws, maps = self.styles(state), self.noise(state)
+        else:
+            ws, maps = own.ws, own.noise or []
+        name = own.name if own else f"seed{state.seed:04d}"
+        found = latents.Latents(ws, maps or None, (name,))
         with tempfile.TemporaryDirectory() as folder:
             return found.save(Path(folder) / "latents.npz").read_bytes()
+
+    def render(
+        self, ws: np.ndarray, maps: list[np.ndarray], state: ImageState
+    ) -> np.ndarray:
+        """Returns the image of styles, uint8 [H, W, C], moved as a state says."""
+        with self._lock:
+            return self._preview(ws, maps, transform=self._transform(state))[0]
+
+    def facts(self, words: Sequence[str]) -> Mapping[str, str]:
+        """Returns the texts of a PNG that a command line draws."""
+        return self._describe(words) if self._describe else {}
+
+    def strip(
+        self, state: ImageState, name: str, amounts: Sequence[float]
+    ) -> list[np.ndarray]:
+        """Returns a state's images at several amounts of a direction."""
+        plain = replace(state, drag=None)
+        return [self.show(plain.edited(name, amount)) for amount in amounts]
+
+    # -----------------------------------------------------------------------
+    # Gradient descent; see `work`
+
+    @property
+    def drags(self) -> bool:
+        """True if points of the model's pictures can be dragged."""
+        return hasattr(self.model.synthesis, "feature_maps")
+
+    @functools.cached_property
+    def dragger(self) -> Dragger:
+        """Drags points of one picture after the other."""
+        return Dragger(self.model)
+
+    @functools.cached_property
+    def w_statistics(self) -> tuple[np.ndarray, float]:
+        """The mean of w, where projections begin, and its standard deviation."""
+        return search.w_statistics(self.model)
+
+    @functools.cached_property
+    def projector(self) -> Callable[[str, int], search.Projector]:
+        """Returns the search in a space with a number of steps, compiled once."""
+
+        def make(space: str, steps: int) -> search.Projector:
+            return search.Projector(self.model, 1, space, steps=steps)
+
+        return functools.lru_cache(2)(make)
+
+    def tuned(self, tuning: Tuning, name: str, settings: TuningSettings) -> "Engine":
+        """Returns the engine of a model that was tuned to a picture, and its file.
+
+        Raises:
+            UserError: the original is no file that a tuned one could name.
+        """
+        base = self._base or self
+        if base.original is None:
+            raise UserError("this model is tuned already; open its original to tune.")
+        differences = weight_differences(tuning.generator, base.model)
+        about = {"pictures": [name], "steps": tuning.steps} | vars(settings)
+        file = f"{name}-tuned.npz"
+        fingerprint = weights_fingerprint(base.model)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / file
+            write_tuned(path, base.original, fingerprint, differences, about)
+            content = path.read_bytes()
+        how = {"describe": self._describe, "original": base.original}
+        made = Engine(tuning.generator, file, **how)
+        made.tuned_file, made._base = (file, content), base
+        return made
 
 
 def _noise_resolutions(
@@ -244,86 +345,17 @@ def png_bytes(picture: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command line that draws the image of a state.
+def saved_png(
+    images: np.ndarray, facts: Mapping[str, str] | None = None, columns: int = 1
+) -> bytes:
+    """Returns the bytes of a PNG as `generate` saves it: enlarged, with its recipe.
 
-    Attributes:
-        words: for a shell, in the folder that the page was started in.
-        why: the reason why flags do not suffice and the file `latents` is needed, as a
-            clause; empty where they do.
-        latents: name of that file, or None.
+    Args:
+        images: uint8 [N, H, W, C]; several are a sheet.
+        facts: texts that the file carries.
+        columns: of a sheet.
     """
-
-    words: tuple[str, ...]
-    why: str = ""
-    latents: str | None = None
-
-    @property
-    def line(self) -> str:
-        """The words in one line, quoted where a shell needs it."""
-        return shlex.join(self.words)
-
-
-def command_for(engine: Engine, state: ImageState) -> Command:
-    """Returns the command line of a state."""
-    why = _beyond_flags(engine, state)
-    if not why:
-        return Command(_words(engine, *_flags(engine, state)))
-    file = f"seed{state.seed:04d}.npz"
-    moves = _moves(engine, state)
-    return Command(_words(engine, f"--latents={file}", *moves), why, file)
-
-
-def download_name(state: ImageState) -> str:
-    """Returns the name of a saved image, the same that `generate` gives."""
-    return f"seed{state.seed:04d}.png"
-
-
-def _words(engine: Engine, *flags: str) -> tuple[str, ...]:
-    return (*command_words("generate"), f"--model={engine.path}", *flags)
-
-
-def _beyond_flags(engine: Engine, state: ImageState) -> str:
-    """Returns the parts of a state that no flag can express, as a clause, or ""."""
-    partly = state.noise != "none" and state.muted & set(engine.resolutions)
-    reasons = []
-    if any(right or down for _, right, down in state.walk):
-        reasons.append("it was dragged through a random plane")
-    if partly and not _is_silent(engine, state):
-        reasons.append("only some resolutions have noise")
-    return " and ".join(reasons)
-
-
-def _is_silent(engine: Engine, state: ImageState) -> bool:
-    """True if no layer has noise."""
-    return state.noise == "none" or set(engine.resolutions) <= state.muted
-
-
-def _flags(engine: Engine, state: ImageState) -> list[str]:
-    flags = [f"--seeds={state.seed}", f"--psi={state.psi:g}"]
-    if state.cutoff is not None:
-        flags.append(f"--cutoff={state.cutoff}")
-    if engine.resolutions and (_is_silent(engine, state) or state.noise != "const"):
-        flags.append(f"--noise={'none' if _is_silent(engine, state) else state.noise}")
-    if state.label is not None:
-        flags.append(f"--classes={state.label}")
-    for group, seed in zip(engine.groups, state.mixes, strict=False):
-        if seed is not None:
-            flags.append(f"--mix={seed}@{group.text}")
-    group = engine.edit_group(state)
-    reach = f"@{group.text}" if group else ""
-    flags += [f"--edit={name}:{a:g}{reach}" for name, a in state.edits.items()]
-    if engine.choice.from_file & set(state.edits):
-        flags.append(f"--directions={engine.choice.file}")
-    return flags + _moves(engine, state)
-
-
-def _moves(engine: Engine, state: ImageState) -> list[str]:
-    """Returns the flags that shift and rotate the picture."""
-    flags, (x, y) = [], state.shift
-    if engine.moves and (x or y):
-        flags.append(f"--translate={x:g},{y:g}")
-    if engine.moves and state.angle:
-        flags.append(f"--rotate={state.angle:g}")
-    return flags
+    factor = figures.sheet_layout(*images.shape[1:3])[2]
+    large = figures.image_grid(figures.enlarge(images, factor), columns)
+    with tempfile.TemporaryDirectory() as folder:
+        return figures.save_image(Path(folder) / "x.png", large, facts).read_bytes()

@@ -10,6 +10,8 @@ from typing import Any
 from nicegui import ui
 from nicegui.events import GenericEventArguments
 
+LONGEST = 1000  # characters
+
 
 class Checked:
     """A control whose value from the page is checked by `accepts`."""
@@ -49,6 +51,14 @@ class Number(Checked, ui.number):
     def accepts(self, value: Any) -> bool:
         """Returns True for None and finite numbers; `ui.number` holds the limits."""
         return value is None or math.isfinite(value)
+
+
+class Text(Checked, ui.input):
+    """A short line of text."""
+
+    def accepts(self, value: Any) -> bool:
+        """Returns True for a text of at most `LONGEST` characters, or None."""
+        return value is None or (isinstance(value, str) and len(value) <= LONGEST)
 
 
 class Select(Checked, ui.select):

@@ -10,6 +10,7 @@ No web library and no TensorFlow in this module; `Guard` is an ASGI application.
 import asyncio
 import contextlib
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -27,6 +28,8 @@ from stylegan_tf.trust import (
 MOST_SOCKETS = 128  # open at a time
 MOST_MESSAGE = 100_000  # bytes
 RATE, BURST = 100.0, 200.0  # messages per second of a socket; more have to wait
+MOST_UPLOAD, MOST_UPLOADS = 20_000_000, 4  # bytes of a picture; at a time
+UPLOAD = re.compile(r"/_nicegui/client/[\w-]{1,64}/upload/\d{1,9}")
 SOCKETS = "/_nicegui_ws/"
 FILES = "/_nicegui/"
 
@@ -51,7 +54,7 @@ class Guard:
     ):
         self.app, self.trust, self.admit = app, trust, admit
         self._clock, self._wait = clock, wait
-        self._sockets = 0
+        self._sockets = self._uploads = 0
         self._headers = _headers(trust.frames)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -68,10 +71,17 @@ class Guard:
         refusal = self._refusal(scope)
         if refusal is None and scope["path"] == "/" and not self.admit():
             refusal = 503, "too many pages are open here; close some of them"
-        if refusal is None:
-            await self.app(scope, receive, secured)
-        else:
+        uploads = refusal is None and _is_upload(scope)
+        if uploads and self._uploads >= MOST_UPLOADS:
+            refusal = 503, "too many pictures come at once; try again"
+        if refusal is not None:
             await send_text(secured, *refusal)
+            return
+        self._uploads += uploads
+        try:
+            await self.app(scope, receive, secured)
+        finally:
+            self._uploads -= uploads
 
     def _refusal(self, scope: Message) -> tuple[int, str] | None:
         """Returns status and text for a request that is not served, else None."""
@@ -82,6 +92,8 @@ class Guard:
         known = path in ("/", "/favicon.ico") or path.startswith((FILES, SOCKETS))
         if not known:
             return 404, "there is nothing here"
+        if _is_upload(scope):
+            return self.trust.refusal(headers, MOST_UPLOAD)
         posts = path.startswith(SOCKETS)
         if method not in (("GET", "POST") if posts else ("GET",)):
             return 405, "this is only read"
@@ -122,6 +134,11 @@ class Guard:
             return message
 
         return paced
+
+
+def _is_upload(scope: Message) -> bool:
+    """True for a picture that a page sends to its own field for it."""
+    return scope["method"] == "POST" and bool(UPLOAD.fullmatch(scope["path"]))
 
 
 def _headers(frames: Sequence[str]) -> list[tuple[bytes, bytes]]:

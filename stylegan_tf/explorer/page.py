@@ -1,6 +1,6 @@
 """The page: one large image, its controls, and the command line that draws it again.
 
-Every tab has its own `Page` and state; the engine is shared. Images are rendered in
+Every tab has its own `Page` and state; engines are shared. Images are rendered in
 threads, so that the page answers meanwhile.
 """
 
@@ -15,73 +15,94 @@ from pathlib import Path
 
 from nicegui import background_tasks, run, ui
 
-from stylegan_tf.explorer import style
-from stylegan_tf.explorer.engine import Engine, command_for, download_name, png_bytes
-from stylegan_tf.explorer.fields import Keys
+from stylegan_tf.errors import UserError
+from stylegan_tf.explorer import style, work
+from stylegan_tf.explorer.command import MASK, command_for, download_name
+from stylegan_tf.explorer.controls import put
+from stylegan_tf.explorer.direction_dials import DirectionDials
+from stylegan_tf.explorer.engine import Engine, png_bytes, saved_png
+from stylegan_tf.explorer.fields import Keys, Select
 from stylegan_tf.explorer.guard import finite_pair
+from stylegan_tf.explorer.hand import Hand, Overlay
+from stylegan_tf.explorer.jobs import Jobs
 from stylegan_tf.explorer.latest import Latest
+from stylegan_tf.explorer.own_card import OwnCard, Upload
 from stylegan_tf.explorer.panel import Gallery, Panel
+from stylegan_tf.explorer.shelf import Shelf
 from stylegan_tf.explorer.state import ImageState
+from stylegan_tf.explorer.workbench import Work, Workbench
 
 PIXELS = 256  # smaller images are enlarged pixel by pixel
 MOVES = 0.04  # seconds between two moves of the pointer that are handled
+MOST_UNDO = 50  # states that can be gone back to
 STEPS = {"Left": (-1, 0), "Right": (1, 0), "Up": (0, -1), "Down": (0, 1)}
 STEP = 0.025  # of the image's width, per arrow key
 HINT = (
     "drag the picture, or <kbd>arrows</kbd> on it &ensp; <kbd>R</kbd> random &ensp; "
-    "<kbd>K</kbd> keep &ensp; <kbd>S</kbd> save &ensp; <kbd>C</kbd> copy command"
+    "<kbd>K</kbd> keep &ensp; <kbd>S</kbd> save &ensp; <kbd>C</kbd> copy command "
+    "&ensp; <kbd>U</kbd> undo"
 )
+BINARY = "application/octet-stream"
 
 
 class Page:
     """One tab.
 
     Args:
-        engine: renders the images.
+        shelf: the models.
         turns: held while an image is rendered; shared by all pages, so that each gets
             its turn.
+        jobs: the long work of all pages.
     """
 
-    def __init__(self, engine: Engine, turns: asyncio.Lock):
-        self.engine, self.state = engine, engine.first()
-        self._turns, self._busy = turns, False
+    def __init__(self, shelf: Shelf, turns: asyncio.Lock, jobs: Jobs):
+        self._shelf, self._turns, self._busy = shelf, turns, False
+        self.engine = shelf.engine()
+        self.state = self.engine.first()
         self._client = ui.context.client
-        self._hold: tuple[ImageState, float, float] | None = None  # where a drag began
+        self._past: list[tuple[Engine, ImageState]] = []
+        self._labels: dict[Engine, dict[str, str]] = {}
+        self._upload = Upload()
         self._latest = Latest(self._draw, background_tasks.create)
         ui.colors(**style.COLORS)
         ui.add_css(style.CSS)
-        self._build()
-        self.change(self.state)
+        self._build(jobs)
+        self._use(self.engine, self.state)
 
-    def _build(self) -> None:
-        c = self.engine.model.config
-        height, width = c.shape(self.engine.resolution)
-        self._pixels = "pixels" if max(height, width) < PIXELS else ""
-        self._header(f"{width}\u00d7{height} \u00b7 {c.architecture}")
+    def _build(self, jobs: Jobs) -> None:
+        with ui.element("header").classes("bar"):
+            self._title = ui.label().classes("title").props("role=heading aria-level=1")
+            if len(self._shelf.paths) > 1:
+                self._models()
+            self._time = ui.label().classes("facts").mark("facts")
         with ui.element("main").classes("desk"):
             with ui.element("section").classes("stage").props('aria-label="picture"'):
-                self._picture(width / height)
+                self._picture()
+                self._bench = Workbench(jobs, self._client, self._worked)
                 self._tools()
                 ui.html(HINT, sanitize=False).classes("hint")
                 self._recipe()
-                self._gallery = Gallery(self.change, bool(self._pixels))
-            with ui.element("aside").classes("panel").props('aria-label="controls"'):
-                self._panel = Panel(self.engine, lambda: self.state, self.change)
+                self._gallery = Gallery(self._restore)
+            self._side = ui.element("aside").classes("panel")
+            self._side.props('aria-label="controls"')
         Keys(on_key=self._key, repeating=False)
 
-    def _header(self, facts: str) -> None:
-        with ui.element("header").classes("bar"):
-            ui.label(Path(self.engine.path).name).classes("title")
-            self._time = ui.label(facts).classes("facts").mark("facts")
-        self._facts = facts
+    def _models(self) -> None:
+        menu = Select(self._shelf.names, value=self._shelf.paths[0])
+        menu.props('dense outlined aria-label="model"').mark("model")
+        menu.on_value_change(self._choose_model)
+        self._menu = menu
 
-    def _picture(self, aspect: float) -> None:
-        self._image = ui.element("img").classes(f"picture {self._pixels}")
-        self._image.props('alt="the picture" tabindex=0 draggable=false')
-        self._image.style(f"--aspect: {aspect:.6f}").mark("picture")
+    def _picture(self) -> None:
+        with ui.element("div").classes("frame") as self._frame:
+            self._image = ui.element("img").classes("picture")
+            self._image.props('alt="the picture" tabindex=0 draggable=false')
+            self._image.mark("picture")
+            self._overlay = Overlay()
         how = {"js_handler": style.DRAG}
-        self._image.on("pointerdown", self._grab, **how)
+        self._image.on("pointerdown", self._press, **how)
         self._image.on("pointermove", self._move, throttle=MOVES, **how)
+        self._image.on("pointerup", self._release, js_handler=style.RELEASE)
         self._image.on("keydown", self._arrow, js_handler=style.ARROWS)
 
     def _tools(self) -> None:
@@ -91,6 +112,8 @@ class Page:
                 ("bookmark_add", "Keep", self.keep),
                 ("download", "Save PNG", self.save),
                 ("content_copy", "Copy command", self.copy),
+                ("grid_on", "Sheet", self.sheet),
+                ("movie", "Film", self.film),
             ):
                 button = ui.button(text, icon=name, on_click=act)
                 button.props(
@@ -101,8 +124,86 @@ class Page:
         with ui.element("div").classes("recipe"):
             self._why = ui.label().classes("why")
             self._line = ui.html(sanitize=False).classes("line").mark("command")
-            self._file = ui.button("Save its styles", on_click=self.save_latents)
-            self._file.props("no-caps flat dense size=sm icon=download")
+            with ui.element("div").classes("row wrap"):
+                self._files = [
+                    ui.button(text, on_click=act).props(
+                        "no-caps flat dense size=sm icon=download"
+                    )
+                    for text, act in (
+                        ("Save its styles", self.save_latents),
+                        ("Save the mask", self.save_mask),
+                        ("Save the tuned model", self.save_model),
+                    )
+                ]
+
+    # -----------------------------------------------------------------------
+    # The model
+
+    def _use(self, engine: Engine, state: ImageState) -> None:
+        """Shows a model, and a picture of it."""
+        with self._client:  # the button that asked for it may go with the old panel
+            self._show_model(engine)
+        self.change(state)
+
+    def _show_model(self, engine: Engine) -> None:
+        self.engine, c = engine, engine.model.config
+        height, width = c.shape(engine.resolution)
+        self._pixels = max(height, width) < PIXELS
+        names = {True: "add", False: "remove"}
+        self._image.classes(**{names[self._pixels]: "pixels"})
+        self._frame.style(f"--aspect: {width / height:.6f}")
+        name = Path(engine.path).name
+        self._title.text = name
+        ui.page_title(f"{name} \u00b7 stylegan_tf")
+        self._facts = f"{width}\u00d7{height} \u00b7 {c.architecture}"
+        self._time.text = self._facts
+        self._side.clear()
+        with self._side:
+            self._panel = Panel(
+                engine,
+                lambda: self.state,
+                self.change,
+                self._hand_card,
+                self._direction_card,
+                self._own_card,
+            )
+
+    def _hand_card(self) -> Hand:
+        stop, undo = self._bench.stop, self.undo
+        how = self._overlay, self.do, stop, undo
+        return Hand(self.engine, lambda: self.state, self.change, *how)
+
+    def _direction_card(self) -> DirectionDials:
+        labels = self._labels.setdefault(self.engine, {})
+        how = labels, self._in_turn
+        return DirectionDials(self.engine, lambda: self.state, self.change, *how)
+
+    def _own_card(self) -> OwnCard:
+        how = self._upload, self.do, run.io_bound
+        card = OwnCard(self.engine, lambda: self.state, *how)
+        if self._upload.content:
+            background_tasks.create(card.show())
+        return card
+
+    async def _choose_model(self, event) -> None:
+        path = event.value
+        if path == self.engine.path:
+            return
+        self._time.text = f"opening {path} ..."
+        try:
+            async with self._turns:
+                engine = await run.io_bound(self._shelf.engine, path)
+        except UserError as error:
+            ui.notify(str(error), type="negative", multi_line=True)
+            engine = None
+        if self._client.is_deleted:
+            return
+        if engine is None:
+            self._time.text = self._facts
+            put(self._menu, self.engine.path)
+            return
+        self.remember()
+        self._use(engine, engine.first())
 
     # -----------------------------------------------------------------------
     # The state and its image
@@ -111,41 +212,123 @@ class Page:
         """Sets the state; controls, command and, soon, the image follow."""
         self.state = state
         self._panel.show(state)
-        found = command_for(self.engine, state)
-        words = (html.escape(shlex.quote(word)) for word in found.words)
-        self._line.content = "".join(f"<span>{word}</span> " for word in words)
-        why = f"No flags draw this alone: {found.why}. With its styles saved:"
-        self._why.text = why if found.why else "The same picture, to the bit:"
-        self._file.visible = found.latents is not None
+        self._show_command()
         self._latest.ask(state)
 
-    async def _draw(self, state: ImageState) -> None:
+    def _show_command(self) -> None:
+        found = command_for(self.engine, self.state)
+        words = (html.escape(shlex.quote(word)) for word in found.words)
+        self._line.content = "".join(f"<span>{word}</span> " for word in words)
+        why = "The same picture, to the bit:"
+        if found.why:
+            why = f"No flags draw this alone: {found.why}. With its styles saved:"
+        elif self.state.drag is not None:
+            why = "Drags the same points again; its styles are the picture, to the bit:"
+        elif found.latents:
+            why = "With its styles saved, the same picture, to the bit:"
+        self._why.text = why
+        styles, mask, model = self._files
+        styles.visible = bool(found.latents or self.state.drag)
+        mask.visible = found.mask is not None
+        model.visible = self.engine.tuned_file is not None
+
+    def _restore(self, engine: Engine, state: ImageState) -> None:
+        """Goes back to a picture that was kept."""
+        if engine is self.engine:
+            self.change(state)
+        else:
+            self._use(engine, state)
+
+    def remember(self) -> None:
+        """Keeps the picture as it is for `undo`."""
+        self._past = [*self._past, (self.engine, self.state)][-MOST_UNDO:]
+
+    def undo(self) -> None:
+        """Goes back to the picture before the last drag, projection or tuning."""
+        if self._bench.working:
+            self._bench.stop()
+            ui.notify("Stopped; undo once more goes back.")
+        elif self._past:
+            self._restore(*self._past.pop())
+        else:
+            ui.notify("There is nothing to undo.")
+
+    async def _in_turn(self, function: Callable, *args: object):
+        """Calls a function in a thread while no other picture is drawn."""
         async with self._turns:
             if self._client.is_deleted:
-                return
-            start = time.perf_counter()
-            picture = await run.io_bound(self.engine.show, state)
+                return None
+            return await run.io_bound(function, *args)
+
+    async def _draw(self, state: ImageState) -> None:
+        start = time.perf_counter()
+        engine = self.engine
+        picture = await self._in_turn(engine.show, state)
         if picture is None or self._client.is_deleted:  # the server or the tab closes
             return
+        if engine is not self.engine:
+            return
         took = time.perf_counter() - start
-        about = "" if self.engine.exact else ", preview"
+        about = "" if engine.exact else ", preview"
         self._show(png_bytes(picture))
         self._time.text = f"{self._facts} \u00b7 {took * 1000:.0f} ms{about}"
 
     def _show(self, file: bytes) -> None:
-        text = base64.b64encode(file).decode()
-        self._image.props["src"] = f"data:image/png;base64,{text}"
+        self._image.props["src"] = _url(file)
         self._image.update()
 
-    async def _exact(self) -> tuple[ImageState, bytes]:
-        """Shows the image as the command draws it; returns the state and its PNG."""
-        state = self.state
-        async with self._turns:
-            picture = await run.io_bound(self.engine.picture, state)
+    async def _exact(self) -> tuple[ImageState, bytes, bytes]:
+        """Shows the image as the command draws it.
+
+        Returns:
+            The state, its PNG, and the file that `generate` would write.
+        """
+        state, engine = self.state, self.engine
+        picture = await self._in_turn(engine.picture, state)
         file = png_bytes(picture)
         if state == self.state:
             self._show(file)
-        return state, file
+        facts = engine.facts(command_for(engine, state).words)
+        return state, file, saved_png(picture[None], facts)
+
+    # -----------------------------------------------------------------------
+    # Long work
+
+    async def do(self, work: Work) -> bool:
+        """Does some work on the picture, and remembers what was before."""
+        before = self.engine, self.state
+        done = await self._bench.run(work)
+        if not self._client.is_deleted and before != (self.engine, self.state):
+            self._past = [*self._past, before][-MOST_UNDO:]
+        return done
+
+    def _worked(self, progress: work.Progress) -> None:
+        if progress.file is not None:
+            with self._client:
+                ui.download.content(progress.file[1], progress.file[0], BINARY)
+        if progress.engine is not None:
+            self._use(progress.engine, progress.state)
+        elif progress.state is not None:
+            self.change(progress.state)
+            self._panel.hand.follow(progress.state)
+        elif progress.image is not None:
+            self._show(png_bytes(progress.image))
+
+    async def film(self) -> None:
+        """Downloads a film from the picture without edits to the picture."""
+        first, last = self.state.original, self.state
+        if first == last:
+            ui.notify("Edit the picture first; the film goes from it to the edit.")
+            return
+        engine = self.engine
+        await self._bench.run(
+            lambda stopped: work.make_film(engine, first, last, stopped)
+        )
+
+    async def sheet(self) -> None:
+        """Downloads a sheet of this seed and the next ones."""
+        engine, state = self.engine, self.state
+        await self._bench.run(lambda stopped: work.make_sheet(engine, state, stopped))
 
     # -----------------------------------------------------------------------
     # Saving images
@@ -177,24 +360,39 @@ class Page:
         await self._alone(self._copy)
 
     async def _keep(self) -> None:
-        state, file = await self._exact()
-        text = base64.b64encode(file).decode()
-        self._gallery.keep(state, f"data:image/png;base64,{text}")
+        state, file, _ = await self._exact()
+        self._gallery.keep(self.engine, state, _url(file), self._pixels)
 
     async def _save(self) -> None:
-        state, file = await self._exact()
+        state, _, file = await self._exact()
         ui.download.content(file, download_name(state), "image/png")
 
     async def _save_latents(self) -> None:
-        state = self.state
-        found = command_for(self.engine, state)
-        if found.latents:
-            async with self._turns:
-                file = await run.io_bound(self.engine.latents, state)
-            ui.download.content(file, found.latents, "application/octet-stream")
+        state, engine = self.state, self.engine
+        found = command_for(engine, state)
+        # Those of a drag are final: its command needs none, or the start's.
+        final = bool(found.why) or state.drag is not None
+        name = found.latents or download_name(state).replace(".png", ".npz")
+        if state.drag is not None and not found.why:
+            name = f"dragged-{name}"
+        file = await self._in_turn(engine.latents, state, final)
+        ui.download.content(file, name, BINARY)
+
+    def save_mask(self) -> None:
+        """Downloads the mask of the last drag."""
+        drag = self.state.drag
+        if drag is not None and drag.mask is not None:
+            mask = drag.mask[..., None].astype("uint8") * 255
+            ui.download.content(png_bytes(mask), MASK, "image/png")
+
+    def save_model(self) -> None:
+        """Downloads the model that was tuned."""
+        if self.engine.tuned_file is not None:
+            name, content = self.engine.tuned_file
+            ui.download.content(content, name, BINARY)
 
     async def _copy(self) -> None:
-        state, _ = await self._exact()
+        state, *_ = await self._exact()
         line = command_for(self.engine, state).line
         ui.run_javascript(style.COPY % json.dumps(line))
         ui.notify("Command copied", position="bottom", timeout=1500)
@@ -202,21 +400,23 @@ class Page:
     # -----------------------------------------------------------------------
     # Hand and keys
 
-    def _grab(self, event) -> None:
-        place = finite_pair(event.args)
-        self._hold = (self.state, *place) if place else None
+    def _press(self, event) -> None:
+        if place := finite_pair(event.args):
+            self._panel.hand.press(*place)
 
     def _move(self, event) -> None:
-        place = finite_pair(event.args)
-        if self._hold and place:
-            start, x, y = self._hold
-            self.change(self._panel.drag(start, place[0] - x, place[1] - y))
+        if place := finite_pair(event.args):
+            self._panel.hand.move(*place)
+
+    def _release(self, event) -> None:
+        if place := finite_pair(event.args):
+            self._panel.hand.release(*place)
 
     def _arrow(self, event) -> None:
         key = _first(event.args)
         if isinstance(key, str) and key in STEPS:
             right, down = STEPS[key]
-            self.change(self._panel.drag(self.state, STEP * right, STEP * down))
+            self._panel.hand.arrow(STEP * right, STEP * down)
 
     async def _key(self, event) -> None:
         held = event.modifiers
@@ -224,10 +424,17 @@ class Page:
             return
         if event.key == "r":
             self._panel.dice()
+        if event.key == "u":
+            self.undo()
         acts = {"k": self.keep, "s": self.save, "c": self.copy}
         for key, act in acts.items():
             if event.key == key:
                 await act()
+
+
+def _url(file: bytes) -> str:
+    """Returns a PNG as a URL."""
+    return f"data:image/png;base64,{base64.b64encode(file).decode()}"
 
 
 def _first(args):

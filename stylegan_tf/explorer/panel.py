@@ -1,34 +1,28 @@
 """The controls of the page; each changes the state of its tab, and shows it."""
 
-import contextlib
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from nicegui import ui
 
 from stylegan_tf import sampling
+from stylegan_tf.explorer.controls import Dial, card, icon, put
+from stylegan_tf.explorer.direction_dials import DirectionDials
 from stylegan_tf.explorer.engine import Engine
-from stylegan_tf.explorer.fields import Checkbox, Number, Select, Slider, Toggle
+from stylegan_tf.explorer.fields import Checkbox, Number, Select, Toggle
+from stylegan_tf.explorer.hand import Hand
 from stylegan_tf.explorer.state import (
-    AMOUNT,
     ANGLE,
     PSI,
     SHIFT,
     ImageState,
     LayerGroup,
+    any_seed,
 )
 from stylegan_tf.latents import MAX_SEED
 
 NOISE_NAMES = {"const": "stored", "random": "of the seed", "none": "off"}
 MOST_KEPT = 60  # images in a gallery; older ones go
-OPEN_SLIDERS = 4  # of a set of directions; the others are folded
-WALK, PAIR = "a random plane", "two directions"
-
-
-def any_seed() -> int:
-    """Returns a random seed of at most five digits."""
-    return random.randrange(100_000)
 
 
 class Panel:
@@ -38,9 +32,9 @@ class Panel:
         engine: renders; knows classes, groups of layers, directions and noise.
         state: returns the tab's state.
         change: sets a new one.
-
-    Attributes:
-        plane: the random plane in which dragging moves.
+        hand: adds the card of the pointer on the picture.
+        directions: adds the card of the directions.
+        own: adds the card of the user's own picture.
     """
 
     def __init__(
@@ -48,19 +42,26 @@ class Panel:
         engine: Engine,
         state: Callable[[], ImageState],
         change: Callable[[ImageState], None],
+        hand: Callable[[], Hand],
+        directions: Callable[[], DirectionDials],
+        own: Callable[[], object],
     ):
         self.engine, self._state, self._change = engine, state, change
         self._showing = False
         self._shows: list[Callable[[ImageState], None]] = []  # one or more a control
-        self.plane = any_seed()
         self._seed()
         if engine.model.config.classes:
             self._classes()
         if engine.groups:
             self._mixing()
-        self._drag()
+        self.hand = hand()
+        self._reset(self.hand.head, "where dragging led", walk=(), edits={}, drag=None)
         if engine.choice.names:
-            self._directions()
+            self.directions = directions()
+            self._shows.append(self.directions.show)
+            head = self.directions.head
+            self._reset(head, "directions", edits={}, edit_group=None)
+        own()
         if engine.resolutions:
             self._noise()
         if engine.moves:
@@ -95,7 +96,7 @@ class Panel:
         layers = self.engine.groups[-1].last + 1 if self.engine.groups else 0
         with card("Seed and truncation") as head:
             with ui.element("div").classes("row"):
-                seed = self._seed_field("seed", lambda s: self._set(seed=s))
+                seed = self._seed_field("seed", self._to_seed)
                 step = {"arrow_back": -1, "arrow_forward": 1}
                 for name, by in step.items():
                     hint = "previous seed" if by < 0 else "next seed"
@@ -109,7 +110,9 @@ class Panel:
                 lambda v: self._set(psi=round(v, 2)),
                 "{:.2f}".format,
             )
-            self._shows.append(lambda s: (_put(seed, s.seed), psi.show(s.psi)))
+            kept = ui.label().classes("note").mark("kept")
+            self._shows.append(lambda s: (put(seed, s.seed), psi.show(s.psi)))
+            self._shows.append(lambda s: _say_kept(kept, s))
             if layers:
                 self._cutoff(layers)
         self._reset(head, "truncation", psi=0.7, cutoff=None)
@@ -128,11 +131,14 @@ class Panel:
         )
 
     def dice(self) -> None:
-        """Sets a random seed."""
-        self._set(seed=any_seed())
+        """Sets a random seed, and takes back what a hand did to the last picture."""
+        self._to(lambda s: s.reseeded(any_seed()))
+
+    def _to_seed(self, seed: int) -> None:
+        self._set(seed=seed, picture=None, drag=None)
 
     def _step(self, by: int) -> None:
-        self._to(lambda s: replace(s, seed=min(max(s.seed + by, 0), MAX_SEED)))
+        self._to_seed(min(max(self._state().seed + by, 0), MAX_SEED))
 
     def _seed_field(
         self,
@@ -169,7 +175,7 @@ class Panel:
             choice = Select(options, value=0, with_input=len(options) > 20)
             choice.props('dense outlined aria-label="class"').mark("class")
             choice.on_value_change(lambda e: self._set(label=e.value))
-        self._shows.append(lambda s: _put(choice, s.label))
+        self._shows.append(lambda s: put(choice, s.label))
 
     def _mixing(self) -> None:
         note = "Let other seeds rule some of the layers."
@@ -192,84 +198,7 @@ class Panel:
             field = self._seed_field(name, to, lambda: to(None))
             field.props('clearable placeholder="as above"')
             icon("casino", f"random {name}", lambda: to(any_seed()))
-        self._shows.append(lambda s: _put(field, s.mixes[i]))
-
-    # -----------------------------------------------------------------------
-    # Directions and dragging
-
-    def _directions(self) -> None:
-        groups = self.engine.groups
-        reach = {None: "all layers"} | {i: g.name for i, g in enumerate(groups)}
-        with card("Directions") as head:
-            if groups:
-                choice = Select(reach, value=None, label="reaching")
-                choice.props("dense outlined").mark("reach")
-                choice.on_value_change(lambda e: self._set(edit_group=e.value))
-                self._shows.append(lambda s: _put(choice, s.edit_group))
-            for title, names in self.engine.choice.sets.items():
-                ui.label(title).classes("note")
-                for name in names[:OPEN_SLIDERS]:
-                    self._direction(name)
-                if names[OPEN_SLIDERS:]:
-                    with ui.expansion(f"{len(names) - OPEN_SLIDERS} more").props(
-                        "dense"
-                    ):
-                        for name in names[OPEN_SLIDERS:]:
-                            self._direction(name)
-        self._reset(head, "directions", edits={}, edit_group=None)
-
-    def _direction(self, name: str) -> None:
-        def changed(amount: float) -> None:
-            self._to(lambda s: s.edited(name, amount))
-
-        dial = Dial(name, -AMOUNT, AMOUNT, 0.1, 0.0, changed)
-        dial.slider.props("selection-color=transparent")
-        self._shows.append(lambda s: dial.show(s.edits.get(name, 0.0)))
-
-    def _drag(self) -> None:
-        names = self.engine.choice.names
-        modes = [PAIR, WALK] if len(names) > 1 else [WALK]
-        with card("Drag the picture") as head:
-            self._mode = Toggle(modes, value=modes[0])
-            self._mode.props("no-caps unelevated dense spread").mark("drag mode")
-            if PAIR in modes:
-                pair = ui.element("div").classes("row")
-                pair.bind_visibility_from(self._mode, "value", value=PAIR)
-                with pair:
-                    self._right, self._down = (
-                        Select(names, value=name, label=label)
-                        .props("dense outlined")
-                        .classes("grow")
-                        for name, label in zip(names, ("right", "down"), strict=False)
-                    )
-            row = ui.element("div").classes("row")
-            row.bind_visibility_from(self._mode, "value", value=WALK)
-            with row:
-                ui.label("Towards other faces; each throw is another plane.").classes(
-                    "note grow"
-                )
-                icon("casino", "another plane", self._other_plane)
-        self._reset(head, "where dragging led", walk=(), edits={})
-
-    def _other_plane(self) -> None:
-        self.plane = any_seed()
-
-    def drag(self, start: ImageState, right: float, down: float) -> ImageState:
-        """Returns the state to which dragging over the image leads.
-
-        Args:
-            start: the state where it began.
-            right: the way of the pointer, in widths of the image.
-            down: the same, in heights.
-        """
-        if self._mode.value == WALK:
-            return start.walked(self.plane, 2 * right, 2 * down)
-        pairs = {self._right.value: right}
-        pairs[self._down.value] = pairs.get(self._down.value, 0) + down
-        for name, by in pairs.items():
-            amount = start.edits.get(name, 0.0)
-            start = start.edited(name, amount + 2 * AMOUNT * by)
-        return start
+        self._shows.append(lambda s: put(field, s.mixes[i]))
 
     # -----------------------------------------------------------------------
     # Noise
@@ -279,7 +208,7 @@ class Panel:
             mode = Toggle(NOISE_NAMES, value="const").mark("noise")
             mode.props("no-caps unelevated dense spread")
             mode.on_value_change(lambda e: self._set(noise=e.value))
-            self._shows.append(lambda s: _put(mode, s.noise))
+            self._shows.append(lambda s: put(mode, s.noise))
             with ui.element("div").classes("checks"):
                 for resolution in self.engine.resolutions:
                     self._resolution(resolution)
@@ -293,7 +222,7 @@ class Panel:
         size = f"{width}\u00d7{height}"
         box = Checkbox(size, value=True, on_change=changed).mark(f"noise {resolution}")
         box.props(f'dense aria-label="noise at {size}"')
-        self._shows.append(lambda s: _put(box, resolution not in s.muted))
+        self._shows.append(lambda s: put(box, resolution not in s.muted))
 
     # -----------------------------------------------------------------------
     # StyleGAN3's input
@@ -324,98 +253,48 @@ class Panel:
         self._reset(head, "shift and rotation", shift=(0.0, 0.0), angle=0.0)
 
 
-def _put(field, value) -> None:
-    if field.value != value:
-        field.value = value
-
-
-@contextlib.contextmanager
-def card(name: str, note: str = "") -> Iterator[ui.element]:
-    """Adds a section to the panel; yields the row of its heading."""
-    with ui.element("section").classes("card").props(f'aria-label="{name}"'):
-        head = ui.element("div").classes("head")
-        with head:
-            ui.label(name).classes("name").props("role=heading aria-level=2")
-        if note:
-            ui.label(note).classes("note")
-        yield head
-
-
-def icon(
-    name: str, hint: str, on_click: Callable[[], object], **props: str
-) -> ui.button:
-    """Adds a round button with an icon, and a name for screen readers."""
-    button = ui.button(icon=name, on_click=on_click)
-    button.props(f'flat round dense size=sm aria-label="{hint}"').props(**props)
-    return button.tooltip(hint)
-
-
-class Dial:
-    """A slider with a name and its value; a click on the value resets it.
-
-    Args:
-        name: shown, and read by screen readers.
-        low, high, step: of the slider.
-        start: the value after a reset.
-        on_change: is given the value.
-        text: formats the value.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        low: float,
-        high: float,
-        step: float,
-        start: float,
-        on_change: Callable[[float], None],
-        text: Callable[[float], str] = "{:+.2f}".format,
-    ):
-        self._text = text
-        with ui.element("div").classes("dial"):
-            ui.label(name).classes("of").tooltip(name)
-            self.slider = Slider(min=low, max=high, step=step, value=start)
-            self.slider.props(f'dense aria-label="{name}"').mark(name)
-            self._value = ui.element("button").classes("value")
-            back = f"{name} back to {text(start)}"
-            self._value.props(f'type=button aria-label="{back}" title="{back}"')
-            with self._value:
-                self._number = ui.label(text(start))
-        self.slider.on_value_change(lambda e: on_change(e.value))
-        self._value.on("click", lambda: on_change(start))
-
-    def show(self, value: float) -> None:
-        """Sets the slider, unless it has the value already."""
-        if abs(self.slider.value - value) > 1e-9:
-            self.slider.value = value
-        self._number.text = self._text(value)
+def _say_kept(label: ui.label, state: ImageState) -> None:
+    """Says what the next seed keeps of this picture."""
+    kept = [name for name in state.offsets if name != "dragged points"]
+    text = f"The next seed keeps {' and '.join(kept)}; Random does not."
+    label.text = text if kept else ""
+    label.visible = bool(kept)
 
 
 class Gallery:
     """Images that were kept, the newest first.
 
     Args:
-        restore: is given the state of an image that is clicked.
-        pixels: enlarge the images pixel by pixel.
+        restore: is given the engine and the state of an image that is clicked.
     """
 
-    def __init__(self, restore: Callable[[ImageState], None], pixels: bool):
-        self._restore, self._pixels, self._count = restore, pixels, 0
+    def __init__(self, restore: Callable[[Engine, ImageState], None]):
+        self._restore, self._count = restore, 0
         self._box = ui.element("div").classes("gallery")
         self._box.props('role=list aria-label="kept pictures"')
 
-    def keep(self, state: ImageState, source: str) -> None:
-        """Adds an image: its state, and the URL of its PNG."""
+    def keep(
+        self, engine: Engine, state: ImageState, source: str, pixels: bool
+    ) -> None:
+        """Adds an image.
+
+        Args:
+            engine: that renders it.
+            state: of the image.
+            source: URL of its PNG.
+            pixels: enlarge it pixel by pixel.
+        """
         self._count += 1
-        hint = f"back to kept picture {self._count}, seed {state.seed}"
+        name = state.picture.name if state.picture else f"seed {state.seed}"
+        hint = f"back to kept picture {self._count}, {name}"
         with self._box, ui.element("div").classes("keepsake") as box:
             box.props("role=listitem")
             button = ui.element("button").classes("open")
             button.props(f'type=button aria-label="{hint}" title="{hint}"')
-            button.on("click", lambda: self._restore(state))
+            button.on("click", lambda: self._restore(engine, state))
             with button:
                 image = ui.element("img").props('alt=""')
-                image.classes("pixels" if self._pixels else "")
+                image.classes("pixels" if pixels else "")
                 image.props["src"] = source
             drop = ui.element("button").classes("drop").on("click", box.delete)
             drop.props('type=button aria-label="let it go"')

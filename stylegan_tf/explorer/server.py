@@ -19,7 +19,7 @@ from stylegan_tf.explorer.guard import (
 from stylegan_tf.trust import Trust, bound_socket
 
 if TYPE_CHECKING:  # the engine loads TensorFlow
-    from stylegan_tf.explorer.engine import Engine
+    from stylegan_tf.explorer.shelf import Shelf
 
 TABS = 120.0  # seconds in which a tab that lost its connection may come back
 MOST_PAGES = 64  # open at a time
@@ -45,7 +45,7 @@ def check_server(host: str, port: int) -> None:
 
 
 def serve(
-    engine: "Engine",
+    shelf: "Shelf",
     host: str,
     port: int,
     open_browser: bool = False,
@@ -54,27 +54,30 @@ def serve(
     """Serves the page until it is interrupted.
 
     Args:
-        engine: renders the images of all tabs.
+        shelf: the models of all tabs.
         host: address to listen on; 127.0.0.1 is reached from this machine only.
         port: of that address.
         open_browser: show the page in the user's browser.
         trust: names to serve under, and other sites that may use the page; by default
             those of `host`, and none.
     """
-    from nicegui import app, ui
+    from nicegui import app, run, ui
 
+    from stylegan_tf.explorer.jobs import Jobs
     from stylegan_tf.explorer.page import Page
 
     turns = asyncio.Lock()  # its waiters are served in the order in which they came
+    jobs = Jobs(turns, run.io_bound)
     app.add_middleware(Guard, trust=trust or Trust(host), admit=admit_page)
     app.add_exception_handler(404, _nothing_here)
     _check_messages()
     app.on_startup(lambda: print(f"http://{host}:{port}  (Ctrl-C ends)", flush=True))
-    ui.page("/")(lambda: Page(engine, turns))
+    ui.page("/")(lambda: Page(shelf, turns, jobs))
     ui.run(
         host=host,
         port=port,
         title="stylegan_tf",
+        language="en-US",
         favicon="\U0001f3b2",
         dark=None,
         show=open_browser,

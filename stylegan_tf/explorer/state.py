@@ -7,6 +7,7 @@ and up).
 """
 
 import math
+import random
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,6 +72,54 @@ def groups_of(c: config.GeneratorConfig, resolution: int) -> tuple[LayerGroup, .
     return tuple(groups)
 
 
+@dataclass(frozen=True, eq=False)
+class OwnPicture:
+    """A picture of the user's own, and the styles with which a model draws it.
+
+    Attributes:
+        name: valid as a file name.
+        source: uint8 [H, W, C], as the user gave it.
+        ws: float32 [1, num_styles, w_dim].
+        noise: the noise maps that go with it, [1, H, W, 1] each; None = the model's.
+        space: "w" or "wplus", where the styles were found.
+    """
+
+    name: str
+    source: np.ndarray
+    ws: np.ndarray
+    noise: list[np.ndarray] | None = None
+    space: str = "wplus"
+
+    @property
+    def file(self) -> str:
+        """The name of the file of its styles."""
+        return f"{self.name}.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Drag:
+    """Points of an image that were dragged, and what that did to the styles.
+
+    Attributes:
+        start: the image that they were points of.
+        points: int [K, 2, 2], from where to where, x and y in pixels.
+        mask: bool [H, W], True where the image may move; None = everywhere.
+        steps: taken.
+        change: float32 [1, num_styles, w_dim], added to the styles of `start` without
+            any drag; earlier drags included.
+        now: float [K, 2], where the points have come to.
+        arrived: True if they are at their targets.
+    """
+
+    start: "ImageState"
+    points: np.ndarray
+    mask: np.ndarray | None
+    steps: int
+    change: np.ndarray
+    now: np.ndarray
+    arrived: bool
+
+
 @dataclass(frozen=True)
 class ImageState:
     """The state of one image.
@@ -89,6 +138,8 @@ class ImageState:
             between seeds span a plane.
         shift: of StyleGAN3's picture, in widths to the right and heights down.
         angle: its rotation in degrees, counterclockwise.
+        picture: in place of the seed's styles; None = those of the seed.
+        drag: changes the styles that all others give; None = nothing was dragged.
     """
 
     seed: int = 0
@@ -103,6 +154,8 @@ class ImageState:
     walk: tuple[tuple[int, float, float], ...] = ()
     shift: tuple[float, float] = (0.0, 0.0)
     angle: float = 0.0
+    picture: OwnPicture | None = None
+    drag: Drag | None = None
 
     def __post_init__(self):
         for seed in (self.seed, *self.mixes):
@@ -140,10 +193,40 @@ class ImageState:
         step = (plane, round(float(right), 4), round(float(down), 4))
         return replace(self, walk=(*before, step))
 
+    def reseeded(self, seed: int) -> "ImageState":
+        """Returns the state with another seed, and nothing that a hand did to the last.
+
+        Truncation, mixing, class and noise stay; edits, walks, drags and a picture of
+        the user's own go.
+        """
+        gone = {"edits": {}, "walk": (), "drag": None, "picture": None}
+        return replace(self, seed=seed, **gone)
+
+    @property
+    def offsets(self) -> list[str]:
+        """What a change of the seed alone keeps, in words."""
+        parts = {
+            "edits": self.edits,
+            "a walk through random planes": self.walk,
+            "dragged points": self.drag,
+        }
+        return [name for name, value in parts.items() if value]
+
+    @property
+    def original(self) -> "ImageState":
+        """The state before edits, walks, drags and mixing."""
+        mixes = (None,) * len(self.mixes)
+        return replace(self, edits={}, walk=(), drag=None, mixes=mixes)
+
     def unmuted(self, resolution: int, on: bool) -> "ImageState":
         """Returns the state with the noise of a resolution on or off."""
         muted = self.muted - {resolution} if on else self.muted | {resolution}
         return replace(self, muted=frozenset(muted))
+
+
+def any_seed() -> int:
+    """Returns a random seed of at most five digits."""
+    return random.randrange(100_000)
 
 
 def plane_seeds(plane: int) -> list[int]:

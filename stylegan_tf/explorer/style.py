@@ -34,10 +34,28 @@ body {
   display: flex; flex-direction: column; gap: .9rem; min-width: 0;
   align-items: center; position: sticky; top: 1.5rem; align-self: start;
 }
-.picture {
+.frame {
+  position: relative; line-height: 0;
   width: min(100%, calc((100vh - 24rem) * var(--aspect)));
   min-width: min(100%, 16rem);
-  aspect-ratio: var(--aspect); border-radius: .75rem; background: var(--well);
+}
+.overlay, .overlay svg {
+  position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none;
+  border-radius: .75rem;
+}
+img.overlay { image-rendering: pixelated; }
+.overlay svg line {
+  stroke: #fff; stroke-width: 2px; vector-effect: non-scaling-stroke;
+  filter: drop-shadow(0 0 1px #000);
+}
+.overlay svg circle {
+  stroke: #fff; stroke-width: 1.5px; vector-effect: non-scaling-stroke;
+}
+.overlay svg .handle { fill: #e03131; }
+.overlay svg .target { fill: #1c7ed6; }
+.picture {
+  width: 100%; aspect-ratio: var(--aspect); border-radius: .75rem;
+  background: var(--well);
   box-shadow: 0 1px 2px rgb(0 0 0 / .08), 0 8px 30px rgb(0 0 0 / .10);
   cursor: grab; touch-action: none; user-select: none; display: block;
 }
@@ -46,6 +64,22 @@ body {
 .picture:focus-visible, .keepsake button:focus-visible {
   outline: 3px solid var(--accent); outline-offset: 3px;
 }
+.bench { width: 100%; max-width: 46rem; }
+.bench .row { padding-top: .3rem; }
+.unseen { display: none; }
+.thumb {
+  width: 3rem; height: 3rem; object-fit: contain; border-radius: .4rem;
+  background: var(--well);
+}
+.stack { display: flex; flex-direction: column; gap: .4rem; }
+.more { display: flex; flex-direction: column; gap: .4rem; padding: .2rem 0 .5rem; }
+.strip { display: flex; gap: .25rem; min-height: 3rem; }
+.strip .open {
+  all: unset; cursor: pointer; flex: 1; min-width: 0; border-radius: .35rem;
+  overflow: hidden; line-height: 0;
+}
+.strip .open img { width: 100%; image-rendering: pixelated; display: block; }
+.strip .open:focus-visible { outline: 3px solid var(--accent); }
 .tools { display: flex; flex-wrap: wrap; gap: .4rem; justify-content: center; }
 .hint { color: var(--soft); font-size: .78rem; text-align: center; }
 .hint kbd {
@@ -93,7 +127,7 @@ body {
 .card .name { font-weight: 620; font-size: .93rem; flex: 1; }
 .note { color: var(--soft); font-size: .8rem; line-height: 1.35; }
 .dial {
-  display: grid; grid-template-columns: 5.2rem minmax(0, 1fr) 3.6rem; gap: .6rem;
+  display: grid; grid-template-columns: 5.2rem minmax(0, 1fr) 3.2rem; gap: .6rem;
   align-items: center; min-height: 1.9rem; font-size: .88rem;
 }
 .dial .of { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -104,6 +138,8 @@ body {
 .dial .value:hover { color: var(--accent); }
 .dial .value:focus-visible { outline: 2px solid var(--accent); }
 .row { display: flex; align-items: center; gap: .4rem; flex-wrap: nowrap; }
+.dial:has(.q-btn) { grid-template-columns: 5.2rem minmax(0, 1fr) 3.2rem 1.7rem; }
+.row.wrap { flex-wrap: wrap; }
 .row .grow { flex: 1; min-width: 0; }
 .row .of { width: 7.2rem; font-size: .88rem; }
 .row .of small { color: var(--soft); }
@@ -117,8 +153,11 @@ body {
 .card .nicegui-expansion .q-expansion-item__content { padding: 0; gap: 0; }
 @media (max-width: 60rem) {
   .desk { grid-template-columns: minmax(0, 1fr); gap: 1rem; padding: 1rem; }
-  .stage { position: static; }
-  .picture { width: min(100%, calc(60vh * var(--aspect))); }
+  .stage { display: contents; }
+  .frame {
+    width: min(100%, calc(42vh * var(--aspect))); min-width: 0; justify-self: center;
+    position: sticky; top: .5rem; z-index: 5;
+  }
   .hint { display: none; }
 }
 @media (prefers-reduced-motion: no-preference) {
@@ -136,6 +175,12 @@ DRAG = """(e) => {
     e.currentTarget.focus({preventScroll: true});
     e.currentTarget.setPointerCapture(e.pointerId);
   } else if (!(e.buttons & 1)) return;
+  emit((e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height);
+}"""
+
+# Sends the position where the pointer was let go.
+RELEASE = """(e) => {
+  const box = e.currentTarget.getBoundingClientRect();
   emit((e.clientX - box.left) / box.width, (e.clientY - box.top) / box.height);
 }"""
 

@@ -25,7 +25,7 @@ def picture_texts(
         flags: of that script, by name, with which it draws the picture.
         **texts: further ones, or others than those that follow from the flags.
     """
-    edits = [*_texts(flags.get("mix")), *_texts(flags.get("edit"))]
+    edits = [t for name in ("mix", "edit", "drag") for t in _texts(flags.get(name))]
     found = {
         "Software": f"stylegan_tf {stylegan_tf.__version__}",
         "Model": flags.get("model"),

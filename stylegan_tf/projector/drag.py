@@ -1,20 +1,25 @@
 """Drags points of an image to other places (DragGAN; Pan et al. 2023).
 
-    dragged = drag(model, ws, handles=[(20, 31)], targets=[(26, 31)])
+    dragged = drag_points(model, ws, handles=[(20, 31)], targets=[(26, 31)])
     dragged.ws          # styles whose image has the content of (20, 31) at (26, 31)
 
-F are feature maps in the middle of the synthesis network, read between their pixels. In
-a step each handle p_i is tracked (equation 2; f_i are the features it began with), then
-the styles change so that the content around it moves by d_i (equation 1):
+F are feature maps in the middle of the synthesis network, read between their pixels,
+and F_0 those before the first step. In a step each handle p_i, which began at h_i, is
+tracked (equation 2), then the styles change so that its content moves by d_i
+(equation 1):
 
-    p_i  = argmin of |F(q) - f_i|  over pixels q near the last p_i
+    p_i  = argmin of mean |F(q + o) - F_0(h_i + o)|  over pixels q near the last p_i
     d_i  = (t_i - p_i) / max(|t_i - p_i|, 1)
-    loss = sum over i of mean |F(q + d_i) - sg F(q)|  over pixels q around p_i
+    loss = sum over i of mean |F(p_i + d_i + o) - content_i(o)|
            + mask_weight mean |(F - F_0) (1 - M)|
 
-t_i are the targets, sg stops the gradient, F_0 are the maps before the first step, and
-M is 1 where the image may move. Adam changes one w for all layers (W), or the styles of
-the first layers (W+).
+t_i are the targets, o the pixels around a point, and M is 1 where the image may move.
+The paper's content_i(o) is F(p_i + o) without its gradient, what is there now. In small
+networks that smears the content along the way: the handles arrive, and the picture has
+not moved. So by default it is F_0(h_i + o), what was there at first. For the same
+reason a handle is tracked by the features around it, where the paper takes its own.
+
+Adam changes one w for all layers (W), or the styles of the first layers (W+).
 """
 
 import math
@@ -33,6 +38,7 @@ from stylegan_tf.projector.search import SPACES, w_statistics
 
 STEPS = 300
 MOST_POINTS = 64
+CONTENTS = ("first", "now")
 STATISTICS = 2000  # latents for the standard deviation of w
 
 
@@ -48,10 +54,13 @@ class DragSettings:
         lr: Adam's learning rate, in standard deviations of a component of w.
         mask_weight: weight of what shall not move.
         resolution: of the feature maps; None = half of the image's.
-        motion_radius: pixels around a handle that are moved; None = by the image's
+        content: "first" or "now": the features that are moved, see above.
+        motion_radius: pixels around a handle that move with it; None = by the image's
             size.
         track_radius: pixels around a handle that are searched for it; None = by the
             image's size.
+        patch_radius: pixels around a handle by whose features it is found; None = by
+            the image's size.
     """
 
     space: str = "wplus"
@@ -59,20 +68,26 @@ class DragSettings:
     lr: float = 0.02
     mask_weight: float = 20.0
     resolution: int | None = None
+    content: str = "first"
     motion_radius: int | None = None
     track_radius: int | None = None
+    patch_radius: int | None = None
 
     def __post_init__(self):
         if self.space not in SPACES:
             raise UserError(f"space is {self.space!r}; choose {' or '.join(SPACES)}.")
+        if self.content not in CONTENTS:
+            known = " or ".join(CONTENTS)
+            raise UserError(f"content is {self.content!r}; choose {known}.")
         for name in ("lr", "mask_weight"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{name} is {value}; give a number of at least 0.")
-        for name in ("layers", "motion_radius", "track_radius"):
+        least = {"layers": 1, "motion_radius": 1, "track_radius": 1, "patch_radius": 0}
+        for name, lowest in least.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} is {value}; give at least 1.")
+            if value is not None and value < lowest:
+                raise UserError(f"{name} is {value}; give at least {lowest}.")
 
 
 @dataclass(frozen=True)
@@ -134,6 +149,7 @@ def track_points(
     maps: tf.Tensor,
     points: tf.Tensor,
     features: tf.Tensor,
+    patch: np.ndarray,
     offsets: np.ndarray,
     shape: tuple[int, int],
 ) -> tf.Tensor:
@@ -142,7 +158,8 @@ def track_points(
     Args:
         maps: float [h, w, C].
         points: float [K, 2], where they were last.
-        features: float [K, C], those that are looked for.
+        features: float [K, P, C], those around the points that are looked for.
+        patch: float32 [P, 2] from a point to the pixels of its features.
         offsets: float32 [M, 2] from a point to the pixels that are searched; of pixels
             that are equally near in features, the first wins.
         shape: height and width of the image.
@@ -151,8 +168,8 @@ def track_points(
         float [K, 2].
     """
     near = points[:, None] + offsets  # [K, M, 2]
-    found = features_at(maps, near, shape)
-    distances = tf.reduce_sum(tf.abs(found - features[:, None]), axis=-1)
+    found = features_at(maps, near[:, :, None] + patch, shape)  # [K, M, P, C]
+    distances = tf.reduce_sum(tf.abs(found - features[:, None]), axis=[2, 3])
     last = tf.constant([shape[1] - 1, shape[0] - 1], tf.float32)
     inside = tf.reduce_all((near >= 0) & (near <= last), axis=-1)
     distances = tf.where(inside, distances, np.float32(np.inf))
@@ -164,6 +181,7 @@ def motion_loss(
     maps: tf.Tensor,
     points: tf.Tensor,
     targets: tf.Tensor,
+    content: tf.Tensor | None,
     offsets: np.ndarray,
     shape: tuple[int, int],
 ) -> tf.Tensor:
@@ -173,6 +191,8 @@ def motion_loss(
         maps: float [h, w, C].
         points: float [K, 2].
         targets: float [K, 2].
+        content: float [K, M, C], the features that shall come there; None = those that
+            are around the points now, as in the paper.
         offsets: float32 [M, 2] from a point to the pixels that move with it.
         shape: height and width of the image.
 
@@ -183,16 +203,17 @@ def motion_loss(
     length = tf.norm(way, axis=-1, keepdims=True)
     step = way / tf.maximum(length, 1.0)
     here = points[:, None] + offsets
-    before = features_at(tf.stop_gradient(maps), here, shape)
+    if content is None:
+        content = features_at(tf.stop_gradient(maps), here, shape)
     after = features_at(maps, here + step[:, None], shape)
-    moved = tf.reduce_mean(tf.abs(after - before), axis=[1, 2])
+    moved = tf.reduce_mean(tf.abs(after - content), axis=[1, 2])
     # A point at its target asks for nothing; for equal features, |x| has a gradient.
     return tf.reduce_sum(tf.where(length[:, 0] > 0, moved, 0.0))
 
 
-def patch_offsets(radius: int) -> np.ndarray:
-    """Returns the whole pixels within a radius, the nearest first, float32 [M, 2]."""
-    side = np.arange(-radius, radius + 1)
+def patch_offsets(radius: int, step: int = 1) -> np.ndarray:
+    """Returns every `step`-th pixel within a radius, the nearest first, [M, 2]."""
+    side = np.arange(-(radius // step), radius // step + 1) * step
     xy = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     lengths = np.hypot(*xy.T)
     xy = xy[np.argsort(lengths, kind="stable")]
@@ -233,8 +254,12 @@ class Dragger:
         self._shape = c.shape(image)
         self._resolution = s.resolution or max(image // 2, 4)
         side = max(self._shape)
-        self._moved = patch_offsets(s.motion_radius or max(2, round(side * 3 / 128)))
+        moved = s.motion_radius or max(2, round(side / 8))
+        self._moved = patch_offsets(moved, max(1, moved // 8))
         self._searched = patch_offsets(s.track_radius or max(3, round(side * 12 / 512)))
+        patch = s.patch_radius
+        patch = max(1, round(side * 5 / 64)) if patch is None else patch
+        self._patch = patch_offsets(patch, max(1, patch // 5))
         self._near = side / 512  # pixels from a target that do not show
         self._noise_shapes = c.noise_shapes(image)
         layers = 1 if s.space == "w" else min(s.layers or c.num_styles, c.num_styles)
@@ -312,6 +337,11 @@ class Dragger:
         return self._changed(self._ws).numpy()
 
     @property
+    def change(self) -> np.ndarray:
+        """What the drag has added to the styles, float32 [1, num_styles, w_dim]."""
+        return self._changed(tf.zeros_like(self._ws)).numpy()
+
+    @property
     def distances(self) -> np.ndarray:
         """Distances of the points to their targets in pixels, float64 [K]."""
         return np.linalg.norm(np.float64(self.points) - self.targets, axis=1)
@@ -381,14 +411,18 @@ class Dragger:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._change)
             features = self._features(self._changed(ws), maps)
+            content = None
+            if s.content == "first":
+                content = features_at(first, handles[:, None] + self._moved, shape)
             points = track_points(
                 tf.stop_gradient(features),
                 points,
-                features_at(first, handles, shape),
+                features_at(first, handles[:, None] + self._patch, shape),
+                self._patch,
                 self._searched,
                 shape,
             )
-            loss = motion_loss(features, points, targets, self._moved, shape)
+            loss = motion_loss(features, points, targets, content, self._moved, shape)
             loss += s.mask_weight * tf.reduce_mean(tf.abs(features - first) * held)
         gradient = tape.gradient(loss, self._change, unconnected_gradients="zero")
         far = tf.reduce_any(tf.norm(targets - points, axis=-1) > self._near)
@@ -446,7 +480,7 @@ def check_points(
     return pairs[0], pairs[1]
 
 
-def drag(
+def drag_points(
     model: Generator,
     ws: np.ndarray,
     handles: Sequence[Sequence[float]] | np.ndarray,

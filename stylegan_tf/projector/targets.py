@@ -85,6 +85,30 @@ def read_targets(
     return Targets(list(images), np.stack(list(images.values())), skipped + converted)
 
 
+def read_upload(
+    name: str, content: bytes, shape: tuple[int, int], channels: int
+) -> tuple[str, np.ndarray]:
+    """Reads the bytes of an image file that somebody sent, as `read_targets` does.
+
+    Args:
+        name: of the file, anything.
+        content: of the file.
+        shape: height and width of the result.
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
+
+    Returns:
+        A name that is valid as a file name, and uint8 [H, W, C].
+
+    Raises:
+        UserError: no image that can be read.
+    """
+    own = _unused(re.split(r"[\\/]", name)[-1] or "picture", {})
+    try:
+        return own, fit_image(decode_image(content), shape, channels)
+    except BadImage as error:
+        raise UserError(f"{own} cannot be used: {error.reason}.") from error
+
+
 def read_mask(path: Path | str, shape: tuple[int, int]) -> np.ndarray:
     """Reads an image as a mask, at any enlargement: True where it is white.
 

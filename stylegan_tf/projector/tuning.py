@@ -14,6 +14,7 @@ as they were. d is one of `likeness`, |.|^2 a mean over pixels in [-1, 1], z ran
 Adam takes the steps until every image is as close as `stop_at`, or they are used up.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -189,7 +190,11 @@ class Tuner:
 
     def images(self) -> np.ndarray:
         """Returns the images of the pivots, uint8 [N, H, W, C]."""
-        return self._rendered(sampling.Renderer(self.model, fixed_weights=False))
+        return self._rendered(self._renderer)
+
+    @functools.cached_property
+    def _renderer(self) -> sampling.Renderer:
+        return sampling.Renderer(self.model, fixed_weights=False)
 
     def result(self) -> Tuning:
         """Returns the tuned generator, with weights as a file of differences has them.
