@@ -134,7 +134,7 @@ def project_picture(
     pixels = image.shape[0] * image.shape[1]
     every = int(np.clip(10 * 64**2 // pixels, 1, 20))
     deviations = np.array([deviation], np.float32)
-    for shown in search.run(image[None], mean[None], deviations, every):
+    for shown in search.run(image[None], mean[None, None], deviations, every):
         ws, *maps = search.result()
         own = OwnPicture(name, image, ws, maps or None, space)
         yield Progress(
