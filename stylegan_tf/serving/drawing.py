@@ -71,7 +71,7 @@ class BatchDrawer:
         self._center = functools.lru_cache(CENTERS)(self._find_center)
 
     def warm_up(self) -> None:
-        """Compiles what a plain request calls, in each of the sizes."""
+        """Computes once what a plain request or an edit waits for, in each size."""
         c = self.model.config
         label: Label = 0 if self.facts.labels else None
         self._styles(0, label)
@@ -79,6 +79,9 @@ class BatchDrawer:
         for size in self.sizes:
             ws = np.zeros((size, c.num_styles, c.w_dim), np.float32)
             self._renderer("const", size)(ws)
+        for name in ("pca0", "sefa0"):
+            with contextlib.suppress(UserError):  # no mapping or no styles to find it
+                self._find(name)
 
     # -----------------------------------------------------------------------
 
