@@ -47,9 +47,10 @@ def main(argv: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(FLAGS.models):
         found[path], images = measure(path, out, f"encoder{number}")
+        text = json.dumps(found, indent=2)
+        (out / "encoder.json").write_text(text, encoding="utf-8")
         if FLAGS.figure and not number:
             draw(images, FLAGS.figure)
-    (out / "encoder.json").write_text(json.dumps(found, indent=2), encoding="utf-8")
     print("\n\n".join(tables(found)))
     return 0
 
@@ -288,7 +289,7 @@ def draw(images: dict, path: str) -> None:
     from stylegan_tf import figures
 
     count = min(8, FLAGS.faces)
-    factor = figures.factor_to(*images["target"].shape[1:3], 64)
+    factor = figures.sheets.factor_to(*images["target"].shape[1:3], 64)
     rows = [figures.enlarge(x[:count], factor) for x in images.values()]
     print("rows of the figure:", "; ".join(images))
     figures.save_image(path, figures.image_grid(np.concatenate(rows), count, 4))

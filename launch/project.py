@@ -143,8 +143,9 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import models, projector
     from stylegan_tf.projector import report
 
+    own = {"w_noise": 0.0} if FLAGS.encoder else {}  # which widens the search
     settings = projector.ProjectionSettings(
-        lr=FLAGS.lr, noise_weight=FLAGS.noise_weight
+        lr=FLAGS.lr, noise_weight=FLAGS.noise_weight, **own
     )
     model = models.load(FLAGS.model)
     loss = _loss(model.config.channels)

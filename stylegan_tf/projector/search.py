@@ -156,7 +156,8 @@ def project(
         loss: the distance to minimize; None = `MultiScale`.
         names: of the targets; by default 0000, 0001, ...
         batch: images per batch; None = by their size.
-        settings: of the optimization.
+        settings: of the optimization; None = the official ones, without noise on w
+            where there is a `start`.
         progress: show a bar.
         every: steps between two snapshots; 0 = none.
         watch: called for each batch with its rows of `targets` and an iterator of
@@ -175,6 +176,7 @@ def project(
     starts, stds = _start_points(model, classes, count)
     if start is not None:
         starts = np.asarray(start, np.float32)
+        settings = settings or ProjectionSettings(w_noise=0.0)
     names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
     if steps:
         search = Projector(model, batch, space, seed, loss, steps, settings)

@@ -165,20 +165,21 @@ class ChannelTable:
     def best(self, count: int) -> list[int]:
         """Returns the most telling channels.
 
-        With factors, those that move each factor most and no other factor more, one
-        per factor in turn. Without, those with the largest change where they act.
+        With factors, one for each factor, then another one, and so on: of those that
+        move no other factor more, the ones that move it and little else. Without, those
+        with the largest change where they act.
         """
         if not self.shares:
-            return list(
-                np.argsort(-self.strength / np.maximum(self.area, 1e-9))[:count]
-            )
+            density = self.strength / np.maximum(self.area, 1e-9)
+            return np.argsort(-density)[:count].tolist()
         shares = np.stack(list(self.shares.values()))  # [factors, K]
-        own = shares.argmax(axis=0)
-        ranks = [
-            [k for k in np.argsort(-row) if own[k] == i] for i, row in enumerate(shares)
-        ]
-        order = [k for turn in range(count) for rank in ranks for k in rank[turn:][:1]]
-        return list(map(int, order[:count]))
+        own, most = shares.argmax(axis=0), shares.max(axis=0)
+        score = np.minimum(most, 1) * most / np.maximum(shares.sum(axis=0), 1e-12)
+        order = np.argsort(-score, kind="stable")
+        turn = np.zeros(len(order), int)  # how many of its factor come before it
+        for i in range(len(shares)):
+            turn[own == i] = np.argsort(np.argsort(-score[own == i], kind="stable"))
+        return sorted(map(int, order), key=lambda k: turn[k])[:count]
 
     def csv_text(self) -> str:
         """Returns a line per channel, and a heading."""
