@@ -1,4 +1,4 @@
-"""What the pointer on the picture does: steer by it, drag points, paint a mask."""
+"""The pointer on the picture: steer by it, drag points, paint a mask."""
 
 import base64
 import io

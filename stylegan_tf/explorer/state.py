@@ -204,7 +204,7 @@ class ImageState:
 
     @property
     def offsets(self) -> list[str]:
-        """What a change of the seed alone keeps, in words."""
+        """Names of the edits that a change of the seed alone keeps."""
         parts = {
             "edits": self.edits,
             "a walk through random planes": self.walk,

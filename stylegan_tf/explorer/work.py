@@ -31,7 +31,7 @@ Stopped = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far some work has come.
+    """The state of some work.
 
     Attributes:
         share: in [0, 1].

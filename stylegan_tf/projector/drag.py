@@ -28,11 +28,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.search import SPACES, w_statistics
 
@@ -338,7 +338,7 @@ class Dragger:
 
     @property
     def change(self) -> np.ndarray:
-        """What the drag has added to the styles, float32 [1, num_styles, w_dim]."""
+        """The difference of the styles from those of `start`, in their shape."""
         return self._changed(tf.zeros_like(self._ws)).numpy()
 
     @property
@@ -513,8 +513,7 @@ def drag_points(
     """
     dragger = dragger or Dragger(model, settings)
     dragger.start(ws, handles, targets, mask, noise)
-    off = None if progress else True
-    with tqdm(total=steps, unit="step", desc="dragging", disable=off) as bar:
+    with ProgressBar(title="dragging", shown=progress, total=steps, unit="step") as bar:
         while dragger.steps < steps and not dragger.arrived:
             dragger.step()
             bar.set_postfix(pixels=f"{dragger.distances.max():.1f}", refresh=False)
