@@ -21,6 +21,9 @@ from stylegan_tf.runs.request import (
     changes_of,
 )
 
+# Further arguments of `train`, for a hint at the one that was meant.
+NAMED = ("preset", "resolution", "settings", "callbacks", "out", "resume")
+
 
 def named(**arguments: object) -> dict[str, object]:
     """Returns the arguments that are not None."""
@@ -51,7 +54,7 @@ def make_request(
     """
     known = {*FLAGS, *SURROUNDINGS}
     for name in given.keys() - known:
-        near = difflib.get_close_matches(name, known)
+        near = difflib.get_close_matches(name, [*known, *custom.SETTINGS, *NAMED])
         hint = f"; did you mean {near[0]}?" if near else ""
         raise TypeError(f"train() has no argument {name!r}{hint}")
     call = named(preset=preset, resolution=resolution, settings=settings or None)
