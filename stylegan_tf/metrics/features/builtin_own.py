@@ -17,6 +17,7 @@ the classes have in common.
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import keras
@@ -213,6 +214,12 @@ def load_builtin(
     name = f"{NAME}-{fingerprint(manifest)[:8]}"
     path = cache_folder(cache) / "builtin" / f"{name}.npz"
     if not path.exists():
+        if progress:
+            print(
+                f"a feature network is trained on {manifest.name} first, which takes "
+                f"minutes, once; kept in {path}",
+                file=sys.stderr,
+            )
         save_builtin(path, *train_builtin(manifest, progress=progress))
     return read_builtin(path, name)
 
