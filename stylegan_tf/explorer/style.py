@@ -15,7 +15,7 @@ CSS = """
   --line: #2e3036; --accent: #8ea4ff; --well: #0c0d0f;
   --q-primary: #5c7cfa !important;
 }
-.body--dark .bg-primary { background: #4263eb !important; }  /* under white text */
+.body--dark .bg-primary { --q-primary: #4263eb !important; }  /* under white text */
 body {
   background: var(--ground); color: var(--ink);
   font-family: system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
