@@ -29,7 +29,7 @@ def icon(
     return button.tooltip(hint)
 
 
-def flat(name: str, text: str, on_click: Callable[[], object]) -> ui.button:
+def text_button(name: str, text: str, on_click: Callable[[], object]) -> ui.button:
     """Adds a button with an icon and a text."""
     button = ui.button(text, icon=name, on_click=on_click)
     return button.props("no-caps flat dense")

@@ -10,7 +10,7 @@ import numpy as np
 from nicegui import ui
 
 from stylegan_tf.errors import UserError
-from stylegan_tf.explorer.controls import Dial, card, flat, icon, put
+from stylegan_tf.explorer.controls import Dial, card, icon, put, text_button
 from stylegan_tf.explorer.engine import Engine, png_bytes
 from stylegan_tf.explorer.fields import Select, Text
 from stylegan_tf.explorer.state import AMOUNT, ImageState
@@ -62,7 +62,7 @@ class DirectionDials:
                     with ui.expansion(more).props("dense"):
                         for name in names[OPEN_DIALS:]:
                             self._dial(name)
-            self._save = flat("download", "Save your names", self._save_names)
+            self._save = text_button("download", "Save your names", self._save_names)
             self._save.visible = bool(labels)
 
     def show(self, state: ImageState) -> None:

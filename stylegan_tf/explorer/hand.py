@@ -11,7 +11,7 @@ from PIL import Image
 from stylegan_tf import latents
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import work
-from stylegan_tf.explorer.controls import Dial, card, flat, icon
+from stylegan_tf.explorer.controls import Dial, card, icon, text_button
 from stylegan_tf.explorer.engine import Engine
 from stylegan_tf.explorer.fields import Select, Text, Toggle
 from stylegan_tf.explorer.state import AMOUNT, ImageState, any_seed
@@ -168,10 +168,10 @@ class Hand:
             with ui.element("div").classes("row wrap"):
                 start = ui.button("Start", icon="play_arrow", on_click=self.start)
                 start.props("no-caps unelevated dense")
-                flat("stop", "Stop dragging", self._stop)
-                flat("undo", "Undo", self._undo)
-                flat("backspace", "Clear points", self.clear)
-                flat("layers_clear", "Clear brush", self._clear_mask)
+                text_button("stop", "Stop dragging", self._stop)
+                text_button("undo", "Undo", self._undo)
+                text_button("backspace", "Clear points", self.clear)
+                text_button("layers_clear", "Clear brush", self._clear_mask)
 
     def _sized(self, value: float) -> None:
         self._size.show(value)

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import work
-from stylegan_tf.explorer.controls import card, flat
+from stylegan_tf.explorer.controls import card, text_button
 from stylegan_tf.explorer.engine import Engine, png_bytes
 from stylegan_tf.explorer.fields import Toggle
 from stylegan_tf.explorer.guard import MOST_UPLOAD
@@ -72,8 +72,8 @@ class OwnCard:
             self._space = Toggle(SPACES, value="wplus").mark("space")
             self._space.props("no-caps unelevated dense spread")
             with ui.element("div").classes("row wrap"):
-                flat("center_focus_strong", "Project it", self.project)
-                flat("tune", "Tune the model to it", self.tune)
+                text_button("center_focus_strong", "Project it", self.project)
+                text_button("tune", "Tune the model to it", self.tune)
             text = "Tuning starts from W and makes a model of its own."
             ui.label(text).classes("note")
 
