@@ -15,8 +15,8 @@ from stylegan_tf import latents, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.projector import Dragger, DragSettings, drag_points
-from stylegan_tf.projector.drag import (
-    check_points,
+from stylegan_tf.projector.drag import check_points
+from stylegan_tf.projector.points import (
     features_at,
     motion_loss,
     patch_offsets,
