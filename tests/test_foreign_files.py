@@ -14,12 +14,8 @@ from launching import call
 from PIL import Image
 
 from stylegan_tf import config, models, projector, sampling
-from stylegan_tf.explorer.engine import (
-    Engine,
-    command_for,
-    offered_directions,
-    png_bytes,
-)
+from stylegan_tf.explorer.command import command_for
+from stylegan_tf.explorer.engine import Engine, offered_directions, png_bytes
 from stylegan_tf.sampling import renderer
 
 OBLONG = {"start_shape": (4, 7), "channels": 4}

@@ -225,7 +225,7 @@ UNHEARD = [
     ("project", ["--target_seeds=1", "--data=demo"], "--data names the network of"),
     ("export", ["--batch=2"], "--batch is of ONNX and LiteRT files"),
     ("export", ["--format=keras", "--noise=none"], "--noise is not settled in"),
-    ("directions", ["--samples=99"], "--samples is of --labels=demo"),
+    ("directions", ["--samples=99"], "--samples is of --method=labels"),
     ("directions", ["--method=labels", "--labels=demo", "--count=2"], "--count is of"),
 ]
 

@@ -126,7 +126,9 @@ def test_a_checkpoint_of_before_has_its_means_measured_anew(pictures, tmp_path):
     trainer.state.save()
     assert trainer.restore()
     assert not np.any(nets.generator.w_avg.numpy())
-    assert "w_avg were not finite and are measured anew" in trainer._warnings[0]
+    assert (
+        "w_avg were not finite and are measured anew" in trainer._reporting.waiting[0]
+    )
     kernel = nets.discriminator.trainable_variables[0]
     kernel.assign(np.full(kernel.shape, np.inf, np.float32))
     trainer.state.save()

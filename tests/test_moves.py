@@ -1,6 +1,7 @@
 """StyleGAN3's input transform: flags, pictures, films, the explorer's sliders."""
 
 import dataclasses
+import types
 
 import explored
 import numpy as np
@@ -13,7 +14,8 @@ from test_video import read_gif
 from stylegan_tf import latents, sampling
 from stylegan_tf.config.stylegan3 import StyleGAN3Config
 from stylegan_tf.errors import UserError
-from stylegan_tf.explorer.engine import Engine, command_for
+from stylegan_tf.explorer.command import command_for
+from stylegan_tf.explorer.engine import Engine
 from stylegan_tf.explorer.state import ImageState
 from stylegan_tf.figures.outputs import ImageWriter
 from stylegan_tf.networks.generator import Generator
@@ -154,7 +156,9 @@ def test_the_page_has_sliders_for_stylegan3_alone(model):
         engine = Engine(generator)
         states = [engine.first()]
         with Client(ui.page("/moves")) as client:
-            panel = Panel(engine, lambda: states[-1], states.append)
+            card = types.SimpleNamespace(head=ui.row(), show=lambda state: None)
+            cards = [lambda: card] * 3  # dragging, directions, one's own picture
+            panel = Panel(engine, lambda: states[-1], states.append, *cards)
         found = [e for e in client.elements.values() if isinstance(e, ui.slider)]
         named = {next(iter(slider._markers), ""): slider for slider in found}
         return named, states, panel

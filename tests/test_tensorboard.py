@@ -73,7 +73,6 @@ def test_event_file_has_every_number_and_the_settings(board, trainer):
     assert places == sorted(places)
     described = {tag for _, tag, v in found if v.metadata.summary_description}
     assert {tag for _, tag, _ in found} - described == {
-        "config",
         "_hparams_/experiment",
         "_hparams_/session_start_info",
     }

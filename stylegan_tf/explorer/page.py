@@ -155,7 +155,7 @@ class Page:
         name = Path(engine.path).name
         self._title.text = name
         ui.page_title(f"{name} \u00b7 stylegan_tf")
-        self._facts = f"{width}\u00d7{height} \u00b7 {c.architecture}"
+        self._facts = f"{height}\u00d7{width} \u00b7 {c.architecture}"
         self._time.text = self._facts
         self._side.clear()
         with self._side:
