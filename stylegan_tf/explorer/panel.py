@@ -219,7 +219,7 @@ class Panel:
             self._to(lambda s: s.unmuted(resolution, event.value))
 
         height, width = self.engine.model.config.shape(resolution)
-        size = f"{width}\u00d7{height}"
+        size = f"{height}\u00d7{width}"
         box = Checkbox(size, value=True, on_change=changed).mark(f"noise {resolution}")
         box.props(f'dense aria-label="noise at {size}"')
         self._shows.append(lambda s: put(box, resolution not in s.muted))
