@@ -32,7 +32,9 @@ def is_free(dest: Path) -> bool:
         UserError: it cannot be looked at, or is a link that leads nowhere.
     """
     if dest.is_symlink() and not dest.exists():
-        raise UserError(f"{dest} is a link to what is not there; give another --dest.")
+        raise UserError(
+            f"{dest} is a link to what is not there; choose another folder."
+        )
     if not dest.exists() or (dest / INSIDE / _MOVING).exists():
         return True
     try:
@@ -64,7 +66,7 @@ def working_folder(dest: Path, plan: str) -> Iterator[Path]:
         work.mkdir(exist_ok=True)
     except OSError as e:
         raise UserError(
-            f"cannot write to {dest}: {e.strerror}: {e.filename}; give another --dest."
+            f"cannot write to {dest}: {e.strerror}: {e.filename}; choose another folder."
         ) from e
     with lock_folder(work, f"converts to {dest}"):
         if (work / _MOVING).exists():

@@ -349,7 +349,7 @@ def _finished(dest: Path, plan: str) -> Manifest | None:
         return None
     if not manifest.is_dataset(dest) and not official.is_official(dest):
         raise UserError(
-            f"{dest} exists and is no data set; give another --dest, or empty it."
+            f"{dest} exists and is no data set; choose another folder, or empty it."
         )
     found = read_manifest(dest)
     if found.plan == plan:
