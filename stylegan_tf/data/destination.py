@@ -66,7 +66,8 @@ def working_folder(dest: Path, plan: str) -> Iterator[Path]:
         work.mkdir(exist_ok=True)
     except OSError as e:
         raise UserError(
-            f"cannot write to {dest}: {e.strerror}: {e.filename}; choose another folder."
+            f"cannot write to {dest}: {e.strerror}: {e.filename}; choose another "
+            f"folder."
         ) from e
     with lock_folder(work, f"converts to {dest}"):
         if (work / _MOVING).exists():
