@@ -92,7 +92,7 @@ def load_directions(path: Path | str, num_styles: int, w_dim: int) -> Directions
     numbers = [float_array(path, arrays, name) for name in NUMBERS]
     vectors, names, layers = numbers[0], arrays["names"], arrays["layers"]
     if vectors.ndim != 2 or vectors.shape[1] != w_dim:
-        shape = " x ".join(map(str, vectors.shape))
+        shape = " x ".join(map(str, vectors.shape)) or "one number"
         raise UserError(
             f"{path} holds directions of {shape}; the model's w has {w_dim} values. "
             f"Were they found in another model?"

@@ -69,7 +69,7 @@ TRAIN = [
     ("preset=F", "preset"),
     ("resume=/", "not a run"),
     ("init=/", "no model"),
-    ("init=.", "no model"),
+    ("init=.", "no model|folder of runs"),
     ("init=" + LONG, "no model|too long"),
     ("data=demo:100000000000000000000", "demo"),
     ("data=demo:-1", "demo"),
@@ -147,7 +147,7 @@ GENERATE = [
     ("video=x.avi", "film|mp4"),
     ("columns=0", "columns"),
     ("model=/", "no model"),
-    ("model=.", "no model"),
+    ("model=.", "no model|folder of runs"),
     ("model=" + LONG, "no model|too long"),
     ("model=/dev/null", "no model"),
 ]

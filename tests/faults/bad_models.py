@@ -190,13 +190,25 @@ def _styles(room: Path) -> list[Case]:
 
 
 def _directions(room: Path) -> list[Case]:
-    cases = []
-    for i, (what, array) in enumerate(ARRAYS.items()):
-        path = room / f"directions{i}.npz"
-        path.write_bytes(_npz({"names": array, "vectors": array, "scales": array}))
-        argv = ["generate", f"--model={room}/g.keras", f"--directions={path}"]
-        argv += ["--edit=a:1", "--seeds=0", f"--out={room}/out"]
-        cases.append(Case(f"directions: {what}", argv))
+    whole = {
+        "names": np.array(["a"]),
+        "vectors": np.ones((1, 8), "f4"),
+        "scales": np.ones(1, "f4"),
+        "quality": np.ones(1, "f4"),
+        "source": np.array("by hand"),
+        "layers": np.zeros(0, int),
+    }
+    whole, cases = {name: _npy(array) for name, array in whole.items()}, []
+    for name in whole:
+        for what, array in ARRAYS.items():
+            path = room / f"directions{len(cases)}.npz"
+            path.write_bytes(_npz(whole | {name: array}))
+            argv = ["generate", f"--model={room}/g.keras", f"--directions={path}"]
+            argv += ["--edit=a:1", "--seeds=0", f"--out={room}/out"]
+            # A name and a source may be any text.
+            any_text = name in ("names", "source")
+            rules = {"codes": (0, *USER), "says": ""} if any_text else {}
+            cases.append(Case(f"directions: {name}, {what}", argv, **rules))
     tables = {
         "binary": bytes(range(256)),
         "empty": b"",
