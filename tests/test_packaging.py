@@ -77,7 +77,8 @@ def installed(wheel, tmp_path_factory):
     bin = home / ("Scripts" if os.name == "nt" else "bin")
     command = [sys.executable, "-m", "pip", "--python", str(bin / "python")]
     command += ["install", "-q", "--no-index", "--no-deps", "--no-compile", str(wheel)]
-    subprocess.run(command, check=True, capture_output=True)
+    # Nothing on PYTHONPATH may count as installed already.
+    subprocess.run(command, check=True, capture_output=True, env=_alone())
     (site,) = home.glob("[Ll]ib/**/site-packages")
     here = sysconfig.get_paths()
     borrowed = dict.fromkeys([here["purelib"], here["platlib"]])
@@ -85,12 +86,15 @@ def installed(wheel, tmp_path_factory):
     return bin
 
 
+def _alone() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+
 def run(bin: Path, folder: Path, *words: str) -> str:
     """What a program of the environment prints, called in another folder."""
-    alone = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     command = [str(bin / words[0]), *words[1:]]
     done = subprocess.run(
-        command, cwd=folder, env=alone, capture_output=True, text=True
+        command, cwd=folder, env=_alone(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

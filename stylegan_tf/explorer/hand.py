@@ -207,7 +207,9 @@ class Hand:
             self._paint(self._pixel(x, y))
 
     def release(self, x: float, y: float) -> None:
-        """The pointer went up."""
+        """The pointer went up: here, though the last move may have been left out."""
+        if self._hold is not None and self._hold[1:] != (x, y):
+            self.move(x, y)
         self._hold = None
         if self._mode.value == POINTS and self._pending is not None and self._fresh:
             at, (a, b) = self._pixel(x, y), self._pending
