@@ -1,6 +1,5 @@
 """Adam (Kingma & Ba 2015, algorithm 1) on variables or weights, for compiled steps."""
 
-import math
 from collections.abc import Sequence
 
 import keras
@@ -53,16 +52,3 @@ class Adam:
             m.assign(ops.lerp(g, m, one))
             v.assign(ops.lerp(g * g, v, two))
             x.assign_sub(lr * m / (tf.sqrt(v) + EPSILON))
-
-
-def ramped_rate(t: float, up: float, down: float) -> float:
-    """Returns the share of the learning rate at t = step / steps.
-
-    Args:
-        t: in [0, 1].
-        up: share of the steps in which it rises, linearly; 0 = at once.
-        down: share of the steps in which it falls, as a cosine; 0 = never.
-    """
-    rise = min(1.0, t / up) if up else 1.0
-    left = min(1.0, (1.0 - t) / down) if down else 1.0
-    return rise * (0.5 - 0.5 * math.cos(math.pi * left))

@@ -41,6 +41,7 @@ from stylegan_tf.projector.points import (
     track_points,
 )
 from stylegan_tf.projector.search import SPACES, w_statistics
+from stylegan_tf.projector.settings import check_not_negative
 
 STEPS = 300
 MOST_POINTS = 64
@@ -85,10 +86,7 @@ class DragSettings:
         if self.content not in CONTENTS:
             known = " or ".join(CONTENTS)
             raise UserError(f"content is {self.content!r}; choose {known}.")
-        for name in ("lr", "mask_weight"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise UserError(f"{name} is {value}; give a number of at least 0.")
+        check_not_negative({"lr": self.lr, "mask_weight": self.mask_weight})
         least = {"layers": 1, "motion_radius": 1, "track_radius": 1, "patch_radius": 0}
         for name, lowest in least.items():
             value = getattr(self, name)

@@ -36,9 +36,10 @@ from stylegan_tf.networks.encoder import (
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector import resuming
-from stylegan_tf.projector.adam import Adam, ramped_rate
+from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import Loss, MultiScale, downscale_images
 from stylegan_tf.projector.search import Projection, project, search_batch
+from stylegan_tf.projector.settings import check_not_negative, ramped_rate
 from stylegan_tf.projector.targets import check_targets
 
 STEPS = 3000
@@ -76,9 +77,7 @@ class EncoderSettings:
     real: float = 0.5
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise UserError(f"{name} is {value}; give a number of at least 0.")
+        check_not_negative(vars(self))
 
     def learning_rate(self, t: float) -> float:
         """Returns the learning rate at t = step / steps."""

@@ -23,7 +23,7 @@ from stylegan_tf.latents import Latents
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector import noise
-from stylegan_tf.projector.adam import Adam, ramped_rate
+from stylegan_tf.projector.adam import Adam
 from stylegan_tf.projector.likeness import (
     Loss,
     MultiScale,
@@ -31,6 +31,7 @@ from stylegan_tf.projector.likeness import (
     image_distances,
     psnr,
 )
+from stylegan_tf.projector.settings import check_not_negative, ramped_rate
 from stylegan_tf.projector.targets import check_targets
 
 SPACES = ("w", "wplus")
@@ -67,9 +68,8 @@ class ProjectionSettings:
     noise_weight: float | None = None
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise UserError(f"{name} is {value}; give a number of at least 0.")
+        given = {k: v for k, v in vars(self).items() if v is not None}
+        check_not_negative(given)
 
     def learning_rate(self, t: float) -> float:
         """Returns the learning rate at t = step / steps: linear up, cosine down."""

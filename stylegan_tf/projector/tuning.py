@@ -15,7 +15,6 @@ Adam takes the steps until every image is as close as `stop_at`, or they are use
 """
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ from stylegan_tf.projector.likeness import (
     psnr,
 )
 from stylegan_tf.projector.search import search_batch, w_statistics
+from stylegan_tf.projector.settings import check_not_negative
 from stylegan_tf.projector.targets import check_targets
 
 STEPS = 500
@@ -66,9 +66,7 @@ class TuningSettings:
     stop_at: float = 0.03
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise UserError(f"{name} is {value}; give a number of at least 0.")
+        check_not_negative(vars(self))
 
 
 @dataclass(frozen=True)
