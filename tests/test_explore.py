@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from stylegan_tf_launch import cli, explore
 
-from stylegan_tf import config, latents, models, sampling
+from stylegan_tf import config, figures, latents, models, sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import server
 from stylegan_tf.explorer.command import command_for, download_name
@@ -23,7 +23,6 @@ from stylegan_tf.explorer.engine import (
     DirectionMenu,
     Engine,
     offered_directions,
-    png_bytes,
 )
 from stylegan_tf.explorer.latest import Latest
 from stylegan_tf.explorer.state import ImageState, groups_of, plane_seeds
@@ -148,7 +147,7 @@ def test_other_models_are_drawn_too(changes):
     state = replace(engine.first(), seed=3)
     picture = engine.picture(state)
     np.testing.assert_array_equal(picture, drawn(engine, 3, psi=0.7))
-    again = np.asarray(Image.open(io.BytesIO(png_bytes(picture))))
+    again = np.asarray(Image.open(io.BytesIO(figures.image_bytes(picture))))
     np.testing.assert_array_equal(again.reshape(picture.shape), picture)
     muted = engine.picture(state.unmuted(4, False))
     assert np.any(muted != picture)

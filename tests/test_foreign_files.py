@@ -13,9 +13,9 @@ import torch_files
 from launching import call
 from PIL import Image
 
-from stylegan_tf import config, models, projector, sampling
+from stylegan_tf import config, figures, models, projector, sampling
 from stylegan_tf.explorer.command import command_for
-from stylegan_tf.explorer.engine import Engine, offered_directions, png_bytes
+from stylegan_tf.explorer.engine import Engine, offered_directions
 from stylegan_tf.sampling import renderer
 
 OBLONG = {"start_shape": (4, 7), "channels": 4}
@@ -66,7 +66,7 @@ def test_it_is_steered_and_projected(kind, folder):
     state = engine.first().edited("pca0", 1.0).edited("sefa1", -1.0)
     picture = engine.picture(state)
     assert picture.shape == shape and (picture != engine.picture(engine.first())).any()
-    read = np.asarray(Image.open(io.BytesIO(png_bytes(picture))))
+    read = np.asarray(Image.open(io.BytesIO(figures.image_bytes(picture))))
     np.testing.assert_array_equal(read.reshape(shape), picture)
     assert f"--model={path}" in command_for(engine, state).line
     if c.architecture == "stylegan3" and c.stylegan3.radial:

@@ -11,9 +11,10 @@ from nicegui import ui
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.controls import Dial, card, icon, put, text_button
-from stylegan_tf.explorer.engine import Engine, png_bytes
+from stylegan_tf.explorer.engine import Engine
 from stylegan_tf.explorer.fields import Select, Text
 from stylegan_tf.explorer.state import AMOUNT, ImageState
+from stylegan_tf.figures import image_bytes
 from stylegan_tf.latents.directions import Directions
 
 OPEN_DIALS = 4  # of a set of directions; the others are folded
@@ -128,7 +129,7 @@ class DirectionDials:
                 button.props(f'type=button aria-label="{hint}" title="{hint}"')
                 button.on("click", lambda a=amount: self._set(name, a))
                 with button:
-                    text = base64.b64encode(png_bytes(image)).decode()
+                    text = base64.b64encode(image_bytes(image)).decode()
                     shown = ui.element("img").props('alt=""')
                     shown.props["src"] = f"data:image/png;base64,{text}"
 

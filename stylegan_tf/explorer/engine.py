@@ -10,7 +10,6 @@ One engine serves all tabs, from any thread; it renders one image at a time.
 
 import contextlib
 import functools
-import io
 import tempfile
 import threading
 import time
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from stylegan_tf import config, figures, latents, sampling
 from stylegan_tf.errors import UserError
@@ -337,14 +335,6 @@ def _noise_resolutions(
     return [known[shape] for shape in shapes]
 
 
-def png_bytes(picture: np.ndarray) -> bytes:
-    """Returns the bytes of one uint8 [H, W, C] image as a PNG file."""
-    file = io.BytesIO()
-    flat = picture[..., 0] if picture.shape[-1] == 1 else picture
-    Image.fromarray(flat).save(file, format="PNG")
-    return file.getvalue()
-
-
 def saved_png(
     images: np.ndarray, facts: Mapping[str, str] | None = None, columns: int = 1
 ) -> bytes:
@@ -357,5 +347,4 @@ def saved_png(
     """
     factor = figures.sheet_layout(*images.shape[1:3])[2]
     large = figures.image_grid(figures.enlarge(images, factor), columns)
-    with tempfile.TemporaryDirectory() as folder:
-        return figures.save_image(Path(folder) / "x.png", large, facts).read_bytes()
+    return figures.image_bytes(large, facts=facts)

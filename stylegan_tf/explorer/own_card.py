@@ -10,11 +10,12 @@ from nicegui import ui
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import work
 from stylegan_tf.explorer.controls import card, text_button
-from stylegan_tf.explorer.engine import Engine, png_bytes
+from stylegan_tf.explorer.engine import Engine
 from stylegan_tf.explorer.fields import Toggle
 from stylegan_tf.explorer.guard import MOST_UPLOAD
 from stylegan_tf.explorer.state import ImageState
 from stylegan_tf.explorer.workbench import Work
+from stylegan_tf.figures import image_bytes
 from stylegan_tf.projector.targets import read_upload
 
 SPACES = {"wplus": "W+, nearer", "w": "W, edits better"}
@@ -110,7 +111,7 @@ class OwnCard:
         if found is None:
             return None
         name, image = found
-        text = base64.b64encode(png_bytes(image)).decode()
+        text = base64.b64encode(image_bytes(image)).decode()
         self._thumb.props["src"] = f"data:image/png;base64,{text}"
         self._thumb.props["alt"] = name
         self._thumb.update()

@@ -20,7 +20,7 @@ from stylegan_tf.explorer import style, work
 from stylegan_tf.explorer.command import MASK, command_for, download_name
 from stylegan_tf.explorer.controls import put
 from stylegan_tf.explorer.direction_dials import DirectionDials
-from stylegan_tf.explorer.engine import Engine, png_bytes, saved_png
+from stylegan_tf.explorer.engine import Engine, saved_png
 from stylegan_tf.explorer.fields import Keys, Select
 from stylegan_tf.explorer.guard import finite_pair
 from stylegan_tf.explorer.hand import Hand, Overlay
@@ -31,6 +31,7 @@ from stylegan_tf.explorer.panel import Gallery, Panel
 from stylegan_tf.explorer.shelf import Shelf
 from stylegan_tf.explorer.state import ImageState
 from stylegan_tf.explorer.workbench import Work, Workbench
+from stylegan_tf.figures import image_bytes
 
 PIXELS = 256  # smaller images are enlarged pixel by pixel
 MOVES = 0.04  # seconds between two moves of the pointer that are handled
@@ -270,7 +271,7 @@ class Page:
             return
         took = time.perf_counter() - start
         about = "" if engine.exact else ", preview"
-        self._show(png_bytes(picture))
+        self._show(image_bytes(picture))
         self._time.text = f"{self._facts} \u00b7 {took * 1000:.0f} ms{about}"
 
     def _show(self, file: bytes) -> None:
@@ -285,7 +286,7 @@ class Page:
         """
         state, engine = self.state, self.engine
         picture = await self._in_turn(engine.picture, state)
-        file = png_bytes(picture)
+        file = image_bytes(picture)
         if state == self.state:
             self._show(file)
         facts = engine.facts(command_for(engine, state).words)
@@ -312,7 +313,7 @@ class Page:
             self.change(progress.state)
             self._panel.hand.follow(progress.state)
         elif progress.image is not None:
-            self._show(png_bytes(progress.image))
+            self._show(image_bytes(progress.image))
 
     async def film(self) -> None:
         """Downloads a film from the picture without edits to the picture."""
@@ -383,7 +384,7 @@ class Page:
         drag = self.state.drag
         if drag is not None and drag.mask is not None:
             mask = drag.mask[..., None].astype("uint8") * 255
-            ui.download.content(png_bytes(mask), MASK, "image/png")
+            ui.download.content(image_bytes(mask), MASK, "image/png")
 
     def save_model(self) -> None:
         """Downloads the model that was tuned."""
