@@ -33,13 +33,7 @@ from stylegan_tf_launch import cli
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
 define.paths("others", None, "More models, which the page offers in a menu.")
-define.integer("port", 8080, "Port to serve on.", lower_bound=1, upper_bound=65535)
-define.string(
-    "host",
-    "127.0.0.1",
-    "Address to serve on. Others than the default let other machines in, without "
-    "asking who they are.",
-)
+cli.define_address(define, port=8080)
 define.list(
     "trusted_hosts",
     [],

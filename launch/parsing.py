@@ -81,6 +81,22 @@ def flag_set() -> tuple[flags.FlagValues, SimpleNamespace]:
     return values, SimpleNamespace(**bound)
 
 
+def define_address(define: SimpleNamespace, port: int) -> None:
+    """Defines --port and --host of a server on this machine.
+
+    Args:
+        define: of `flag_set`.
+        port: the default.
+    """
+    define.integer("port", port, "Port to serve on.", lower_bound=1, upper_bound=65535)
+    define.string(
+        "host",
+        "127.0.0.1",
+        "Address to serve on. Others than the default let other machines in, without "
+        "asking who they are.",
+    )
+
+
 def bounds(setting: str) -> dict[str, float]:
     """Returns the bounds of a flag that changes a setting, given by its dotted name."""
     limit = configs.setting_limit(setting)

@@ -30,13 +30,7 @@ MOST_IMAGES, MOST_BATCH = 100_000, 256
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
-define.integer("port", 8000, "Port to serve on.", lower_bound=1, upper_bound=65535)
-define.string(
-    "host",
-    "127.0.0.1",
-    "Address to serve on. Others than the default let other machines in, without "
-    "asking who they are.",
-)
+cli.define_address(define, port=8000)
 define.list(
     "trusted_hosts",
     [],
