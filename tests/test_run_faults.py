@@ -332,31 +332,31 @@ def test_a_report_that_cannot_start_starts_later(trainer, capsys):
     assert late.done == [24, 32, 40, 48] == trainer.reports[-1].done
 
 
-def test_the_last_row_waits_for_room_as_well(trainer, monkeypatch):
-    write = reports.files.append_text
+class Rows(reports.Report):
+    """The images of the last row on the disk, at the end of every tick."""
 
-    def full_at_the_end(file, text):
-        # The disk takes no row at 48 images; the checkpoint behind it finds room.
-        row = file.name == "stats.jsonl" and trainer.state.nimg == 48
-        full() if row and not trainer.saved else write(file, text)
+    def __init__(self):
+        self.last = []
 
-    save = trainer._save
-    trainer.saved = False
-    monkeypatch.setattr(reports.files, "append_text", full_at_the_end)
-    monkeypatch.setattr(
-        trainer, "_save", lambda: (save(), setattr(trainer, "saved", True))
-    )
-    monkeypatch.setattr(
-        trainer, "step", lambda step=trainer.step: _unsaved(trainer, step)
-    )
+    def tick(self, trainer, stats):
+        rows = (trainer.run_dir / "stats.jsonl").read_text().splitlines()
+        self.last.append(json.loads(rows[-1])["nimg"])
+
+
+def test_a_row_waits_for_room_no_longer_than_its_checkpoint(trainer, monkeypatch):
+    write, save, room = reports.files.append_text, trainer._save, [False]
+    trainer.reports = [trainer.reports[0], rows := Rows()]
+
+    def full_until_saved(file, text):
+        whole = file.name != "stats.jsonl" or trainer.state.nimg != 48 or room[0]
+        write(file, text) if whole else full()
+
+    monkeypatch.setattr(reports.files, "append_text", full_until_saved)
+    monkeypatch.setattr(trainer, "_save", lambda: (save(), room.__setitem__(0, True)))
+    step = trainer.step
+    monkeypatch.setattr(trainer, "step", lambda: (step(), room.__setitem__(0, False)))
     assert trainer.train() == "finished"
-    rows = (trainer.run_dir / "stats.jsonl").read_text().splitlines()
-    assert [json.loads(row)["nimg"] for row in rows] == [8, 16, 24, 32, 40, 48]
-
-
-def _unsaved(trainer, step):
-    trainer.saved = False
-    step()
+    assert rows.last == [8, 16, 24, 32, 40, 48]
 
 
 def test_a_tick_that_a_signal_cuts_short_has_its_row(trainer, monkeypatch):
