@@ -235,3 +235,22 @@ def test_models_are_opened_when_they_are_chosen():
         shelf.engine(path)
     assert shelf.engine("e") and opened == ["a/x", "b/x", "c.keras", "d", "e"]
     assert shelf.engine("a/x") is not first
+
+
+def test_the_picture_goes_to_where_the_pointer_is_released(engine):
+    """A busy browser may leave out the last move."""
+    from nicegui import Client, ui
+
+    from stylegan_tf.explorer.hand import Hand, Overlay
+
+    states = [engine.first()]
+    with Client(ui.page("/hand")):
+        how = Overlay(), None, lambda: None, lambda: None
+        hand = Hand(engine, lambda: states[-1], states.append, *how)
+        hand.press(0.5, 0.5)
+        hand.release(0.5, 0.5)
+        assert len(states) == 1  # a click moves nothing
+        hand.press(0.5, 0.5)
+        hand.move(0.6, 0.5)
+        hand.release(0.75, 0.375)
+    assert states[-1] == hand.led(states[0], 0.25, -0.125) != states[0]
