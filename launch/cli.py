@@ -146,9 +146,6 @@ def _set_environment() -> None:
     # The optimizer of graphs reports a fusion that it gives up as an error; level 3
     # is needed to keep that from the screen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # On by default only for processors with AVX-512; without it the gradients of
-    # convolutions run several times slower on the others.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.set_verbosity(logging.WARNING)
 

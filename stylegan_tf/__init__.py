@@ -9,12 +9,16 @@
 `__all__` lists the public names. Importing the package registers the layers with Keras,
 so that `keras.models.load_model` knows them. Where the environment variable
 STYLEGAN_TF_LAZY is set, as in the launch scripts, no module is loaded before one of its
-names is used.
+names is used. TensorFlow computes with oneDNN unless TF_ENABLE_ONEDNN_OPTS says
+otherwise or TensorFlow was imported before.
 """
 
 import importlib
 import os
 from typing import TYPE_CHECKING
+
+# On by default only for processors with AVX-512. TensorFlow reads it while loading.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     from stylegan_tf.config import (

@@ -1,7 +1,10 @@
 """Training from Python: data and parts as objects, callbacks, runs that go on."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -399,6 +402,19 @@ def test_flags_of_the_command_line_are_keywords():
 
 def test_completion_offers_the_common_names():
     assert {"load", "draw", "train", "generate"} <= {*dir(stylegan_tf)}
+
+
+@pytest.mark.parametrize("given", [None, "0"])
+def test_onednn_is_on_where_the_user_says_nothing(given):
+    environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {"STYLEGAN_TF_LAZY": "1"}
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": given} if given else {}
+    code = "import stylegan_tf, os, sys; assert 'tensorflow' not in sys.modules\n"
+    code += "print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, env=environment, text=True).strip() == (
+        given or "1"
+    )
 
 
 class Doubled(stylegan_tf.Generator):
