@@ -176,6 +176,7 @@ SPECS += [
     ),
     more(layers.LearnedConstant, [W], "normal", shape=(4, 6, 3), initializer="normal"),
     more(layers.ScaledNoise, [X, NOISE], "one weight", per_channel=False),
+    more(layers.ScaledNoise, [X, NOISE], "slow", lrmul=0.01),
     more(ModulatedConv2D, [X, W], "plain", filters=5, demodulate=False),
     more(ModulatedToRGB, [X, W], channels=3),
     more(StyledConv2D, [X, W, NOISE], config=SKIP, filters=5),

@@ -87,7 +87,7 @@ def pictures(model, seeds, **how) -> np.ndarray:
 @pytest.mark.parametrize("noise", ["const", "random", "none"])
 @pytest.mark.parametrize("start", [(4, 4), (5, 6)])
 def test_pictures_are_those_of_the_batch(monkeypatch, noise, start):
-    model = small(start_shape=start, channels=4)
+    model = small(start_shape=start, channels=4, noise_lrmul=0.5)
     assert sampling.batch_size(model) == sampling.BATCH
     expected = pictures(model, range(11), noise=noise)
     monkeypatch.setattr(renderer, "SMALL", 0)

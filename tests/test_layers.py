@@ -6,7 +6,7 @@ import reference
 import tensorflow as tf
 from golden import close, load, nchw, nhwc
 
-from stylegan_tf.networks import layers
+from stylegan_tf.networks import equalized, layers
 
 GOLDEN = load("v1_ops")
 
@@ -189,6 +189,18 @@ def test_noise_is_one_map_scaled_for_every_channel():
     np.testing.assert_allclose(y, noise * np.array(scale), rtol=1e-6)
     shared = layer(x, noise[:1])
     np.testing.assert_allclose(shared[0], shared[1])
+
+
+def test_noise_learns_slowly():
+    """A stored strength counts lrmul times, once, in a training step too."""
+    x, noise, stored = np.zeros((2, 4, 4, 3)), random(2, 4, 4, 1), np.array([1, -2, 5])
+    layer = with_weights(
+        built(layers.ScaledNoise(lrmul=0.01), x.shape), weight=stored.astype("f4")
+    )
+    np.testing.assert_allclose(layer(x, noise), noise * stored * 0.01, rtol=1e-5)
+    factor = equalized.scales_of(layer)[layer.weight.path]
+    with equalized.scaled_weights([(layer.weight, layer.weight * factor)]):
+        np.testing.assert_allclose(layer(x, noise), noise * stored * 0.01, rtol=1e-5)
 
 
 def test_constant_starts_at_one_and_is_shared():

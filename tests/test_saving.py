@@ -146,6 +146,20 @@ def test_the_layout_of_editing_tools_comes_back(tmp_path, pair):
     assert (about["size"], about["n_mlp"], about["style_dim"]) == ("16", "2", "10")
 
 
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pkl"])
+def test_noise_that_learns_slowly_is_written_as_it_is_used(tmp_path, name):
+    g, path = shaken(Generator(GeneratorConfig(**G, noise_lrmul=0.1))), tmp_path / name
+    if name.endswith(".pkl"):
+        saving.save_checked_pickle(path, None, None, g)
+    else:
+        saving.save_state_dicts(path, g)
+    again = saving.networks.load_pickle(path).networks["Gs"]
+    assert again.config.noise_lrmul == 1
+    a, b = (x.synthesis.block8.conv1.noise.strength().numpy() for x in (g, again))
+    assert a != 0
+    np.testing.assert_allclose(a, b, 1e-6)
+
+
 REFUSED = {
     "architecture": {"architecture": "residual"},
     "classes": {"classes": 2},

@@ -66,6 +66,7 @@ class GeneratorConfig(Checked, section="generator"):
         const_input: ladder D; False starts from a dense layer on w.
         use_noise: ladder E; add noise maps.
         noise_position: "before_bias", as in the paper, or "after_adain".
+        noise_lrmul: factor of the learning rate of the noise's strengths.
         use_pixel_norm: ladder B; normalize each pixel's features.
         use_instance_norm: normalize each feature map before its style.
         blur_filter: filter behind upsampling; () = no blur.
@@ -108,6 +109,7 @@ class GeneratorConfig(Checked, section="generator"):
     const_input: bool = True
     use_noise: bool = True
     noise_position: Annotated[str, Choice(NOISE_POSITIONS)] = "before_bias"
+    noise_lrmul: Annotated[float, Range(0, 1000, above=True)] = 1.0
     use_pixel_norm: bool = False
     use_instance_norm: bool = True
     blur_filter: Annotated[tuple[int, ...], TAPS] = (1, 2, 1)

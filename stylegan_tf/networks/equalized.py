@@ -23,6 +23,13 @@ RELU_GAIN = float(np.sqrt(2.0))
 _SCALED = ContextVar("scaled", default=frozenset())  # paths of weights scaled already
 
 
+def scaled(weight: keras.Variable, factor: float) -> tf.Tensor:
+    """Returns a weight times its factor, or as it is where it is scaled already."""
+    if factor == 1 or weight.path in _SCALED.get():
+        return tf.convert_to_tensor(weight)
+    return weight * tf.cast(factor, weight.value.dtype)
+
+
 class _Equalized(Composite):
     """A kernel with the equalized learning rate, and optionally a bias."""
 
@@ -49,10 +56,15 @@ class _Equalized(Composite):
                 shape=shape[-1:], name="bias", initializer="zeros"
             )
 
+    def scales(self) -> dict[str, float]:
+        """Returns the factor of each weight, by the variable's path."""
+        found = {self.kernel.path: float(self.runtime_coef)}
+        if self.bias is not None:
+            found[self.bias.path] = float(self.lrmul)
+        return found
+
     def _scaled_kernel(self) -> tf.Tensor:
-        if self.kernel.path in _SCALED.get():
-            return tf.convert_to_tensor(self.kernel)
-        return self.kernel * tf.cast(self.runtime_coef, self.kernel.value.dtype)
+        return scaled(self.kernel, self.runtime_coef)
 
     def effective_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Returns kernel and bias as the layer applies them, in its compute dtype."""
@@ -62,10 +74,7 @@ class _Equalized(Composite):
         )
 
     def _scaled_bias(self) -> tf.Tensor | None:
-        if self.bias is None:
-            return None
-        known = self.lrmul == 1 or self.bias.path in _SCALED.get()
-        return tf.convert_to_tensor(self.bias if known else self.bias * self.lrmul)
+        return None if self.bias is None else scaled(self.bias, self.lrmul)
 
     def _add_bias(self, x: tf.Tensor) -> tf.Tensor:
         return x if self.bias is None else tf.nn.bias_add(x, self._scaled_bias())
@@ -175,13 +184,14 @@ class EqualizedConv2D(_Equalized):
 
 
 def scales_of(network: keras.Layer) -> dict[str, float]:
-    """Returns c of every equalized weight of a network, by the variable's path."""
+    """Returns the factor of every scaled weight of a network, by its path.
+
+    Layers that scale their weights have a method `scales`.
+    """
     found = {}
     for layer in network._flatten_layers():
-        if isinstance(layer, _Equalized):
-            found[layer.kernel.path] = float(layer.runtime_coef)
-            if layer.bias is not None:
-                found[layer.bias.path] = float(layer.lrmul)
+        if hasattr(layer, "scales"):
+            found |= layer.scales()
     return found
 
 

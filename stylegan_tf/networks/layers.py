@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.block import PACKAGE, Composite
-from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
+from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense, scaled
 
 # ---------------------------------------------------------------------------
 # The boxes of figure 1b: Const, B (scaled noise), bias, A and AdaIN
@@ -73,10 +73,11 @@ class _PerChannel(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ScaledNoise(_PerChannel):
-    """Adds noise scaled by a learned weight per channel (section 2; B in figure 1).
+    """Adds noise scaled by a learned strength per channel (section 2; B in figure 1).
 
     Args:
-        per_channel: bool; False = one weight for all channels, as in StyleGAN2.
+        per_channel: bool; False = one strength for all channels, as in StyleGAN2.
+        lrmul: float, learning rate multiplier; the weight is the strength / lrmul.
 
     Call arguments:
         x: float [N, H, W, C].
@@ -86,21 +87,31 @@ class ScaledNoise(_PerChannel):
         float [N, H, W, C].
     """
 
-    def __init__(self, per_channel: bool = True, **kwargs):
+    def __init__(self, per_channel: bool = True, lrmul: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.per_channel = per_channel
+        self.lrmul = lrmul
 
     def build(self, input_shape):
         super().build(input_shape if self.per_channel else ())
 
+    def scales(self) -> dict[str, float]:
+        """Returns the weight's factor by its path; none for a factor of one."""
+        return {} if self.lrmul == 1 else {self.weight.path: float(self.lrmul)}
+
+    def strength(self) -> tf.Tensor:
+        """Returns the standard deviation that the noise adds, [C] or []."""
+        return scaled(self.weight, self.lrmul)
+
     def call(self, x: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        return x + tf.cast(noise, x.dtype) * tf.convert_to_tensor(self.weight)
+        return x + tf.cast(noise, x.dtype) * self.strength()
 
     def compute_output_shape(self, x_shape, noise_shape=None):
         return x_shape
 
     def get_config(self):
-        return super().get_config() | {"per_channel": self.per_channel}
+        own = {"per_channel": self.per_channel, "lrmul": self.lrmul}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -180,6 +191,7 @@ class Epilogue(Composite):
         use_instance_norm: bool, False in configs A and B.
         use_styles: bool, False in configs A and B.
         noise_position: "before_bias" or "after_adain".
+        noise_lrmul: float, learning rate multiplier of the noise's strengths.
 
     Call arguments:
         x: float [N, H, W, C].
@@ -198,6 +210,7 @@ class Epilogue(Composite):
         use_instance_norm: bool = True,
         use_styles: bool = True,
         noise_position: str = "before_bias",
+        noise_lrmul: float = 1.0,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -207,11 +220,13 @@ class Epilogue(Composite):
         self.use_instance_norm = use_instance_norm
         self.use_styles = use_styles
         self.noise_position = noise_position
+        self.noise_lrmul = noise_lrmul
 
     def build(self, x_shape, w_shape):
         dtype = self.dtype_policy
         if self.use_noise:
-            self.part("noise", ScaledNoise(name="noise", dtype=dtype), x_shape)
+            noise = ScaledNoise(lrmul=self.noise_lrmul, name="noise", dtype=dtype)
+            self.part("noise", noise, x_shape)
         self.part("bias", Bias(name="bias", dtype=dtype), x_shape)
         if self.use_styles:
             style = AdaIN(self.use_instance_norm, name="style", dtype=dtype)
@@ -244,10 +259,9 @@ class Epilogue(Composite):
         """
         c = x.shape[-1]
         noise = tf.reshape(tf.cast(noise, x.dtype), [-1, 1])
-        weight, bias = (
-            tf.cast(layer.weight, x.dtype) for layer in (self.noise, self.bias)
-        )
-        both = tf.nn.bias_add(tf.matmul(noise, tf.reshape(weight, [1, c])), bias)
+        strength = tf.cast(self.noise.strength(), x.dtype)
+        bias = tf.cast(self.bias.weight, x.dtype)
+        both = tf.nn.bias_add(tf.matmul(noise, tf.reshape(strength, [1, c])), bias)
         return tf.reshape(both + tf.reshape(x, [-1, c]), tf.shape(x))
 
     def compute_output_shape(self, x_shape, w_shape=None, noise_shape=None):
@@ -255,7 +269,7 @@ class Epilogue(Composite):
 
     def get_config(self):
         names = ("activation", "use_noise", "use_pixel_norm", "use_instance_norm")
-        names += ("use_styles", "noise_position")
+        names += ("use_styles", "noise_position", "noise_lrmul")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 

@@ -132,7 +132,7 @@ class StyledConv2D(Block):
         )
         self.part("conv", conv, x_shape, w_shape)
         if c.use_noise:
-            noise = ScaledNoise(per_channel=False, name="noise", dtype=dtype)
+            noise = ScaledNoise(False, c.noise_lrmul, name="noise", dtype=dtype)
             self.part("noise", noise, x_shape)
         self.part("bias", Bias(name="bias", dtype=dtype), (None, self.filters))
 

@@ -225,6 +225,7 @@ def _epilogue(c: GeneratorConfig, name: str, dtype: keras.DTypePolicy) -> Epilog
         use_instance_norm=c.use_instance_norm,
         use_styles=c.use_styles,
         noise_position=c.noise_position,
+        noise_lrmul=c.noise_lrmul,
         name=name,
         dtype=dtype,
     )

@@ -13,7 +13,8 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import atomic_write
 from stylegan_tf.formats.safetensors_files import write_safetensors
 from stylegan_tf.networks.discriminator import Discriminator
-from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.generator import Generator, plain_copy
+from stylegan_tf.networks.layers import ScaledNoise
 from stylegan_tf.official import networks, rosinality
 
 Network = Generator | Discriminator
@@ -33,6 +34,7 @@ def save_checked_pickle(
     Raises:
         UserError: a network has no official counterpart, or comes back as another.
     """
+    g, gs = _with_plain_noise(g), _with_plain_noise(gs)
     with atomic_write(path) as draft:
         networks.save_pickle(draft, g, d, gs, growth)
         _require_same(path, draft, {"G": g, "D": d, "Gs": gs})
@@ -56,7 +58,7 @@ def save_state_dicts(
         UserError: a network has no counterpart there, or comes back as another.
     """
     path = Path(path)
-    files = {path: ("Gs", generator)}
+    files = {path: ("Gs", _with_plain_noise(generator))}
     if discriminator is not None:
         files[path.with_stem(f"{path.stem}-discriminator")] = ("D", discriminator)
     for name, (key, network) in files.items():
@@ -66,6 +68,20 @@ def save_state_dicts(
             write_safetensors(draft, state, about | _arguments(network))
             _require_same(name, draft, {key: network})
     return list(files)
+
+
+def _with_plain_noise(generator: Generator | None) -> Generator | None:
+    """A generator whose noise strengths are stored as they are used.
+
+    No layout of others has a learning rate multiplier for them.
+    """
+    if generator is None or generator.config.noise_lrmul == 1:
+        return generator
+    copy = plain_copy(generator, noise_lrmul=1.0)
+    for layer in copy._flatten_layers():
+        if isinstance(layer, ScaledNoise):
+            layer.weight.assign(layer.weight * generator.config.noise_lrmul)
+    return copy
 
 
 def _arguments(network: Network) -> dict[str, str]:

@@ -108,7 +108,7 @@ class PreparedLayer:
         self.bias = tf.constant(epilogue.bias.weight.numpy())
         self.offset, self.strength = self.bias, None
         if epilogue.use_noise:
-            self.strength = tf.constant(epilogue.noise.weight.numpy())
+            self.strength = tf.constant(epilogue.noise.strength().numpy())
             if noise is not None:
                 self.offset = tf.constant(noise) * self.strength + self.bias
         affine = epilogue.style.affine
