@@ -34,6 +34,13 @@ Walk from picture to picture, as a film:
     python launch/generate.py --model=RUN --seeds=0-5 --video=walk.mp4
     python launch/generate.py --model=RUN --seeds=0-3 --video=walk.gif --path=z --fps=20
 
+Or from a picture to what --edit, --mix and --drag make of it; a projected one may begin
+with its photo:
+
+    python launch/generate.py --model=RUN --edit=pca0:2 --video=e.mp4 --path=edit
+    python launch/generate.py --model=RUN --latents=out/projection/projected.npz \
+      --edit=pca0:2 --video=me.mp4 --path=edit --photo=me.jpg
+
 Grab points of the picture, X,Y in the pixels that the model draws, and drag them to
 other places. --out then also holds dragged.npz, the styles, which --latents opens:
 
@@ -198,9 +205,16 @@ define.path("video", None, "Write a film, x.mp4 or x.gif, instead of pictures.")
 define.enum(
     "path",
     "cubic",
-    ["z", "linear", "cubic"],
+    ["z", "linear", "cubic", "edit"],
     "How a film goes from picture to picture: great circles in Z, straight lines in W, "
-    "or a smooth curve in W.",
+    "or a smooth curve in W. edit: from each picture as it is to what --edit, --mix "
+    "and --drag make of it, on a straight line in W.",
+)
+define.path(
+    "photo",
+    None,
+    "A film with --path=edit begins with this picture, cropped and resized as by "
+    "project.py, and fades to the one that is drawn.",
 )
 define.integer(
     "frames",
@@ -224,7 +238,10 @@ def main(argv: Sequence[str]) -> int:
 
     model, out = models.load(FLAGS.model), FLAGS.out
     _use_labels(model)
-    if FLAGS.video:
+    if FLAGS.video and FLAGS.path == "edit":
+        film = FLAGS.frames, FLAGS.fps, FLAGS.loop, _photo(model)
+        print(_writer(model, "0").write_edit_film(FLAGS.video, *film))
+    elif FLAGS.video:
         path = FLAGS.path, FLAGS.frames, FLAGS.fps, FLAGS.loop
         print(_writer(model, "0-5").write_film(FLAGS.video, *path))
     elif FLAGS.psi_sweep:
@@ -242,6 +259,17 @@ def main(argv: Sequence[str]) -> int:
             count = len(writer.write_images(out))
             print(f"{count} picture{'s' * (count != 1)} in {out}")
     return 0
+
+
+def _photo(model):
+    """Returns the photo that a film begins with, uint8 [H, W, C], or None."""
+    from stylegan_tf.projector import targets
+
+    if not FLAGS.photo:
+        return None
+    c = model.config
+    shape = c.shape(model.growth.resolution)
+    return targets.read_targets([FLAGS.photo], shape, c.channels, first=1).images[0]
 
 
 def _use_labels(model) -> None:
@@ -361,11 +389,16 @@ def _check() -> None:
             raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
     _check_unheard()
     moves = latents.parse_moves(FLAGS.translate, FLAGS.rotate)
-    if moves is not None and len(moves) > 1 and not FLAGS.video:
-        raise UserError(
-            "several places of --translate or --rotate are of a film; name its file "
-            "with --video=walk.mp4."
-        )
+    if moves is not None and len(moves) > 1:
+        if not FLAGS.video:
+            raise UserError(
+                "several places of --translate or --rotate are of a film; name its "
+                "file with --video=walk.mp4."
+            )
+        if FLAGS.path == "edit":
+            raise UserError(
+                "a film with --path=edit stays at one place of --translate, --rotate."
+            )
     latents.parse_drags(FLAGS.drag)
     if FLAGS.label and FLAGS.classes:
         raise UserError("--label takes the place of --classes; give one of them.")
@@ -379,18 +412,29 @@ def _check() -> None:
 
 
 def _check_unheard() -> None:
+    """Refuses flags that would change nothing."""
+    from stylegan_tf.errors import UserError
+
+    to_edit = FLAGS.video and FLAGS.path == "edit"
     if FLAGS.drag:
-        why = "does not go together with --drag, which makes pictures and sheets."
-        cli.refuse_flags(FLAGS, ["video", "psi_sweep"], why)
+        why = "does not go together with --drag; a film with --path=edit does."
+        cli.refuse_flags(FLAGS, ["psi_sweep"] + ["video"] * (not to_edit), why)
         why = "moves the picture under the points of --drag; leave one of them out."
         cli.refuse_flags(FLAGS, ["translate", "rotate"], why)
     else:
         of_drag = ["drag_mask", "drag_space", "drag_steps"]
         cli.refuse_flags(FLAGS, of_drag, "is of --drag=X,Y:X,Y; add that.")
     if not FLAGS.video:
-        film = ("path", "frames", "fps", "loop")
+        film = ("path", "frames", "fps", "loop", "photo")
         cli.refuse_flags(
             FLAGS, film, "is of a film; name its file with --video=walk.mp4."
+        )
+    if FLAGS.video and not to_edit:
+        cli.refuse_flags(FLAGS, ["photo"], "is of a film with --path=edit; add that.")
+    if to_edit and not (FLAGS.edit or FLAGS.mix or FLAGS.drag or FLAGS.photo):
+        raise UserError(
+            "--path=edit goes from the picture to what --edit, --mix or --drag make of "
+            "it; add one of them."
         )
     if FLAGS.psi_sweep:
         why = "is not drawn in a sweep of psi; use it without --psi_sweep."

@@ -11,7 +11,9 @@ from PIL import Image
 from test_video import read_gif, read_mp4
 
 from stylegan_tf import figures, latents, sampling
+from stylegan_tf.errors import UserError
 from stylegan_tf.figures import facts
+from stylegan_tf.figures.outputs import ImageWriter
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import lineup, steering
@@ -182,6 +184,22 @@ def test_films_pass_the_pictures(model, tmp_path):
     assert np.abs(frames[-1] - large[0].astype(int)).mean() < 6
 
 
+def test_a_film_goes_from_a_picture_to_its_edit_and_back(model, tmp_path):
+    made, flag, _ = model
+    film = tmp_path / "edit.gif"
+    flags = (flag, "--seeds=3", "--path=edit", "--frames=2", "--fps=3")
+    done("generate", *flags, f"--video={film}", "--edit=pca0:1")
+    frames, _ = read_gif(film)
+    edit = steering.Steering(made, edits=[latents.Edit("pca0", 1)])
+    ends = [sampling.styles(made, [3], 0.7, steer=s) for s in (None, edit)]
+    ws = np.concatenate([ends[0], (ends[0] + ends[1]) / 2, ends[1]])
+    expected = figures.enlarge(sampling.Renderer(made)(ws), 20).astype(int)
+    at = [0, 0, 0, 1, 2, 2, 2, 2, 1, 0]  # both ends are held for two thirds of a second
+    np.testing.assert_allclose(np.stack(frames), expected[at], atol=2)
+    with pytest.raises(UserError, match="style channels such"):
+        ImageWriter(made, [3], edits=["s1.0:1"]).write_edit_film(film)
+
+
 @pytest.mark.parametrize("noise", ["random", "none"])
 def test_the_noise_of_kept_styles_is_kept(model, tmp_path, noise):
     _, flag, _ = model
@@ -207,6 +225,8 @@ def test_a_seed_that_is_given_twice_is_one_file(model, tmp_path):
 UNHEARD = [
     ("generate", ["--frames=5"], "--frames is of a film; name its file with --video"),
     ("generate", ["--noloop"], "--loop is of a film"),
+    ("generate", ["--video=a.gif", "--photo=x"], "--photo is of a film with --path"),
+    ("generate", ["--video=a.gif", "--path=edit"], "--path=edit goes from the picture"),
     ("generate", ["--columns=5"], "--columns is of a sheet"),
     ("generate", ["--psi_sweep=1,0", "--columns=5"], "--columns is of a sheet"),
     ("generate", ["--video=a.gif", "--grid=a.png"], "--grid is not used; --video"),

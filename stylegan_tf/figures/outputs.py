@@ -5,18 +5,20 @@ writer.write_images("out")                           # seed0000.png, ...
 writer.write_sheet("sheet.png")
 writer.write_psi_sweep("sweep.png", [-1, 0, 0.5, 1])
 writer.write_film("walk.mp4", frames=30)
+writer.write_edit_film("smile.mp4", frames=60)
 writer.write_latents("w.npz")
 """
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from stylegan_tf import latents, sampling
-from stylegan_tf.figures import paper, sheets, video
+from stylegan_tf.errors import UserError
+from stylegan_tf.figures import edit_film, paper, sheets, video
 from stylegan_tf.figures.paper.truncation import psi_sweep, psi_table
 from stylegan_tf.latents.directions import Directions, load_directions
 from stylegan_tf.networks.generator import Generator
@@ -53,8 +55,10 @@ class ImageWriter:
             that fills a screen, see `sheets.sheet_layout`.
         describe: the texts that a PNG carries, of its seeds and classes.
         revise: changes the steered styles before they are drawn, as a drag does; not
-            of films and sweeps of psi.
+            of films from picture to picture and sweeps of psi.
         progress: show bars.
+        edits_model: True if some of `edits` were style channels, which change a copy
+            of the model.
     """
 
     model: Generator
@@ -76,6 +80,7 @@ class ImageWriter:
     describe: Describe | None = None
     revise: Callable[[latents.Latents], latents.Latents] | None = None
     progress: bool = False
+    edits_model: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         sampling.check_noise(self.model.config, self.noise)
@@ -85,6 +90,7 @@ class ImageWriter:
         if channels:
             edited = stylespace.edit_channels(self.model, channels)
             object.__setattr__(self, "model", edited)
+            object.__setattr__(self, "edits_model", True)
             object.__setattr__(self, "edits", rest)
 
     @functools.cached_property
@@ -174,6 +180,53 @@ class ImageWriter:
             maps = render.noise_of([0])
         images = render.stream(ws, maps, transform=self._transforms(len(ws)))
         return video.write_video(path, images, fps, len(ws), progress=self.progress)
+
+    def write_edit_film(
+        self,
+        path: Path | str,
+        frames: int = 60,
+        fps: float = 30,
+        loop: bool = True,
+        photo: np.ndarray | None = None,
+    ) -> Path:
+        """Writes a film from each image as it is to its mixes, edits and revision.
+
+        Args:
+            path: of the film, `.mp4` or `.gif`.
+            frames: steps from end to end.
+            fps: frames per second.
+            loop: go back to each image.
+            photo: that an image alone is of, uint8 [H, W, C]: the film begins with it.
+
+        Raises:
+            UserError: a photo of several images, or edits of style channels.
+        """
+        if self.edits_model:
+            raise UserError(
+                "a film to an edit takes directions such as pca0; style channels such "
+                "as s3.17 are edits of the model."
+            )
+        plain = replace(self, mixes=(), edits=(), revise=None).final_latents
+        edited = self.final_latents
+        count, render = len(edited.ws), sampling.Renderer(self.model)
+        if photo is not None and count > 1:
+            raise UserError(f"a film of {count} pictures has no photo to begin with.")
+        way = self._transforms(1) if self.moves is not None else None
+
+        def images() -> Iterator[np.ndarray]:
+            for i in range(count):
+                rows = slice(i, i + 1)
+                maps = [m[rows] if len(m) > 1 else m for m in edited.noise or []]
+
+                def draw(ws: np.ndarray, maps=maps) -> np.ndarray:
+                    return render(ws, maps or None, transform=way)
+
+                ends = plain.ws[rows], edited.ws[rows]
+                options = frames, fps, loop, photo, render.batch
+                yield from edit_film.edit_frames(draw, *ends, *options)
+
+        total = count * edit_film.film_length(frames, fps, loop, photo is not None)
+        return video.write_video(path, images(), fps, total, progress=self.progress)
 
     def write_latents(self, path: Path | str) -> Path:
         """Writes `final_latents` as `.npz`."""
