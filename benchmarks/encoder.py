@@ -3,10 +3,10 @@
     python benchmarks/encoder.py --models=runs/00000-demo-demo --out=bench/encoder
     python benchmarks/encoder.py --models=RUN32,RUN64 --figure=docs/images/encoder.png
 
-For models of the built-in faces. Each model gets two encoders: of its own samples
-alone, and with 3,000 faces of its training set mixed in; a file of theirs in --out is
-used again. The pictures are faces that neither has seen, from number 6,000 on, and the
-model's own seeds.
+For models of the built-in faces. Each model gets an encoder with 3,000 faces of its
+training set mixed in; --kinds=samples,data adds one of its own samples alone. A file of
+theirs in --out is used again. The pictures are faces that neither has seen, from number
+6,000 on, and the model's own seeds.
 
 Prints, in Markdown: PSNR and distance of the answer, of a short search from it, and of
 the searches from the mean; the share of edits that keep every other factor, and how far
@@ -24,16 +24,15 @@ from stylegan_tf_launch import cli
 FLAGS, define = cli.flag_set()
 define.list("models", [], "Runs or models, with commas.")
 define.integer("faces", 16, "Faces that are encoded.", lower_bound=2)
-define.list("kinds", ["samples", "with data"], "Of the encoders; the last leads.")
-define.integer("steps", 3000, "Steps of an encoder's training.", lower_bound=1)
-define.list("budgets", ["30", "100", "300", "1000"], "Steps of the searches.")
+define.list("kinds", ["data"], "Encoders: samples, data; the last is searched from.")
+define.integer("steps", 1500, "Steps of an encoder's training.", lower_bound=1)
+define.list("budgets", ["10", "30", "100", "300"], "Steps of the searches.")
+define.list("spaces", ["wplus"], "Of these searches: w, wplus.")
 define.string("out", "bench/encoder", "Folder of encoders and numbers.")
 define.string("figure", "", "Draw the first model's answers and edits.")
 FIRST, REAL = 6000, "demo:3000"  # held-out faces begin behind the training set
-SHORT, LONG = 100, 1000  # steps of searches
+SHORT, LONG = 100, 300  # steps of searches
 HELD_OUT = "held out"
-EDITED = ("smile", "glasses", "hair", "yaw")
-AMOUNT = 2.0  # deviations of an edit
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     if not FLAGS.models:
         raise UserError("name models of the built-in faces with --models=RUN,RUN2.")
     cli.load_tensorflow(exact=True)
+    from workers.edits import draw_rows
+
     out, found = Path(FLAGS.out), {}
     out.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(FLAGS.models):
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         text = json.dumps(found, indent=2)
         (out / "encoder.json").write_text(text, encoding="utf-8")
         if FLAGS.figure and not number:
-            draw(images, FLAGS.figure)
+            draw_rows(images, FLAGS.figure)
     print("\n\n".join(tables(found)))
     return 0
 
@@ -70,8 +71,8 @@ def measure(path: str, out: Path, name: str) -> tuple[dict, dict]:
     found = {"size": size, "answers": {}, "edits": {}, "steps": {}}
     encoders = {}
     for kind in FLAGS.kinds:
-        data = REAL if kind == "with data" else None
-        file = out / f"{name}-{kind.replace(' ', '-')}.keras"
+        data = REAL if kind == "data" else None
+        file = out / f"{name}-{kind}.keras"
         encoders[kind], seconds = trained(model, data, file)
         found[f"training seconds, {kind}"] = seconds
     found["images per second"] = speed(encoders[FLAGS.kinds[-1]], held_out)
@@ -84,9 +85,9 @@ def measure(path: str, out: Path, name: str) -> tuple[dict, dict]:
         for name, p in projections.items()
         if name.endswith(HELD_OUT)
     }
-    found["edits"], edited = edits(model, held_out, held)
+    found["edits"], more = edited(model, held_out, held)
     found["steps"] = step_counts(model, encoders[FLAGS.kinds[-1]], held_out)
-    return found, {"target": held_out} | {k: p.images for k, p in held.items()} | edited
+    return found, {"target": held_out} | {k: p.images for k, p in held.items()} | more
 
 
 def trained(model, data: str | None, file: Path):
@@ -130,14 +131,13 @@ def answers(model, encoders: dict, kinds: dict) -> dict:
                 start = encode_images(encoder, images, space)
                 key = f"encoder ({name}), {space}, {kind}"
                 found[key] = project(model, images, space, 0, start=start)
-        start = encode_images(encoders[FLAGS.kinds[-1]], images)
-        short = f"{SHORT} steps from it, wplus, {kind}"
-        found[short] = project(model, images, "wplus", SHORT, start=start)
-        short = f"{SHORT} steps from the mean, wplus, {kind}"
-        found[short] = project(model, images, "wplus", SHORT)
-        for space in ("w", "wplus") if kind == HELD_OUT else ():
-            key = f"{LONG} steps from the mean, {space}, {kind}"
-            found[key] = project(model, images, space, LONG)
+    images = kinds[HELD_OUT]
+    start = encode_images(encoders[FLAGS.kinds[-1]], images)
+    short = f"{SHORT} steps from it, wplus, {HELD_OUT}"
+    found[short] = project(model, images, "wplus", SHORT, start=start)
+    for steps in (SHORT, LONG):
+        key = f"{steps} steps from the mean, wplus, {HELD_OUT}"
+        found[key] = project(model, images, "wplus", steps)
     return found
 
 
@@ -145,69 +145,23 @@ def answers(model, encoders: dict, kinds: dict) -> dict:
 # Edits
 
 
-def edits(model, targets, projections: dict) -> tuple[dict, dict]:
-    """Returns what edits do to projections, and pictures of the first edit."""
+def edited(model, targets, projections: dict) -> tuple[dict, dict]:
+    """Returns what edits do to projections, and images of the first edit."""
+    from workers.edits import Judge
+
     from stylegan_tf import sampling
-    from stylegan_tf.latents.directions import label_directions
     from stylegan_tf.metrics.features import builtin_own
 
-    network = builtin_own.load_builtin()
-    seeds = range(3000)
-    images = [image for _, image in sampling.draw(model, seeds)]
-    w = sampling.styles(model, seeds)
-    directions = label_directions(w[:, 0], network.factors(_stack(images)))
-    render, table, pictures = sampling.Renderer(model), {}, {}
-    names = [n for n in directions.names if n.split(".")[0] in EDITED]
-    subjects = {"the model's own seeds": (w[: len(targets)], None, None)}
+    judge, render = Judge(model, builtin_own.load_builtin()), sampling.Renderer(model)
+    own = sampling.styles(model, range(len(targets)))
+    table, images = {"the model's own seeds": judge.row(render, own)[0]}, {}
     for key, p in projections.items():
-        subjects[key] = p.latents.ws, p.latents.noise, targets
-    for key, (ws, noise, target) in subjects.items():
-        plain = network.factors(render(ws, noise))
-        numbers = {"kept": [], "moved": []}
-        for name in names:
-            after = render(ws + AMOUNT * directions.step(name), noise)
-            factor, moved = name.split(".")[0], network.factors(after)
-            numbers["moved"].append(shift(name, plain, moved))
-            numbers["kept"].append(kept(plain, moved, factor))
-            if target is not None and name == names[0]:
-                pictures[f"{key}, {name}"] = after
-        row = {k: float(_mean(v)) for k, v in numbers.items()}
-        if target is not None:
-            row["factors"] = float(kept(network.factors(target), plain, ""))
-        table[key] = row
-    return table, pictures
-
-
-def shift(name: str, before: dict, after: dict) -> float:
-    """Returns how far an edit moves its factor: a probability, or a part of a range."""
-    from stylegan_tf.data import demo
-
-    factor, _, value = name.partition(".")
-    a, b = before[factor], after[factor]
-    if a.ndim == 2:
-        column = int(value or 1)
-        return float((b[:, column] - a[:, column]).mean())
-    return float((b - a).mean() / (1 - demo.FACTORS[factor].low))
-
-
-def kept(before: dict, after: dict, but: str) -> float:
-    """Returns the share of the other factors with a choice that stay what they are."""
-    same = [
-        (before[name].argmax(axis=1) == after[name].argmax(axis=1)).mean()
-        for name in before
-        if name != but and before[name].ndim == 2
-    ]
-    return _mean(same)
-
-
-def _stack(images):
-    import numpy as np
-
-    return np.stack(images)
-
-
-def _mean(values) -> float:
-    return sum(values) / len(values)
+        noise = p.latents.noise
+        row = judge.row(
+            lambda ws, noise=noise: render(ws, noise), p.latents.ws, targets
+        )
+        table[key], images[f"{key}, edited"] = row
+    return table, images
 
 
 # ---------------------------------------------------------------------------
@@ -216,16 +170,26 @@ def _mean(values) -> float:
 
 def step_counts(model, encoder, images) -> dict:
     """Returns the mean distances after searches of several lengths."""
-    from stylegan_tf.projector import encode_images, project
+    import numpy as np
 
-    found = {}
-    for space in ("w", "wplus"):
-        start = encode_images(encoder, images, space)
-        for name, own in (("mean", None), ("encoder", start)):
+    from stylegan_tf.projector import default_settings, encode_images, search
+    from stylegan_tf.projector.likeness import image_distances
+
+    found, count = {}, len(images)
+    mean, deviation = search.w_statistics(model)
+    deviations = np.full(count, deviation, np.float32)
+    for space in FLAGS.spaces:
+        answer = encode_images(encoder, images, space)
+        for name, start in (("mean", mean[None, None]), ("encoder", answer)):
+            settings = default_settings(from_answer=name == "encoder")
+            projector = search.Projector(model, count, space, settings=settings)
+            start = np.broadcast_to(start, (count, *start.shape[1:]))
             curve = found[f"{space} from the {name}"] = {}
-            for steps in FLAGS.budgets:
-                p = project(model, images, space, int(steps), start=own)
-                curve[steps] = float(p.distances.mean())
+            for steps in FLAGS.budgets:  # all of them with one compiled step
+                projector.steps = int(steps)
+                list(projector.run(images, start, deviations))
+                far = image_distances(projector.loss, projector.images(), images)
+                curve[steps] = float(far.mean())
     return found
 
 
@@ -249,6 +213,8 @@ def steps_saved(curves: dict, space: str) -> list[tuple[str, float]]:
 
 def tables(found: dict) -> list[str]:
     """Returns the tables in Markdown."""
+    from workers.edits import table
+
     out = []
     for path, numbers in found.items():
         size, speed = numbers["size"], numbers["images per second"]
@@ -257,42 +223,23 @@ def tables(found: dict) -> list[str]:
             (k, f"{v['psnr']:.1f}", f"{v['distance']:.3f}")
             for k, v in numbers["answers"].items()
         ]
-        out.append(markdown(("answer", "PSNR [dB]", "distance"), rows))
+        out.append(table(("answer", "PSNR [dB]", "distance"), rows))
         rows = [
-            (k, f"{v.get('factors', 1):.2f}", f"{v['moved']:.2f}", f"{v['kept']:.2f}")
+            (k, f"{v.get('right', 1):.2f}", f"{v['moved']:.2f}", f"{v['kept']:.2f}")
             for k, v in numbers["edits"].items()
         ]
         head = ("edited", "factors as in the picture", "moved", "kept")
-        out.append(markdown(head, rows))
+        out.append(table(head, rows))
         curves = numbers["steps"]
         rows = [(k, *(f"{v[b]:.3f}" for b in FLAGS.budgets)) for k, v in curves.items()]
-        out.append(markdown(("distance after steps", *FLAGS.budgets), rows))
+        out.append(table(("distance after steps", *FLAGS.budgets), rows))
         rows = [
             (space, *(f"{share:.2f}" for _, share in steps_saved(curves, space)))
-            for space in ("w", "wplus")
+            for space in FLAGS.spaces
         ]
         head = ("steps from the answer, of those from the mean", *FLAGS.budgets)
-        out.append(markdown(head, rows))
+        out.append(table(head, rows))
     return out
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def draw(images: dict, path: str) -> None:
-    """Draws a row of pictures for each method."""
-    import numpy as np
-
-    from stylegan_tf import figures
-
-    count = min(8, FLAGS.faces)
-    factor = figures.sheets.factor_to(*images["target"].shape[1:3], 64)
-    rows = [figures.enlarge(x[:count], factor) for x in images.values()]
-    print("rows of the figure:", "; ".join(images))
-    figures.save_image(path, figures.image_grid(np.concatenate(rows), count, 4))
 
 
 if __name__ == "__main__":

@@ -135,10 +135,12 @@ def test_steps_saved_are_read_off_the_curves():
     assert saved["10"] == pytest.approx(1)  # no fewer were tried
 
 
-def test_edits_are_judged_by_the_factors():
-    encoder = script("encoder")
+def test_edits_are_judged_by_the_factors(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from workers import edits
+
     before = {"hair": np.eye(3)[[0, 1]], "smile": np.array([0.2, 0.4])}
     after = {"hair": np.eye(3)[[0, 2]], "smile": np.array([0.4, 0.6])}
-    assert encoder.kept(before, after, "smile") == 0.5
-    assert encoder.shift("smile", before, after) == pytest.approx(0.2)
-    assert encoder.shift("hair.2", before, after) == 0.5
+    assert edits.kept(before, after, "smile") == 0.5
+    assert edits.shift("smile", before, after) == pytest.approx(0.2)
+    assert edits.shift("hair.2", before, after) == 0.5

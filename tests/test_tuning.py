@@ -19,7 +19,7 @@ from stylegan_tf.networks.block import weight_name, weights_fingerprint
 from stylegan_tf.projector import project, resuming, search, tuning
 from stylegan_tf.projector.tuning import Tuner, TuningSettings, tune
 
-FAST = TuningSettings(lr=0.01, ramp_up=4, stop_at=0.0)
+FAST = TuningSettings(lr=0.01, ramp_up=4, radius=1, neighbors=0, stop_at=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,15 @@ def test_steps_are_those_of_the_formula(model, ws, faces, tuner, started):
     for name in start:  # the mapping and the constant noise stay
         if not name.startswith("synthesis") or "noise" in name.split("/")[1]:
             np.testing.assert_array_equal(found[name], start[name])
+
+
+def test_what_is_held_lies_around_the_pivots_in_turn(model, ws, tuner, monkeypatch):
+    monkeypatch.setattr(tuner, "_neighbor_count", 7)
+    near = tuner._neighbors(tf.constant(1, tf.int64)).numpy()
+    pivots = ws[(7 + np.arange(7)) % 3]
+    deviation = search.w_statistics(model)[1]
+    np.testing.assert_allclose(np.linalg.norm(near - pivots, axis=-1), deviation, 1e-4)
+    assert len(np.unique(near[:, 0].round(4), axis=0)) == 7
 
 
 # ---------------------------------------------------------------------------

@@ -4,14 +4,17 @@
     tuning.generator            # draws the targets at ws
 
 The pivots `ws`, found in W by `project`, stay; the synthesis network's weights move.
-With x = G(w_pivot) and a target t, with w_r near a pivot, and with the original G*:
+With x = G(w_pivot) and a target t, with w_r around a pivot, and with the original G*:
 
     loss = d(x, t) + l2 |x - t|^2 + locality (d(G(w_r), G*(w_r)) + l2 |...|^2)
     w_r  = w_pivot + radius (w_z - w_pivot) / |w_z - w_pivot|,    w_z = f(z)
 
-The last part (locality regularization, section 3.3) keeps the images around the pivots
-as they were. d is one of `likeness`, |.|^2 a mean over pixels in [-1, 1], z random.
-Adam takes the steps until every image is as close as `stop_at`, or they are used up.
+The last part (locality regularization, section 3.3) keeps other images as they were. In
+the paper w_r is near its pivot; here by default as far away as other seeds are, for a
+small network that is held near a pivot alone changes everywhere else.
+
+d is one of `likeness`, |.|^2 a mean over pixels in [-1, 1], z random. Adam takes the
+steps until every image is as close as `stop_at`, or they are used up.
 """
 
 import functools
@@ -26,7 +29,7 @@ from stylegan_tf import sampling
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats.tuned_files import round_differences
 from stylegan_tf.networks.block import weight_name, weights_fingerprint
-from stylegan_tf.networks.generator import Generator, plain_copy
+from stylegan_tf.networks.generator import Generator, copy_weights, plain_copy
 from stylegan_tf.progress import ProgressBar
 from stylegan_tf.projector import resuming
 from stylegan_tf.projector.adam import Adam
@@ -54,15 +57,19 @@ class TuningSettings:
             weight by the learning rate, however small its gradient.
         l2: weight of the squared difference of pixels in [-1, 1].
         locality: weight of the locality regularization; 0 = none.
-        radius: distance of w_r from its pivot, in standard deviations of w.
+        radius: distance of w_r from its pivot, in standard deviations of w. That of two
+            random w is 1.4: what is held there is held everywhere.
+        neighbors: w_r per step; at least one for each pivot, and no more than images
+            are searched for at once.
         stop_at: distance to a target that is near enough.
     """
 
-    lr: float = 1e-3
+    lr: float = 3e-3
     ramp_up: float = 50.0
     l2: float = 1.0
     locality: float = 1.0
-    radius: float = 1.0
+    radius: float = 1.4
+    neighbors: int = 8
     stop_at: float = 0.03
 
     def __post_init__(self):
@@ -130,30 +137,52 @@ class Tuner:
         seed: int = 0,
         batch: int | None = None,
     ):
-        ws, targets = np.asarray(ws, np.float32), np.asarray(targets)
-        _check_pivots(model, ws, targets)
+        targets = np.asarray(targets)
+        count, c = len(targets), model.config
+        _check_pivots(model, np.asarray(ws), targets)
         self.original, self.model, self.seed = model, plain_copy(model), seed
         self.settings, self.loss = settings or TuningSettings(), loss or MultiScale()
-        count = len(targets)
-        self.batch = min(batch or search_batch(targets.shape), count)
-        self._ws, self._targets = tf.constant(ws), tf.constant(targets)
-        shapes = model.config.noise_shapes(model.growth.resolution)
-        self._noise = [
-            tf.constant(np.broadcast_to(m, (count, *m.shape[1:])), tf.float32)
-            for m in (noise or [])[: len(shapes)]
-        ]
+        most = search_batch(targets.shape)
+        self.batch = min(batch or most, count)
+        self._neighbor_count = max(self.batch, min(self.settings.neighbors, most))
+        self._ws = _variable(count, c.num_styles, c.w_dim)
+        self._targets = _variable(*targets.shape)
+        shapes = c.noise_shapes(model.growth.resolution) if noise else []
+        self._noise = [_variable(count, *shape, 1) for shape in shapes]
         self._near = tf.constant(sampling.sample_w(model))  # of random z
         self._radius = self.settings.radius * w_statistics(model)[1]
         resolution, alpha = self.model.growth
         weights = self.model.synthesis.stage_variables(resolution, alpha < 1)
         self._adam = Adam(weights)
         self._step = tf.function(self._take_step, autograph=False)
-        measure = tf.function(self._measure, autograph=False)
+        self._measure = tf.function(self._measure_rows, autograph=False)
         # In variables, so that a step changes all of the state or nothing.
         self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._seen = tf.Variable(tf.zeros([count]), trainable=False)
+        self._seen = _variable(count)
+        self.begin(ws, targets, noise)
+
+    def begin(
+        self,
+        ws: np.ndarray,
+        targets: np.ndarray,
+        noise: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        """Begins anew, from the original, with as many images as before.
+
+        What is compiled stays. The arguments are the constructor's; there are noise
+        maps if there were some before.
+        """
+        ws, targets = np.asarray(ws, np.float32), np.asarray(targets)
+        _check_pivots(self.model, ws, targets)
+        copy_weights(self.model, self.original)
+        self._adam.reset()
+        self._count.assign(0)
+        self._ws.assign(ws)
+        self._targets.assign(np.float32(targets))
+        for own, m in zip(self._noise, noise or [], strict=False):
+            own.assign(np.broadcast_to(np.float32(m), own.shape))
         for turn in range(self.steps_per_round):
-            measure(tf.constant(turn, tf.int64))
+            self._measure(tf.constant(turn, tf.int64))
         self._check_finite()
 
     @property
@@ -174,7 +203,7 @@ class Tuner:
     @property
     def steps_per_round(self) -> int:
         """Steps after which every image has been seen."""
-        return -(-len(self._targets) // self.batch)
+        return -(-self._seen.shape[0] // self.batch)
 
     def step(self) -> np.ndarray:
         """Takes a step; returns the distances of all images, float64 [N].
@@ -206,7 +235,7 @@ class Tuner:
                 change = differences[weight_name(v)].astype(np.float32)
                 v.assign(v.numpy() + change)
         images = self._rendered(sampling.Renderer(generator))
-        targets = self._targets.numpy()
+        targets = self._targets.numpy().astype(np.uint8)
         return Tuning(
             generator=generator,
             differences=differences,
@@ -218,7 +247,7 @@ class Tuner:
         )
 
     def _rendered(self, renderer: sampling.Renderer) -> np.ndarray:
-        return renderer(self._ws, [m.numpy() for m in self._noise] or None)
+        return renderer(self._ws.numpy(), [m.numpy() for m in self._noise] or None)
 
     def save_state(self, path: Path | str, request: str = "") -> None:
         """Writes all that `restore_state` needs to go on as if nothing had been.
@@ -249,17 +278,16 @@ class Tuner:
     def _rows(self, turn: tf.Tensor) -> tf.Tensor:
         """Returns the images whose turn it is, int64 [batch]."""
         first = turn * self.batch
-        return (first + tf.range(self.batch, dtype=tf.int64)) % len(self._targets)
+        return (first + tf.range(self.batch, dtype=tf.int64)) % self._seen.shape[0]
 
     def _pivot_images(self, rows: tf.Tensor) -> tf.Tensor:
         maps = [tf.gather(m, rows) for m in self._noise]
         return _synthesize(self.model, tf.gather(self._ws, rows), maps)
 
     def _targets_of(self, rows: tf.Tensor) -> tf.Tensor:
-        images = tf.gather(self._targets, rows)
-        return downscale_images(tf.cast(images, tf.float32))
+        return downscale_images(tf.gather(self._targets, rows))
 
-    def _measure(self, turn: tf.Tensor) -> None:
+    def _measure_rows(self, turn: tf.Tensor) -> None:
         """Keeps the distances of the images as they are drawn, within [0, 255]."""
         rows = self._rows(turn)
         images = tf.clip_by_value(self._pivot_images(rows), 0, 255)
@@ -271,19 +299,19 @@ class Tuner:
         s, weights = self.settings, self._adam.parameters
         number = tf.convert_to_tensor(self._count)
         rows = self._rows(number)
-        targets, near = self._targets_of(rows), self._neighbors(rows, number)
+        targets, near = self._targets_of(rows), self._neighbors(number)
         before = _synthesize(self.original, near) if s.locality else None
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([v.value for v in weights])
             images = self._pivot_images(rows)
             distances = self.loss.distance(images, targets)
-            total = distances + s.l2 * _squared_difference(images, targets)
+            squares = _squared_difference(images, targets)
+            total = tf.reduce_mean(distances + s.l2 * squares)
             if before is not None:
                 after = _synthesize(self.model, near)
                 kept = self.loss.distance(after, before)
                 kept += s.l2 * _squared_difference(after, before)
-                total += s.locality * kept
-            total = tf.reduce_mean(total)
+                total += s.locality * tf.reduce_mean(kept)
         gradients = tape.gradient(
             total, [v.value for v in weights], unconnected_gradients="zero"
         )
@@ -293,12 +321,14 @@ class Tuner:
         self._seen.scatter_nd_update(rows[:, None], distances)
         self._count.assign_add(1)
 
-    def _neighbors(self, rows: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        """Returns w_r, one for each pivot of the batch, [batch, num_styles, w_dim]."""
+    def _neighbors(self, number: tf.Tensor) -> tf.Tensor:
+        """Returns w_r around pivots in turn, [neighbors, num_styles, w_dim]."""
         seed = tf.stack([tf.constant(self.seed, tf.int64), number])
+        count = self._neighbor_count
         chosen = tf.random.stateless_uniform(
-            [self.batch], seed, 0, len(self._near), tf.int32
+            [count], seed, 0, len(self._near), tf.int32
         )
+        rows = (number * count + tf.range(count, dtype=tf.int64)) % self._seen.shape[0]
         pivots = tf.gather(self._ws, rows)
         way = tf.gather(self._near, chosen)[:, None] - pivots
         return pivots + self._radius * tf.math.l2_normalize(way, axis=-1)
@@ -309,6 +339,10 @@ class Tuner:
                 f"the distance [{self.loss.name}] is no number at step {self.steps}; "
                 f"a smaller learning rate than {self.settings.lr} may help."
             )
+
+
+def _variable(*shape: int) -> tf.Variable:
+    return tf.Variable(tf.zeros(shape), trainable=False)
 
 
 def _synthesize(
