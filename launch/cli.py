@@ -49,6 +49,8 @@ from stylegan_tf_launch.parsing import (
 from stylegan_tf import signals
 from stylegan_tf.command_line import as_typed
 from stylegan_tf.errors import UserError, WorkerLostError
+from stylegan_tf.files import home_path
+from stylegan_tf.remote import is_remote
 
 __all__ = [
     "AGAIN",
@@ -60,6 +62,7 @@ __all__ = [
     "check_model",
     "define_address",
     "expand_home",
+    "find_encoder",
     "flag_set",
     "load_tensorflow",
     "make_folder",
@@ -76,6 +79,7 @@ MODEL = (
     "RUN/checkpoints/ckpt-1000, a tuned .npz of project.py, or a .pkl or .pt of "
     "another project; or its address, such as hf://user/name."
 )
+ENCODER = "encoder.keras"  # of a model, beside it
 AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)
 MOST_WORDS = 4000  # characters of a message
 SOON = 0.1  # seconds, see `announce_loading`
@@ -310,3 +314,12 @@ def check_model(path: str | None) -> None:
     """Raises `UserError` if --model was not given."""
     if not path:
         raise UserError("name a model with --model=..., such as a folder in runs/.")
+
+
+def find_encoder(model: str) -> str | None:
+    """Returns the encoder's file in a run directory, or beside a model's file."""
+    if is_remote(model):
+        return None
+    path = home_path(model)
+    file = (path if path.is_dir() else path.parent) / ENCODER
+    return str(file) if file.is_file() else None

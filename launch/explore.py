@@ -9,6 +9,9 @@ Seeds, truncation, style mixing, classes, noise and directions are controls; dra
 the picture moves through latent space. Pictures are kept, saved, or taken away as the
 command line of generate.py that draws them again, to the bit.
 
+With an encoder of encode.py, --encoder=FILE or encoder.keras in the run's folder or
+beside the model's file, projections begin at its answer and take fewer steps.
+
 Points of the picture can be dragged to other places (DragGAN), held by a mask. A
 picture of your own is projected into the model, tuned, edited, mixed, and saved with
 its styles; it stays on this machine.
@@ -50,6 +53,12 @@ define.path(
     None,
     "Directions of an .npz file, beside the model's own (PCA, SeFa).",
 )
+define.path(
+    "encoder",
+    None,
+    "The encoder of --model, of encode.py; by default encoder.keras in a run's folder, "
+    "or beside a model's file, if it is there.",
+)
 define.bool("open", False, "Show the page in the browser.")
 
 
@@ -70,13 +79,19 @@ def main(argv: Sequence[str]) -> int:
 
     def open_engine(path: str) -> Engine:
         model, file = models.load(path), models.find_model(path)
-        given = FLAGS.directions if path == FLAGS.model else None
+        first = path == FLAGS.model
+        given = FLAGS.directions if first else None
+        encoder, encoder_file = _find_encoder(
+            model, path, FLAGS.encoder if first else None
+        )
         return Engine(
             model,
             path,
             offered_directions(model, path=given),
             describe=_facts,
             original=None if file.original else file.path,
+            encoder=encoder,
+            encoder_file=encoder_file,
         )
 
     shelf = Shelf([FLAGS.model, *(FLAGS.others or [])], open_engine)
@@ -86,6 +101,24 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print()
     return 0
+
+
+def _find_encoder(model, path: str, given: str | None):
+    """Returns a model's encoder and its file: the given one, or one beside the model.
+
+    One beside a model that has been trained on is of another checkpoint, and left out.
+    """
+    from stylegan_tf.errors import UserError
+    from stylegan_tf.projector import load_encoder
+
+    file = given or cli.find_encoder(path)
+    try:
+        return (load_encoder(file, model), file) if file else (None, None)
+    except UserError as error:
+        if given:
+            raise
+        print(f"{error}\nProjections begin at the mean picture.")
+        return None, None
 
 
 def _facts(words: Sequence[str]) -> Mapping[str, str]:

@@ -24,7 +24,8 @@ distances and PSNR, and progress.mp4 (progress-0.mp4 and so on for several batch
 --target_seeds takes pictures of the model itself, to see how well the search works.
 
 --start=encoder begins at the answer of an encoder, which encode.py trains, instead of
-the mean style: fewer --steps will do, and --steps=0 takes the answer itself.
+the mean style: fewer --steps will do, and --steps=0 takes the answer itself. Without
+--encoder it is encoder.keras in the run's folder, or beside the model's file.
 
 --tune goes on from W: it changes the generator itself until it draws the pictures
 (pivotal tuning), and keeps what it draws elsewhere. --out then also holds tuned.npz,
@@ -36,6 +37,7 @@ the same command.
       --edit=pca0:2
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +80,12 @@ define.enum(
     "Where the search starts: at the mean style, or at the answer of --encoder. By "
     "default at the latter if there is one.",
 )
-define.path("encoder", None, "The encoder's file, of encode.py.")
+define.path(
+    "encoder",
+    None,
+    "The encoder's file, of encode.py. With --start=encoder by default encoder.keras "
+    "in the run's folder, or beside the model's file.",
+)
 define.integer(
     "seed",
     0,
@@ -123,7 +130,7 @@ define.integer(
 define.bool("video", True, "Write progress.mp4.")
 define.bool("tune", False, "Tune the generator to the pictures, from W on.")
 define.integer("tune_steps", 500, "Most steps of the tuning, for each picture.", 1)
-define.float("tune_lr", 1e-3, "Adam's learning rate in the tuning.", 0, 100)
+define.float("tune_lr", 3e-3, "Adam's learning rate in the tuning.", 0, 100)
 define.float("tune_until", 0.03, "Distance at which the tuning ends.", 0, 1e6)
 define.float(
     "locality",
@@ -143,9 +150,10 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import models, projector
     from stylegan_tf.projector import report
 
-    own = {"w_noise": 0.0} if FLAGS.encoder else {}  # which widens the search
-    settings = projector.ProjectionSettings(
-        lr=FLAGS.lr, noise_weight=FLAGS.noise_weight, **own
+    settings = dataclasses.replace(
+        projector.default_settings(from_answer=bool(FLAGS.encoder)),
+        lr=FLAGS.lr,
+        noise_weight=FLAGS.noise_weight,
     )
     model = models.load(FLAGS.model)
     loss = _loss(model.config.channels)
@@ -190,8 +198,13 @@ def _check_flags() -> None:
         cli.refuse_flags(
             FLAGS, ["data"], "names the network of --loss=builtin; use that."
         )
-    if (FLAGS.start == "encoder") > bool(FLAGS.encoder):
-        raise UserError("name the encoder's file with --encoder=encoder.keras.")
+    if FLAGS.start == "encoder" and not FLAGS.encoder:
+        FLAGS.encoder = cli.find_encoder(FLAGS.model)
+        if FLAGS.encoder is None:
+            raise UserError(
+                f"name the encoder's file with --encoder=FILE; there is no "
+                f"{cli.ENCODER} with {FLAGS.model}."
+            )
     if FLAGS.start == "mean":
         cli.refuse_flags(FLAGS, ["encoder"], "is of --start=encoder; use that.")
     if not FLAGS.steps and not FLAGS.encoder:

@@ -256,7 +256,10 @@ def test_an_encoder_answers_for_its_model(folder, tmp_path):
     assert call("project", *flags, "--start=encoder")[0] == 0
     found = latents.load_latents(tmp_path / "1/projected.npz", 4, 8)
     np.testing.assert_array_equal(found.ws, ws)
-    assert call("project", *flags[:-1], f"--out={tmp_path}/2")[0] == 0
+    flags = [flags[0], *flags[2:-1], f"--out={tmp_path}/2"]  # the one beside the model
+    assert call("project", *flags, "--start=encoder")[0] == 0
+    told = json.loads((tmp_path / "2/projection.json").read_text())
+    assert told["encoder"] == f"{folder}/encoder.keras"
 
 
 def refused(path, *words, model=None) -> None:

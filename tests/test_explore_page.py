@@ -344,7 +344,30 @@ def test_a_drag_is_held_by_the_brush_and_stopped(tab):
     assert mask[4, 4] == 255 and mask[15, 15] == 0
 
 
-def test_a_picture_of_ones_own_is_projected_and_edited(tab, server, tmp_path):
+def check_tuning(tab, folder, monkeypatch) -> None:
+    """The model is tuned to the picture on the page, and its file is a model."""
+    tab.press("W, edits better")
+    tab.press("Project it")
+    projected = tab.wait_for_work()
+    others = tab.page.locator(".recipe .others")
+    assert "--space=w --steps=400 --out=out/my_face" in others.inner_text()
+    tab.press("Tune the model to it")
+    tab.page.get_by_text("tuning, step").wait_for(timeout=4000 * PATIENCE)
+    tab.press("Stop")
+    tuned = tab.wait_until_idle()
+    assert differ(tuned, projected)
+    playwright.expect(others).to_contain_text("--tune --tune_steps=")
+    assert "--model=my_face-tuned.npz --latents=my_face.npz" in tab.command
+    monkeypatch.chdir(folder)
+    for button in ("Save the tuned model", "Save its styles"):
+        name, file = tab.download(button)
+        Path(name).write_bytes(file)
+    assert not differ(explored.generated(tab.command, folder / "tuned"), tuned)
+
+
+def test_a_picture_of_ones_own_is_projected_and_edited(
+    tab, server, tmp_path, monkeypatch
+):
     rng = np.random.default_rng(0)
     photo = rng.integers(0, 255, (40, 60, 3), np.uint8)
     Image.fromarray(photo).save(tmp_path / "my face.png")
@@ -369,8 +392,12 @@ def test_a_picture_of_ones_own_is_projected_and_edited(tab, server, tmp_path):
     assert not differ(explored.generated(line, tmp_path / "out"), tab.settled())
     name, film = tab.download("Film")
     assert name.startswith("film.") and len(film) > 1000
+    others = tab.page.locator(".recipe .others")
+    assert "--path=edit" in others.inner_text()
+    assert "which no command repeats" in others.inner_text()
     tab.press("Tune the model to it")
     tab.page.get_by_text("Choose W and project").wait_for()
+    check_tuning(tab, tmp_path, monkeypatch)
     (tmp_path / "text.png").write_text("no picture")
     tab.page.set_input_files("input[type=file]", tmp_path / "text.png")
     tab.page.get_by_text("text cannot be used: not a picture").wait_for()

@@ -9,19 +9,22 @@ from pathlib import Path
 import explored
 import numpy as np
 import pytest
+from launching import call
 from PIL import Image
 from stylegan_tf_launch import explore
+from test_video import read_gif
 
-from stylegan_tf import models
+from stylegan_tf import latents, models, projector
 from stylegan_tf.errors import UserError
+from stylegan_tf.explorer import command, work
 from stylegan_tf.explorer import jobs as explorer_jobs
-from stylegan_tf.explorer import work
-from stylegan_tf.explorer.command import command_for, download_name
+from stylegan_tf.explorer.command import command_for, download_name, other_commands
 from stylegan_tf.explorer.direction_dials import named_directions
 from stylegan_tf.explorer.engine import Engine, offered_directions
 from stylegan_tf.explorer.jobs import Jobs
 from stylegan_tf.explorer.shelf import Shelf
 from stylegan_tf.explorer.state import OwnPicture
+from stylegan_tf.figures import edit_film
 from stylegan_tf.projector.targets import read_upload
 
 POINTS = np.array([[[4, 5], [9, 6]]])
@@ -139,6 +142,7 @@ def test_a_model_is_tuned_and_its_file_opens(engine, own, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(content)
     check_command(tuned, state, tmp_path, monkeypatch)
+    check_that_it_is_tuned_again(tuned, state, own, content)
     again = tuned.tuned(
         work.Tuner(tuned.model, own.ws, own.source[None], own.noise).result(),
         "me",
@@ -149,11 +153,90 @@ def test_a_model_is_tuned_and_its_file_opens(engine, own, tmp_path, monkeypatch)
         Engine(engine.model).tuned(None, "me", None)
 
 
+def check_that_it_is_tuned_again(tuned, state, own, content: bytes) -> None:
+    """The page's command searches and tunes to the same numbers, here."""
+    Image.fromarray(own.source).save("me.png")
+    tuning, film = other_commands(tuned, state)
+    assert "--images=me.png --space=w --steps=6 --out=out/me" in tuning.line
+    assert tuning.words[-2:] == ("--tune", "--tune_steps=2") and film.words
+    code, _, err = call("project", *tuning.words[2:], "--novideo")
+    assert code == 0, err
+    found = latents.load_latents("out/me/projected.npz", *own.ws.shape[1:])
+    np.testing.assert_array_equal(found.ws, own.ws)
+    with np.load("out/me/tuned.npz") as a, np.load(io.BytesIO(content)) as b:
+        assert set(a.files) == set(b.files)
+        for name in set(a.files) - {"about"}:
+            np.testing.assert_array_equal(a[name], b[name], name)
+
+
+def test_searches_that_were_stopped_are_not_repeated(engine, own):
+    plain = replace(engine.first(), picture=own, psi=1.0)
+    assert other_commands(engine, plain)[0].line.endswith("--steps=6 --out=out/me")
+    stopped = replace(own, taken=4, photo='a, "b".png')
+    [search, film] = other_commands(engine, replace(plain, picture=stopped))
+    assert not search.words and "stopped at step 4 of 6" in search.title
+    assert film.words[-1] == '--photo=a, "b".png'
+    named = replace(stopped, taken=6, encoder="e.keras")
+    [search, _] = other_commands(engine, replace(plain, picture=named))
+    assert '--images="a, ""b"".png"' in search.words
+    assert search.words[-1] == "--encoder=e.keras"
+
+
+def test_a_projection_begins_at_the_answer_of_an_encoder(engine, own):
+    encoder = projector.EncoderTrainer(engine.model, steps=1).encoder
+    how = {"encoder": encoder, "encoder_file": "encoder.keras"}
+    page = Engine(engine.model, engine.path, **how)
+    parts = work.project_picture(page, "me", own.source, "wplus", lambda: True)
+    [_, first] = list(parts)
+    found = first.state.picture
+    answer = projector.encode_images(encoder, own.source[None])
+    np.testing.assert_array_equal(found.ws, answer)
+    assert found.encoder == "encoder.keras" and found.steps < work.PROJECTION_STEPS
+
+
+def test_the_encoder_beside_a_model_is_found(file, engine, tmp_path, capsys):
+    assert explore._find_encoder(engine.model, str(file), None) == (None, None)
+    encoder = projector.EncoderTrainer(engine.model, steps=1).encoder
+    beside, model = tmp_path / "encoder.keras", str(tmp_path / "generator.keras")
+    encoder.save(beside)
+    for path in (model, str(tmp_path)):
+        assert explore._find_encoder(engine.model, path, None)[1] == str(beside)
+    other = explored.made()
+    assert explore._find_encoder(other, model, None) == (None, None)
+    assert "trained for another model" in capsys.readouterr().out
+    with pytest.raises(UserError, match="trained for another model"):
+        explore._find_encoder(other, model, str(beside))
+
+
+def test_a_film_is_repeated_by_its_command(engine, own, tmp_path, monkeypatch):
+    """It begins with the photo, and ends with the edit of what was drawn of it."""
+    monkeypatch.chdir(tmp_path)
+    for module in (command, work):
+        monkeypatch.setattr(module, "film_name", lambda: "film.gif")
+        monkeypatch.setattr(module, "FRAMES", 4)
+    state = replace(engine.first(), picture=own, psi=1.0).edited("pca0", 3.0)
+    name, content = last(work.make_film(engine, state, lambda: False)).file
+    Image.fromarray(own.source).save("me.png")
+    Path("me.npz").write_bytes(engine.latents(state, final=False))
+    film = other_commands(engine, state)[-1]
+    code, _, err = call("generate", *film.words[2:])
+    assert code == 0, err
+    assert Path(name).read_bytes() == content
+    frames, _ = read_gif(name)
+    assert len(frames) == edit_film.film_length(4, 30, photo=True)
+    for frame, image in ((frames[0], own.source), (frames[-1], engine.picture(state))):
+        np.testing.assert_allclose(frame[::10, ::10], image.astype(int), atol=12)
+    assert not any(p.file for p in work.make_film(engine, state, lambda: True))
+    walked = state.walked(1, 1, 1)
+    assert "No flags make its film" in other_commands(engine, walked)[-1].title
+    with pytest.raises(UserError, match="edit the picture first"):
+        next(work.make_film(engine, engine.first(), lambda: False))
+
+
 def test_films_and_sheets_are_files(engine):
     first, end = engine.first(), engine.first().edited("pca0", 3.0)
-    name, content = last(work.make_film(engine, first, end, lambda: False)).file
+    name, content = last(work.make_film(engine, end, lambda: False)).file
     assert name in ("film.mp4", "film.gif") and len(content) > 1000
-    assert not any(p.file for p in work.make_film(engine, first, end, lambda: True))
     state = replace(first, seed=40, label=2).walked(1, 1, 1)
     name, content = last(work.make_sheet(engine, state, lambda: False)).file
     sheet = Image.open(io.BytesIO(content))

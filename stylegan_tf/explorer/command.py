@@ -1,28 +1,34 @@
-"""Writes the command lines that draw the images of states again, and their files."""
+"""Writes the command lines that repeat what a page did: pictures, films, searches."""
 
 import shlex
 from dataclasses import dataclass, replace
 
 from stylegan_tf.command_line import command_words
+from stylegan_tf.errors import UserError
 from stylegan_tf.explorer.engine import Engine
-from stylegan_tf.explorer.state import ImageState
+from stylegan_tf.explorer.state import ImageState, OwnPicture
+from stylegan_tf.figures import video
 
 MASK = "mask.png"
+FRAMES, FPS = 60, 30  # of a film: steps from end to end; per second
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command line that draws the image of a state.
+    """A command line that repeats something.
 
     Attributes:
-        words: for a shell, in the folder that the page was started in.
+        title: says what, or why no command does.
+        words: for a shell, in the folder that the page was started in; none if nothing
+            repeats it.
         why: the reason why flags do not suffice and a file of the final styles is
             needed, as a clause; empty where they do.
         latents: name of the file of styles that it reads, or None.
         mask: name of the file of a mask that it reads, or None.
     """
 
-    words: tuple[str, ...]
+    title: str = ""
+    words: tuple[str, ...] = ()
     why: str = ""
     latents: str | None = None
     mask: str | None = None
@@ -34,16 +40,100 @@ class Command:
 
 
 def command_for(engine: Engine, state: ImageState) -> Command:
-    """Returns the command line of a state."""
+    """Returns the command line that draws the image of a state."""
     why = _beyond_flags(engine, state)
     if why:
+        title = f"No flags draw this alone: {why}. With its styles saved:"
         file = f"{download_name(state).removesuffix('.png')}.npz"
         moves = _moves(engine, state)
-        return Command(_words(engine, f"--latents={file}", *moves), why, file)
+        return Command(title, _words(engine, f"--latents={file}", *moves), why, file)
     own = state.picture.file if state.picture else None
+    title = "The same picture, to the bit:"
+    if state.drag is not None:
+        title = "Drags the same points again; its styles are the picture, to the bit:"
+    elif own:
+        title = "With its styles saved, the same picture, to the bit:"
     held = state.drag is not None and state.drag.mask is not None
     words = _words(engine, *_flags(engine, state))
-    return Command(words, latents=own, mask=MASK if held else None)
+    return Command(title, words, latents=own, mask=MASK if held else None)
+
+
+def other_commands(engine: Engine, state: ImageState) -> list[Command]:
+    """Returns the commands of how a picture was found, and of its film."""
+    commands = []
+    if engine.tuned_to is not None:
+        commands.append(_tuning_command(engine))
+    if state.picture is not None and state.picture.model == engine.path:
+        commands.append(_projection_command(state.picture))
+    if film_ends(state) is not None:
+        commands.append(_film_command(engine, state))
+    return commands
+
+
+def _projection_command(own: OwnPicture) -> Command:
+    title = f"Searches for {own.photo} again; its styles are then in {_folder(own)}:"
+    if own.taken < own.steps:
+        return Command(_stopped(own))
+    return Command(title, _search_words(own))
+
+
+def _tuning_command(engine: Engine) -> Command:
+    assert engine.tuned_to is not None
+    own, steps = engine.tuned_to
+    if own.taken < own.steps:
+        return Command(f"No command tunes this model again: {_stopped(own)}")
+    title = (
+        f"Tunes the model to {own.photo} again; it is then {_folder(own)}/tuned.npz:"
+    )
+    return Command(title, (*_search_words(own), "--tune", f"--tune_steps={steps}"))
+
+
+def _stopped(own: OwnPicture) -> str:
+    return (
+        f"The search for {own.photo} was stopped at step {own.taken} of {own.steps}, "
+        f"which no command repeats; save its styles."
+    )
+
+
+def _search_words(own: OwnPicture) -> tuple[str, ...]:
+    photo = own.photo
+    if any(c in photo for c in ',"'):  # --images takes several, with commas
+        photo = '"{}"'.format(photo.replace('"', '""'))
+    words = (*command_words("project"), f"--model={own.model}", f"--images={photo}")
+    words += (f"--space={own.space}", f"--steps={own.steps}", f"--out={_folder(own)}")
+    return (*words, f"--encoder={own.encoder}") if own.encoder else words
+
+
+def _folder(own: OwnPicture) -> str:
+    return f"out/{own.name}"
+
+
+def film_ends(state: ImageState) -> tuple[ImageState, ImageState] | None:
+    """Returns the first and the last picture of a state's film; None = nothing moves.
+
+    The film of a user's own picture begins with the photo.
+    """
+    first = state.original
+    return None if first == state and state.picture is None else (first, state)
+
+
+def film_name() -> str:
+    """Returns the name of a film that can be written here."""
+    try:
+        video.check_video("film.mp4", FPS)
+    except UserError:  # no ffmpeg
+        return "film.gif"
+    return "film.mp4"
+
+
+def _film_command(engine: Engine, state: ImageState) -> Command:
+    if why := _beyond_flags(engine, state):
+        return Command(f"No flags make its film: {why}.")
+    flags = [*_flags(engine, state), f"--video={film_name()}", "--path=edit"]
+    flags += [f"--frames={FRAMES}", f"--fps={FPS}", "--noloop"]
+    if state.picture is not None:
+        flags.append(f"--photo={state.picture.photo}")
+    return Command("Its film:", _words(engine, *flags))
 
 
 def download_name(state: ImageState) -> str:
@@ -56,7 +146,7 @@ def sheet_command(engine: Engine, state: ImageState, count: int) -> Command:
     seeds = f"--seeds={state.seed}-{state.seed + count - 1}"
     plain = replace(state, picture=None, drag=None, walk=())
     flags = [f for f in _flags(engine, plain) if not f.startswith("--seeds=")]
-    return Command(_words(engine, seeds, *flags, "--grid=sheet.png"))
+    return Command(words=_words(engine, seeds, *flags, "--grid=sheet.png"))
 
 
 def _words(engine: Engine, *flags: str) -> tuple[str, ...]:

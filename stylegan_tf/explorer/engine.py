@@ -21,13 +21,26 @@ import numpy as np
 
 from stylegan_tf import config, figures, latents, sampling
 from stylegan_tf.errors import UserError
-from stylegan_tf.explorer.state import ImageState, LayerGroup, groups_of, plane_seeds
+from stylegan_tf.explorer.state import (
+    ImageState,
+    LayerGroup,
+    OwnPicture,
+    groups_of,
+    plane_seeds,
+)
 from stylegan_tf.formats.tuned_files import write_tuned
 from stylegan_tf.latents import directions
 from stylegan_tf.networks.block import weights_fingerprint
+from stylegan_tf.networks.encoder import Encoder
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.stylegan3 import rotation_and_shift
-from stylegan_tf.projector import Dragger, Tuning, TuningSettings, search
+from stylegan_tf.projector import (
+    Dragger,
+    Tuning,
+    TuningSettings,
+    encode_images,
+    search,
+)
 from stylegan_tf.projector.tuning import weight_differences
 from stylegan_tf.sampling import steering
 
@@ -102,6 +115,8 @@ class Engine:
         describe: from the words of a command line to the texts that a PNG carries.
         original: the model's own file, which a tuned model's file names; None = the
             model cannot be tuned.
+        encoder: of the model, at whose answers projections begin; None = at the mean.
+        encoder_file: its path.
 
     Attributes:
         groups: layers that are steered together.
@@ -109,6 +124,7 @@ class Engine:
         exact: True if `show` renders the same image as `picture`.
         moves: True if the model can shift and rotate its pictures.
         tuned_file: name and content of the file of a model that was tuned here.
+        tuned_to: the picture that it was tuned to, and the steps that took.
     """
 
     def __init__(
@@ -119,10 +135,14 @@ class Engine:
         limit: float = LIMIT,
         describe: Describe | None = None,
         original: Path | None = None,
+        encoder: Encoder | None = None,
+        encoder_file: str | None = None,
     ):
         self.model, self.path, c = model, path, model.config
         self.original, self._describe = original, describe
+        self.encoder, self.encoder_file = encoder, encoder_file
         self.tuned_file: tuple[str, bytes] | None = None
+        self.tuned_to: tuple[OwnPicture, int] | None = None
         self._base: Engine | None = None  # of a tuned model: that of the original
         self._render = sampling.Renderer(model)
         self.resolution = self._render.resolution
@@ -259,12 +279,17 @@ class Engine:
         with tempfile.TemporaryDirectory() as folder:
             return found.save(Path(folder) / "latents.npz").read_bytes()
 
+    @property
+    def batch(self) -> int:
+        """Images that are computed at once."""
+        return self._render.batch
+
     def render(
         self, ws: np.ndarray, maps: list[np.ndarray], state: ImageState
     ) -> np.ndarray:
-        """Returns the image of styles, uint8 [H, W, C], moved as a state says."""
+        """Returns the images of styles, uint8 [N, H, W, C], moved as a state says."""
         with self._lock:
-            return self._preview(ws, maps, transform=self._transform(state))[0]
+            return self._render(ws, maps, transform=self._transform(state))
 
     def facts(self, words: Sequence[str]) -> Mapping[str, str]:
         """Returns the texts of a PNG that a command line draws."""
@@ -292,15 +317,23 @@ class Engine:
 
     @functools.cached_property
     def w_statistics(self) -> tuple[np.ndarray, float]:
-        """The mean of w, where projections begin, and its standard deviation."""
+        """The mean of w and its standard deviation."""
         return search.w_statistics(self.model)
+
+    def search_start(self, image: np.ndarray, space: str) -> np.ndarray:
+        """Returns the styles that the projection of uint8 [H, W, C] begins with."""
+        if self.encoder is None:
+            return self.w_statistics[0][None, None]
+        return encode_images(self.encoder, image[None], space)
 
     @functools.cached_property
     def projector(self) -> Callable[[str, int], search.Projector]:
         """Returns the search in a space with a number of steps, compiled once."""
+        settings = search.default_settings(self.encoder is not None)
 
         def make(space: str, steps: int) -> search.Projector:
-            return search.Projector(self.model, 1, space, steps=steps)
+            how = {"steps": steps, "settings": settings}
+            return search.Projector(self.model, 1, space, **how)
 
         return functools.lru_cache(2)(make)
 

@@ -123,9 +123,10 @@ class OwnCard:
         found = await self._read()
         if found is not None:
             space = self._space.value
+            photo = self._upload.name
             await self._run(
                 lambda stopped: work.project_picture(
-                    self.engine, *found, space, stopped
+                    self.engine, *found, space, stopped, photo=photo
                 )
             )
 

@@ -17,7 +17,14 @@ from nicegui import background_tasks, run, ui
 
 from stylegan_tf.errors import UserError
 from stylegan_tf.explorer import style, work
-from stylegan_tf.explorer.command import MASK, command_for, download_name
+from stylegan_tf.explorer.command import (
+    MASK,
+    Command,
+    command_for,
+    download_name,
+    film_ends,
+    other_commands,
+)
 from stylegan_tf.explorer.controls import put
 from stylegan_tf.explorer.direction_dials import DirectionDials
 from stylegan_tf.explorer.engine import Engine, saved_png
@@ -125,6 +132,7 @@ class Page:
         with ui.element("div").classes("recipe"):
             self._why = ui.label().classes("why")
             self._line = ui.html(sanitize=False).classes("line").mark("command")
+            self._others = ui.html(sanitize=False).classes("others").mark("others")
             with ui.element("div").classes("row wrap"):
                 self._files = [
                     ui.button(text, on_click=act).props(
@@ -218,16 +226,11 @@ class Page:
 
     def _show_command(self) -> None:
         found = command_for(self.engine, self.state)
-        words = (html.escape(shlex.quote(word)) for word in found.words)
-        self._line.content = "".join(f"<span>{word}</span> " for word in words)
-        why = "The same picture, to the bit:"
-        if found.why:
-            why = f"No flags draw this alone: {found.why}. With its styles saved:"
-        elif self.state.drag is not None:
-            why = "Drags the same points again; its styles are the picture, to the bit:"
-        elif found.latents:
-            why = "With its styles saved, the same picture, to the bit:"
-        self._why.text = why
+        self._why.text, self._line.content = found.title, _spans(found)
+        self._others.content = "".join(
+            f"<p>{html.escape(c.title)}</p><div>{_spans(c)}</div>"
+            for c in other_commands(self.engine, self.state)
+        )
         styles, mask, model = self._files
         styles.visible = bool(found.latents or self.state.drag)
         mask.visible = found.mask is not None
@@ -317,14 +320,11 @@ class Page:
 
     async def film(self) -> None:
         """Downloads a film from the picture without edits to the picture."""
-        first, last = self.state.original, self.state
-        if first == last:
+        engine, state = self.engine, self.state
+        if film_ends(state) is None:
             ui.notify("Edit the picture first; the film goes from it to the edit.")
             return
-        engine = self.engine
-        await self._bench.run(
-            lambda stopped: work.make_film(engine, first, last, stopped)
-        )
+        await self._bench.run(lambda stopped: work.make_film(engine, state, stopped))
 
     async def sheet(self) -> None:
         """Downloads a sheet of this seed and the next ones."""
@@ -431,6 +431,12 @@ class Page:
         for key, act in acts.items():
             if event.key == key:
                 await act()
+
+
+def _spans(command: Command) -> str:
+    """Returns a command line as HTML that breaks between its words."""
+    words = (html.escape(shlex.quote(word)) for word in command.words)
+    return "".join(f"<span>{word}</span> " for word in words)
 
 
 def _url(file: bytes) -> str:

@@ -82,6 +82,11 @@ class OwnPicture:
         ws: float32 [1, num_styles, w_dim].
         noise: the noise maps that go with it, [1, H, W, 1] each; None = the model's.
         space: "w" or "wplus", where the styles were found.
+        photo: name of the user's file.
+        model: path of the model that draws it.
+        encoder: path of the encoder that the search began with; None = the mean.
+        steps: of the whole search.
+        taken: of these, before the search was stopped.
     """
 
     name: str
@@ -89,6 +94,11 @@ class OwnPicture:
     ws: np.ndarray
     noise: list[np.ndarray] | None = None
     space: str = "wplus"
+    photo: str = ""
+    model: str = ""
+    encoder: str | None = None
+    steps: int = 0
+    taken: int = 0
 
     @property
     def file(self) -> str:

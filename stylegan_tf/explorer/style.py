@@ -111,12 +111,15 @@ img.overlay { image-rendering: pixelated; }
   border: 1px solid var(--line); padding: .55rem .8rem;
 }
 .recipe .why { color: var(--soft); font-size: .82rem; margin-bottom: .3rem; }
-.recipe .line {
+.recipe .line, .recipe .others div {
   font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono",
     monospace;
   user-select: all;
 }
-.recipe .line span {
+.recipe .others p {
+  color: var(--soft); font-size: .82rem; margin: .5rem 0 .2rem;
+}
+.recipe .line span, .recipe .others span {
   display: inline-block; max-width: 100%; overflow-wrap: anywhere;
 }
 .panel { display: flex; flex-direction: column; gap: .8rem; min-width: 0; }

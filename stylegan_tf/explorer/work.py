@@ -14,16 +14,22 @@ import numpy as np
 
 from stylegan_tf import figures
 from stylegan_tf.errors import UserError
-from stylegan_tf.explorer.command import sheet_command
+from stylegan_tf.explorer.command import (
+    FPS,
+    FRAMES,
+    film_ends,
+    film_name,
+    sheet_command,
+)
 from stylegan_tf.explorer.engine import Engine, offered_directions, saved_png
 from stylegan_tf.explorer.state import Drag, ImageState, OwnPicture
-from stylegan_tf.figures import video
+from stylegan_tf.figures import edit_film, video
 from stylegan_tf.projector import Tuner, tuning
 from stylegan_tf.projector.drag import STEPS
 
 SLICE = 0.15  # seconds of a part
 PROJECTION_STEPS, TUNING_STEPS = 400, 300
-FRAMES, HOLD, FPS = 60, 20, 30  # of a film: from end to end, at both ends; per second
+ENCODED_STEPS = 150  # of a projection from an encoder's answer
 SHEET = 32  # seeds
 
 Stopped = Callable[[], bool]
@@ -116,7 +122,8 @@ def project_picture(
     image: np.ndarray,
     space: str,
     stopped: Stopped,
-    steps: int = PROJECTION_STEPS,
+    steps: int | None = None,
+    photo: str = "",
 ) -> Iterator[Progress]:
     """Searches for the styles that draw a picture of the user's own.
 
@@ -126,17 +133,24 @@ def project_picture(
         image: uint8 [H, W, C] of the model's size.
         space: "w" or "wplus".
         stopped: see the module.
-        steps: of the search.
+        steps: of the search; None = by where it begins.
+        photo: name of the user's file.
     """
+    if steps is None:
+        steps = PROJECTION_STEPS if engine.encoder is None else ENCODED_STEPS
     yield Progress(0, "preparing", image=image)
     search = engine.projector(space, steps)
-    mean, deviation = engine.w_statistics
+    _, deviation = engine.w_statistics
     pixels = image.shape[0] * image.shape[1]
     every = int(np.clip(10 * 64**2 // pixels, 1, 20))
     deviations = np.array([deviation], np.float32)
-    for shown in search.run(image[None], mean[None, None], deviations, every):
+    start = engine.search_start(image, space)
+    found = {"photo": photo or f"{name}.png", "model": engine.path, "steps": steps}
+    found |= {"encoder": engine.encoder_file}
+    for shown in search.run(image[None], start, deviations, every):
         ws, *maps = search.result()
-        own = OwnPicture(name, image, ws, maps or None, space)
+        how = found | {"taken": shown.step}
+        own = OwnPicture(name, image, ws, maps or None, space, **how)
         yield Progress(
             shown.step / steps,
             f"projecting, step {shown.step} of {steps}",
@@ -170,39 +184,49 @@ def tune_picture(
         yield Progress(tuner.steps / steps, text, tuner.images()[0])
     yield Progress(1, "preparing the tuned model")
     tuned = engine.tuned(tuner.result(), own.name, settings)
+    if own.model == engine.path:
+        tuned.tuned_to = own, tuner.steps
     tuned.choice = offered_directions(tuned.model, path=engine.choice.file)
     first = replace(tuned.first(), picture=own, psi=1.0)
     yield Progress(1, "tuned", state=first, engine=tuned)
 
 
 def make_film(
-    engine: Engine, first: ImageState, last: ImageState, stopped: Stopped
+    engine: Engine, state: ImageState, stopped: Stopped
 ) -> Iterator[Progress]:
-    """Makes a film from a picture to another, on a straight line in W.
+    """Makes a film from a picture without edits to the picture, on a line in W.
+
+    That of a user's own picture begins with the photo.
 
     Args:
         engine: renders it.
-        first: of the picture that it begins with.
-        last: of the picture that it ends with; its noise is that of all frames.
+        state: of the picture that it ends with; its noise is that of all frames.
         stopped: see the module; True ends the work without a film.
     """
-    a, b = engine.styles(first), engine.styles(last)
-    maps, frames = engine.noise(last), []
-    for i, share in enumerate(np.linspace(0, 1, FRAMES, dtype=np.float32)):
-        frames.append(engine.render(a + share * (b - a), maps, last))
-        if i % 4 == 3:
-            yield Progress(i / FRAMES, f"film, frame {i + 1} of {FRAMES}")
+    ends = film_ends(state)
+    if ends is None:
+        raise UserError("edit the picture first; the film goes from it to the edit.")
+    maps, frames = engine.noise(state), []
+    photo = state.picture.source if state.picture else None
+    total = edit_film.film_length(FRAMES, FPS, photo=photo is not None)
+    for frame in edit_film.edit_frames(
+        lambda ws: engine.render(ws, maps, state),
+        *map(engine.styles, ends),
+        FRAMES,
+        FPS,
+        photo=photo,
+        batch=engine.batch,
+    ):
+        frames.append(frame)
+        if len(frames) % engine.batch == 0:
+            share = len(frames) / total
+            yield Progress(share, f"film, frame {len(frames)} of {total}")
         if stopped():
             return
-    frames = [frames[0]] * HOLD + frames + [frames[-1]] * HOLD
-    name = "film.mp4"
-    try:
-        video.check_video(name, FPS)
-    except UserError:  # no ffmpeg
-        name = "film.gif"
     with tempfile.TemporaryDirectory() as folder:
-        content = video.write_video(Path(folder) / name, frames, FPS).read_bytes()
-    yield Progress(1, "film", file=(name, content))
+        path = Path(folder) / film_name()
+        content = video.write_video(path, frames, FPS).read_bytes()
+    yield Progress(1, "film", file=(path.name, content))
 
 
 def make_sheet(

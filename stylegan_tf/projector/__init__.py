@@ -32,6 +32,7 @@ from stylegan_tf.projector.search import (
     Projection,
     ProjectionSettings,
     Snapshot,
+    default_settings,
     project,
 )
 from stylegan_tf.projector.tuning import Tuner, Tuning, TuningSettings, tune
@@ -50,6 +51,7 @@ __all__ = [
     "Tuner",
     "Tuning",
     "TuningSettings",
+    "default_settings",
     "drag_points",
     "encode_images",
     "load_encoder",

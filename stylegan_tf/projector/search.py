@@ -87,6 +87,14 @@ class ProjectionSettings:
         return self.w_noise * max(0.0, 1.0 - t / ramp) ** 2 if ramp else 0.0
 
 
+def default_settings(from_answer: bool = False) -> ProjectionSettings:
+    """Returns the settings of a search from the mean w, or from an encoder's answer.
+
+    Near an answer, noise on w would throw it away.
+    """
+    return ProjectionSettings(w_noise=0.0) if from_answer else ProjectionSettings()
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The state of a batch during the search.
@@ -176,7 +184,7 @@ def project(
     starts, stds = _start_points(model, classes, count)
     if start is not None:
         starts = np.asarray(start, np.float32)
-        settings = settings or ProjectionSettings(w_noise=0.0)
+        settings = settings or default_settings(from_answer=True)
     names = tuple(names) or tuple(f"{i:04d}" for i in range(count))
     if steps:
         search = Projector(model, batch, space, seed, loss, steps, settings)
