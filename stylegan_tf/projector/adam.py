@@ -1,11 +1,12 @@
-"""Adam (Kingma & Ba 2015, algorithm 1) on variables or weights, for compiled steps."""
+"""Adam (Kingma & Ba 2015, algorithm 1) on variables or weights, for compiled steps.
+
+The operation is that of `training.optimizer`, which serves a network that grows.
+"""
 
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
-
-from stylegan_tf.networks import ops
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
@@ -47,8 +48,11 @@ class Adam:
             count: steps taken, this one included.
         """
         one, two = BETAS
-        lr *= tf.sqrt(1 - two**count) / (1 - one**count)
+        rates = {"beta1": one, "beta2": two, "lr": lr, "epsilon": EPSILON}
+        powers = {"beta1_power": one**count, "beta2_power": two**count}
         for x, g, m, v in zip(self.parameters, gradients, *self.moments, strict=True):
-            m.assign(ops.lerp(g, m, one))
-            v.assign(ops.lerp(g * g, v, two))
-            x.assign_sub(lr * m / (tf.sqrt(v) + EPSILON))
+            variable = x if isinstance(x, tf.Variable) else x.value
+            moments = {"m": m.handle, "v": v.handle}
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle, grad=g, **moments, **powers, **rates
+            )
