@@ -34,8 +34,7 @@ Walk from picture to picture, as a film:
     python launch/generate.py --model=RUN --seeds=0-5 --video=walk.mp4
     python launch/generate.py --model=RUN --seeds=0-3 --video=walk.gif --path=z --fps=20
 
-Or from a picture to what --edit, --mix and --drag make of it; a projected one may begin
-with its photo:
+Or from a picture to its edit; that of a projected one may begin with the photo:
 
     python launch/generate.py --model=RUN --edit=pca0:2 --video=e.mp4 --path=edit
     python launch/generate.py --model=RUN --latents=out/projection/projected.npz \
@@ -265,11 +264,10 @@ def _photo(model):
     """Returns the photo that a film begins with, uint8 [H, W, C], or None."""
     from stylegan_tf.projector import targets
 
-    if not FLAGS.photo:
-        return None
     c = model.config
-    shape = c.shape(model.growth.resolution)
-    return targets.read_targets([FLAGS.photo], shape, c.channels, first=1).images[0]
+    size = c.shape(model.growth.resolution), c.channels
+    photo = FLAGS.photo
+    return targets.read_targets([photo], *size, first=1).images[0] if photo else None
 
 
 def _use_labels(model) -> None:
@@ -389,16 +387,13 @@ def _check() -> None:
             raise UserError(f"--{given[0]} and --{given[1]} do not go together.")
     _check_unheard()
     moves = latents.parse_moves(FLAGS.translate, FLAGS.rotate)
-    if moves is not None and len(moves) > 1:
-        if not FLAGS.video:
-            raise UserError(
-                "several places of --translate or --rotate are of a film; name its "
-                "file with --video=walk.mp4."
-            )
-        if FLAGS.path == "edit":
-            raise UserError(
-                "a film with --path=edit stays at one place of --translate, --rotate."
-            )
+    if moves is not None and len(moves) > 1 and not FLAGS.video:
+        raise UserError(
+            "several places of --translate or --rotate are of a film; name its file "
+            "with --video=walk.mp4."
+        )
+    if moves is not None and len(moves) > 1 and FLAGS.path == "edit":
+        raise UserError("a film with --path=edit has one place of --translate.")
     latents.parse_drags(FLAGS.drag)
     if FLAGS.label and FLAGS.classes:
         raise UserError("--label takes the place of --classes; give one of them.")
@@ -432,10 +427,7 @@ def _check_unheard() -> None:
     if FLAGS.video and not to_edit:
         cli.refuse_flags(FLAGS, ["photo"], "is of a film with --path=edit; add that.")
     if to_edit and not (FLAGS.edit or FLAGS.mix or FLAGS.drag or FLAGS.photo):
-        raise UserError(
-            "--path=edit goes from the picture to what --edit, --mix or --drag make of "
-            "it; add one of them."
-        )
+        raise UserError("--path=edit goes from the picture to its --edit; add one.")
     if FLAGS.psi_sweep:
         why = "is not drawn in a sweep of psi; use it without --psi_sweep."
         cli.refuse_flags(FLAGS, ["translate", "rotate"], why)
