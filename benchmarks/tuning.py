@@ -188,10 +188,11 @@ def distance(name: str, many, images) -> dict[str, float]:
     """Returns the mean distance of several sets of images to images."""
     import numpy as np
 
-    from stylegan_tf.projector.likeness import MultiScale, image_distances
+    from stylegan_tf.projector.likeness import MultiScale
 
     key = name if name == "distance" else f"{name}, distance"
-    found = [image_distances(MultiScale(), x, images).mean() for x in many]
+    loss, images = MultiScale(), np.float32(images)
+    found = [loss.distance(np.float32(x), images).numpy().mean() for x in many]
     return {key: float(np.mean(found))}
 
 
