@@ -11,7 +11,8 @@ devices. --tflops counts a multiply and an add as two, as data sheets do, but is
 reached, a third of a data sheet's number or less. --authors turns it round: the rate
 that the paper's own training times come to. --validate times a D and G step of the
 demo's network at every resolution to 64 on this machine, takes rate and overhead from
-the largest and the smallest, and compares the rest with what the model says.
+the largest and the smallest, and compares the rest with what the model says; it tells
+the share of the rate of bare convolutions, too, by which a run of hours is announced.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def authors() -> str:
 
 def validate(repeats: int) -> str:
     """Steps of the demo's network here, and what two numbers say of them."""
+    from stylegan_tf import devices
     from stylegan_tf.config import cost, levels, presets
 
     config = presets.make_config("demo", FLAGS.resolution or 64)
@@ -121,7 +123,9 @@ def validate(repeats: int) -> str:
         known = "  (taken from)" if r in (first, last) else ""
         rows.append([r, 1000 * predicted, 1000 * seconds[r], seconds[r] / predicted])
         rows[-1][0] = f"{r}{known}"
-    head = f"{rate / 1e9:.1f}e9 multiply-adds/s, {1000 * device.overhead:.0f} ms a step"
+    share = rate / devices.convolution_rate("float32")
+    head = f"{rate / 1e9:.1f}e9 multiply-adds/s, {share:.2f} of bare convolutions', "
+    head += f"{1000 * device.overhead:.0f} ms a step"
     columns = ("size", "predicted, ms", "measured, ms", "measured / predicted")
     return head + "\n\n" + pairing.table(columns, rows)
 

@@ -63,6 +63,7 @@ __all__ = [
     "define_address",
     "expand_home",
     "find_encoder",
+    "find_models",
     "flag_set",
     "load_tensorflow",
     "make_folder",
@@ -173,7 +174,9 @@ def _say_loading() -> None:
         print("loading TensorFlow ...", file=sys.stderr, flush=True)
 
 
-def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
+def load_tensorflow(
+    exact: bool = False, cluster: bool = False, models: Sequence[str | None] = ()
+) -> None:
     """Imports TensorFlow without the lines that its libraries print while loading.
 
     The lines come from C++, before any log level is in force. They are printed if the
@@ -184,7 +187,12 @@ def load_tensorflow(exact: bool = False, cluster: bool = False) -> None:
             of a seed; training prefers the speed of TF32 (see `stylegan_tf.devices`).
         cluster: True for one of several workers, which must be set up before any device
             is used.
+        models: paths of models to be opened, for which TensorFlow is loaded.
+
+    Raises:
+        UserError: there is no model at a path; at an address it is not looked for yet.
     """
+    find_models(models)
     _say_loading()
     sys.stderr.flush()
     with (
@@ -308,6 +316,19 @@ def _fail(message: str, code: int = 1) -> int:
     message = re.sub(r"\S{1000,}", lambda m: f"{m[0][:200]}...{m[0][-50:]}", message)
     print(f"error: {as_typed(message[:MOST_WORDS])}", file=sys.stderr)
     return code
+
+
+def find_models(paths: Sequence[str | None]) -> None:
+    """Looks for models, before the work that they are opened for begins.
+
+    Raises:
+        UserError: there is no model at a path. Those at addresses are not looked for.
+    """
+    from stylegan_tf import model_files, remote
+
+    for path in paths:
+        if path and not remote.is_remote(path):
+            model_files.find_model(path)
 
 
 def check_model(path: str | None) -> None:

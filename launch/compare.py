@@ -29,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     from stylegan_tf import files, latents
     from stylegan_tf.runs import comparison, comparison_page
 
+    if FLAGS.seeds != "none":
+        cli.announce_loading()
     compared = comparison.compare_runs(argv[1:])
     seeds = [] if FLAGS.seeds == "none" else latents.parse_numbers(FLAGS.seeds)
     out = Path(FLAGS.out)

@@ -88,6 +88,7 @@ define.boolean(
 
 def main(argv: Sequence[str]) -> int:
     """Converts as the flags say; returns the exit code."""
+    cli.announce_loading()
     from stylegan_tf.errors import UserError
 
     if bool(FLAGS.pickle) == bool(FLAGS.model):
@@ -121,7 +122,7 @@ def _read(pickle: str, out: Path) -> int:
 
     if out.suffix in (".pkl", ".keras") or out.is_file():
         raise UserError(f"--out={out} is a file; --pickle fills a folder, name one.")
-    cli.load_tensorflow()
+    cli.load_tensorflow(models=[pickle])
     from stylegan_tf import export, models
     from stylegan_tf.official import networks
 
@@ -151,7 +152,7 @@ def _read(pickle: str, out: Path) -> int:
 
 def _push_model(model: str) -> int:
     """Makes a model's folder and uploads it."""
-    cli.load_tensorflow()
+    cli.load_tensorflow(models=[model])
     from stylegan_tf import export, models
 
     origin = export.provenance_of_model(model)
@@ -188,7 +189,7 @@ def _write(model: str, out: Path) -> int:
         )
     if out.is_dir():
         raise UserError(f"--out={out} is a folder; name a file.")
-    cli.load_tensorflow()
+    cli.load_tensorflow(models=[model])
     out.parent.mkdir(parents=True, exist_ok=True)
     writers[out.suffix](model, out)
     return 0

@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.labels and FLAGS.labels != "demo":
         table = directions.read_labels(FLAGS.labels)
 
-    cli.load_tensorflow(exact=True)
+    cli.load_tensorflow(exact=True, models=[FLAGS.model])
     from stylegan_tf import models
 
     model = models.load(FLAGS.model)

@@ -55,6 +55,7 @@ SAMPLES = 64  # pictures that the result is measured with
 
 def main(argv: Sequence[str]) -> int:
     """Trains and writes; returns the exit code."""
+    cli.announce_loading()
     from stylegan_tf.errors import UserError
 
     cli.check_model(FLAGS.model)
@@ -68,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS.space == "w":
         cli.refuse_flags(FLAGS, ["offsets"], "is of --space=wplus.")
     cli.make_folder(out.parent)
-    cli.load_tensorflow()
+    cli.load_tensorflow(models=[FLAGS.model])
     from stylegan_tf import models, sampling
     from stylegan_tf.files import atomic_write
 

@@ -86,11 +86,12 @@ define.path(
 
 def main(argv: Sequence[str]) -> int:
     """Evaluates as the flags say; returns the exit code."""
+    cli.announce_loading()
     from stylegan_tf.errors import UserError
 
     cli.check_model(FLAGS.model)
     requests = suite.parse_metrics(FLAGS.metrics, FLAGS.num)
-    cli.load_tensorflow(exact=True)
+    cli.load_tensorflow(exact=True, models=[FLAGS.model])
     from stylegan_tf.metrics import results
 
     evaluation = _open()

@@ -72,7 +72,8 @@ def main(argv: Sequence[str]) -> int:
     trust = Trust(FLAGS.host, tuple(FLAGS.trusted_hosts), tuple(FLAGS.framed_by))
     server.check_server(FLAGS.host, FLAGS.port)
 
-    cli.load_tensorflow(exact=True)
+    opened = [FLAGS.model, *(FLAGS.others or [])]
+    cli.load_tensorflow(exact=True, models=opened)
     from stylegan_tf import models
     from stylegan_tf.explorer.engine import Engine, offered_directions
     from stylegan_tf.explorer.shelf import Shelf
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
             encoder_file=encoder_file,
         )
 
-    shelf = Shelf([FLAGS.model, *(FLAGS.others or [])], open_engine)
+    shelf = Shelf(opened, open_engine)
     shelf.engine()  # before the page says where it is
     try:
         server.serve(shelf, FLAGS.host, FLAGS.port, FLAGS.open, trust)

@@ -66,11 +66,12 @@ define.integer(
 
 def main(argv: Sequence[str]) -> int:
     """Exports as the flags say; returns the exit code."""
+    cli.announce_loading()
     cli.check_model(FLAGS.model)
     batch = _batch(FLAGS.batch)
     _check_unused_flags()
 
-    cli.load_tensorflow(exact=True)
+    cli.load_tensorflow(exact=True, models=[FLAGS.model])
     from stylegan_tf import export
     from stylegan_tf.export import litert
 

@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS["from"].value:
         recipes.draw_figure_again(FLAGS, FLAGS["from"].value)
     out = _check()
-    cli.load_tensorflow(exact=True)
+    cli.load_tensorflow(exact=True, models=[FLAGS.model])
     from stylegan_tf import figures, models
     from stylegan_tf.figures import paper, video
 

@@ -232,7 +232,7 @@ def main(argv: Sequence[str]) -> int:
     if FLAGS["from"].value:
         recipes.draw_again(FLAGS, FLAGS["from"].value)
     _check()
-    cli.load_tensorflow(exact=True)
+    cli.load_tensorflow(exact=True, models=[FLAGS.model])
     from stylegan_tf import latents, models
 
     model, out = models.load(FLAGS.model), FLAGS.out

@@ -168,6 +168,7 @@ def _report(made: "Manifest") -> None:
 
 
 def _check(dest: str) -> int:
+    cli.announce_loading()
     from stylegan_tf.data import records
     from stylegan_tf.data.manifest import Manifest
     from stylegan_tf.data.sources import official

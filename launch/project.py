@@ -145,8 +145,9 @@ define.path("out", "out/projection", "Folder for all files.")
 
 def main(argv: Sequence[str]) -> int:
     """Projects as the flags say; returns the exit code."""
+    cli.announce_loading()
     _check_flags()
-    cli.load_tensorflow(exact=True)
+    cli.load_tensorflow(exact=True, models=[FLAGS.model])
     from stylegan_tf import models, projector
     from stylegan_tf.projector import report
 

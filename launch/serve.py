@@ -82,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
     cli.announce_loading()
     cli.check_model(FLAGS.model)
     server.check_serving()
+    cli.find_models([FLAGS.model])
     sizes, trust = _batch_sizes(), Trust(FLAGS.host, tuple(FLAGS.trusted_hosts))
     from stylegan_tf.serving.service import Service
 

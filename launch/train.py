@@ -225,6 +225,10 @@ def settings() -> dict[str, object]:
 
 def main(argv: Sequence[str]) -> int:
     """Trains as the flags say; returns the exit code."""
+    cli.announce_loading()
+    from stylegan_tf.runs.arguments import make_request
+    from stylegan_tf.runs.places import check_places
+
     given = {name: FLAGS[name].value for name in SETTINGS if FLAGS[name].present}
     arguments = {
         "settings": settings(),
@@ -235,12 +239,12 @@ def main(argv: Sequence[str]) -> int:
     }
     given |= {name: FLAGS[name].value for name in SURROUNDINGS if name in FLAGS}
     given["command"] = [*sys.argv]
+    request = make_request(given, parts={}, **arguments)
+    check_places(request)
     cli.load_tensorflow(cluster=FLAGS.strategy == "multiworker")
     if FLAGS.dry_run:
         from stylegan_tf.runs import dry_run
-        from stylegan_tf.runs.arguments import make_request
 
-        request = make_request(given, parts={}, **arguments)
         print(dry_run.dry_run_report(request))
         return 0
     return stylegan_tf.train(**given, **arguments).exit_code

@@ -38,8 +38,8 @@ ROOMS = {
     "official": "errors files config formats networks",
     "training": "errors signals checkpoints config files devices networks data augment",
     "hub": "errors",
-    "models": "errors checkpoints files remote hub config formats networks sampling "
-    "official",
+    "model_files": "errors checkpoints files remote hub formats",
+    "models": "errors files model_files config formats networks sampling official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files formats latents figures sampling networks data training",
     "export": "errors checkpoints files remote quiet config devices formats "
@@ -51,7 +51,7 @@ ROOMS = {
     "serving": "errors signals trust config latents figures networks sampling",
     "runs": "errors quiet signals command_line files checkpoints remote mirror "
     "cluster config formats augment devices latents networks data sampling official "
-    "training models figures export metrics",
+    "training model_files models figures export metrics",
 }
 LOOSE = {
     "errors",
@@ -67,6 +67,7 @@ LOOSE = {
     "checkpoints",
     "hub",
     "devices",
+    "model_files",
     "models",
 }  # modules, not folders
 # Inside `export`: formats know no cards, cards no formats, and `bundle` all of them.
@@ -97,7 +98,9 @@ TRAINING = {
     "build": "optimizer passes",
     "divergence": "passes",
     "reporting": "",
-    "trainer": "build divergence objectives packing passes reporting state step ticks",
+    "streaming": "",
+    "trainer": "build divergence objectives packing passes reporting state step "
+    "streaming ticks",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {
@@ -114,7 +117,8 @@ RUNS = {
     "comparison_sheets": "comparison",
     "sweep": "rundir",
     "transfer": "settings",
-    "plan": "request rundir settings transfer",
+    "places": "request rundir",
+    "plan": "places request rundir settings transfer",
     "reports": "rundir",
     "guard": "reports",
     "previews": "reports",
@@ -153,6 +157,7 @@ WITHOUT_TENSORFLOW = [
     "remote",
     "mirror",
     "checkpoints",
+    "model_files",
     "config",
     "config.classes",
     "config.cost",
@@ -211,6 +216,7 @@ WITHOUT_TENSORFLOW = [
     "runs.comparison",
     "runs.comparison_page",
     "runs.overview",
+    "runs.places",
     "runs.sweep",
     "runs.request",
     "runs.rundir",

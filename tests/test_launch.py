@@ -1,5 +1,6 @@
 """The command line: manuals, refusals, exit codes."""
 
+import ast
 import io
 import re
 import subprocess
@@ -122,6 +123,41 @@ def test_a_folder_of_runs_is_no_model(tmp_path):
     code, _, err = call("generate", f"--model={tmp_path}", "--seeds=0")
     assert code == 2 and "is a folder of runs" in err
     assert all(name in err for name in ("00000-a-demo", "00001-b-demo"))
+
+
+NOWHERE = {verb: ["--model=/nowhere"] for verb in VERBS}
+NOWHERE |= {"train": ["--init=/nowhere"], "convert": ["--pickle=/nowhere", "--out=b"]}
+NOWHERE["figures"] += ["--figure=mixing"]
+NOWHERE["project"] += ["--target_seeds=0"]
+del NOWHERE["make_dataset"]
+
+
+@pytest.mark.parametrize("verb", NOWHERE)
+def test_a_model_that_is_not_there_does_not_wait_for_tensorflow(
+    verb, tmp_path, monkeypatch
+):
+    def load():
+        raise AssertionError("TensorFlow is loaded")
+
+    monkeypatch.setattr(cli, "announce_loading", lambda: None)
+    monkeypatch.setattr(cli, "_say_loading", load)  # the first step of loading it
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call(verb, *NOWHERE[verb])
+    assert code == 2 and "no model at /nowhere" in error
+
+
+@pytest.mark.parametrize("flag", ["data", "resume"])
+def test_a_place_that_is_not_there_does_not_wait_for_tensorflow(flag, monkeypatch):
+    monkeypatch.setattr(cli, "load_tensorflow", lambda **_: 1 / 0)
+    code, _, error = call("train", f"--{flag}=/nowhere")
+    assert code == 2 and "/nowhere" in error
+
+
+@pytest.mark.parametrize("verb", [*NOWHERE, "compare"])
+def test_every_verb_that_loads_tensorflow_says_so_at_once(verb):
+    tree = ast.parse((ROOT / "launch" / f"{verb}.py").read_text())
+    main = next(n for n in tree.body if getattr(n, "name", "") == "main")
+    assert "cli.announce_loading()" in ast.unparse(main)
 
 
 # ---------------------------------------------------------------------------

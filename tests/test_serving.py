@@ -25,6 +25,7 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.export import examples
 from stylegan_tf.figures.facts import KEY
 from stylegan_tf.latents import directions
+from stylegan_tf.networks.stylegan3 import rotation_and_shift
 from stylegan_tf.sampling import steering
 from stylegan_tf.serving import drawing, requests, server
 from stylegan_tf.serving.queue import ImageQueue, QueueFullError, WaitingImage
@@ -266,6 +267,26 @@ def test_other_batch_sizes_round_alike_up_to_one(model):
         images = [WaitingImage(asked, k) for k in range(count)]
         for image, found in zip(images, drawer.draw_batch(images), strict=True):
             np.testing.assert_allclose(found.astype(int), expected[image.seed], atol=1)
+
+
+def test_pictures_of_stylegan3_are_moved_as_by_generate():
+    model = explored.shifting()
+    drawer = drawing.BatchDrawer(model, "m", sizes=[2])
+    places = [("0.25,-0.1", "30"), ("0,0.5", None), (None, "-90")]
+    flags = [flag_texts({"translate": at, "rotate": turn}) for at, turn in places]
+    asked = [read_request({"seeds": "3"} | f, drawer.facts, 8) for f in flags]
+    waiting = [WaitingImage(request, 0) for request in asked]
+    found = drawer.draw_batch(waiting[:2]) + drawer.draw_batch(waiting[2:])
+    for f, request, image in zip(flags, asked, found, strict=True):
+        moves = latents.parse_moves(f.get("translate"), f.get("rotate"))
+        [(x, y, degrees)] = moves.tolist()
+        transform = rotation_and_shift(degrees, x, y)
+        [(_, expected)] = sampling.draw(model, [3], 0.7, transform=transform)
+        np.testing.assert_allclose(image.astype(int), expected, atol=1)
+        assert f.items() <= request.recipe(0, drawer.facts).items()
+    assert np.abs(found[0].astype(int) - found[1]).max() > 10
+    plain = WaitingImage(read_request({"seeds": "3"}, drawer.facts, 8), 0)
+    assert plain.kind != waiting[0].kind == waiting[2].kind
 
 
 # ---------------------------------------------------------------------------

@@ -5,16 +5,20 @@ Most tests replace the compiled iteration by one that only writes down its argum
 
 import itertools
 import os
+import re
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
 
-from stylegan_tf import devices, signals
-from stylegan_tf.data import pipeline
+import stylegan_tf
+from stylegan_tf import checkpoints, devices, signals
+from stylegan_tf.config.presets import Presets
+from stylegan_tf.data import pipeline, records
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.training import trainer as trainer_module
 from stylegan_tf.training.objectives import Regularization
@@ -24,6 +28,7 @@ from stylegan_tf.training.trainer import Trainer, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
 REAL_DATASET = Trainer._dataset
+ROOT = Path(__file__).parents[1]
 
 
 class Watch(Report):
@@ -193,6 +198,21 @@ def calls(monkeypatch, networks):
 
 def numbers(calls: list, key: str) -> list:
     return [float(call[key]) for call in calls]
+
+
+def test_the_loop_in_the_documentation_runs(calls, pictures, tmp_path, monkeypatch):
+    text = (ROOT / "docs/library.md").read_text("utf-8")
+    section = text[text.index("## A step at a time") :]
+    program = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    assert "trainer.step()" in program
+    small = tiny.config({"schedule.total_kimg": 0.012})
+    monkeypatch.setattr(Presets, "make", lambda *_, **__: small)
+    monkeypatch.setattr(records, "prepare", lambda *_, **__: pictures)
+    monkeypatch.chdir(tmp_path)
+    names = {"stylegan_tf": stylegan_tf}
+    exec(program, names)
+    assert len(calls) == 3 and names["metrics"]["loss/d"] == 1
+    assert checkpoints.saved_progress(tmp_path / "my-run") == 12
 
 
 def test_alpha_rate_and_images_seen_are_those_of_the_moment(calls, pictures, tmp_path):

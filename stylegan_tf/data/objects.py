@@ -7,6 +7,7 @@ content, whatever the order, files by name, size and time.
 
 import contextlib
 import hashlib
+import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +40,10 @@ KEYS = (("image", "images"), ("label", "labels"))  # of elements that are dicts
 
 @contextlib.contextmanager
 def open_images(
-    data: object, labels: object = None, cache: str | None = None
+    data: object,
+    labels: object = None,
+    cache: str | None = None,
+    most: int | None = None,
 ) -> Iterator[Source]:
     """Opens images that are given as an object.
 
@@ -51,6 +55,7 @@ def open_images(
             come with `data`; "none" leaves them out. "auto" takes the folders of
             files as classes.
         cache: see `cache_folder`; a dataset is written there while the context lasts.
+        most: images that are taken of a dataset; None = all.
 
     Yields:
         The images.
@@ -61,11 +66,11 @@ def open_images(
     if isinstance(data, tuple) and len(data) == 2 and not _is_path(data[0]):
         data, own = data
         labels = own if _is_open(labels) else labels
-    if _is_dataset(data):
+    if is_tf_dataset(data):
         folder = cache_folder(cache)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="dataset-", dir=folder) as work:
-            yield _spool(data, labels, Path(work) / "pixels")
+            yield _spool(data, labels, Path(work) / "pixels", most)
         return
     if isinstance(data, np.ndarray) or hasattr(data, "__array__"):
         images = as_images(np.asarray(data))
@@ -98,7 +103,7 @@ def _is_path(item: object) -> bool:
     return isinstance(item, str | os.PathLike)
 
 
-def _is_dataset(data: object) -> bool:
+def is_tf_dataset(data: object) -> bool:
     """True for a `tf.data.Dataset`; tells without loading TensorFlow."""
     names = {f"{c.__module__}.{c.__name__}" for c in type(data).__mro__}
     return any(n.startswith("tensorflow.") and n.endswith("DatasetV2") for n in names)
@@ -159,13 +164,14 @@ def _labels_of_files(given: object, paths: Sequence[str | os.PathLike]) -> Label
 # tf.data
 
 
-def _spool(dataset: Any, labels: object, file: Path) -> SpooledSource:
+def _spool(dataset: Any, labels: object, file: Path, most: int | None) -> SpooledSource:
     """Writes the images of a dataset to a file, and opens them in a fixed order.
 
     The order is that of their digests: a dataset that is shuffled is the same data.
     """
-    pairs = _pairs(dataset)
-    endless = int(dataset.cardinality()) == -1  # tf.data.INFINITE_CARDINALITY
+    pairs = itertools.islice(labeled_images(dataset), most)
+    # -1 is tf.data.INFINITE_CARDINALITY
+    endless = most is None and int(dataset.cardinality()) == -1
     if endless:
         pairs = _different(pairs, ENDLESS)
     found: list[tuple[bytes, object, object]] = []  # digest, place, label
@@ -245,7 +251,16 @@ def _limits(pairs: list[tuple[np.ndarray, object]]) -> PixelRange:
     return pixel_range(float(low), float(high))
 
 
-def _pairs(dataset: Any) -> Iterator[tuple[np.ndarray, object]]:
+def value_range(dataset: Any) -> PixelRange:
+    """Returns what black and white are in a dataset, by its first images.
+
+    Raises:
+        UserError: it is empty, or its values have no usual range.
+    """
+    return _limits([*itertools.islice(labeled_images(dataset), SAMPLE)])
+
+
+def labeled_images(dataset: Any) -> Iterator[tuple[np.ndarray, object]]:
     """Yields each image [H, W, C] of a dataset, and its label or None."""
     for element in dataset.as_numpy_iterator():
         images, labels = _split(element)

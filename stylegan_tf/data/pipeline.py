@@ -77,7 +77,7 @@ def dataset(
     """
     manifest = _manifest(source)
     level = manifest.level(resolution)
-    mine = _pieces_of(batch, pieces, shard)
+    mine = pieces_of(batch, pieces, shard)
     order = _Order(manifest, resolution, seed, shuffle)
     data = order.tokens(start, repeat).rebatch(batch, drop_remainder=repeat)
 
@@ -89,7 +89,7 @@ def dataset(
 
     @_as_it_is
     def load(tokens: tf.Tensor, number: tf.Tensor) -> dict[str, tf.Tensor]:
-        flips = _flips(number, seed) if mirror else None
+        flips = choose_flips(number, seed) if mirror else None
         element = decode_records(order.records(tokens), level, manifest, flips)
         if repeat:
             element = {k: _with_batch(v, batch // pieces) for k, v in element.items()}
@@ -97,7 +97,7 @@ def dataset(
 
     data = data.enumerate().flat_map(deal)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return data.prefetch(tf.data.AUTOTUNE).with_options(_options())
+    return data.prefetch(tf.data.AUTOTUNE).with_options(ordered_options())
 
 
 def process_reals(images: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
@@ -267,7 +267,7 @@ def _manifest(source: str | os.PathLike | Manifest) -> Manifest:
     return source if isinstance(source, Manifest) else Manifest.load(source)
 
 
-def _pieces_of(batch: int, pieces: int, shard: tuple[int, int]) -> tuple[int, int]:
+def pieces_of(batch: int, pieces: int, shard: tuple[int, int]) -> tuple[int, int]:
     """Returns first and last (exclusive) piece of a worker."""
     k, n = shard
     if batch % pieces:
@@ -283,7 +283,8 @@ def _pieces_of(batch: int, pieces: int, shard: tuple[int, int]) -> tuple[int, in
     return k * pieces // n, (k + 1) * pieces // n
 
 
-def _options() -> tf.data.Options:
+def ordered_options() -> tf.data.Options:
+    """Returns options of a stream that comes in one order, shared by `pieces_of`."""
     options = tf.data.Options()
     options.deterministic = True
     # `shard` is the share of a worker; tf.distribute must not cut it again.
@@ -354,7 +355,7 @@ def _labels(parsed: dict[str, tf.Tensor], manifest: Manifest) -> tf.Tensor:
     return tf.one_hot(parsed["label"], manifest.label_size)
 
 
-def _flips(number: tf.Tensor, seed: int) -> tf.Tensor:
+def choose_flips(number: tf.Tensor, seed: int) -> tf.Tensor:
     """Draws which images to mirror, by seed and number alone: bool [n]."""
     text = tf.strings.as_string(number)
     coin = tf.strings.to_hash_bucket_strong(text, 2, key=[seed, _MIRROR])

@@ -13,6 +13,7 @@ from pathlib import Path
 from stylegan_tf import checkpoints, models, remote
 from stylegan_tf import config as configs
 from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.sources.memory import is_stream
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import read_json_object
 
@@ -157,7 +158,7 @@ def provenance_from_run(
         data=_name(config.data),
         fingerprint=fingerprint,
         settings=configs.settings_fingerprint(config),
-        pictures=data.count if data else None,
+        pictures=data.count if data and not is_stream(config.data) else None,
         class_names=_class_names(data, config.generator),
         preset=config.preset,
         images_seen=seen,

@@ -9,6 +9,7 @@ import tensorflow as tf
 from stylegan_tf import checkpoints, files, models
 from stylegan_tf import config as configs
 from stylegan_tf.data import manifest, records
+from stylegan_tf.data.sources.memory import is_stream
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics.pictures import LabelSampler
 from stylegan_tf.networks.generator import Generator, plain_copy
@@ -107,6 +108,11 @@ def _nimg(found: models.ModelFile, run: Path | None) -> int | None:
 def _data(model: Generator, run, config, spec: str | None, cache) -> Path:
     if spec is None and run is None:
         raise UserError("name the real pictures with --data=..., as for train.py.")
+    if spec is None and is_stream(config.data):
+        raise UserError(
+            f"{run} was trained on a tf.data.Dataset, of which only a sample is kept; "
+            f"name the real pictures with --data=..."
+        )
     if spec is None:
         _, folder = checkpoints.known_data(run)
         if folder and manifest.is_dataset(folder):

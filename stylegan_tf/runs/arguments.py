@@ -11,7 +11,7 @@ from stylegan_tf import config as configs
 from stylegan_tf.config import TrainConfig, custom
 from stylegan_tf.config.own_presets import register_preset
 from stylegan_tf.config.presets import Preset
-from stylegan_tf.data.objects import open_images
+from stylegan_tf.data.objects import is_tf_dataset, open_images
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs.request import (
     FLAG_NAMES,
@@ -22,7 +22,7 @@ from stylegan_tf.runs.request import (
 )
 
 # Further arguments of `train`, for a hint at the one that was meant.
-NAMED = ("preset", "resolution", "settings", "callbacks", "out", "resume")
+NAMED = ("preset", "resolution", "settings", "callbacks", "stream", "out", "resume")
 
 
 def named(**arguments: object) -> dict[str, object]:
@@ -36,6 +36,7 @@ def make_request(
     parts: Mapping[str, Any],
     preset: str | Preset | TrainConfig | None = None,
     resolution: int | str | Sequence[int] | None = None,
+    stream: bool = False,
     **where: str | os.PathLike[str],
 ) -> RunRequest:
     """Makes a request of what `train` is given.
@@ -46,6 +47,7 @@ def make_request(
         parts: kind -> loss, network or augmentation, by name or as an object.
         preset: see `train`.
         resolution: see `train`.
+        stream: see `train`.
         **where: `out` and `resume`.
 
     Raises:
@@ -58,10 +60,14 @@ def make_request(
         hint = f"; did you mean {near[0]}?" if near else ""
         raise TypeError(f"train() has no argument {name!r}{hint}")
     call = named(preset=preset, resolution=resolution, settings=settings or None)
+    call |= {"stream": True} if stream else {}
     around = {"command": _python_command({**given, **call, **parts, **where})}
     around |= {k: given[k] for k in SURROUNDINGS if k in given}
     flags = {k: v for k, v in given.items() if k in FLAGS}
     images, data = None, flags.get("data")
+    dataset = data if is_tf_dataset(data) else None
+    if stream:
+        _check_stream(dataset, flags)
     if data is not None and not isinstance(data, str | os.PathLike):
         own_labels = flags.get("labels")
         if not isinstance(own_labels, str | None):
@@ -84,11 +90,25 @@ def make_request(
         resolution=_size_text(resolution),
         flags=_names_in_messages("command" in given),
         images=images,
+        dataset=dataset,
+        streams=stream,
         asks="command" in given,
         grows=all(getattr(n, "grows", False) for n in networks if n),
         **around,
         **{name: os.path.expanduser(place) for name, place in where.items()},
     )
+
+
+def _check_stream(dataset: object, flags: Mapping[str, Any]) -> None:
+    if dataset is None:
+        raise UserError(
+            "stream=True trains straight from a tf.data.Dataset; give one as data."
+        )
+    if flags.get("metrics"):
+        raise UserError(
+            "metrics compare with all real pictures, which a stream does not count; "
+            "leave metrics out, and measure with evaluate --data=... when it is done."
+        )
 
 
 def _part_settings(parts: Mapping[str, Any]) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """Announces runs of hours before they start; a person at a terminal is asked.
 
 A step takes as long as its multiply-adds at a share of the rate that bare convolutions
-reach, which is measured in a second; at least `OVERHEAD`, to launch its operations. So
-the times are rough.
+reach, which is measured in a second; at least `OVERHEAD`, to launch its operations.
+Share and overheads were measured on few machines (docs/planning.md), so the times are
+rough.
 """
 
 import math
@@ -17,9 +18,15 @@ from stylegan_tf.runs.reports import clock
 from stylegan_tf.runs.request import RunRequest
 
 LONG = 2 * 3600.0  # seconds: runs up to here begin without a word
-SLOWEST = 2e9  # multiply-adds a second that any machine reaches, or nearly
-SHARE = 0.3  # of the rate of bare convolutions
-OVERHEAD = {"CPU": 0.02, "GPU": 0.05}  # seconds of a step
+# Multiply-adds a second: runs that are short even at this rate, a twentieth of what two
+# CPU cores reach, begin without a measurement.
+SLOWEST = 2e9
+# Of the rate of bare convolutions. The papers' times come to 0.23 to 0.33 of a V100's
+# data sheet (`benchmarks/plan.py --authors`).
+SHARE = 0.3
+# Seconds of a step. CPU: two cores in `benchmarks/plan.py --validate`. GPU: its 880
+# launches (`benchmarks/launches.py`), of which an H100 made 2,300 in 0.1 s.
+OVERHEAD = {"CPU": 0.011, "GPU": 0.04}
 
 
 def run_seconds(

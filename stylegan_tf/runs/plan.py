@@ -15,10 +15,13 @@ from stylegan_tf.config import TrainConfig, presets
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest, is_dataset
 from stylegan_tf.data.sources.base import Source
+from stylegan_tf.data.sources.memory import STREAM, is_stream
+from stylegan_tf.data.stream import SAMPLE, ImageStream
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path
 from stylegan_tf.remote import fetch, is_remote
 from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.runs.places import find_kept_records
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.settings import StartingPoint, settings
 
@@ -31,11 +34,13 @@ class Plan:
         config: every setting.
         data: the records to train on, in `data.folder`.
         origin: the model that the run starts from; None is random weights.
+        stream: what is trained on in place of the records, which are a sample of it.
     """
 
     config: TrainConfig
     data: Manifest
     origin: StartingPoint | None = None
+    stream: ImageStream | None = None
 
 
 def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
@@ -48,13 +53,15 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
         UserError: there are no such data, model or settings, or they do not fit.
     """
     saved = rundir.read_run(request.resume).config if request.names_a_run else None
+    streams = streamed(request, saved)
     data = resolve_data(request, saved, strategy)
+    stream = ImageStream(request.dataset, data) if streams else None
     preset = saved or request.preset or "demo"
     changes = {"preset": request.preset} if request.preset else {}
     changes |= request.changes
     if request.images:  # objects have no name to be found by; their records do
         changes = {"labels": "auto" if data.label_size else "none"} | changes
-        changes["data"] = str(data.folder)
+        changes["data"] = STREAM + _short(data) if streams else str(data.folder)
     replicas = strategy.num_replicas_in_sync
 
     def configure(origin: StartingPoint | None) -> TrainConfig:
@@ -73,14 +80,24 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
 
     init = str(changes.get("init", ""))
     if saved or not init:
-        return Plan(configure(None), data)
+        return Plan(configure(None), data, None, stream)
     runs = rundir.list_runs(request.out) if request.resume == "auto" else []
     for run in reversed([run for run in runs if run.config.init == init]):
         origin = transfer.load_starting_point(run.path)
         if origin and not rundir.changed_settings(run.config, configure(origin)):
-            return Plan(configure(origin), data, origin)
+            return Plan(configure(origin), data, origin, stream)
     origin = transfer.read_starting_point(init)
-    return Plan(configure(origin), data, origin)
+    return Plan(configure(origin), data, origin, stream)
+
+
+def streamed(request: RunRequest, saved: TrainConfig | None) -> bool:
+    """True if a run is trained straight from the dataset of the request."""
+    asked = request.streams or (saved is not None and is_stream(saved.data))
+    return asked and request.dataset is not None
+
+
+def _short(data: Manifest) -> str:
+    return data.level(data.resolution).fingerprint
 
 
 def resolve_data(
@@ -101,11 +118,8 @@ def resolve_data(
     """
     if request.images:
         return _convert_images(request, saved, strategy)
-    if saved and "data" not in request.changes:
-        with contextlib.suppress(UserError):  # converted anew, then
-            _, folder = checkpoints.known_data(Path(request.resume))
-            if folder and is_dataset(folder):
-                return Manifest.load(folder)
+    if saved and "data" not in request.changes and (known := _known_data(request)):
+        return known
     base = saved or presets.make_config(request.preset or "demo")
     spec = str(request.changes.get("data", base.data))
     if is_remote(spec):
@@ -113,7 +127,7 @@ def resolve_data(
     labels = str(request.changes.get("labels", base.labels))
     if is_dataset(home_path(spec)):
         return Manifest.load(home_path(spec))
-    if sources.is_gone(spec) and (copy := _copy_of(spec, labels, request)):
+    if sources.is_gone(spec) and (copy := find_kept_records(spec, labels, request)):
         print(f"{spec} is not there; training goes on with its copy in {copy.folder}")
         return copy
     first = devices.is_chief(strategy)
@@ -133,15 +147,27 @@ def resolve_data(
     return Manifest.load(folder)
 
 
+def _known_data(request: RunRequest) -> Manifest | None:
+    """Returns the records of the run that goes on; None: they are converted anew."""
+    with contextlib.suppress(UserError):
+        _, folder = checkpoints.known_data(Path(request.resume))
+        if folder and is_dataset(folder):
+            return Manifest.load(folder)
+    return None
+
+
 def _convert_images(
     request: RunRequest, saved: TrainConfig | None, strategy: tf.distribute.Strategy
 ) -> Manifest:
     """Converts the images that a program holds; see `resolve_data`."""
     assert request.images
+    most = SAMPLE if streamed(request, saved) else None
+    if most and saved and (known := _known_data(request)):
+        return known  # the sample of the run's beginning
     first = devices.is_chief(strategy)
     if not first:
         devices.barrier(strategy)
-    with request.images() as source:
+    with request.images(most=most) as source:
         folder = records.prepare(
             source.name,
             request.cache,
@@ -154,30 +180,6 @@ def _convert_images(
     if first:
         devices.barrier(strategy)
     return Manifest.load(folder)
-
-
-def _copy_of(spec: str, labels: str, request: RunRequest) -> Manifest | None:
-    """Finds the records that images were converted to before they went away.
-
-    They are in the cache, or where a run has trained on them.
-    """
-    size = request.resolution
-    if size:
-        level, start_shape = configs.parse_resolution(size)
-        size = "x".join(map(str, configs.image_shape(start_shape, level)))
-    copy = records.find_copy(spec, request.cache, labels, size)
-    if copy:
-        return Manifest.load(copy)
-    if request.names_a_run:
-        runs = [rundir.read_run(request.resume)]
-    else:
-        runs = [run for run in rundir.list_runs(request.out) if run.config.data == spec]
-    for run in reversed(runs):
-        _, folder = checkpoints.known_data(run.path)
-        with contextlib.suppress(UserError):
-            if folder:
-                return Manifest.load(folder)
-    return None
 
 
 def _stored_size(

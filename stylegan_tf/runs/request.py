@@ -108,7 +108,10 @@ class RunRequest:
         download: True lets TFDS download.
         command: the command line, for the record.
         flags: dotted setting -> the flag that sets it, for messages.
-        images: opens images that a program holds, in place of `changes["data"]`.
+        images: opens images that a program holds, in place of `changes["data"]`; of a
+            dataset the given number of them.
+        dataset: the `tf.data.Dataset` that `images` opens, if it is one.
+        streams: True to train on `dataset` without converting it.
         grows: False for networks of the user's own that cannot grow.
         asks: True if a person at a terminal may be asked about a run of hours.
     """
@@ -124,7 +127,9 @@ class RunRequest:
     download: bool = False
     command: list[str] = field(default_factory=list)
     flags: dict[str, str] = field(default_factory=dict)
-    images: Callable[[], AbstractContextManager["Source"]] | None = None
+    images: Callable[..., AbstractContextManager["Source"]] | None = None
+    dataset: object = None
+    streams: bool = False
     grows: bool = True
     asks: bool = False
 

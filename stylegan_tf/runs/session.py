@@ -29,6 +29,7 @@ from stylegan_tf.command_line import command_words
 from stylegan_tf.config import TrainConfig, custom, schedule
 from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.data.manifest import SKIPPED, Manifest
+from stylegan_tf.data.sources.memory import is_stream
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.figures.facts import picture_texts
 from stylegan_tf.runs import duration, owner, rundir, transfer
@@ -115,12 +116,14 @@ def _train_run(
     cache: str | None,
 ) -> Outcome:
     rundir.check_started(run)
-    check_parts(run)
+    check_parts(run, plan.stream is not None)
     rundir.check_data(run, plan.data)
     if run.config.deterministic:
         devices.make_deterministic()
     reports = [*make_reports(run.config, cache), *more]
-    trainer = Trainer(run.config, plan.data.folder, run.path, strategy, reports)
+    trainer = Trainer(
+        run.config, plan.data.folder, run.path, strategy, reports, plan.stream
+    )
     if not trainer.restore() and run.config.init:
         report = transfer.copy_matching_weights(run.config.init, trainer.networks)
         if trainer.chief:
@@ -143,13 +146,19 @@ def _train_run(
     return Outcome(run.path, reason, trainer.stopping)
 
 
-def check_parts(run: rundir.Run) -> None:
+def check_parts(run: rundir.Run, streams: bool = False) -> None:
     """Asks for the parts of the user's own that a run was trained with.
+
+    Args:
+        run: the run.
+        streams: True if its dataset was given.
 
     Raises:
         UserError: this process lacks one; says how to give it.
     """
     missing = custom.missing_parts(configs.flat(run.config))
+    if is_stream(run.config.data) and not streams:
+        missing = {"data": "dataset"} | missing
     if missing:
         parts = ", ".join(f"{kind}={name}" for kind, name in missing.items())
         raise UserError(
@@ -165,9 +174,10 @@ def print_tensorboard(run: Path) -> None:
 
 def print_data(data: Manifest, config: TrainConfig) -> None:
     """Prints what a run trains on, and the numbers of its classes."""
-    listing = data.folder / SKIPPED
+    listing, of_stream = data.folder / SKIPPED, is_stream(config.data)
     left = f"; {data.skipped} were left out, see {listing}" if data.skipped else ""
-    print(f"data: {data}{left}")
+    head = "data: a stream, of which a sample is kept: " if of_stream else "data: "
+    print(f"{head}{data}{left}")
     if data.class_names and config.generator.classes:
         print(f"classes: {numbered_names(data.class_names)}")
 

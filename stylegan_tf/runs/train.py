@@ -14,7 +14,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import keras
 import numpy as np
@@ -70,6 +70,7 @@ class TrainingRun:
         self.stopped_by: str | None = None
         self._callbacks: Sequence[object] = ()
         self._flags: TrainFlags = {}
+        self._stream: dict[str, Any] = {}
 
     @property
     def kimg(self) -> float:
@@ -138,7 +139,8 @@ class TrainingRun:
         callbacks = self._callbacks if callbacks is None else callbacks
         total = self.config.schedule.total_kimg if kimg is None else kimg
         both: TrainFlags = {**self._flags, **flags}
-        after = train(kimg=total, resume=self.path, callbacks=callbacks, **both)
+        more = {"callbacks": callbacks, **self._stream, **both}
+        after = train(kimg=total, resume=self.path, **more)
         self.__dict__ = after.__dict__
         return self
 
@@ -160,6 +162,7 @@ def train(
     generator: Network | None = None,
     discriminator: Network | None = None,
     augment: str | Augmentation | None = None,
+    stream: bool = False,
     out: str | os.PathLike[str] = "runs",
     resume: str | os.PathLike[str] = "auto",
     **flags: Unpack[TrainFlags],
@@ -182,6 +185,8 @@ def train(
         discriminator: class of a discriminator, see `networks.custom`.
         augment: "none", "diffaugment", "ada", or a function of images and uniform
             random numbers [N, M] -> images.
+        stream: True trains straight from a `tf.data.Dataset`, which is not converted,
+            see `data.stream`; a run that goes on is given it again.
         out: folder of the runs.
         resume: "auto", "never" or a run directory.
         **flags: the flags of launch/train.py, see `TrainFlags`.
@@ -197,11 +202,12 @@ def train(
     given = named(data=data, kimg=kimg, labels=labels) | flags
     where = {"out": out, "resume": resume}
     request = make_request(
-        given, settings or {}, named(**own), preset, resolution, **where
+        given, settings or {}, named(**own), preset, resolution, stream, **where
     )
     outcome = session.train_request(request, callback_reports(callbacks))
     run = TrainingRun(outcome.path)
     run.reason, run.stopped_by = outcome.reason, outcome.stopped_by
     run._callbacks = callbacks
+    run._stream = {"data": data, "stream": True} if stream else {}
     run._flags = {k: v for k, v in flags.items() if k in ("strategy", "cache")}
     return run

@@ -35,6 +35,7 @@ from stylegan_tf.config import AugmentConfig, TrainConfig
 from stylegan_tf.config.schedule import Phase, phase_at
 from stylegan_tf.data import pipeline
 from stylegan_tf.data.manifest import Manifest
+from stylegan_tf.data.stream import ImageStream
 from stylegan_tf.errors import DiskError
 from stylegan_tf.networks import ops
 from stylegan_tf.training import divergence
@@ -45,6 +46,7 @@ from stylegan_tf.training.passes import Clock, Networks, Passes
 from stylegan_tf.training.reporting import Reporting
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS, Step
+from stylegan_tf.training.streaming import StreamReader
 from stylegan_tf.training.ticks import TickStats
 
 SAVE_VOTE = 1 << 16  # more than there are replicas; their sum is exact in float32
@@ -60,6 +62,7 @@ class Trainer:
         strategy: from `devices.make_strategy`; None = one device.
         reports: objects with the methods in the module's docstring; called on the
             chief worker only.
+        stream: real images that are not records; `data` is then a sample of them.
 
     Attributes:
         phase: resolution, alpha, batch and learning rate of the latest step.
@@ -82,6 +85,7 @@ class Trainer:
         run_dir: Path | str,
         strategy: tf.distribute.Strategy | None = None,
         reports: Sequence[object] = (),
+        stream: ImageStream | None = None,
     ):
         self.config, self.data, self.run_dir = config, data, Path(run_dir)
         self.strategy = strategy or devices.make_strategy("one")
@@ -108,6 +112,7 @@ class Trainer:
         )
         self._keep_label_examples()
         self._steps: dict[tuple, Callable] = {}
+        self._stream = stream and StreamReader(stream, config, self.strategy)
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
         self._first_means = [(v, np.array(v)) for v in self.networks.running_means]
@@ -264,6 +269,10 @@ class Trainer:
         return phase_at(c.schedule, final, self.state.nimg, self.replicas)
 
     def _next_batch(self, phase: Phase) -> dict[str, tf.Tensor]:
+        if self._stream:
+            return self._stream.next_batch(
+                self.state.nimg, phase.resolution, phase.batch
+            )
         if self._batches_of != (phase.resolution, phase.batch):
             self._batches_of = (phase.resolution, phase.batch)
             self._batches = iter(self._dataset(phase))

@@ -23,6 +23,7 @@ from stylegan_tf.data.manifest import is_dataset
 from stylegan_tf.data.sources import demo, official, tfds
 from stylegan_tf.data.sources.base import Source
 from stylegan_tf.data.sources.files import FolderSource, ZipSource
+from stylegan_tf.data.sources.memory import is_stream
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path, open_regular
 from stylegan_tf.remote import fetch, is_remote, local_path
@@ -43,6 +44,11 @@ def open_source(spec: str, labels: str = "auto", download: bool = False) -> Sour
         return demo.open_demo(spec, labels)
     if spec.startswith("tfds:"):
         return tfds.open_tfds(spec.removeprefix("tfds:"), labels, download)
+    if is_stream(spec):
+        raise UserError(
+            f"{spec} is a tf.data.Dataset, which only the program has that made it; "
+            f"give it there: stylegan_tf.train(data=dataset, ...)."
+        )
     if is_remote(labels):
         labels = str(fetch(labels))
     path = local_path(spec)

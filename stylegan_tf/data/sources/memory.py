@@ -23,6 +23,15 @@ from stylegan_tf.errors import UserError
 from stylegan_tf.files import open_regular, read_regular
 
 CHANNELS = (1, 3, 4)
+STREAM = "stream:"  # a config's name of a dataset that is not converted, see is_stream
+
+
+def is_stream(data: str) -> bool:
+    """True for what a config calls a dataset that is trained on without records.
+
+    A program holds the dataset; the name is `STREAM` and a fingerprint.
+    """
+    return data.startswith(STREAM)
 
 
 class PixelRange(NamedTuple):

@@ -1,0 +1,101 @@
+"""Batches of a stream for every phase of a run, from one iterator.
+
+A phase has its own batch size and resolution. The stream is read in units that all
+batch sizes are made of, at the full resolution, so that nothing is read twice when a
+phase begins. Levels are the means of blocks of pixels, as in records.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from stylegan_tf.config import TrainConfig
+from stylegan_tf.config.schedule import schedule_rows
+from stylegan_tf.data.stream import ImageStream
+
+Batch = dict[str, tf.Tensor]
+
+
+class StreamReader:
+    """Reads the batches of a run, in the order of the images seen.
+
+    Args:
+        stream: the images.
+        config: the run.
+        strategy: its devices.
+    """
+
+    def __init__(
+        self, stream: ImageStream, config: TrainConfig, strategy: tf.distribute.Strategy
+    ):
+        self.stream, self.config, self.strategy = stream, config, strategy
+        rows = schedule_rows(config, strategy.num_replicas_in_sync)
+        self.unit = math.gcd(*(row.phase.batch for row in rows))
+        self._units: Iterator | None = None
+        self._position = -1  # number of the next image
+        self._joined: dict[tuple[int, int], Callable] = {}
+
+    def next_batch(self, nimg: int, resolution: int, batch: int) -> Batch:
+        """Returns the batch that begins with image number `nimg`.
+
+        Args:
+            nimg: images seen. Another number than the batch before ended with begins
+                the dataset anew, and passes over so many images.
+            resolution: level of the images.
+            batch: images over all replicas.
+
+        Raises:
+            UserError: the dataset fails, or holds what cannot be used.
+        """
+        if self._units is None or self._position != nimg:
+            self._units, self._position = iter(self._dataset(nimg)), nimg
+        with self.stream.reading():
+            parts = [next(self._units) for _ in range(batch // self.unit)]
+        self._position += batch
+        return self._join(len(parts), resolution)(parts)
+
+    def _dataset(self, start: int) -> tf.distribute.DistributedDataset:
+        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return self.stream.batches(
+                self.unit,
+                start=start,
+                seed=self.config.seed,
+                mirror=self.config.mirror,
+                pieces=self.strategy.num_replicas_in_sync,
+                shard=(context.input_pipeline_id, context.num_input_pipelines),
+            )
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
+
+    def _join(self, count: int, resolution: int) -> Callable[[list[Batch]], Batch]:
+        """Returns the function that makes a batch of `count` units."""
+        if (count, resolution) not in self._joined:
+            factor = self.config.generator.resolution // resolution
+
+            def join(parts: list[Batch]) -> Batch:
+                image = tf.concat([part["image"] for part in parts], 0)
+                label = tf.concat([part["label"] for part in parts], 0)
+                return {"image": block_means(image, factor), "label": label}
+
+            @tf.function(autograph=False)
+            def joined(parts: list[Batch]) -> Batch:
+                return self.strategy.run(join, args=(parts,))
+
+            self._joined[count, resolution] = joined
+        return self._joined[count, resolution]
+
+
+def block_means(images: tf.Tensor, factor: int) -> tf.Tensor:
+    """Shrinks uint8 images [n, h, w, c] by the means of blocks of pixels.
+
+    Args:
+        images: h and w divisible by `factor`.
+        factor: side of a block, in pixels.
+    """
+    if factor == 1:
+        return images
+    n, h, w, c = images.shape
+    blocks = tf.reshape(images, [n, h // factor, factor, w // factor, factor, c])
+    means = tf.reduce_mean(tf.cast(blocks, tf.float32), [2, 4])
+    return tf.cast(tf.round(means), tf.uint8)  # halves to even, as np.rint
