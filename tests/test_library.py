@@ -23,11 +23,13 @@ from stylegan_tf.networks.generator import generator_of
 from stylegan_tf.runs import arguments
 from stylegan_tf.runs.callbacks import callback_reports
 from stylegan_tf.runs.plan import plan_run
+from stylegan_tf.sampling.steering import style_affines
 from stylegan_tf.training import losses, passes
 
 TINY = {k: v for k, v in tiny.SETTINGS.items() if not k.endswith(".resolution")}
 TINY |= {f"{net}.resolution": 8 for net in ("generator", "discriminator")} | tiny.FIXED
 TINY = {k: v for k, v in TINY.items() if not k.endswith(".resolution")}
+TINY |= {"generator.style_mixing_prob": 0.9}  # which StyleGAN's own networks fuse
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 8, 8, 3), np.uint8)
 
@@ -195,6 +197,8 @@ def test_a_run_goes_on_to_its_model(trained):
     np.testing.assert_array_equal(stylegan_tf.generate(exported, range(3)), drawn)
     # The statistics of batch normalization reach the average.
     assert np.abs(run.generator.synthesis.norm.moving_mean.numpy()).max() > 0
+    with pytest.raises(UserError, match=r"network of your own \(custom:Plain\)"):
+        style_affines(run.generator)
     assert isinstance(run.sheet, Image.Image) and run.sheet.size[0] > 8
     assert run.metrics == {}
     again = stylegan_tf.TrainingRun(path)

@@ -97,7 +97,7 @@ def test_stray_pictures_beside_classes_are_left_aside_and_named(tmp_path):
     root = folder_of(tmp_path / "set", files | {"cover.png": PNG, "read.txt": b"x"})
     source = sources.open_source(str(root))
     assert source.names == [*files] and label_list(source) == [0, 0, 1, 1]
-    assert "Left aside 1 pictures beside the folders of classes: cover.png." in (
+    assert "Left aside 1 picture beside the folders of classes: cover.png." in (
         source.notes
     )
     again = pickle.loads(pickle.dumps(source))

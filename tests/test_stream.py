@@ -105,7 +105,7 @@ def failing(images: tf.Tensor, labels: tf.Tensor):
         (lambda: dataset(labels=LABELS + 1), "class 3 is in the dataset, but not amo"),
         (lambda: dataset(IMAGES * 2.0), "values of the pictures go from 0 to"),
         (lambda: dataset(IMAGES[:, :3]), "picture 0 of the dataset cannot be used"),
-        (lambda: dataset().map(failing), "the dataset failed behind picture"),
+        (lambda: dataset().map(failing), "the dataset failed behind element"),
         (lambda: dataset().take(0), "no pictures in it"),
     ],
 )

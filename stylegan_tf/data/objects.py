@@ -262,7 +262,7 @@ def value_range(dataset: Any) -> PixelRange:
 
 def labeled_images(dataset: Any) -> Iterator[tuple[np.ndarray, object]]:
     """Yields each image [H, W, C] of a dataset, and its label or None."""
-    for element in dataset.as_numpy_iterator():
+    for element in _elements(dataset):
         images, labels = _split(element)
         single = images.ndim == 2 or (
             images.ndim == 3 and images.shape[-1] in (1, 3, 4)
@@ -279,6 +279,22 @@ def labeled_images(dataset: Any) -> Iterator[tuple[np.ndarray, object]]:
             )
         for image, value in zip(batch, values, strict=True):
             yield image, np.asarray(value).tolist()
+
+
+def _elements(dataset: Any) -> Iterator[Any]:
+    elements, count = dataset.as_numpy_iterator(), 0
+    while True:
+        try:
+            element = next(elements)
+        except StopIteration:
+            return
+        except Exception as error:  # of TensorFlow, or of a function in the dataset
+            line = (str(error).strip() or repr(error)).splitlines()[0]
+            raise UserError(
+                f"the dataset failed behind element {count}: {line[:200]}"
+            ) from error
+        yield element
+        count += 1
 
 
 def _split(element: Any) -> tuple[np.ndarray, Any]:

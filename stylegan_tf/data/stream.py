@@ -145,12 +145,6 @@ class ImageStream:
         except UserError as error:
             self._trouble = error
             raise
-        except tf.errors.OpError as error:
-            line = (error.message or str(error)).strip().splitlines()[0]
-            self._trouble = UserError(
-                f"the dataset failed behind picture {number}: {line[:200]}"
-            )
-            raise
 
     def _endless(self) -> Iterator[tuple[np.ndarray, object]]:
         while True:

@@ -145,6 +145,19 @@ def affine_layers(model: Generator) -> list[list[Affine]]:
             f"the model (architecture {c.architecture}) has no style per layer, so no "
             f"affines to factorize; use pca."
         )
+    try:
+        return _affine_layers(model)
+    except AttributeError as error:
+        if not c.network:
+            raise
+        raise UserError(
+            f"the model draws by a network of your own ({c.network}), whose affines "
+            f"are not known here; use pca."
+        ) from error
+
+
+def _affine_layers(model: Generator) -> list[list[Affine]]:
+    c = model.config
     if c.architecture == "stylegan3":
         layers = [getattr(model.synthesis, f"layer{i}") for i in range(c.num_layers)]
         features = model.synthesis.input_features

@@ -155,7 +155,8 @@ class Passes:
         """
         ws, w_mean, _ = inputs.styles or (*self.styles(inputs), None)
         g = self.networks.generator
-        if measure and g.config.architecture == "stylegan3":
+        c = g.config
+        if measure and c.architecture == "stylegan3" and not c.network:
             images, squares = g.synthesis.measure(ws)
             return Fakes(images, w_mean, squares)
         return Fakes(self.synthesize(ws, inputs, clock, k), w_mean)
@@ -189,12 +190,13 @@ class Passes:
     def modulate(self, *batches: StepInputs) -> list[StepInputs]:
         """Returns batches with their `styles`, all of one pass of the mapping network.
 
-        Only the last one's gradients are recorded. Other networks than StyleGAN's take
-        the batches as they are.
+        Only the last one's gradients are recorded. Other networks than StyleGAN's, and
+        the user's own, take the batches as they are.
         """
         g = self.networks.generator
         c = g.config
-        if not (self._mixes and c.architecture == "stylegan" and c.const_input):
+        ours = c.architecture == "stylegan" and not c.network
+        if not (self._mixes and ours and c.const_input):
             return list(batches)
         with tape_of(self.g_variables()) as tape:
             w, other = self._map(*batches)

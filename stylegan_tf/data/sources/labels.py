@@ -167,7 +167,8 @@ def from_folders(names: Sequence[str]) -> Labels:
             ]
         )
     found = _classes([head for head, slash, _ in heads if slash])
-    note = f"Left aside {len(strays)} pictures beside the folders of classes: {shown}."
+    count = f"{len(strays)} picture" + "s" * (len(strays) > 1)
+    note = f"Left aside {count} beside the folders of classes: {shown}."
     return replace(found, notes=[note], left=frozenset(strays))
 
 
