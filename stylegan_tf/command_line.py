@@ -11,7 +11,7 @@ from pathlib import Path
 VERBS = ("train", "make_dataset", "generate", "explore", "serve", "figures")
 VERBS += ("directions", "encode", "project", "evaluate", "runs", "compare", "sweep")
 VERBS += ("export", "convert")
-PROGRAM = "stylegan-tf"
+PROGRAM, INSTALLED = "stylegan-tf", "stylegan_tf_launch"
 _NAMED = re.compile(rf"(?<![\w./-])(python )?(launch/)?({'|'.join(VERBS)})\.py\b")
 
 
@@ -23,7 +23,8 @@ def command_words(verb: str) -> tuple[str, ...]:
     """
     script = Path(sys.argv[0] if sys.argv else "")
     ours = script.stem in VERBS and script.with_name("cli.py").is_file()
-    if ours and script.suffix == ".py":  # and not a train.py of somebody's own
+    # Not a train.py of somebody's own, nor `python -m` in an installed package.
+    if ours and script.suffix == ".py" and script.parent.name != INSTALLED:
         return ("python", str(script.with_name(f"{verb}.py")))
     if script.stem != PROGRAM and Path(f"launch/{verb}.py").is_file():
         return ("python", f"launch/{verb}.py")

@@ -88,6 +88,9 @@ def test_commands_are_those_that_were_typed(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["../launch/train.py"])
     assert command_words("generate") == ("python", "../launch/generate.py")
     assert as_typed(manual) == manual
+    monkeypatch.setattr(sys, "argv", [str(ROOT / ".path/stylegan_tf_launch/train.py")])
+    assert command_words("generate") == ("stylegan-tf", "generate")
+    monkeypatch.setattr(sys, "argv", ["../launch/train.py"])
     assert "see train.py" in str(UserError("see train.py"))
     monkeypatch.setattr(sys, "argv", ["notebook"])
     monkeypatch.chdir(tmp_path)

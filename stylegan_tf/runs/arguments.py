@@ -54,20 +54,13 @@ def make_request(
         UserError: a value is of the wrong kind or out of range.
         TypeError: there is no such flag.
     """
-    known = {*FLAGS, *SURROUNDINGS}
-    for name in given.keys() - known:
-        near = difflib.get_close_matches(name, [*known, *custom.SETTINGS, *NAMED])
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise TypeError(f"train() has no argument {name!r}{hint}")
+    _check_given(given, stream)
     call = named(preset=preset, resolution=resolution, settings=settings or None)
     call |= {"stream": True} if stream else {}
     around = {"command": _python_command({**given, **call, **parts, **where})}
     around |= {k: given[k] for k in SURROUNDINGS if k in given}
     flags = {k: v for k, v in given.items() if k in FLAGS}
     images, data = None, flags.get("data")
-    dataset = data if is_tf_dataset(data) else None
-    if stream:
-        _check_stream(dataset, flags)
     if data is not None and not isinstance(data, str | os.PathLike):
         own_labels = flags.get("labels")
         if not isinstance(own_labels, str | None):
@@ -90,7 +83,7 @@ def make_request(
         resolution=_size_text(resolution),
         flags=_names_in_messages("command" in given),
         images=images,
-        dataset=dataset,
+        dataset=data if is_tf_dataset(data) else None,
         streams=stream,
         asks="command" in given,
         grows=all(getattr(n, "grows", False) for n in networks if n),
@@ -99,15 +92,16 @@ def make_request(
     )
 
 
-def _check_stream(dataset: object, flags: Mapping[str, Any]) -> None:
-    if dataset is None:
+def _check_given(given: Mapping[str, Any], stream: bool) -> None:
+    """Refuses unknown names, and what a stream cannot be or have."""
+    known = {*FLAGS, *SURROUNDINGS}
+    for name in given.keys() - known:
+        near = difflib.get_close_matches(name, [*known, *custom.SETTINGS, *NAMED])
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise TypeError(f"train() has no argument {name!r}{hint}")
+    if stream and not is_tf_dataset(given.get("data")):
         raise UserError(
             "stream=True trains straight from a tf.data.Dataset; give one as data."
-        )
-    if flags.get("metrics"):
-        raise UserError(
-            "metrics compare with all real pictures, which a stream does not count; "
-            "leave metrics out, and measure with evaluate --data=... when it is done."
         )
 
 

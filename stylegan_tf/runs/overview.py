@@ -181,14 +181,18 @@ def _has_column(name: str) -> bool:
 
 
 def differing_settings(runs: Sequence[Summary]) -> list[str]:
-    """Returns the dotted names of the settings that are not the same in all runs."""
+    """Returns the dotted names of the settings that are not the same in all runs.
+
+    The preset, which most others follow from, comes first.
+    """
     every = [run.settings for run in runs]
-    return [
+    found = [
         name
         for name in (every[0] if every else ())
         if any(one[name] != every[0][name] for one in every)
         and name not in (*RESUMABLE, *SETTLED)
     ]
+    return sorted(found, key=lambda name: name != "preset")
 
 
 def value_text(value: object) -> str:

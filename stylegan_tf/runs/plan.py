@@ -54,6 +54,11 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
     """
     saved = rundir.read_run(request.resume).config if request.names_a_run else None
     streams = streamed(request, saved)
+    if streams and request.changes.get("metrics"):
+        raise UserError(
+            "metrics compare with all real pictures, which a stream does not count; "
+            "leave metrics out, and measure with evaluate --data=... when it is done."
+        )
     data = resolve_data(request, saved, strategy)
     stream = ImageStream(request.dataset, data) if streams else None
     preset = saved or request.preset or "demo"

@@ -24,6 +24,7 @@ from PIL import Image
 from stylegan_tf import models
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.presets import Preset
+from stylegan_tf.data.sources.memory import is_stream
 from stylegan_tf.errors import UserError
 from stylegan_tf.metrics import results
 from stylegan_tf.networks.generator import Generator
@@ -182,11 +183,9 @@ def train(
         g_loss: G's loss: a name, or a function of scores of fakes [N, 1] -> [N, 1].
         d_loss: D's loss, of scores of reals and of fakes.
         generator: class of a synthesis network or `Generator`, see `networks.custom`.
-        discriminator: class of a discriminator, see `networks.custom`.
-        augment: "none", "diffaugment", "ada", or a function of images and uniform
-            random numbers [N, M] -> images.
-        stream: True trains straight from a `tf.data.Dataset`, which is not converted,
-            see `data.stream`; a run that goes on is given it again.
+        discriminator: class of a discriminator.
+        augment: a name, or a function of images and uniforms [N, M] -> images.
+        stream: True trains straight from a `tf.data.Dataset`, see `data.stream`.
         out: folder of the runs.
         resume: "auto", "never" or a run directory.
         **flags: the flags of launch/train.py, see `TrainFlags`.
@@ -200,14 +199,13 @@ def train(
     own = {"g_loss": g_loss, "d_loss": d_loss, "augment": augment}
     own |= {"generator": generator, "discriminator": discriminator}
     given = named(data=data, kimg=kimg, labels=labels) | flags
-    where = {"out": out, "resume": resume}
-    request = make_request(
-        given, settings or {}, named(**own), preset, resolution, stream, **where
-    )
+    where = {"stream": stream, "out": out, "resume": resume}
+    about = settings or {}, named(**own), preset, resolution
+    request = make_request(given, *about, **where)
     outcome = session.train_request(request, callback_reports(callbacks))
     run = TrainingRun(outcome.path)
     run.reason, run.stopped_by = outcome.reason, outcome.stopped_by
     run._callbacks = callbacks
-    run._stream = {"data": data, "stream": True} if stream else {}
+    run._stream = {"data": data} if is_stream(run.config.data) else {}
     run._flags = {k: v for k, v in flags.items() if k in ("strategy", "cache")}
     return run
