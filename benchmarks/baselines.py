@@ -35,15 +35,10 @@ def rows() -> dict[str, list[str]]:
     """Name of a row -> what it adds to the command line."""
     dcgan = ["--preset=dcgan", "--batch=16"]
     table = {"dcgan": dcgan, "cgan": [*dcgan, "--labels=auto"]}
-    for letter, changes in presets.LADDER.items():
-        named = [f"--set={name}={_text(value)}" for name, value in changes.items()]
-        table[f"ladder-{letter}"] = ["--preset=demo", *named]
+    for letter in presets.LADDER:
+        table[f"ladder-{letter}"] = [f"--preset=demo-ladder-{letter}"]
     table["stylegan2"] = ["--preset=demo-stylegan2", "--batch=8"]
     return table
-
-
-def _text(value) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def train(name: str, arguments: list[str]) -> tuple[Path, float]:

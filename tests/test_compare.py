@@ -22,7 +22,9 @@ from stylegan_tf.runs.curves import curves_svg, nice_ticks
 LABEL = "fid100[random-v1]"
 
 
-def make_run(out: Path, changes: dict, fids=(), nimg=48, preset="demo") -> Path:
+def make_run(
+    out: Path, changes: dict, fids=(), nimg=48, preset="demo-ladder-f"
+) -> Path:
     """A run directory as training leaves it, without a model."""
     settings = {"preset": preset, "resolution": 16} | presets.PRESETS[preset].changes(
         16, 1
@@ -64,7 +66,7 @@ def test_a_run_at_a_glance(folder):
     score = first.scores[LABEL]
     assert (score.best, score.kimg, score.last) == (4, 2, 6)
     assert first.state == "stopped" and first.size == "16x16"
-    other = overview.summarize_run(paths[2])  # demo has gamma 1 at this size
+    other = overview.summarize_run(paths[2])  # its preset has gamma 1 at this size
     assert overview.changes_from_preset(first.run.config) == {}
     assert overview.changes_from_preset(other.run.config) == {"loss.r1_gamma": 4.0}
     table = overview.runs_table([first, other])
@@ -202,7 +204,7 @@ def test_a_sweep_trains_what_is_not_finished(stand_in, tmp_path):
         "loss.r1_gamma=4 seed=0",
     ]
     half = sweep.Sweep(points[:1], out, stand_in, 1, said.append).run()
-    assert [p.name for p in half] == ["00000-demo-demo"]
+    assert [p.name for p in half] == ["00000-demo-demo_ladder_f"]
     both = sweep.Sweep(points, out, stand_in, 2, said.append).run()
     assert [p.name for p in both] == ["00000-demo-demo", "00001-demo-demo"]
     assert "1/2 loss.r1_gamma=1 seed=0: finished before" in said
@@ -259,6 +261,7 @@ def test_the_ladder_is_one_sweep():
     for letter, name in zip(presets.LADDER, names, strict=True):
         made = presets.make_config(name, 16)
         wanted = config.update(
-            presets.make_config("demo", 16), presets.LADDER[letter] | {"preset": name}
+            presets.make_config("demo-ladder-f", 16),
+            presets.LADDER[letter] | {"preset": name},
         )
         assert made == wanted
