@@ -1,7 +1,7 @@
 """Memory that training takes: what was predicted, and what was measured.
 
     python benchmarks/memory.py
-    python benchmarks/memory.py --networks=demo,matched --precisions=float32,bfloat16
+    python benchmarks/memory.py --networks=demo-ladder-f --precisions=float32,bfloat16
     python benchmarks/memory.py --networks=paper256 --resolutions=256 --recompute
 
 A fresh process for every line trains a few steps at one resolution, on faces that it
@@ -24,8 +24,8 @@ from workers import matched, pairing
 
 # Network -> preset, final resolution, the sizes trained, images a step, changes.
 NETWORKS = {
-    "demo": ("demo", 32, (8, 16, 32), 8, {}),
-    "matched": ("demo", 64, (8, 16, 32, 64), 16, {}),
+    "demo-ladder-f": ("demo-ladder-f", 32, (8, 16, 32), 8, {}),
+    "matched": ("demo-ladder-f", 64, (8, 16, 32, 64), 16, {}),
     "paper256": ("paper256", 256, (64, 128, 256), 4, {}),
     "demo-stylegan2": ("demo-stylegan2", 32, (32,), 16, {}),
 }
@@ -33,7 +33,7 @@ COLUMNS = ("network", "size", "batch", "precision", "recompute", "base", "predic
 COLUMNS += ("measured", "measured / predicted", "program", "held", "live", "above base")
 
 FLAGS, define = cli.flag_set()
-define.list("networks", ["demo", "matched"], "Of the list.")
+define.list("networks", ["demo-ladder-f", "matched"], "Of the list.")
 define.list("resolutions", [], "Only these.")
 define.list("precisions", ["float32"], "And bfloat16.")
 define.boolean("recompute", False, "Without and with.")

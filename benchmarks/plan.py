@@ -110,7 +110,7 @@ def validate(repeats: int) -> str:
     from stylegan_tf import devices
     from stylegan_tf.config import cost, levels, presets
 
-    config = presets.make_config("demo", FLAGS.resolution or 64)
+    config = presets.make_config("demo-ladder-f", FLAGS.resolution or 64)
     sizes = levels(config.generator.resolution, config.schedule.initial_resolution)
     seconds = dict(zip(sizes, _timed(config, sizes, repeats), strict=True))
     work = {r: cost.iteration_macs(config, r) * cost.batch_at(config, r) for r in sizes}

@@ -206,7 +206,10 @@ def test_a_sweep_trains_what_is_not_finished(stand_in, tmp_path):
     half = sweep.Sweep(points[:1], out, stand_in, 1, said.append).run()
     assert [p.name for p in half] == ["00000-demo-demo_ladder_f"]
     both = sweep.Sweep(points, out, stand_in, 2, said.append).run()
-    assert [p.name for p in both] == ["00000-demo-demo", "00001-demo-demo"]
+    assert [p.name for p in both] == [
+        "00000-demo-demo_ladder_f",
+        "00001-demo-demo_ladder_f",
+    ]
     assert "1/2 loss.r1_gamma=1 seed=0: finished before" in said
     rows = comparison.compare_runs(both).group_rows()
     assert rows[1:] == [["1", "1", "1"], ["4", "1", "4"]]
