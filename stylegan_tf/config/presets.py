@@ -119,8 +119,10 @@ def _demo(resolution: int, devices: int) -> dict:
     They draw clean pictures early, where AdaIN amplifies what little there is in flat
     areas; see docs/recipe.md.
     """
+    longer = {"schedule.total_kimg": 60.0} if resolution == 64 else {}
     return (
         _small(resolution)
+        | longer
         | for_both("architecture", "revised")
         | {
             "generator.noise_lrmul": 0.01,
