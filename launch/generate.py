@@ -1,4 +1,4 @@
-"""Draws pictures with a trained model.
+r"""Draws pictures with a trained model.
 
     python launch/generate.py --model=runs/00000-demo-demo
     python launch/generate.py --model=generator.keras --seeds=0-31,100 --psi=0.5
