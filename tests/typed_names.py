@@ -1,7 +1,7 @@
-"""Every public name, used as its hints allow; `pyright` reads it, nothing runs it.
+"""Every public name, used as its hints allow; `pyright` and `mypy` read it.
 
-A name whose type the checker cannot see fails here, since an unknown type is none of
-those that are asserted.
+Nothing runs it. A name whose type the checker cannot see fails here, since an unknown
+type is none of those that are asserted.
 """
 
 from collections.abc import Iterator
