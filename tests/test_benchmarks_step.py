@@ -13,16 +13,14 @@ SMALL = tiny.FIXED | {"generator.mapping_layers": 1, "loss.reuse_fakes": True}
 NEITHER = Regularization(False, False)
 
 
-def test_the_compiled_step_scores_the_same():
-    """What does not hang on latents: XLA draws numbers of its own."""
+def test_the_compiled_step_is_the_same_step():
+    """Latents, noise and all; `tests/faults/compiled_steps.py` has every network."""
     config = tiny.config(SMALL)
     plain, compiled = (
         one_step(config, 8, 4, NEITHER, jit=jit)() for jit in (False, True)
     )
-    real = METRICS.index("scores/real")
-    assert compiled[real] == pytest.approx(plain[real], rel=1e-4) and plain[real] != 0
-    assert np.isfinite(compiled).all()
-    assert not compiled[METRICS.index("skipped/d")]
+    np.testing.assert_allclose(compiled, plain, rtol=1e-3, atol=1e-5)
+    assert plain[METRICS.index("scores/fake")] and plain[METRICS.index("grad_norm/g")]
 
 
 @pytest.mark.parametrize("order", [1, 2])

@@ -40,8 +40,8 @@ def one_step(
     weights = StageWeights(networks, resolution)
     weights.load(tf.distribute.get_strategy())  # as the trainer does before its steps
     passes = Passes(networks, config, resolution, weights=weights)
-    step = Step(passes, Objectives(passes, regularization), batch, table)
-    compiled = tf.function(step, autograph=False, jit_compile=jit or None)
+    step = Step(passes, Objectives(passes, regularization), batch, table, jit)
+    compiled = tf.function(step, autograph=False)
     shape = (batch, *g.shape(resolution), g.channels)
     images = tf.constant(np.random.RandomState(0).randint(0, 256, shape), tf.uint8)
     labels = tf.one_hot(tf.zeros([batch], tf.int32), g.classes)

@@ -9,6 +9,7 @@ long as p stays below about 0.8 the generator does not learn to draw augmented i
 
 import tensorflow as tf
 
+from stylegan_tf import stateless
 from stylegan_tf.augment import transforms, wavelets
 from stylegan_tf.augment.randomness import gated, to_normal, to_power_of_two
 from stylegan_tf.augment.transforms import Probability
@@ -126,7 +127,7 @@ def _noise(x: tf.Tensor, uniforms: tf.Tensor, p: Probability) -> tf.Tensor:
     on, u, *pair = gated(uniforms, "noise", p)
     seeds = tf.cast(tf.stack(pair, axis=1) * 2**23, tf.int32)  # [N, 2], 46 random bits
     noise = tf.map_fn(
-        lambda seed: tf.random.stateless_normal(x.shape[1:], seed),
+        lambda seed: stateless.normal(x.shape[1:], seed),
         seeds,
         fn_output_signature=tf.TensorSpec(x.shape[1:]),
     )

@@ -8,6 +8,8 @@ transform.
 
 import tensorflow as tf
 
+from stylegan_tf import stateless
+
 # Transform -> uniforms that it takes from a row. The first decides whether ADA applies
 # the transform, the others are its parameters. DiffAugment applies every transform and
 # does not use the first.
@@ -42,10 +44,10 @@ def sample_uniforms(n: int | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
     Args:
         n: examples.
-        seed: int [2], for `tf.random.stateless_uniform`.
+        seed: int [2].
     """
     # In the middle of their steps: 0 would become an infinite normal number.
-    return tf.random.stateless_uniform([n, UNIFORMS], seed) + 0.5 / STEPS
+    return stateless.uniform([n, UNIFORMS], seed) + 0.5 / STEPS
 
 
 def columns(uniforms: tf.Tensor, name: str) -> list[tf.Tensor]:

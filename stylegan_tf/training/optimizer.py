@@ -68,11 +68,13 @@ class Adam(tf.Module):
         self, gradients: list[tf.Tensor], variables: list[keras.Variable], lr: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Makes one step on `variables`; see `update`."""
-        return self.update(gradients, Packed(variables), self.slots(variables), lr)
+        weights = Packed(variables)
+        gradient = weights.gradient(gradients)
+        return self.update(gradient, weights, self.slots(variables), lr)
 
     def update(
         self,
-        gradients: list[tf.Tensor],
+        gradient: tf.Tensor,
         weights: Packed,
         slots: tuple[Packed, Packed],
         lr: tf.Tensor,
@@ -80,8 +82,8 @@ class Adam(tf.Module):
         """Makes one step on packed weights, unless a gradient is not finite.
 
         Args:
-            gradients: gradients of this replica, with respect to `weights.scaled()`;
-                their mean over replicas is the gradient of the global batch.
+            gradient: float32 [size of all weights], this replica's `weights.gradient`;
+                the mean over replicas is the gradient of the global batch.
             weights: the optimizer's weights that the gradients belong to.
             slots: their moments.
             lr: float32 scalar.
@@ -89,9 +91,6 @@ class Adam(tf.Module):
         Returns:
             Norm of the gradient, and 1.0 if the step was skipped, else 0.0.
         """
-        gradient = weights.join(gradients)
-        if weights.scale is not None:
-            gradient *= weights.scale
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
             gradient = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradient)

@@ -65,6 +65,15 @@ class Packed:
         """Returns one vector of tensors that have the variables' shapes."""
         return tf.concat([tf.reshape(x, [-1]) for x in tensors], axis=0)
 
+    def gradient(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns the gradient with respect to the vector.
+
+        Args:
+            gradients: those with respect to the values of `scaled`.
+        """
+        vector = self.join(gradients)
+        return vector if self.scale is None else vector * self.scale
+
     def split(self, vector: tf.Tensor) -> list[tf.Tensor]:
         """Returns the tensors that `join` made one vector of."""
         parts = tf.split(vector, self.sizes)

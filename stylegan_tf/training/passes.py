@@ -12,6 +12,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from stylegan_tf import stateless
 from stylegan_tf.augment.ada import ada
 from stylegan_tf.augment.blur import gaussian_blur
 from stylegan_tf.augment.diffaugment import diffaugment
@@ -234,9 +235,9 @@ class Passes:
         seed = (
             inputs.seed
             if self.config.accumulate == 1
-            else tf.random.fold_in(inputs.seed, k)
+            else stateless.fold_in(inputs.seed, k)
         )
-        drawn = tf.random.stateless_normal([n, sum(sizes)], seed)
+        drawn = stateless.normal([n, sum(sizes)], seed)
         parts = zip(tf.split(drawn, sizes, axis=1), shapes, strict=True)
         return [tf.reshape(part, [-1, *shape, 1]) for part, shape in parts]
 

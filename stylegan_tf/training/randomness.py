@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from stylegan_tf import stateless
 from stylegan_tf.augment.randomness import sample_uniforms
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.training.rounds import replica_share, strided_part
@@ -69,6 +70,10 @@ class StepInputs:
     interpolation: tf.Tensor | None = None
     styles: Styles | None = None
 
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """Returns the fields that are tensors, by name."""
+        return {n: x for n, x in vars(self).items() if tf.is_tensor(x)}
+
     def part(self, k: int | tf.Tensor, rounds: int) -> "StepInputs":
         """Returns the inputs of the k-th of so many rounds."""
         inputs = {n: getattr(self, n) for n in PER_EXAMPLE}
@@ -80,7 +85,7 @@ class StepInputs:
 
 def fold_seed(config: TrainConfig, nimg: tf.Tensor, salt: int) -> tf.Tensor:
     """Returns a seed, int64 [2], of its own for each iteration and purpose."""
-    return tf.random.fold_in(tf.constant([config.seed, salt], tf.int64), nimg)
+    return stateless.fold_in(tf.constant([config.seed, salt], tf.int64), nimg)
 
 
 def sample_inputs(
@@ -110,7 +115,7 @@ def sample_inputs(
         fold_seed(config, nimg, 10 * (forward_pass - which * (i < 22)) + i)
         for i in range(20, 27)
     )
-    both = tf.random.stateless_normal([passes, batch, 2, g.z_dim], latents)
+    both = stateless.normal([passes, batch, 2, g.z_dim], latents)
     z, z_mix = tf.unstack(replica_share(tf.unstack(both)[which]), axis=1)
     layers = 2 * (resolution.bit_length() - 2)  # styled layers up to this resolution
     if g.architecture == "stylegan3":
@@ -131,7 +136,7 @@ def sample_inputs(
             real_uniforms=replica_share(sample_uniforms(batch, real_uniforms)),
         )
     if config.loss.gp_weight > 0:
-        uniforms = tf.random.stateless_uniform([batch, 1, 1, 1], interpolation)
+        uniforms = stateless.uniform([batch, 1, 1, 1], interpolation)
         inputs = replace(inputs, interpolation=replica_share(uniforms))
     return inputs
 
@@ -140,8 +145,8 @@ def sample_direction(
     config: TrainConfig, nimg: tf.Tensor, k: int | tf.Tensor, shape: tf.Tensor
 ) -> tf.Tensor:
     """Samples normal noise in image space for path lengths, per replica and round k."""
-    seed = tf.random.fold_in(fold_seed(config, nimg, 8), k)
-    return tf.random.stateless_normal(shape, _of_replica(seed))
+    seed = stateless.fold_in(fold_seed(config, nimg, 8), k)
+    return stateless.normal(shape, _of_replica(seed))
 
 
 def _sample_cutoffs(
@@ -152,7 +157,7 @@ def _sample_cutoffs(
         return [tf.constant(layers)] * count
     # One number decides both: below `probability` styles mix, and where it is there
     # says at which layer.
-    uniform = tf.random.stateless_uniform([count], seed)
+    uniform = stateless.uniform([count], seed)
     scale = (layers - 1) / max(probability, 2**-23)  # its smallest step; stays an int32
     return tf.unstack(tf.cast(uniform * scale, tf.int32) + 1)
 
@@ -162,7 +167,7 @@ def _of_replica(seed: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return seed
-    return tf.random.fold_in(seed, context.replica_id_in_sync_group)
+    return stateless.fold_in(seed, context.replica_id_in_sync_group)
 
 
 def _sample_labels(
@@ -170,5 +175,5 @@ def _sample_labels(
 ) -> tf.Tensor:
     if not classes:
         return tf.zeros([batch, 0])
-    rows = tf.random.stateless_uniform([batch], seed, 0, len(table), tf.int32)
+    rows = stateless.integers([batch], seed, len(table))
     return tf.gather(table, rows)

@@ -8,16 +8,18 @@ per device, on that device's share of the batch. To save memory the share may be
 into rounds, over which gradients are averaged (gradient accumulation).
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
+from stylegan_tf import stateless
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.custom import running_means_of
-from stylegan_tf.training.objectives import Gradients, Objectives, Stats
+from stylegan_tf.training.objectives import Objectives, Stats
 from stylegan_tf.training.passes import Clock, Fakes, Passes
 from stylegan_tf.training.randomness import (
     D_STEP,
@@ -64,15 +66,19 @@ class Step:
         batch: images per iteration, over all replicas.
         label_table: float32 [rows, classes], the labels that G's step samples from;
             None if the model is unconditional.
+        jit: XLA compiles it, on one device the whole iteration, on several the
+            gradients, which are averaged over the devices outside.
     """
 
     passes: Passes
     objectives: Objectives
     batch: int
     label_table: tf.Tensor | None = None
+    jit: bool = False
 
     def __post_init__(self):
         self.config, self.networks = self.passes.config, self.passes.networks
+        self._in_parts = False
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, clock: Clock) -> tf.Tensor:
         """Runs the iteration.
@@ -85,6 +91,13 @@ class Step:
         Returns:
             float32 [len(METRICS)], this replica's stats.
         """
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        self._in_parts = self.jit and replicas > 1
+        if self.jit and replicas == 1:
+            return compiled_by_xla(self._stats)(images, labels, clock)
+        return self._stats(images, labels, clock)
+
+    def _stats(self, images: tf.Tensor, labels: tf.Tensor, clock: Clock) -> tf.Tensor:
         if not self.passes.fading:
             clock = clock._replace(alpha=1.0)
         with recompute.enabled(self.config.recompute), self._statistics_kept_finite():
@@ -103,10 +116,11 @@ class Step:
         stats = dict.fromkeys(METRICS, tf.zeros([]))
 
         self.update_average(clock.nimg)
-        with self.passes.weights.g.unchanged():  # up to G's own step
+        weights = self.passes.weights.g  # unchanged up to G's own step
+        with nullcontext() if self._in_parts else weights.unchanged():
             inputs, g_inputs = self._sample_both(clock.nimg, labels)
             fakes = None
-            if self.config.shares_pass:
+            if self.config.shares_pass and not self._in_parts:
                 with self.passes.weights.in_use():
                     fakes = self.passes.fakes(inputs, clock, measure=True)
             add_stats(stats, self.update_discriminator(reals, inputs, clock, fakes))
@@ -132,7 +146,7 @@ class Step:
         d_inputs = self.sample(nimg, D_STEP, labels)
         reused = self.config.loss.reuse_fakes
         both = d_inputs, d_inputs if reused else self.sample(nimg, G_STEP)
-        if reused or self.config.accumulate > 1:
+        if reused or self.config.accumulate > 1 or self._in_parts:
             return both
         with self.passes.weights.in_use():
             return tuple(self.passes.modulate(*both))
@@ -205,44 +219,46 @@ class Step:
             clock: images seen, and the scalars that change with them.
             fakes: the fakes of these inputs; None = generate them.
         """
-        rounds = self.config.accumulate
+        weights = self.passes.weights
 
-        def one_round(k):
-            x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
-            with self.passes.weights.in_use():
-                drawn = fakes or self.passes.generate(part, clock, k, measure=True)
+        def one_round(reals, inputs, clock, k):
+            with weights.in_use():
+                drawn = fakes or self.passes.generate(inputs, clock, k, measure=True)
                 gradients, stats = self.objectives.discriminator_gradients(
-                    x, drawn.images, part, clock
+                    reals, drawn.images, inputs, clock
                 )
-            stats |= measure_spread(x, drawn.images)
-            return (drawn.w_mean, drawn.squares), (gradients, stats)
+            stats |= measure_spread(reals, drawn.images)
+            return weights.d.gradient(gradients), drawn.w_mean, drawn.squares, stats
 
-        means, (gradients, stats) = mean_over_rounds(one_round, rounds)
-        w_mean, squares = means
+        gradient, w_mean, squares, stats = self._mean_over_rounds(
+            one_round, reals, inputs, clock
+        )
         self._update_w_avg(w_mean)
         if squares:
             self._update_magnitudes(squares)
-        return stats | self._apply_to_d(gradients, clock)
+        return stats | self._apply_to_d(gradient, clock)
 
     def regularize_discriminator(
         self, reals: tf.Tensor, inputs: StepInputs, clock: Clock
     ) -> Stats:
         """Makes one step of D on its penalties alone."""
-        rounds = self.config.accumulate
+        weights = self.passes.weights
 
-        def one_round(k):
-            x, part = strided_part(reals, k, rounds), inputs.part(k, rounds)
-            with self.passes.weights.in_use():
-                return self.objectives.penalty_gradients(x, part, clock, k)
+        def one_round(reals, inputs, clock, k):
+            with weights.in_use():
+                gradients, stats = self.objectives.penalty_gradients(
+                    reals, inputs, clock, k
+                )
+            return weights.d.gradient(gradients), stats
 
-        gradients, stats = mean_over_rounds(one_round, rounds)
-        return stats | {"skipped/d": self._apply_to_d(gradients, clock)["skipped/d"]}
+        gradient, stats = self._mean_over_rounds(one_round, reals, inputs, clock)
+        return stats | {"skipped/d": self._apply_to_d(gradient, clock)["skipped/d"]}
 
-    def _apply_to_d(self, gradients: Gradients, clock: Clock) -> Stats:
+    def _apply_to_d(self, gradient: tf.Tensor, clock: Clock) -> Stats:
         weights, (_, ratio) = self.passes.weights, self.config.loss.lazy_rates
         ratio *= self.config.schedule.d_lr_ratio
         norm, skipped = self.networks.d_optimizer.update(
-            gradients, weights.d, weights.d_slots, clock.lr * ratio
+            gradient, weights.d, weights.d_slots, clock.lr * ratio
         )
         return {"grad_norm/d": norm, "skipped/d": skipped}
 
@@ -259,20 +275,20 @@ class Step:
             clock: images seen, and the scalars that change with them.
             fakes: the fakes of these inputs; None = generate them.
         """
-        rounds = self.config.accumulate
+        weights = self.passes.weights
 
-        def one_round(k):
-            part = inputs.part(k, rounds)
-            with self.passes.weights.in_use():
-                images = fakes or self.passes.fakes(part, clock, k)
-                return images.w_mean, self.objectives.generator_gradients(
-                    images, part, clock
+        def one_round(_, inputs, clock, k):
+            with weights.in_use():
+                images = fakes or self.passes.fakes(inputs, clock, k)
+                gradients, stats = self.objectives.generator_gradients(
+                    images, inputs, clock
                 )
+            return weights.g.gradient(gradients), images.w_mean, stats
 
-        w_mean, (gradients, stats) = mean_over_rounds(one_round, rounds)
+        gradient, w_mean, stats = self._mean_over_rounds(one_round, None, inputs, clock)
         if not self.config.loss.reuse_fakes:  # else D's step has taken in the same w
             self._update_w_avg(w_mean)
-        return stats | self._apply_to_g(gradients, clock)
+        return stats | self._apply_to_g(gradient, clock)
 
     def regularize_generator(
         self, inputs: StepInputs, clock: Clock, direction: tf.Tensor | None = None
@@ -284,24 +300,26 @@ class Step:
             clock: images seen, and the scalars that change with them.
             direction: float32 [N, H, W, C], normal noise; None = sample it.
         """
-        rounds = self.config.accumulate
+        weights = self.passes.weights
 
-        def one_round(k):
-            part = inputs.part(k, rounds)
-            with self.passes.weights.in_use():
-                return self.objectives.path_length_gradients(part, clock, k, direction)
+        def one_round(_, inputs, clock, k):
+            with weights.in_use():
+                gradients, w_mean, stats = self.objectives.path_length_gradients(
+                    inputs, clock, k, direction
+                )
+            return weights.g.gradient(gradients), w_mean, stats
 
-        gradients, w_mean, stats = mean_over_rounds(one_round, rounds)
+        gradient, w_mean, stats = self._mean_over_rounds(one_round, None, inputs, clock)
         self._update_w_avg(w_mean)
         mean = mean_over_replicas(stats["path_length/mean"])
         ops.assign_if_finite(self.networks.path_length, mean)
-        skipped = self._apply_to_g(gradients, clock)["skipped/g"]
+        skipped = self._apply_to_g(gradient, clock)["skipped/g"]
         return stats | {"path_length/mean": mean, "skipped/g": skipped}
 
-    def _apply_to_g(self, gradients: Gradients, clock: Clock) -> Stats:
+    def _apply_to_g(self, gradient: tf.Tensor, clock: Clock) -> Stats:
         weights, (ratio, _) = self.passes.weights, self.config.loss.lazy_rates
         norm, skipped = self.networks.g_optimizer.update(
-            gradients, weights.g, weights.g_slots, clock.lr * ratio
+            gradient, weights.g, weights.g_slots, clock.lr * ratio
         )
         return {"grad_norm/g": norm, "skipped/g": skipped}
 
@@ -315,6 +333,38 @@ class Step:
         """Moves StyleGAN3's running means, in D's step alone as its authors do."""
         squares = mean_over_replicas(tf.stack(squares))
         self.networks.generator.synthesis.move_magnitudes(tf.unstack(squares))
+
+    # -----------------------------------------------------------------------
+
+    def _mean_over_rounds(
+        self,
+        one_round: Callable,
+        reals: tf.Tensor | None,
+        inputs: StepInputs,
+        clock: Clock,
+    ):
+        """Returns the mean of what the rounds return, compiled where parts are.
+
+        Args:
+            one_round: reals, inputs and clock of a round, and its number -> a structure
+                of tensors. It sums nothing over devices.
+            reals: float32 [N, H, W, C], or None.
+            inputs: inputs of the fakes.
+            clock: images seen, and the scalars that change with them.
+        """
+        rounds = self.config.accumulate
+
+        def mean(reals, tensors, clock):
+            given = replace(inputs, **tensors)
+
+            def of_round(k):
+                x = None if reals is None else strided_part(reals, k, rounds)
+                return one_round(x, given.part(k, rounds), clock, k)
+
+            return mean_over_rounds(of_round, rounds)
+
+        mean = compiled_by_xla(mean) if self._in_parts else mean
+        return mean(reals, inputs.tensors(), clock)
 
     # -----------------------------------------------------------------------
     # Random inputs
@@ -347,6 +397,21 @@ class Step:
             None,
             self.label_table,
         )
+
+
+def compiled_by_xla(function: Callable) -> Callable:
+    """Returns a function of tensors that XLA compiles.
+
+    TensorFlow counts how often a function is traced by its code, and a `partial` by
+    itself: one code makes a function per resolution, replica and run.
+    """
+
+    def traced(*args):
+        with stateless.under_xla():
+            return function(*args)
+
+    traced = functools.partial(traced)
+    return tf.function(traced, autograph=False, jit_compile=True)
 
 
 def measure_spread(reals: tf.Tensor, fakes: tf.Tensor) -> Stats:

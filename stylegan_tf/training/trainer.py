@@ -20,6 +20,7 @@ A loop of one's own takes a step at a time:
     trainer.save()
 """
 
+import functools
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -310,17 +311,19 @@ class Trainer:
                 self._networks, self.config, phase.resolution, blurred, weights
             )
             objectives = Objectives(passes, regularization)
-            step = Step(passes, objectives, phase.batch, self._labels)
-            if self.config.jit == "on":
-                step = tf.function(step, autograph=False, jit_compile=True)
-
-            @tf.function(autograph=False)
-            def iterate(images, labels, clock):
-                metrics = self.strategy.run(step, args=(images, labels, clock))
-                return self.strategy.reduce("MEAN", metrics, axis=None)
-
-            self._steps[key] = iterate
+            jit = self.config.jit == "on"
+            step = Step(passes, objectives, phase.batch, self._labels, jit)
+            # Not a function of its own code, which TensorFlow would take for one that
+            # is traced again and again.
+            iterate = functools.partial(self._iterate, step)
+            self._steps[key] = tf.function(iterate, autograph=False)
         return self._steps[key]
+
+    def _iterate(
+        self, step: Step, images: tf.Tensor, labels: tf.Tensor, clock: Clock
+    ) -> tf.Tensor:
+        metrics = self.strategy.run(step, args=(images, labels, clock))
+        return self.strategy.reduce("MEAN", metrics, axis=None)
 
     # -----------------------------------------------------------------------
 
