@@ -188,27 +188,42 @@ def _multiplies_in_bfloat16() -> bool:
 
 
 def resolve_jit(
-    jit: str, kind: str, replicas: int = 1, deterministic: bool = False
+    jit: str, kind: str, deterministic: bool = False, separable: bool = True
 ) -> str:
     """Chooses "on" or "off" for jit="auto": whether XLA compiles the training step.
 
-    On for one GPU: an H100 takes about 100 ms per step at 64x64, 128x128 and 256x256
+    On for GPUs: an H100 takes about 100 ms per step at 64x64, 128x128 and 256x256
     (batches of 32, 16 and 8) alike, so that launching its operations took the time
     (2,300 then, a third of it now), and XLA launches fewer. That the compiled step is
     faster there is an inference, not a measurement. Off on CPUs: 51.9 ms per step
-    against 21.3 (`demo` at 8x8, before launches became fewer). Off on
-    several devices, where the step communicates, and in deterministic runs, as
-    TensorFlow promises repeatable results for its own kernels only.
+    against 21.3 (`demo` at 8x8, before launches became fewer). Off in
+    deterministic runs, as TensorFlow promises repeatable results for its own kernels
+    only, and where networks communicate.
 
     Args:
         jit: "off", "on" or "auto"; the first two are returned as they are.
         kind: `device_kind()`.
-        replicas: devices of the strategy.
         deterministic: the run's setting.
+        separable: False if networks take statistics over several devices, so that XLA
+            would have to compile the communication.
     """
     if jit != "auto":
         return jit
-    return "on" if kind == "GPU" and replicas == 1 and not deterministic else "off"
+    return "on" if kind == "GPU" and separable and not deterministic else "off"
+
+
+def keep_compiled(folder: Path | str) -> None:
+    """Has XLA keep what it compiles in a folder, and look there before it compiles.
+
+    Without effect once TensorFlow has compiled or run a function, where TF_XLA_FLAGS
+    names a folder already, and for a folder with a space in its name, at which
+    TensorFlow would end the flag.
+    """
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if "persistent_cache_directory" not in flags and " " not in str(folder):
+        named = f"--tf_xla_persistent_cache_directory={folder}"
+        kinds = "--tf_xla_persistent_cache_device_types=CPU,GPU"
+        os.environ["TF_XLA_FLAGS"] = f"{flags} {named} {kinds}".strip()
 
 
 def resolve_modulation(modulation: str) -> str:

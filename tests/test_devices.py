@@ -1,6 +1,7 @@
 """devices.py: strategies by name, the chief, and settings named "auto"."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,19 +94,28 @@ def test_auto_is_bfloat16_where_the_processor_has_it(
 
 
 @pytest.mark.parametrize(
-    "kind, replicas, deterministic, expected",
+    "kind, deterministic, separable, expected",
     [
-        ("CPU", 1, False, "off"),
-        ("GPU", 1, False, "on"),
-        ("GPU", 2, False, "off"),
-        ("GPU", 1, True, "off"),
-        ("CPU", 2, True, "off"),
+        ("CPU", False, True, "off"),
+        ("GPU", False, True, "on"),
+        ("GPU", False, False, "off"),
+        ("GPU", True, True, "off"),
+        ("CPU", True, False, "off"),
     ],
 )
-def test_auto_compiles_on_one_gpu(kind, replicas, deterministic, expected):
-    assert devices.resolve_jit("auto", kind, replicas, deterministic) == expected
+def test_auto_compiles_on_gpus(kind, deterministic, separable, expected):
+    assert devices.resolve_jit("auto", kind, deterministic, separable) == expected
     for jit in ("on", "off"):
-        assert devices.resolve_jit(jit, kind, replicas, deterministic) == jit
+        assert devices.resolve_jit(jit, kind, deterministic, separable) == jit
+
+
+def test_xla_keeps_what_it_compiles_unless_the_user_says_where(monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
+    devices.keep_compiled("/cache/xla")
+    flags = os.environ["TF_XLA_FLAGS"]
+    assert flags.startswith("--tf_xla_auto_jit=0 --tf_xla_persistent_cache_directory=")
+    devices.keep_compiled("/elsewhere")
+    assert os.environ["TF_XLA_FLAGS"] == flags
 
 
 @pytest.mark.parametrize(

@@ -92,18 +92,20 @@ TRAINING = {
     "packing": "",
     "optimizer": "packing",
     "rounds": "",
+    "compilation": "",
     "randomness": "rounds",
     "passes": "optimizer packing randomness",
     "objectives": "losses passes randomness",
-    "step": "objectives passes randomness rounds",
+    "step": "compilation objectives passes randomness rounds",
     "state": "passes",
     "ticks": "objectives step",
     "build": "optimizer passes",
     "divergence": "passes",
     "reporting": "",
     "streaming": "",
+    "variants": "compilation objectives passes step",
     "trainer": "build divergence objectives packing passes reporting state step "
-    "streaming ticks",
+    "streaming ticks variants",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {

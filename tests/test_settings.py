@@ -234,7 +234,7 @@ REFUSED = {
     ),
     "no metric": (("demo", None, IMAGES, {"metrics": "fid"}), "no metric 'fid'"),
     "xla on two devices": (
-        ("demo", None, IMAGES, {"jit": "on"}, None, 2),
+        ("dcgan", None, IMAGES, {"jit": "on"}, None, 2),
         "--strategy=one",
     ),
 }
@@ -255,10 +255,9 @@ def test_every_preset_fits_its_own_data(preset):
     check_devices(config, 1)
 
 
-def test_one_device_compiles():
-    check_devices(tiny.config({"jit": "on"}), 1)
-    with pytest.raises(UserError, match="--strategy=one"):
-        check_devices(tiny.config({"jit": "on"}), 2)
+@pytest.mark.parametrize(("preset", "replicas"), [("demo", 2), ("dcgan", 1)])
+def test_what_compiles(preset, replicas):
+    settings(preset, None, IMAGES, {"jit": "on"}, None, replicas)
 
 
 def test_arguments_are_left_as_they_are():

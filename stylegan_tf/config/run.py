@@ -301,6 +301,12 @@ class TrainConfig(Checked):
                 )
 
     @property
+    def is_dcgan(self) -> bool:
+        """True if a network has batch normalization, over the batch of all devices."""
+        networks = self.generator, self.discriminator
+        return any(network.architecture == "dcgan" for network in networks)
+
+    @property
     def shares_pass(self) -> bool:
         """True if D's and G's step use one pass of G.
 

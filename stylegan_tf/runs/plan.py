@@ -214,9 +214,10 @@ def for_this_machine(config: TrainConfig, replicas: int) -> TrainConfig:
     """Replaces "auto" by what the devices compute best, see `devices`."""
     form = devices.resolve_modulation(config.generator.modulation)
     kind, repeatable = devices.device_kind(), config.deterministic
+    separable = replicas == 1 or not config.is_dcgan
     changes = {
         "precision": devices.resolve_precision(config.precision),
-        "jit": devices.resolve_jit(config.jit, kind, replicas, repeatable),
+        "jit": devices.resolve_jit(config.jit, kind, repeatable, separable),
         "generator.modulation": form,
     }
     return configs.update(config, changes)

@@ -21,6 +21,7 @@ from stylegan_tf import (
     figures,
     files,
     models,
+    remote,
     sampling,
     signals,
 )
@@ -79,6 +80,7 @@ def train_request(request: RunRequest, reports: Sequence[Report] = ()) -> Outcom
         UserError: the request cannot be met; nothing has been trained.
         WorkerLostError: another worker is gone.
     """
+    devices.keep_compiled(remote.cache_folder(request.cache) / "xla")
     strategy = devices.make_strategy(request.strategy)
     uploads = Uploads(request)
     with uploads.until_the_end(), cluster.watch_workers(strategy):

@@ -167,16 +167,15 @@ def check_devices(config: TrainConfig, replicas: int) -> None:
     Raises:
         UserError: says which flag to change.
     """
-    architectures = config.generator.architecture, config.discriminator.architecture
-    if "dcgan" in architectures and config.accumulate > 1:
+    if config.is_dcgan and config.accumulate > 1:
         raise UserError(
             "DCGAN's batch statistics are over the whole batch, which rounds would "
             "split; use --accumulate=1."
         )
-    if config.jit == "on" and replicas > 1:
+    if config.jit == "on" and replicas > 1 and config.is_dcgan:
         raise UserError(
-            f"--jit=on compiles the step of one device, but there are {replicas}; use "
-            f"--strategy=one or leave it off."
+            f"--jit=on cannot compile DCGAN's batch statistics, which are over all "
+            f"{replicas} devices; use --strategy=one or leave it off."
         )
     for row in schedule.schedule_rows(config, replicas):
         share = row.phase.batch // replicas

@@ -8,17 +8,16 @@ per device, on that device's share of the batch. To save memory the share may be
 into rounds, over which gradients are averaged (gradient accumulation).
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
-from stylegan_tf import stateless
 from stylegan_tf.data.pipeline import process_reals
 from stylegan_tf.networks import ops, recompute
 from stylegan_tf.networks.custom import running_means_of
+from stylegan_tf.training.compilation import compiled_by_xla
 from stylegan_tf.training.objectives import Objectives, Stats
 from stylegan_tf.training.passes import Clock, Fakes, Passes
 from stylegan_tf.training.randomness import (
@@ -397,21 +396,6 @@ class Step:
             None,
             self.label_table,
         )
-
-
-def compiled_by_xla(function: Callable) -> Callable:
-    """Returns a function of tensors that XLA compiles.
-
-    TensorFlow counts how often a function is traced by its code, and a `partial` by
-    itself: one code makes a function per resolution, replica and run.
-    """
-
-    def traced(*args):
-        with stateless.under_xla():
-            return function(*args)
-
-    traced = functools.partial(traced)
-    return tf.function(traced, autograph=False, jit_compile=True)
 
 
 def measure_spread(reals: tf.Tensor, fakes: tf.Tensor) -> Stats:

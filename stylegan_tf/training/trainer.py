@@ -20,10 +20,9 @@ A loop of one's own takes a step at a time:
     trainer.save()
 """
 
-import functools
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +40,15 @@ from stylegan_tf.errors import DiskError
 from stylegan_tf.networks import ops
 from stylegan_tf.training import divergence
 from stylegan_tf.training.build import make_networks
-from stylegan_tf.training.objectives import Objectives, Regularization
+from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.packing import StageWeights
 from stylegan_tf.training.passes import Clock, Networks, Passes
 from stylegan_tf.training.reporting import Reporting
 from stylegan_tf.training.state import TrainingState
-from stylegan_tf.training.step import METRICS, Step
+from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.streaming import StreamReader
 from stylegan_tf.training.ticks import TickStats
+from stylegan_tf.training.variants import Variants, make_variants, trace
 
 SAVE_VOTE = 1 << 16  # more than there are replicas; their sum is exact in float32
 
@@ -112,7 +112,7 @@ class Trainer:
             pipeline.dataset_labels(data) if config.generator.classes else None
         )
         self._keep_label_examples()
-        self._steps: dict[tuple, Callable] = {}
+        self._steps: dict[tuple, Variants] = {}
         self._stream = stream and StreamReader(stream, config, self.strategy)
         self._batches: Iterator | None = None
         self._batches_of: tuple[int, int] | None = None  # resolution and batch size
@@ -250,7 +250,7 @@ class Trainer:
             p=tf.constant(self.augment.p, tf.float32),
             blur=tf.constant(blur, tf.float32),
         )
-        step = self._compiled_step(phase, regularization)
+        step = self._compiled_step(phase, regularization, batch, clock)
         self._latest_labels = batch["label"]
         metrics = step(batch["image"], batch["label"], clock)
         self.state.nimg += phase.batch
@@ -296,34 +296,27 @@ class Trainer:
         return self.strategy.distribute_datasets_from_function(of_worker)
 
     def _compiled_step(
-        self, phase: Phase, regularization: Regularization
-    ) -> Callable[[tf.Tensor, tf.Tensor, Clock], tf.Tensor]:
+        self,
+        phase: Phase,
+        regularization: Regularization,
+        batch: dict[str, tf.Tensor],
+        clock: Clock,
+    ) -> tf.types.experimental.PolymorphicFunction:
         """Returns the iteration of a resolution, which is traced once.
 
-        Lazy regularization is a function of its own, chosen in Python: a branch in the
-        graph must not enclose sums over replicas. So is a step that blurs D's images.
+        A step that blurs D's images is another one.
         """
         blurred = self.config.augment.blur_at(phase.nimg) > 0
-        key = (phase.resolution, phase.batch, regularization, blurred)
+        key = (phase.resolution, phase.batch, blurred)
         weights = self._pack(phase.resolution)
         if key not in self._steps:
-            passes = Passes(
-                self._networks, self.config, phase.resolution, blurred, weights
-            )
-            objectives = Objectives(passes, regularization)
-            jit = self.config.jit == "on"
-            step = Step(passes, objectives, phase.batch, self._labels, jit)
-            # Not a function of its own code, which TensorFlow would take for one that
-            # is traced again and again.
-            iterate = functools.partial(self._iterate, step)
-            self._steps[key] = tf.function(iterate, autograph=False)
-        return self._steps[key]
-
-    def _iterate(
-        self, step: Step, images: tf.Tensor, labels: tf.Tensor, clock: Clock
-    ) -> tf.Tensor:
-        metrics = self.strategy.run(step, args=(images, labels, clock))
-        return self.strategy.reduce("MEAN", metrics, axis=None)
+            networks, config = self._networks, self.config
+            passes = Passes(networks, config, phase.resolution, blurred, weights)
+            variants = make_variants(passes, phase.batch, self._labels, self.strategy)
+            if config.jit == "on":
+                trace(variants, passes, batch, clock)
+            self._steps[key] = variants
+        return self._steps[key][regularization]
 
     # -----------------------------------------------------------------------
 

@@ -15,14 +15,14 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-import tensorflow as tf
-import tiny
+import tensorflow as tf  # noqa: E402
+import tiny  # noqa: E402
 
-from stylegan_tf import devices
-from stylegan_tf.config import TrainConfig
-from stylegan_tf.training.build import make_networks
-from stylegan_tf.training.passes import Clock
-from stylegan_tf.training.step import METRICS
+from stylegan_tf import devices  # noqa: E402
+from stylegan_tf.config import TrainConfig  # noqa: E402
+from stylegan_tf.training.build import make_networks  # noqa: E402
+from stylegan_tf.training.passes import Clock  # noqa: E402
+from stylegan_tf.training.step import METRICS  # noqa: E402
 
 ROUNDING, BATCH = 1e-3, 8
 # Adam's epsilon is large so that rounding of a gradient stays rounding in its step.
