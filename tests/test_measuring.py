@@ -194,7 +194,7 @@ def test_what_cannot_be_measured_is_refused_at_once(trainer, pictures):
 # With a real trainer
 
 
-def blank(self, phase, due):
+def blank(self, phase, due, *_):
     """A step that only moves a weight of the average: training is tested elsewhere."""
 
     def step(images, labels, clock):

@@ -44,6 +44,23 @@ def test_a_worker_that_fails_tells_its_last_lines(tmp_path):
         pairing.Worker(str(path))
 
 
+def test_a_worker_ends_when_its_time_is_over(sleepy):
+    environment, until = {"SEEN": "yes"}, time.monotonic() + 1
+    with (
+        pytest.raises(RuntimeError, match="sleepy.py ended"),
+        pairing.Worker(sleepy, [], environment, until) as worker,
+    ):
+        worker.run(10_000)  # 200 s
+
+
+def test_a_worker_that_has_ended_is_told_of_once(sleepy):
+    with pairing.Worker(sleepy, [], {"SEEN": "yes"}) as worker:
+        worker.process.kill()
+        worker.process.wait()
+        with pytest.raises(RuntimeError, match="sleepy.py ended"):
+            worker.run(1)
+
+
 def test_programs_take_turns_and_the_first_round_does_not_count():
     order, walls = [], {"a": [90, 1, 5, 2], "b": [0, 30, 10, 20]}
 

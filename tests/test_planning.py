@@ -8,6 +8,7 @@ from test_benchmarks import script
 
 from stylegan_tf.config import cost, levels, presets, update
 from stylegan_tf.config.networks import STYLEGAN2
+from stylegan_tf.config.weights import count_weights
 from stylegan_tf.networks import recompute
 from stylegan_tf.networks.discriminator import Discriminator, discriminator_of
 from stylegan_tf.networks.generator import Generator
@@ -137,6 +138,7 @@ def test_memory_follows_batch_devices_and_precision():
     whole = memory()
     assert whole["weights"] == 4 * 2500
     assert whole["optimizer"] == 8 * 1500
+    assert whole["vectors"] == 4 * (2500 + 2 * 1500 + 1500)
     activations = whole["activations"]
     for other in (
         memory({"accumulate": 2}),
@@ -242,6 +244,16 @@ def test_the_papers_network_fits_what_it_was_made_for():
     millions = {"generator": 26_200_000, "discriminator": 23_100_000}
     total = sum(cost.memory_bytes(config, millions, 1024).values())
     assert 4e9 < total < 16e9
+
+
+@pytest.mark.parametrize("resolution", [128, 256, 512, 1024])
+def test_a_device_takes_as_many_images_as_16_gb_hold_in_bfloat16(resolution):
+    config = presets.make_config("stylegan2-ada", resolution)
+    config = update(config, {"precision": "bfloat16"})
+    assert config.schedule.batch == min(4096 // resolution, 32)
+    counts = {n: count_weights(getattr(config, n)) for n in presets.NETWORKS}
+    total = sum(cost.memory_bytes(config, counts, resolution).values())
+    assert 4e9 < total < 12e9
 
 
 @pytest.mark.parametrize(("name", "least", "most"), [("e", 8, 17), ("f", 13, 32)])

@@ -174,7 +174,7 @@ def calls(monkeypatch, networks):
     """What the compiled iteration would have been called with, step by step."""
     seen = Calls()
 
-    def function(self, phase, regularization):
+    def function(self, phase, regularization, *_):
         def iterate(images, labels, clock):
             moment = {k: v.numpy() for k, v in clock._asdict().items()}
             moment |= {"images": images.numpy(), "labels": labels.numpy()}

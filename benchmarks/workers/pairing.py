@@ -5,6 +5,7 @@ of its own process that calls `serve`; the benchmark starts several and lets one
 a time. Standard library only, so that a worker may live without TensorFlow.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +68,7 @@ class Worker:
         script: file name in this folder, or a path.
         arguments: of its command line.
         environment: variables added to this process' own.
+        until: of `time.monotonic`; the process is ended then. None = never.
 
     Attributes:
         about: what it said when it was ready.
@@ -79,6 +82,7 @@ class Worker:
         script: str,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        until: float | None = None,
     ):
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
@@ -89,13 +93,23 @@ class Worker:
             text=True,
             env=modules_here() | dict(environment or {}),
         )
-        self.name = script
+        self.name, self._timer = script, None
+        if until is not None:
+            left = max(until - time.monotonic(), 0)
+            self._timer = threading.Timer(left, self.process.kill)
+            self._timer.daemon = True
+            self._timer.start()
         self.about = self._hear()["ready"]
 
     def run(self, steps: int) -> Timed:
-        """So many steps, now."""
-        self.process.stdin.write(json.dumps({"steps": steps}) + "\n")
-        self.process.stdin.flush()
+        """So many steps, now.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
+        with contextlib.suppress(OSError):  # what it said last is in the error, then
+            self.process.stdin.write(json.dumps({"steps": steps}) + "\n")
+            self.process.stdin.flush()
         return Timed(**self._hear())
 
     def _hear(self) -> dict:
@@ -111,7 +125,10 @@ class Worker:
         A worker that is told of no more turns has nothing left to do. TensorFlow may
         still take minutes to free the graphs of a step: it is not waited for.
         """
-        self.process.stdin.close()
+        if self._timer:
+            self._timer.cancel()
+        with contextlib.suppress(OSError):  # it has ended, and reads no more
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=LEAVES)
         except subprocess.TimeoutExpired:
@@ -183,6 +200,8 @@ class Results:
 
 
 def write_json(path: str | None, rows: Sequence[Mapping]) -> None:
-    """The rows as JSON, where a path is given."""
+    """The rows as JSON, where a path is given; the file is replaced as a whole."""
     if path:
-        Path(path).write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
+        text, new = json.dumps(list(rows), indent=1) + "\n", Path(f"{path}.new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)

@@ -246,13 +246,16 @@ def memory_bytes(
 
     Returns:
         Bytes of "weights" (G, D and the moving average), "optimizer" (two slots per
-        weight), "gradients", and "activations" of one round.
+        weight), "vectors" (both once more while steps are made, and the weights'
+        scales; less below the final resolution), "gradients", and "activations" of one
+        round.
     """
     g, d = parameters["generator"], parameters["discriminator"]
     share = batch_at(config, resolution, devices) / devices / config.accumulate
     return {
         "weights": (2 * g + d) * BYTES,
         "optimizer": 2 * (g + d) * BYTES,
+        "vectors": (5 * g + 4 * d) * BYTES,
         "gradients": max(g, 2 * d if config.recompute else d) * BYTES,
         "activations": share * _activations(config, resolution),
     }
