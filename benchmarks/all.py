@@ -36,6 +36,7 @@ TABLES = {
     "open_official": "",
     "start_training": "",
     "replicas": "",
+    "cores": "--json={out}/cores.json",
     "memory": "--networks=demo,matched,demo-stylegan2",
     "recompute": "memory.py --networks=paper256 --resolutions=256 --recompute",
     "plan": "",
