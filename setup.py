@@ -70,7 +70,9 @@ setup(
         "test": [*TEST, *DRIVEN, *ONNX, *LITERT, *EXPLORE, *TFDS, *VIDEO, *BENCHMARKS]
         + [FSSPEC, *SAFETENSORS, *HUB, *FEATURES, *SERVE],
     },
-    package_data={"stylegan_tf": ["py.typed", "metrics/features/*.npz"]},
+    package_data={
+        "stylegan_tf": ["py.typed", "metrics/features/*.npz", "pretrained/*/*"]
+    },
     entry_points={"console_scripts": ["stylegan-tf=stylegan_tf_launch.main:main"]},
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -78,7 +78,8 @@ _UNUSED_BY_KERAS = ("sklearn", "matplotlib", "pandas", "IPython")
 MODEL = (
     "A run's folder, a .keras or .safetensors file, a checkpoint such as "
     "RUN/checkpoints/ckpt-1000, a tuned .npz of project.py, or a .pkl or .pt of "
-    "another project; or its address, such as hf://user/name."
+    "another project; its address, such as hf://user/name; or demo, the model that "
+    "comes with the package."
 )
 ENCODER = "encoder.keras"  # of a model, beside it
 AGAIN = 75  # exit code: the same command goes on (EX_TEMPFAIL of sysexits.h)

@@ -10,6 +10,7 @@ from pathlib import Path
 from stylegan_tf import checkpoints, files, hub, remote
 from stylegan_tf.errors import UserError
 from stylegan_tf.formats import safetensors_files, tuned_files
+from stylegan_tf.pretrained import find_pretrained, pretrained_names
 
 KERAS_FILE, SAVED_MODEL = "generator.keras", "saved_model"
 MOST_NAMED = 12  # runs in a message
@@ -51,12 +52,16 @@ class ModelFile:
 def find_model(path: Path | str) -> ModelFile:
     """Finds the file that `load` reads for a path, without reading it.
 
-    A run directory is its newest checkpoint, which the finished model is made from.
+    A run directory is its newest checkpoint, which the finished model is made from. The
+    name of a model that comes with the package, `demo`, is its folder.
 
     Raises:
         UserError: there is no model at `path`, or a tuned one without its original.
     """
-    path = _fetched(str(path)) if remote.is_remote(path) else files.home_path(path)
+    if remote.is_remote(path):
+        path = _fetched(str(path))
+    else:
+        path = find_pretrained(path) or files.home_path(path)
     if path.suffix == ".keras" and path.is_file():
         return ModelFile("keras", path)
     if path.suffix in FOREIGN and path.is_file():
@@ -86,8 +91,9 @@ def find_model(path: Path | str) -> ModelFile:
         raise UserError(f"{path} is a folder of runs; name one: {', '.join(shown)}.")
     raise UserError(
         f"no model at {path}: give a run directory, a .keras or .safetensors file, a "
-        f"checkpoint such as RUN/checkpoints/ckpt-1000, a tuned .npz, or a .pkl or .pt "
-        f"of another project."
+        f"checkpoint such as RUN/checkpoints/ckpt-1000, a tuned .npz, a .pkl or .pt "
+        f"of another project, or {' or '.join(pretrained_names())}, which comes with "
+        f"the package."
     )
 
 

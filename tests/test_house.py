@@ -40,7 +40,8 @@ ROOMS = {
     "training": "errors signals checkpoints config files devices networks data augment "
     "stateless",
     "hub": "errors",
-    "model_files": "errors checkpoints files remote hub formats",
+    "pretrained": "",
+    "model_files": "errors checkpoints files remote hub formats pretrained",
     "models": "errors files model_files config formats networks sampling official",
     "figures": "errors files latents sampling networks",
     "projector": "errors files formats latents figures sampling networks data training",

@@ -59,7 +59,7 @@ def test_the_wheel_has_all_modules_scripts_and_weights(wheel):
         else str(path.relative_to(ROOT))
         for folder in ("stylegan_tf", "launch")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".npz", ".typed")
+        if path.suffix in (".py", ".npz", ".typed", ".keras")
     }
     assert expected <= names
     assert not [n for n in names if n.startswith("tests/")]

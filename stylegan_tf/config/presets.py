@@ -306,7 +306,7 @@ _TABLE: dict[str, Preset] = {
         "a small network that shows faces in minutes, no GPU needed",
         64,
         64,
-        "6 to 12 minutes at 32x32 on two cores, 34 at 64x64 on one; 1.1 GB",
+        "28 minutes at 64x64 on one busy core; 1.3 GB",
         _demo,
     ),
     "demo-stylegan2": Preset(
