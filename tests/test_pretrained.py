@@ -41,4 +41,4 @@ def test_they_are_small_and_say_what_they_are(name):
     files = [p for p in (FOLDER / name).rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) < 3e6
     card = json.loads((FOLDER / name / "model_card.json").read_text(encoding="utf-8"))
-    assert "free" in card["license"]["model"] and card["origin"]["data"]
+    assert "Apache" in card["license"]["model"] and card["origin"]["data"]
