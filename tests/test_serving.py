@@ -561,10 +561,10 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
     ("flags", "words"),
     [
         ((), "name a model with --model"),
-        (("--model=x", "--batch_sizes=0"), "write numbers from 1 to 256"),
-        (("--model=x", "--batch_sizes=a,2"), "write numbers"),
-        (("--model=x", "--trusted_hosts=https://a"), "no name of a host"),
-        (("--model=x", "--host=256.0.0.1"), "cannot listen on 256.0.0.1:8000"),
+        (("--model=demo", "--batch_sizes=0"), "write numbers from 1 to 256"),
+        (("--model=demo", "--batch_sizes=a,2"), "write numbers"),
+        (("--model=demo", "--trusted_hosts=https://a"), "no name of a host"),
+        (("--model=demo", "--host=256.0.0.1"), "cannot listen on 256.0.0.1:8000"),
     ],
 )
 def test_wrong_flags_are_told_before_anything_is_loaded(flags, words):
