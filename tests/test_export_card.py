@@ -247,14 +247,17 @@ def test_the_script_prints_what_it_wrote(run, folder, tmp_path, capsys, monkeypa
     ("flags", "words"),
     [
         ([], "name a model with --model"),
-        (["--model=x", "--batch=0"], "--batch=0: give a number from 1 to 1024, or dyn"),
-        (["--model=x", "--batch=many"], "--batch=many"),
         (
-            ["--model=x", "--format=tfjs"],
+            ["--model=demo", "--batch=0"],
+            "--batch=0: give a number from 1 to 1024, or dyn",
+        ),
+        (["--model=demo", "--batch=many"], "--batch=many"),
+        (
+            ["--model=demo", "--format=tfjs"],
             "choose among savedmodel, onnx, litert, keras",
         ),
-        (["--model=x", "--format=onnx", "--noise=random"], "no random noise"),
-        (["--model=x", "--precision=int8"], "Add litert to --format"),
+        (["--model=demo", "--format=onnx", "--noise=random"], "no random noise"),
+        (["--model=demo", "--precision=int8"], "Add litert to --format"),
         (["--model=/nowhere"], "no model at /nowhere"),
     ],
 )

@@ -97,17 +97,18 @@ def test_a_killed_and_resumed_run_is_the_whole_run_bit_for_bit(whole, pictures):
 def test_one_trace_a_resolution(whole):
     trainer, _, _ = whole
     traces = {
-        key: function.experimental_get_tracing_count()
-        for key, function in trainer._steps.items()
+        (*key, kind): function.experimental_get_tracing_count()
+        for key, variants in trainer._steps.items()
+        for kind, function in variants.items()
     }
     assert traces == {  # that of 4 x 4 is gone
-        (8, 4, Regularization(True, False), False): 1,
+        (8, 4, False, Regularization(True, False)): 1,
     }
 
 
 def test_no_gradient_of_a_slice_of_feature_maps(whole):
     """They are tens of times slower than the slice."""
-    function = whole[0]._steps[8, 4, Regularization(True, False), False]
+    function = whole[0]._steps[8, 4, False][Regularization(True, False)]
     (traced,) = function._list_all_concrete_functions()
     operations = traced.graph.get_operations()
     slices = [op for op in operations if op.type == "StridedSliceGrad"]
