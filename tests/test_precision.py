@@ -39,9 +39,11 @@ DRAWING |= {"evaluate": ["--data=demo:16"]}
 
 
 @pytest.mark.parametrize("verb", DRAWING)
-def test_what_draws_is_exact(verb):
-    code, _, error = call(verb, "--model=/nowhere", *DRAWING[verb])
-    assert code == 2 and "no model at /nowhere" in error
+def test_what_draws_is_exact(verb, tmp_path):
+    broken = tmp_path / "broken.keras"  # it is found, and TensorFlow loaded to read it
+    broken.write_bytes(b"no archive")
+    code, _, error = call(verb, f"--model={broken}", *DRAWING[verb])
+    assert code == 2 and "broken.keras" in error
     assert not on()
 
 
