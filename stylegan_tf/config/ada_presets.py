@@ -17,6 +17,8 @@ _ADA = {
     "snapshot_ticks": 50,
     "generator.conv_clamp": 256.0,
     "discriminator.conv_clamp": 256.0,
+    "generator.half_resolutions": 4,  # where `precision` is not float32
+    "discriminator.half_resolutions": 4,
 }
 FINE_TUNING = {
     "augment.kimg": 100.0,

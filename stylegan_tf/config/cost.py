@@ -154,11 +154,10 @@ def _kept(config: TrainConfig, c: Network, resolution: int) -> tuple[float, floa
     if c.architecture == "stylegan3":
         return _kept_by_filtered_layers(config, c)
     counts = _activation_counts(c, config.recompute)
-    size = 2 if config.precision == "bfloat16" else BYTES
-    wide = counts.block * size + counts.exact * (BYTES - size)
     kept = gradients = 0.0
     for r in levels(resolution):
-        h, w = c.shape(r)
+        (h, w), size = c.shape(r), _value_bytes(config, c, r)
+        wide = counts.block * size + counts.exact * (BYTES - size)
         here = h * w * c.fmaps(r)
         kept += h * w * c.channels * BYTES
         if _in_chunks(config, c, r):  # a block of D ends at the next resolution
@@ -167,8 +166,14 @@ def _kept(config: TrainConfig, c: Network, resolution: int) -> tuple[float, floa
         kept += here * wide
         gradients += here * counts.gradients * size
     edge = 0 if _in_chunks(config, c, resolution) else counts.edge
-    h, w = c.shape(resolution)
+    (h, w), size = c.shape(resolution), _value_bytes(config, c, resolution)
     return kept + h * w * c.fmaps(resolution) * edge * size, gradients
+
+
+def _value_bytes(config: TrainConfig, c: Network, resolution: int) -> int:
+    """Returns bytes of a number in the feature maps at a resolution."""
+    half = config.precision == "bfloat16" and c.follows_precision(resolution)
+    return 2 if half else BYTES
 
 
 def _kept_by_filtered_layers(
@@ -179,12 +184,13 @@ def _kept_by_filtered_layers(
     A layer keeps its input and the input times the style, the convolution's output,
     and at the activation's rate the inputs of the activation and of both clamps.
     """
-    size, kept, fine = 2 if config.precision == "bfloat16" else BYTES, 0.0, 0.0
+    kept = fine = 0.0
     for p in c.filtered_layers:
-        kept += 2 * p.before.size**2 * p.in_channels
-        kept += (p.before.size + p.kernel_size - 1) ** 2 * p.out_channels
-        fine += 3 * p.fine_size**2 * p.out_channels
-    return (kept + fine) * size, fine * size
+        size = _value_bytes(config, c, p.after.rate)
+        kept += 2 * p.before.size**2 * p.in_channels * size
+        kept += (p.before.size + p.kernel_size - 1) ** 2 * p.out_channels * size
+        fine += 3 * p.fine_size**2 * p.out_channels * size
+    return kept + fine, fine
 
 
 def _in_chunks(config: TrainConfig, c: Network, resolution: int) -> bool:
@@ -195,19 +201,18 @@ def _in_chunks(config: TrainConfig, c: Network, resolution: int) -> bool:
 
 def _working_bytes(config: TrainConfig, resolution: int) -> float:
     """Returns bytes per image that the gradient of the largest layer works on."""
-    size = 2 if config.precision == "bfloat16" else BYTES
+    copies = WORKING_COPIES_CHECKPOINTED if config.recompute else WORKING_COPIES
     largest = 0.0
     for c in (config.generator, config.discriminator):
-        sides = [(c.shape(r), c.fmaps(r)) for r in levels(resolution)]
+        maps = [(r, *c.shape(r), c.fmaps(r)) for r in levels(resolution)]
         if c.architecture == "stylegan3":
-            layers = c.filtered_layers
-            sides = [((p.fine_size, p.fine_size), p.out_channels) for p in layers]
-        largest = max(largest, *(h * w * maps for (h, w), maps in sides))
-    return (
-        (WORKING_COPIES_CHECKPOINTED if config.recompute else WORKING_COPIES)
-        * largest
-        * size
-    )
+            maps = [
+                (p.after.rate, p.fine_size, p.fine_size, p.out_channels)
+                for p in c.filtered_layers
+            ]
+        sizes = (h * w * n * _value_bytes(config, c, r) for r, h, w, n in maps)
+        largest = max(largest, *sizes)
+    return copies * largest
 
 
 def _activations(config: TrainConfig, resolution: int) -> float:

@@ -33,6 +33,7 @@ MODULATIONS = ("maps", "kernels")
 MOST_LABEL_EXAMPLES, MOST_CLASS_NAMES = 4096, 1000
 WIDTH, OPTIONAL_WIDTH = Range(1, 8192), Range(0, 8192)  # of z, w and dense layers
 SHARE = Range(0, 1)
+HALVES = Range(0, 9)  # of the resolutions 4, 8, ..., 1024
 SIDES = Each(Range(1, 64), least=2, most=2)
 OWN = ChoiceOrCustom(("",))  # a class of the user's, or none
 TAPS = Filter(Range(-1000, 1000), most=64)
@@ -79,6 +80,9 @@ class GeneratorConfig(Checked, section="generator"):
         w_avg_beta: decay of the running mean of w.
         conv_clamp: feature maps and images stay within +-conv_clamp; 0 = no limit,
             StyleGAN2-ADA has 256 in half precision.
+        half_resolutions: highest resolutions that compute in the run's `precision`;
+            those below and 4x4 then compute in float32. 0 = the whole network;
+            StyleGAN2-ADA has 4. A class of yours sees to it itself.
         label_norm: "joint" normalizes z and the label's embedding together, "own" each
             on its own, as in StyleGAN2-ADA.
         label_width: width of the label's embedding under "own"; 0 = z_dim.
@@ -119,6 +123,7 @@ class GeneratorConfig(Checked, section="generator"):
     style_mixing_prob: Annotated[float, SHARE] = 0.9
     w_avg_beta: Annotated[float, SHARE] = 0.995
     conv_clamp: Annotated[float, Range(0, 1 << 20)] = 0.0
+    half_resolutions: Annotated[int, HALVES] = 0
     label_norm: Annotated[str, Choice(LABEL_NORMS)] = "joint"
     label_width: Annotated[int, OPTIONAL_WIDTH] = 0
     label_examples: Annotated[int, Range(0, MOST_LABEL_EXAMPLES)] = 0
@@ -129,6 +134,7 @@ class GeneratorConfig(Checked, section="generator"):
     def check(self) -> None:
         """Refuses widths, layers and images that do not go together."""
         _check_narrowest(self)
+        _check_halves(self)
         if self.architecture == "stylegan3":
             self._check_stylegan3()
         if self.mapping_layers == 0 and self.w_dim != self.mapping_input_dim:
@@ -216,6 +222,10 @@ class GeneratorConfig(Checked, section="generator"):
         """Returns the feature maps of the block at `resolution`."""
         return _fmaps(self, resolution)
 
+    def follows_precision(self, resolution: int) -> bool:
+        """True if layers at `resolution` compute in `precision`, False in float32."""
+        return _follows_precision(self, resolution)
+
     def shape(self, resolution: int) -> tuple[int, int]:
         """Returns height and width of the images at `resolution`."""
         return image_shape(self.start_shape, resolution)
@@ -243,6 +253,7 @@ class DiscriminatorConfig(Checked, section="discriminator"):
         resample_filter: StyleGAN2's filter around downsampling.
         activation: one of `ACTIVATIONS`.
         conv_clamp: feature maps stay within +-conv_clamp; 0 = no limit.
+        half_resolutions: see `GeneratorConfig`.
         clamp_last_entry: clamp the maps of images that enter at 4x4, too.
         head_width: width of the first dense layer; 0 = feature maps at 2x2.
         projection_width: width of the vector that is projected on the label; 0 =
@@ -270,6 +281,7 @@ class DiscriminatorConfig(Checked, section="discriminator"):
     resample_filter: Annotated[tuple[int, ...], TAPS] = (1, 3, 3, 1)
     activation: Annotated[str, Choice(ACTIVATIONS)] = "lrelu"
     conv_clamp: Annotated[float, Range(0, 1 << 20)] = 0.0
+    half_resolutions: Annotated[int, HALVES] = 0
     clamp_last_entry: bool = True
     head_width: Annotated[int, OPTIONAL_WIDTH] = 0
     projection_width: Annotated[int, OPTIONAL_WIDTH] = 0
@@ -282,6 +294,7 @@ class DiscriminatorConfig(Checked, section="discriminator"):
     def check(self) -> None:
         """Refuses widths that leave nothing, and StyleGAN3, which has none."""
         _check_narrowest(self)
+        _check_halves(self)
         if self.architecture == "stylegan3":
             raise UserError(
                 "StyleGAN3 has no discriminator of its own; it takes StyleGAN2's, "
@@ -297,6 +310,10 @@ class DiscriminatorConfig(Checked, section="discriminator"):
         """Returns the feature maps of the block at `resolution`."""
         return _fmaps(self, resolution)
 
+    def follows_precision(self, resolution: int) -> bool:
+        """True if layers at `resolution` compute in `precision`, False in float32."""
+        return _follows_precision(self, resolution)
+
     def shape(self, resolution: int) -> tuple[int, int]:
         """Returns height and width of the images at `resolution`."""
         return image_shape(self.start_shape, resolution)
@@ -311,6 +328,7 @@ _ALIKE = (
     "classes",
     "activation",
     "conv_clamp",
+    "half_resolutions",
 )
 _ALIKE += ("fmap_base", "fmap_decay", "fmap_max", "blur_filter", "resample_filter")
 
@@ -337,6 +355,19 @@ def _fmaps(config: Network, resolution: int) -> int:
     return min(
         int(config.fmap_base / 2 ** (stage * config.fmap_decay)), config.fmap_max
     )
+
+
+def _follows_precision(config: Network, resolution: int) -> bool:
+    lowest = max(2 * config.resolution >> config.half_resolutions, 8)
+    return config.half_resolutions == 0 or resolution >= lowest
+
+
+def _check_halves(config: Network) -> None:
+    if config.half_resolutions and config.architecture == "dcgan":
+        raise UserError(
+            f"{config.section}.half_resolutions={config.half_resolutions} is not for "
+            f"DCGAN, which computes in one precision; set it to 0."
+        )
 
 
 def _check_narrowest(config: Network) -> None:

@@ -225,8 +225,10 @@ class TrainConfig(Checked):
         accumulate: rounds that a step is split into, to fit a small device.
         recompute: compute activations again in gradients instead of keeping them:
             less memory, more time.
-        precision: one of `PRECISIONS`; "auto" is resolved by the device when a run
-            starts.
+        precision: one of `PRECISIONS`, of the networks or of their
+            `half_resolutions`; "auto" is resolved by the device when a run starts.
+            float16 is none of them: it ends at 65,504, and the styles and losses are
+            not scaled to stay below.
         jit: one of `JIT`, whether XLA compiles the step; "auto" is resolved by the
             device when a run starts.
         seed: random seed for weights, data order and latents.
@@ -323,6 +325,8 @@ RESUMABLE += ("metrics", "metrics_every", "features", "checkpoint_minutes")
 RESUMABLE += ("recompute",)
 # "auto" in these is resolved when a run starts; the run then keeps what it has.
 SETTLED = ("generator.modulation", "jit")
+# Of the presets; runs of earlier versions have one precision throughout.
+SETTLED += ("generator.half_resolutions", "discriminator.half_resolutions")
 # Chosen when a run starts, by its length then; a longer run keeps its growth.
 SETTLED += ("schedule.fit_kimg",)
 # Of the data, for people and drawings; runs of earlier versions do not have them.

@@ -77,6 +77,15 @@ class Block(Composite):
         self.config = self._from_dict(config) if isinstance(config, dict) else config
         check_size(self.config)
 
+    def dtype_at(self, resolution: int) -> keras.DTypePolicy:
+        """Returns the policy of the layers at a resolution.
+
+        Below the config's `half_resolutions` they compute in the type of their weights.
+        """
+        if self.config.follows_precision(resolution):
+            return self.dtype_policy
+        return keras.DTypePolicy(self.variable_dtype)
+
     def _from_dict(self, values: dict[str, object]):
         return config.from_dict(self.config_class, values)
 

@@ -214,7 +214,7 @@ class Discriminator(Block, keras.Model):
         self.build()
 
     def build(self, input_shape=None):
-        c, dtype = self.config, self.dtype_policy
+        c = self.config
         weight_gain, activation_gain = c.gains
         for r in self._entries():
             clamped = r > 4 or c.clamp_last_entry
@@ -225,13 +225,14 @@ class Discriminator(Block, keras.Model):
                 c.conv_clamp if clamped else 0.0,
                 name=f"from_rgb{r}",
                 gain=weight_gain,
-                dtype=dtype,
+                dtype=self.dtype_at(r),
             )
             self.part(f"from_rgb{r}", from_rgb, (None, *c.shape(r), c.channels))
         for r in levels(c.resolution, first=8):
-            block = DiscriminatorBlock(c, r, name=f"block{r}", dtype=dtype)
+            block = DiscriminatorBlock(c, r, name=f"block{r}", dtype=self.dtype_at(r))
             self.part(f"block{r}", block)
-        self.part("head", DiscriminatorHead(c, name="head", dtype=dtype))
+        head = DiscriminatorHead(c, name="head", dtype=self.dtype_at(4))
+        self.part("head", head)
         self.built = True
 
     def _entries(self) -> list[int]:
@@ -256,10 +257,11 @@ class Discriminator(Block, keras.Model):
             x = _apply(layers, x, side=min(c.shape(r)))  # [N, H/2, W/2, C']
             if c.architecture == "skip":
                 images = ops.downsample(images, c.resample_filter)
-                x += getattr(self, f"from_rgb{r // 2}")(images)
+                entry = getattr(self, f"from_rgb{r // 2}")(images)
+                x = tf.cast(x, entry.dtype) + entry
             elif r == final and not fully_faded(alpha):
                 below = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
-                x = ops.lerp(below, x, alpha)
+                x = ops.lerp(below, tf.cast(x, below.dtype), alpha)
         return self.head(x, labels)
 
     def resolution_of(self, images: tf.Tensor) -> int:

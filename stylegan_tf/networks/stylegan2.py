@@ -339,7 +339,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
     def build(self, input_shape=None, *_):
         c = self.config
         for r in levels(c.resolution):
-            block = StyleGAN2Block(c, r, name=f"block{r}", dtype=self.dtype_policy)
+            block = StyleGAN2Block(c, r, name=f"block{r}", dtype=self.dtype_at(r))
             self.part(f"block{r}", block)
         for r in self._exits():
             to_rgb = ModulatedToRGB(

@@ -313,7 +313,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         self.part("input_features", features, (None, c.w_dim))
         for plan in c.filtered_layers:
             name = f"layer{plan.index}"
-            dtype = "float32" if plan.to_rgb else self.dtype_policy
+            dtype = "float32" if plan.to_rgb else self.dtype_at(plan.after.rate)
             self.part(name, FilteredLayer(c, plan.index, name=name, dtype=dtype))
 
     def call(

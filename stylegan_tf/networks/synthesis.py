@@ -192,7 +192,12 @@ class Synthesis(SynthesisNetwork):
         blocks = [getattr(self, f"block{r}") for r in levels(resolution)]
         styles = [s for b in blocks for s in (b.epilogue0.style, b.epilogue1.style)]
         weights = [style.affine.effective_weights() for style in styles]
-        kernel, bias = map(recompute.concat, zip(*weights, strict=True))
+        mixed = len({kernel.dtype for kernel, _ in weights}) > 1
+        dtype = tf.float32 if mixed else weights[0][0].dtype
+        kernel, bias = (
+            recompute.concat([tf.cast(x, dtype) for x in parts])
+            for parts in zip(*weights, strict=True)
+        )
         widths = [style.affine.units // 2 for style in styles for _ in range(2)]
         one = np.repeat([1, 0] * len(styles), widths)  # for the scale, not the shift
         bias += tf.constant(one, bias.dtype)
@@ -209,7 +214,7 @@ class Synthesis(SynthesisNetwork):
     def build(self, input_shape=None, *_):
         c = self.config
         for r in levels(c.resolution):
-            block = SynthesisBlock(c, r, name=f"block{r}", dtype=self.dtype_policy)
+            block = SynthesisBlock(c, r, name=f"block{r}", dtype=self.dtype_at(r))
             self.part(f"block{r}", block)
             to_rgb = ToRGB(c.channels, name=f"to_rgb{r}")
             self.part(f"to_rgb{r}", to_rgb, (None, *c.shape(r), c.fmaps(r)))
