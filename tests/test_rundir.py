@@ -107,6 +107,8 @@ def test_every_other_setting_may_not(monkeypatch):
         "generator.label_examples",
         "schedule.fit_kimg",  # by the length that the run began with
         "jit",
+        "generator.half_resolutions",  # the preset's, which older runs had not
+        "discriminator.half_resolutions",
         "recompute",  # the same numbers
         "schedule.total_kimg",
         "snapshot_ticks",
