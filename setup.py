@@ -18,7 +18,7 @@ SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus_client>=0.20"]  # serve.
 TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources>=6"]  # --data=tfds:NAME;
 # the second one is imported by the first without being declared
 SAFETENSORS = ["safetensors>=0.5"]  # .safetensors files, read and written
-HUB = ["huggingface_hub>=1.0"]  # --model=hf://..., convert.py --push
+HUB = ["huggingface_hub>=1.4"]  # --model=hf://..., convert.py --push
 VIDEO = ["imageio>=2.35", "imageio-ffmpeg>=0.5"]  # --video=x.mp4, with an ffmpeg
 FSSPEC = "fsspec>=2024.6"  # reads memory:// and file:// alone
 REMOTE = [FSSPEC, "gcsfs>=2024.6", "s3fs>=2024.6"]  # gs:// and s3://
