@@ -37,7 +37,7 @@ TABLES = {
     "start_training": "",
     "replicas": "",
     "cores": "--json={out}/cores.json",
-    "memory": "--networks=demo,matched,demo-stylegan2",
+    "memory": "--networks=demo-ladder-f,matched,demo-stylegan2",
     "recompute": "memory.py --networks=paper256 --resolutions=256 --recompute",
     "plan": "",
     "plan_validate": "plan.py --validate",

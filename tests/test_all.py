@@ -22,6 +22,12 @@ def test_every_table_has_its_script_and_flags(name):
         assert "{" not in argument
 
 
+def test_the_memory_table_has_networks_that_there_are():
+    text = (FILE.parent / "memory.py").read_text(encoding="utf-8")
+    for network in everything.TABLES["memory"].split("=")[1].split(","):
+        assert f'    "{network}": (' in text
+
+
 def test_tables_can_be_chosen():
     assert everything.chosen(["peers", "step"], []) == ["step", "peers"]
     assert "quality" not in everything.chosen([], ["quality"])
