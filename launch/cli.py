@@ -325,10 +325,10 @@ def find_models(paths: Sequence[str | None]) -> None:
     Raises:
         UserError: there is no model at a path. Those at addresses are not looked for.
     """
-    from stylegan_tf import model_files, remote
+    from stylegan_tf import model_files
 
     for path in paths:
-        if path and not remote.is_remote(path):
+        if path and not is_remote(path):
             model_files.find_model(path)
 
 

@@ -92,7 +92,7 @@ def dataset(
         flips = choose_flips(number, seed) if mirror else None
         element = decode_records(order.records(tokens), level, manifest, flips)
         if repeat:
-            element = {k: _with_batch(v, batch // pieces) for k, v in element.items()}
+            element = {k: with_batch(v, batch // pieces) for k, v in element.items()}
         return element
 
     data = data.enumerate().flat_map(deal)
@@ -327,8 +327,7 @@ def decode_records(
     if level.encoding == "raw":
         images = tf.reshape(tf.io.decode_raw(parsed["image"], tf.uint8), [-1, *shape])
         if flips is not None:
-            flips = flips[:, None, None, None]
-            images = tf.where(flips, tf.reverse(images, [2]), images)
+            images = mirror_chosen(images, flips)
     else:
         images = _decode_pngs(parsed["image"], shape, flips)
     return {"image": images, "label": _labels(parsed, manifest)}
@@ -362,5 +361,11 @@ def choose_flips(number: tf.Tensor, seed: int) -> tf.Tensor:
     return coin == 1
 
 
-def _with_batch(x: tf.Tensor, n: int) -> tf.Tensor:
+def mirror_chosen(images: tf.Tensor, flips: tf.Tensor) -> tf.Tensor:
+    """Mirrors the images [n, h, w, c] for which flips, bool [n], says so."""
+    return tf.where(flips[:, None, None, None], tf.reverse(images, [2]), images)
+
+
+def with_batch(x: tf.Tensor, n: int) -> tf.Tensor:
+    """Returns x with n as its static batch size."""
     return tf.ensure_shape(x, [n, *x.shape[1:]])

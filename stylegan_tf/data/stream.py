@@ -27,7 +27,13 @@ import tensorflow as tf
 from stylegan_tf.data.images import BadImage, fit_image
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.objects import labeled_images, value_range
-from stylegan_tf.data.pipeline import choose_flips, ordered_options, pieces_of
+from stylegan_tf.data.pipeline import (
+    choose_flips,
+    mirror_chosen,
+    ordered_options,
+    pieces_of,
+    with_batch,
+)
 from stylegan_tf.errors import UserError
 
 SAMPLE = 2000  # images that are converted
@@ -95,13 +101,9 @@ class ImageStream:
         @_as_it_is
         def finish(image: tf.Tensor, label: tf.Tensor, number: tf.Tensor):
             if mirror:
-                flips = choose_flips(number, seed)[:, None, None, None]
-                image = tf.where(flips, tf.reverse(image, [2]), image)
-            share = batch // pieces
-            return {
-                "image": tf.ensure_shape(image, [share, *image.shape[1:]]),
-                "label": tf.ensure_shape(label, [share, *label.shape[1:]]),
-            }
+                image = mirror_chosen(image, choose_flips(number, seed))
+            element = {"image": image, "label": label}
+            return {k: with_batch(v, batch // pieces) for k, v in element.items()}
 
         data = tf.data.Dataset.from_generator(numbered, output_signature=spec)
         data = data.batch(batch, drop_remainder=True).flat_map(deal).map(finish)
