@@ -13,6 +13,7 @@ from stylegan_tf.data import records
 from stylegan_tf.data.images import fit_image, pyramid
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.data.objects import open_images
+from stylegan_tf.data.sources.labels import class_name, from_values
 from stylegan_tf.data.stream import ImageStream
 from stylegan_tf.metrics.subject import open_subject
 from stylegan_tf.training.streaming import StreamReader
@@ -114,6 +115,23 @@ def test_what_cannot_be_used_stops_with_a_sentence(data, words, sample):
         stream = ImageStream(data(), sample)
         with stream.reading():
             read(stream, 0, 10)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [0, 3, 12],
+        [0.0, 3.0],
+        ["03", "3", "4.0", "1e1"],
+        ["03", "3", "x"],
+        ["1e1", "cat"],
+        [True, False],
+    ],
+)
+def test_a_label_names_the_class_that_it_has_in_the_records(raw):
+    labels = from_values(raw, [f"picture {i}" for i in range(len(raw))], "the labels")
+    names = [labels.class_names[labels[i]] for i in range(len(raw))]
+    assert [class_name(label, labels.class_names) for label in raw] == names
 
 
 def test_a_run_goes_on_to_the_bit_with_its_dataset(tmp_path):

@@ -34,6 +34,7 @@ from stylegan_tf.data.pipeline import (
     pieces_of,
     with_batch,
 )
+from stylegan_tf.data.sources.labels import class_name
 from stylegan_tf.errors import UserError
 
 SAMPLE = 2000  # images that are converted
@@ -177,7 +178,11 @@ class ImageStream:
                     f"vectors of {row.size} numbers."
                 )
             return vector
-        name = _class_name(label)
+        if isinstance(label, list) and len(label) == 1:
+            label = label[0]
+        if isinstance(label, bytes):
+            label = label.decode("utf-8", "replace")
+        name = class_name(label, self.sample.class_names)
         if name not in self._numbers:
             raise UserError(
                 f"the class {name[:40]} is in the dataset, but not among its first "
@@ -186,15 +191,3 @@ class ImageStream:
             )
         row[self._numbers[name]] = 1
         return row
-
-
-def _class_name(label: object) -> str:
-    """Returns the name that `sources.labels` gives a class: "3" for 3, 3.0 and "03"."""
-    if isinstance(label, list) and len(label) == 1:
-        label = label[0]
-    if isinstance(label, bytes):
-        label = label.decode("utf-8", "replace")
-    with contextlib.suppress(ValueError, TypeError):
-        if not isinstance(label, bool) and float(label) == int(float(label)):
-            return str(int(float(label)))
-    return str(label)

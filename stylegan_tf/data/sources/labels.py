@@ -29,6 +29,7 @@ _NUMBERING = re.compile(r"\d{5,}")  # 00000/, 00001/: parts of one set, not clas
 # Words of tables for a number that is missing.
 _MISSING = {"", "nan", "none", "null", "na", "n/a", "<na>", "-"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_WHOLE = re.compile(r"-?\d+", re.ASCII)
 _SHOWN = 3  # names in an error message
 STRAY = 5  # at most one of so many images may lie beside the folders of classes
 
@@ -247,6 +248,22 @@ def from_values(raw: list, names: Sequence[str], where: str) -> Labels:
         f"the labels in {where} are not all of one kind ({shown}); use class numbers, "
         f"class names or lists of numbers of one length, or {NO_LABELS}."
     )
+
+
+def class_name(label: object, names: Sequence[str]) -> str:
+    """Returns the name that `from_values` has given the class of a label.
+
+    Args:
+        label: a number or text.
+        names: of all classes. Where they are numbers, "3", "03" and 3.0 are class "3".
+    """
+    if not all(_WHOLE.fullmatch(name) for name in names):
+        return str(label)
+    try:
+        number = _parsed(label) if isinstance(label, str) else float(label)  # type: ignore[arg-type]
+        return str(int(number)) if number == int(number) else str(label)
+    except (TypeError, ValueError, OverflowError):
+        return str(label)
 
 
 def _check_missing(values: list[str], names: Sequence[str], where: str) -> None:
