@@ -339,9 +339,13 @@ def check_model(path: str | None) -> None:
 
 
 def find_encoder(model: str) -> str | None:
-    """Returns the encoder's file in a run directory, or beside a model's file."""
+    """Returns the encoder's file in a run directory, or beside a model's file.
+
+    Of a model that comes with the package it is in the current folder, where encode.py
+    writes it.
+    """
     if is_remote(model):
         return None
-    path = home_path(model)
+    path = home_path(model)  # "demo" has the current folder as its parent
     file = (path if path.is_dir() else path.parent) / ENCODER
     return str(file) if file.is_file() else None
