@@ -103,10 +103,10 @@ TRAINING = {
     "build": "optimizer passes",
     "divergence": "passes",
     "reporting": "",
-    "streaming": "",
+    "reals": "",
     "variants": "compilation objectives passes step",
-    "trainer": "build divergence objectives packing passes reporting state step "
-    "streaming ticks variants",
+    "trainer": "build divergence objectives packing passes reals reporting "
+    "state step ticks variants",
 }
 # Inside `runs`: reports are handed to the trainer, which does not know them.
 RUNS = {

@@ -16,7 +16,7 @@ from stylegan_tf.data.objects import open_images
 from stylegan_tf.data.sources.labels import class_name, from_values
 from stylegan_tf.data.stream import ImageStream
 from stylegan_tf.metrics.subject import open_subject
-from stylegan_tf.training.streaming import StreamReader
+from stylegan_tf.training.reals import StreamReader
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (10, 8, 8, 3), np.uint8)

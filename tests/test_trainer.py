@@ -22,12 +22,13 @@ from stylegan_tf.data import pipeline, records
 from stylegan_tf.runs.reports import Report
 from stylegan_tf.training import trainer as trainer_module
 from stylegan_tf.training.objectives import Regularization
+from stylegan_tf.training.reals import RecordReader
 from stylegan_tf.training.step import METRICS
 from stylegan_tf.training.ticks import TickStats
 from stylegan_tf.training.trainer import Trainer, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
-REAL_DATASET = Trainer._dataset
+REAL_DATASET = RecordReader._dataset
 ROOT = Path(__file__).parents[1]
 
 
@@ -187,13 +188,13 @@ def calls(monkeypatch, networks):
 
         return iterate
 
-    def blank(self, phase):
-        images = tf.zeros([phase.batch, phase.resolution, phase.resolution, 3])
-        return itertools.repeat({"image": images, "label": tf.zeros([phase.batch, 0])})
+    def blank(self, start, resolution, batch):
+        images = tf.zeros([batch, resolution, resolution, 3])
+        return itertools.repeat({"image": images, "label": tf.zeros([batch, 0])})
 
     monkeypatch.setattr(trainer_module, "make_networks", lambda config: networks)
     monkeypatch.setattr(Trainer, "_compiled_step", function)
-    monkeypatch.setattr(Trainer, "_dataset", blank)
+    monkeypatch.setattr(RecordReader, "_dataset", blank)
     return seen
 
 
@@ -231,7 +232,7 @@ def test_alpha_rate_and_images_seen_are_those_of_the_moment(calls, pictures, tmp
 def test_pictures_come_in_the_order_of_their_numbers(
     calls, pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Trainer, "_dataset", REAL_DATASET)
+    monkeypatch.setattr(RecordReader, "_dataset", REAL_DATASET)
     config = tiny.config({"seed": 3, "mirror": True, "classes": 5, "labels": "auto"})
     trainer = Trainer(config, pictures, tmp_path)
     for _ in range(7):

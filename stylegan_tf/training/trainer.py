@@ -22,7 +22,7 @@ A loop of one's own takes a step at a time:
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +43,10 @@ from stylegan_tf.training.build import make_networks
 from stylegan_tf.training.objectives import Regularization
 from stylegan_tf.training.packing import StageWeights
 from stylegan_tf.training.passes import Clock, Networks, Passes
+from stylegan_tf.training.reals import RecordReader, StreamReader
 from stylegan_tf.training.reporting import Reporting
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.step import METRICS
-from stylegan_tf.training.streaming import StreamReader
 from stylegan_tf.training.ticks import TickStats
 from stylegan_tf.training.variants import Variants, make_variants, trace
 
@@ -113,9 +113,11 @@ class Trainer:
         )
         self._keep_label_examples()
         self._steps: dict[tuple, Variants] = {}
-        self._stream = stream and StreamReader(stream, config, self.strategy)
-        self._batches: Iterator | None = None
-        self._batches_of: tuple[int, int] | None = None  # resolution and batch size
+        self._reals = (
+            StreamReader(stream, config, self.strategy)
+            if stream
+            else RecordReader(data, config, self.strategy)
+        )
         self._first_means = [(v, np.array(v)) for v in self.networks.running_means]
         self._reporting = Reporting()
         self._latest_labels = tf.zeros([0])  # of the latest batch
@@ -182,7 +184,6 @@ class Trainer:
             )
         divergence.check_finite(self.networks, self.run_dir)
         self.phase = self._current_phase()
-        self._batches_of = None  # the next batch is that of the images seen
         return found
 
     # -----------------------------------------------------------------------
@@ -241,7 +242,7 @@ class Trainer:
             self.state.stage = phase.stage
         iteration = self.state.nimg // phase.batch
         regularization = Regularization.at(self.config.loss, iteration)
-        batch = self._next_batch(phase)
+        batch = self._reals.next_batch(self.state.nimg, phase.resolution, phase.batch)
         blur = self.config.augment.blur_at(self.state.nimg)
         clock = Clock(
             nimg=tf.constant(self.state.nimg, tf.int64),
@@ -268,32 +269,6 @@ class Trainer:
         c = self.config
         final = c.generator.resolution
         return phase_at(c.schedule, final, self.state.nimg, self.replicas)
-
-    def _next_batch(self, phase: Phase) -> dict[str, tf.Tensor]:
-        if self._stream:
-            return self._stream.next_batch(
-                self.state.nimg, phase.resolution, phase.batch
-            )
-        if self._batches_of != (phase.resolution, phase.batch):
-            self._batches_of = (phase.resolution, phase.batch)
-            self._batches = iter(self._dataset(phase))
-        with pipeline.reading(self.data):
-            return next(self._batches)
-
-    def _dataset(self, phase: Phase):
-        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            return pipeline.dataset(
-                self.data,
-                phase.resolution,
-                phase.batch,
-                start=self.state.nimg,
-                seed=self.config.seed,
-                mirror=self.config.mirror,
-                pieces=self.replicas,
-                shard=(context.input_pipeline_id, context.num_input_pipelines),
-            )
-
-        return self.strategy.distribute_datasets_from_function(of_worker)
 
     def _compiled_step(
         self,

@@ -1,24 +1,78 @@
-"""Batches of a stream for every phase of a run, from one iterator.
+"""Batches of real images for every phase of a run, from records or from a stream.
 
-A phase has its own batch size and resolution. The stream is read in units that all
-batch sizes are made of, at the full resolution, so that nothing is read twice when a
-phase begins. Levels are the means of blocks of pixels, as in records.
+A phase has its own batch size and resolution. Records are opened anew for each. A
+stream is read in units that all batch sizes are made of, at the full resolution, so
+that nothing is read twice when a phase begins; levels are the means of blocks of
+pixels, as in records.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import tensorflow as tf
 
 from stylegan_tf.config import TrainConfig
 from stylegan_tf.config.schedule import schedule_rows
+from stylegan_tf.data import pipeline
 from stylegan_tf.data.stream import ImageStream
 
 Batch = dict[str, tf.Tensor]
 
 
+class RecordReader:
+    """Reads the batches of a run from records, in the order of the images seen.
+
+    Args:
+        data: folder of the records.
+        config: the run.
+        strategy: its devices.
+    """
+
+    def __init__(
+        self, data: Path | str, config: TrainConfig, strategy: tf.distribute.Strategy
+    ):
+        self.data, self.config, self.strategy = data, config, strategy
+        self._batches: Iterator | None = None
+        self._next = (-1, 0, 0)  # number of the next image, resolution, batch
+
+    def next_batch(self, nimg: int, resolution: int, batch: int) -> Batch:
+        """Returns the batch that begins with image number `nimg`.
+
+        Args:
+            nimg: images seen.
+            resolution: level of the images.
+            batch: images over all replicas.
+
+        Raises:
+            DamagedDataError: the records cannot be read.
+        """
+        if self._batches is None or self._next != (nimg, resolution, batch):
+            self._batches = iter(self._dataset(nimg, resolution, batch))
+        self._next = nimg + batch, resolution, batch
+        with pipeline.reading(self.data):
+            return next(self._batches)
+
+    def _dataset(
+        self, start: int, resolution: int, batch: int
+    ) -> tf.distribute.DistributedDataset:
+        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return pipeline.dataset(
+                self.data,
+                resolution,
+                batch,
+                start=start,
+                seed=self.config.seed,
+                mirror=self.config.mirror,
+                pieces=self.strategy.num_replicas_in_sync,
+                shard=(context.input_pipeline_id, context.num_input_pipelines),
+            )
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
+
+
 class StreamReader:
-    """Reads the batches of a run, in the order of the images seen.
+    """Reads the batches of a run from a stream, in the order of the images seen.
 
     Args:
         stream: the images.
