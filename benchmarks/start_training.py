@@ -137,11 +137,13 @@ def _child(what: dict) -> int:
 
 def _watch(session, stages: Stages) -> None:
     """Puts marks into a run, and ends it after one step."""
+    from stylegan_tf.training.reals import RecordReader
+
     session.plan_run = stages.after("settings, data set", session.plan_run)
     session.Trainer.__init__ = stages.after("networks", session.Trainer.__init__)
     record = stages.after("run directory", session.rundir.record_settings)
     session.rundir.record_settings = record
-    session.Trainer._enter = stages.after("first batch", session.Trainer._enter)
+    RecordReader.next_batch = stages.after("first batch", RecordReader.next_batch)
     reports = session.default_reports
 
     def watched() -> list:

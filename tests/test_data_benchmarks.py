@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan_tf.runs import session
+from stylegan_tf.training.reals import RecordReader
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -66,3 +69,17 @@ def test_stages_add_up(script):
     total = sum(stages.rows.values())
     assert 0 <= total <= time.time() - began
     assert total == pytest.approx(stages.last - began, abs=1e-6)
+
+
+def test_a_start_has_the_stages_that_are_timed(script, monkeypatch):
+    for owner, name in (
+        (session, "plan_run"),
+        (session, "default_reports"),
+        (session.Trainer, "__init__"),
+        (session.rundir, "record_settings"),
+        (RecordReader, "next_batch"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # put back at the end
+    start = script("start_training")
+    start._watch(session, start.Stages(0.0))
+    assert isinstance(session.default_reports()[-1], start._Stop)
