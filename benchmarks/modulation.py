@@ -70,12 +70,12 @@ def differentiated(grouped: bool, up: bool, order: int) -> Callable:
     """A compiled layer with its first or its second derivative, as one number."""
     import tensorflow as tf
 
-    from stylegan_tf.networks import ops
+    from stylegan_tf.networks import convolutions
 
     def gradients(inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            y = ops.modulated_conv(*inputs, True, up, (1, 3, 3, 1), grouped)
+            y = convolutions.modulated_conv(*inputs, True, up, (1, 3, 3, 1), grouped)
             total = tf.reduce_sum(tf.square(y))
         return tape.gradient(total, inputs)
 

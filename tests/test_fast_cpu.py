@@ -10,7 +10,7 @@ from golden import load
 from test_networks import GENERATORS, VARIANTS, generator, labels, nchw, nhwc, pairs
 
 from stylegan_tf import sampling
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.sampling import fast_cpu, renderer
 from stylegan_tf.sampling.fast_cpu import Doubling, Winograd
@@ -32,14 +32,14 @@ def check(found, expected, tolerance: float = 2e-6) -> None:
 @pytest.mark.parametrize("shape", [(8, 8), (4, 12), (5, 4)])
 def test_winograd_is_the_convolution(shape):
     x, kernel = normal(1, *shape, 6), normal(3, 3, 6, 5)
-    check(Winograd(kernel)(tf.constant(x)), ops.conv(x, kernel).numpy())
+    check(Winograd(kernel)(tf.constant(x)), convolutions.conv(x, kernel).numpy())
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 5), (1, 2)])
 def test_doubling_is_the_convolution_of_doubled_pixels(shape):
     x, kernel = normal(1, *shape, 6), normal(3, 3, 6, 5)
     doubled = x.repeat(2, axis=1).repeat(2, axis=2)
-    check(Doubling(kernel)(tf.constant(x)), ops.conv(doubled, kernel).numpy())
+    check(Doubling(kernel)(tf.constant(x)), convolutions.conv(doubled, kernel).numpy())
 
 
 # ---------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from scipy import signal
 
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.config.stylegan3 import layer_plans
-from stylegan_tf.networks import filters, ops
+from stylegan_tf.networks import convolutions, filters, ops
 
 OPS = ada_golden.load("pt_ops")
 PRESETS = ada_golden.load("sg3_presets")
@@ -173,7 +173,10 @@ def test_layers_are_those_of_the_official_files(case):
 @pytest.mark.parametrize("kind", ["upsample2d", "downsample2d"])
 def test_stylegan2_resampling_is_that_of_pytorch(kind, taps):
     x = golden.nhwc(OPS[f"in/{kind}/{taps}/x"])
-    call = {"upsample2d": ops.upsample, "downsample2d": ops.downsample}[kind]
+    call = {
+        "upsample2d": convolutions.upsample,
+        "downsample2d": convolutions.downsample,
+    }[kind]
     found = call(tf.constant(x), tuple(OPS[f"in/filter/{taps}"].tolist()))
     OPS.check(f"out/{kind}/{taps}/y", golden.nchw(found))
 
@@ -187,9 +190,11 @@ def test_stylegan2_convolutions_are_those_of_pytorch(kind, taps):
     kernel = np.transpose(OPS[f"in/{head}/w"], [2, 3, 1, 0])
     values = tuple(OPS[f"in/filter/{taps}"].tolist())
     if "up2" in kind:
-        found = ops.upsample_conv(x, tf.constant(kernel[::-1, ::-1].copy()), values)
+        found = convolutions.upsample_conv(
+            x, tf.constant(kernel[::-1, ::-1].copy()), values
+        )
     else:
-        found = ops.conv_downsample(x, tf.constant(kernel), values)
+        found = convolutions.conv_downsample(x, tf.constant(kernel), values)
     OPS.check(f"out/{head}/y", golden.nchw(found))
 
 
@@ -198,9 +203,9 @@ def test_one_tap_is_zeros_between_pixels():
     x = np.random.default_rng(0).normal(size=(1, 4, 6, 1)).astype("f4")
     one, flat = (1,), x[0, :, :, 0]
     wanted = naive(flat, [1.0], 2, (1, -1), gain=4)
-    golden.close(ops.upsample(tf.constant(x), one)[0, :, :, 0], wanted)
+    golden.close(convolutions.upsample(tf.constant(x), one)[0, :, :, 0], wanted)
     wanted = naive(flat, [1.0], 1, (0, -1), 2)
-    golden.close(ops.downsample(tf.constant(x), one)[0, :, :, 0], wanted)
+    golden.close(convolutions.downsample(tf.constant(x), one)[0, :, :, 0], wanted)
 
 
 def test_official_modulation_and_minibatch_statistic():
@@ -213,8 +218,8 @@ def test_official_modulation_and_minibatch_statistic():
     style = tf.constant(OPS["in/modconv/s"])
     kernel = tf.constant(np.transpose(OPS["in/modconv/w"], [2, 3, 1, 0]))
     for name, demodulate in (("sg2_plain", True), ("sg2_nodemod", False)):
-        found = ops.modulated_conv(x, kernel, style, demodulate)
+        found = convolutions.modulated_conv(x, kernel, style, demodulate)
         OPS.check(f"out/modconv/{name}", golden.nchw(found))
     turned = tf.reverse(kernel, [0, 1])
-    found = ops.modulated_conv(x, turned, style, up=True, taps=(1, 3, 3, 1))
+    found = convolutions.modulated_conv(x, turned, style, up=True, taps=(1, 3, 3, 1))
     OPS.check("out/modconv/sg2_up", golden.nchw(found))

@@ -8,7 +8,7 @@ from golden import close
 from small import SMALL_G, random, shaken, small_discriminator, small_generator
 
 from stylegan_tf.config import GeneratorConfig, Growth
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions
 from stylegan_tf.networks.generator import Generator
 
 # ---------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def test_alpha_blends_the_generator_with_the_resolution_below(r):
     def images(resolution, alpha):
         return g(z, noise="const", resolution=resolution, alpha=alpha).numpy()
 
-    low, high = ops.upsample(images(r // 2, 1.0)).numpy(), images(r, 1.0)
+    low, high = convolutions.upsample(images(r // 2, 1.0)).numpy(), images(r, 1.0)
     close(images(r, 0.0), low, 1e-5)
     close(images(r, tf.constant(0.0)), low, 1e-5)
     close(images(r, tf.constant(1.0)), high, 1e-5)
@@ -140,7 +140,7 @@ def test_how_far_it_has_grown_is_a_setting_of_the_generator():
 @pytest.mark.parametrize("r", [8, 16])
 def test_alpha_blends_the_discriminator_with_the_resolution_below(r):
     d, images = small_discriminator(), random(4, r, r, 3)
-    low = d(ops.downsample(images))
+    low = d(convolutions.downsample(images))
     close(d(images, alpha=0.0), low, 1e-5)
     close(d(images, alpha=tf.constant(0.0)), low, 1e-5)
     close(d(images, alpha=tf.constant(1.0)), d(images), 1e-5)
@@ -151,7 +151,7 @@ def test_alpha_blends_features_not_scores():
     """At alpha 1/2 the score is that of half of either path's features."""
     d, images = small_discriminator(), random(4, 16, 16, 3)
     new = d.block16(d.from_rgb16(images))
-    old = d.from_rgb8(ops.downsample(images))
+    old = d.from_rgb8(convolutions.downsample(images))
     close(d(images, alpha=0.5), d.head(d.block8((new + old) / 2)), 1e-5)
 
 

@@ -19,7 +19,7 @@ from golden import (
 from small import SMALL, SMALL_G, random, small_discriminator, small_generator
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels, to_dict
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions, ops
 from stylegan_tf.networks.discriminator import Discriminator
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.networks.layers import EqualizedConv2D, FromRGB
@@ -166,7 +166,7 @@ def first_linear(block, x, w):
     """What the first layer of a block does before its epilogue."""
     c = block.config
     if block.resolution > 4:
-        return "Conv0_up", "Conv1", ops.blur(block.conv0(x), c.blur_filter)
+        return "Conv0_up", "Conv1", convolutions.blur(block.conv0(x), c.blur_filter)
     if c.const_input:
         return "Const", "Conv", block.const(w)
     dense = tf.reshape(block.dense(w), [-1, 4, 4, c.fmaps(4)])
@@ -282,7 +282,7 @@ def test_official_activations_of_the_discriminator(case):
         if block:
             stages = conv_stages(block.conv0, x)
             seen += check(f"{r}x{r}/Conv0", stages)
-            blurred = ops.blur(stages["4_act"], c.blur_filter)
+            blurred = convolutions.blur(stages["4_act"], c.blur_filter)
             seen += check(f"{r}x{r}/Conv1_down", conv_stages(block.conv1, blurred))
             x = block(x)
             seen += check(f"{r}x{r}/Conv1_down", {"4_act": x})

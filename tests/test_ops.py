@@ -1,4 +1,4 @@
-"""ops.py against the official numbers, NumPy in float64, and its own two-step forms."""
+"""Convolutions and ops against official numbers, NumPy and two-step forms."""
 
 import functools
 
@@ -8,7 +8,7 @@ import reference
 import tensorflow as tf
 from golden import close, load, nchw, nhwc
 
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions, ops
 
 GOLDEN = load("v1_ops")
 
@@ -35,12 +35,12 @@ def appended(group, features):
 
 
 OFFICIAL = {
-    "blur121": ops.blur,
-    "blur14641": lambda x: ops.blur(x, (1, 4, 6, 4, 1)),
-    "blur1331": lambda x: ops.blur(x, (1, 3, 3, 1)),
-    "blur_asym": lambda x: ops.blur(x, (1, 2, 4)),
-    "upscale2": ops.upsample,
-    "downscale2": ops.downsample,
+    "blur121": convolutions.blur,
+    "blur14641": lambda x: convolutions.blur(x, (1, 4, 6, 4, 1)),
+    "blur1331": lambda x: convolutions.blur(x, (1, 3, 3, 1)),
+    "blur_asym": lambda x: convolutions.blur(x, (1, 2, 4)),
+    "upscale2": convolutions.upsample,
+    "downscale2": convolutions.downsample,
     "leaky_relu": ops.lrelu,
     "pixel_norm4": ops.pixel_norm,
     "instance_norm": ops.instance_norm,
@@ -48,18 +48,18 @@ OFFICIAL = {
     "mbstd_g8_f1": appended(8, 1),
     "mbstd_g4_f2": appended(4, 2),
     "mbstd_g2_f3": appended(2, 3),
-    "conv3": lambda x: ops.conv(x, official_kernel("conv3")),
+    "conv3": lambda x: convolutions.conv(x, official_kernel("conv3")),
     # Official fused up-sampling turns the kernel round (see official.py).
-    "up_conv_fusedTrue": lambda x: ops.upsample_conv(
+    "up_conv_fusedTrue": lambda x: convolutions.upsample_conv(
         x, official_kernel("up_conv_fusedTrue", flip=True)
     ),
-    "up_conv_fusedFalse": lambda x: ops.upsample_conv(
+    "up_conv_fusedFalse": lambda x: convolutions.upsample_conv(
         x, official_kernel("up_conv_fusedFalse")
     ),
-    "conv_down_fusedTrue": lambda x: ops.conv_downsample(
+    "conv_down_fusedTrue": lambda x: convolutions.conv_downsample(
         x, official_kernel("conv_down_fusedTrue")
     ),
-    "conv_down_fusedFalse": lambda x: ops.conv_downsample(
+    "conv_down_fusedFalse": lambda x: convolutions.conv_downsample(
         x, official_kernel("conv_down_fusedFalse")
     ),
 }
@@ -98,7 +98,7 @@ def test_official_lerp(t):
 
 def test_fused_official_up_kernel_is_ours_turned_round():
     x = tf.constant(nhwc(GOLDEN["in/x"]))
-    straight = ops.upsample_conv(x, official_kernel("up_conv_fusedTrue"))
+    straight = convolutions.upsample_conv(x, official_kernel("up_conv_fusedTrue"))
     actual, desired = GOLDEN.pair("out/up_conv_fusedTrue", nchw(straight))
     assert np.abs(actual - desired).max() > 1
 
@@ -108,22 +108,22 @@ def test_fused_official_up_kernel_is_ours_turned_round():
 # is sum(c op(x)^2), so that linear operations have a second derivative too.
 
 TWICE = {
-    "blur": (ops.blur, reference.blur, [(2, 5, 6, 3)]),
+    "blur": (convolutions.blur, reference.blur, [(2, 5, 6, 3)]),
     "blur_even": (
-        lambda x: ops.blur(x, (1, 3, 3, 1)),
+        lambda x: convolutions.blur(x, (1, 3, 3, 1)),
         lambda x: reference.blur(x, (1, 3, 3, 1)),
         [(2, 5, 6, 3)],
     ),
-    "upsample": (ops.upsample, reference.upsample, [(2, 3, 5, 4)]),
-    "downsample": (ops.downsample, reference.downsample, [(2, 6, 4, 3)]),
-    "conv": (ops.conv, reference.conv, [(2, 5, 4, 3), (3, 3, 3, 2)]),
+    "upsample": (convolutions.upsample, reference.upsample, [(2, 3, 5, 4)]),
+    "downsample": (convolutions.downsample, reference.downsample, [(2, 6, 4, 3)]),
+    "conv": (convolutions.conv, reference.conv, [(2, 5, 4, 3), (3, 3, 3, 2)]),
     "upsample_conv": (
-        ops.upsample_conv,
+        convolutions.upsample_conv,
         reference.upsample_conv,
         [(2, 3, 5, 3), (3, 3, 3, 2)],
     ),
     "conv_downsample": (
-        ops.conv_downsample,
+        convolutions.conv_downsample,
         reference.conv_downsample,
         [(2, 6, 4, 3), (3, 3, 3, 2)],
     ),
@@ -210,8 +210,14 @@ def dot(a, b):
 # Fused resampling convolutions: the two steps, borders and gradients included
 
 FUSED = {
-    "up": (ops.upsample_conv, lambda x, k: ops.conv(ops.upsample(x), k)),
-    "down": (ops.conv_downsample, lambda x, k: ops.downsample(ops.conv(x, k))),
+    "up": (
+        convolutions.upsample_conv,
+        lambda x, k: convolutions.conv(convolutions.upsample(x), k),
+    ),
+    "down": (
+        convolutions.conv_downsample,
+        lambda x, k: convolutions.downsample(convolutions.conv(x, k)),
+    ),
 }
 
 
@@ -233,7 +239,7 @@ def test_fused_equals_two_steps(direction, size):
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (4, 6)])
 def test_fused_up_of_any_size(shape):
     x, kernel = random(2, *shape, 3), random(3, 3, 3, 2)
-    fused = ops.upsample_conv(tf.constant(x), tf.constant(kernel))
+    fused = convolutions.upsample_conv(tf.constant(x), tf.constant(kernel))
     np.testing.assert_allclose(fused, reference.upsample_conv(x, kernel), atol=1e-10)
 
 
@@ -242,19 +248,21 @@ def test_fused_up_of_any_size(shape):
 
 
 def test_blur_borders_lose_energy():
-    y = ops.blur(tf.ones([1, 4, 4, 2]))[0, :, :, 0].numpy()
+    y = convolutions.blur(tf.ones([1, 4, 4, 2]))[0, :, :, 0].numpy()
     np.testing.assert_allclose(y[0], [9 / 16, 3 / 4, 3 / 4, 9 / 16])
     np.testing.assert_allclose(y[1], [3 / 4, 1, 1, 3 / 4])
 
 
 def test_no_taps_is_no_blur():
     x = tf.constant(random(1, 4, 4, 2))
-    assert ops.blur(x, ()) is x
+    assert convolutions.blur(x, ()) is x
 
 
 def test_downsample_undoes_upsample():
     x = tf.constant(random(2, 3, 4, 3))
-    np.testing.assert_allclose(ops.downsample(ops.upsample(x)), x, atol=1e-15)
+    np.testing.assert_allclose(
+        convolutions.downsample(convolutions.upsample(x)), x, atol=1e-15
+    )
 
 
 def test_norms_of_constant_input_are_finite():

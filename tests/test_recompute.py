@@ -10,7 +10,7 @@ import tiny
 from stylegan_tf_launch import train
 
 from stylegan_tf import config
-from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks import convolutions, recompute
 from stylegan_tf.networks.layers import EqualizedConv2D
 from stylegan_tf.training import trainer
 from stylegan_tf.training.passes import Clock
@@ -34,7 +34,7 @@ def segments(on: bool, layers: list, chunks: bool = False) -> callable:
 
     def chain(x):
         for layer in layers:
-            x = layer(ops.blur(tf.math.tanh(x)))
+            x = layer(convolutions.blur(tf.math.tanh(x)))
         return x
 
     def net(x):
@@ -46,7 +46,7 @@ def segments(on: bool, layers: list, chunks: bool = False) -> callable:
             for layer in layers:
 
                 def segment(x, layer=layer):
-                    return layer(ops.blur(tf.math.tanh(x)))
+                    return layer(convolutions.blur(tf.math.tanh(x)))
 
                 x = recompute.checkpointed(segment, [x], [layer])
             return x

@@ -12,7 +12,7 @@ from test_step import check_changes
 
 from stylegan_tf.config import GeneratorConfig, ScheduleConfig, TrainConfig, update
 from stylegan_tf.config.networks import MODULATIONS
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions, ops
 from stylegan_tf.networks.generator import Generator
 from stylegan_tf.official import names
 from stylegan_tf.training import losses
@@ -31,13 +31,13 @@ TAPS["kasym"] = (1, 2, 4, 8)
 # Single operations and their gradients
 
 RESAMPLING = {
-    "upsample_2d": ops.upsample,
-    "downsample_2d": ops.downsample,
-    "filter_2d": lambda x, taps: ops._pad_and_filter(
+    "upsample_2d": convolutions.upsample,
+    "downsample_2d": convolutions.downsample,
+    "filter_2d": lambda x, taps: convolutions._pad_and_filter(
         x, taps, len(taps) // 2, (len(taps) - 1) // 2
     ),
-    "upsample_conv_2d": ops.upsample_conv,
-    "conv_downsample_2d": ops.conv_downsample,
+    "upsample_conv_2d": convolutions.upsample_conv,
+    "conv_downsample_2d": convolutions.conv_downsample,
 }
 
 
@@ -98,7 +98,7 @@ def test_official_modulated_convolution(up, demodulate, grouped):
     @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 5])])
     def function(x):
         args = (bool(demodulate), bool(up), (1, 3, 3, 1), grouped)
-        return ops.modulated_conv(x, kernel, style, *args)
+        return convolutions.modulated_conv(x, kernel, style, *args)
 
     check_operation(name, function)
 
@@ -115,7 +115,9 @@ def test_both_forms_have_the_same_second_derivatives(up):
             outer.watch(inputs)
             with tf.GradientTape() as inner:
                 inner.watch(inputs)
-                y = ops.modulated_conv(*inputs, True, up, (1, 3, 3, 1), grouped)
+                y = convolutions.modulated_conv(
+                    *inputs, True, up, (1, 3, 3, 1), grouped
+                )
                 total = tf.reduce_sum(tf.sin(y))
             slopes = inner.gradient(total, inputs)
             norm = tf.add_n([tf.reduce_sum(tf.square(s)) for s in slopes])
@@ -188,7 +190,7 @@ def test_official_revised_discriminator_grows(lod):
     r, alpha = golden.stage(32, lod)
     images = tf.constant(golden.nhwc(given["in/images"]))
     while images.shape[1] > r:
-        images = ops.downsample(images)
+        images = convolutions.downsample(images)
     given.check(f"out/scores/recursive/{lod}", d(images, alpha=alpha))
 
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
-from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks import convolutions, ops, recompute
 from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.custom import make_custom_discriminator
 from stylegan_tf.networks.dcgan import DCGANDiscriminator
@@ -81,7 +81,7 @@ class DiscriminatorBlock(ResolutionBlock):
         """Activation, low-pass filter, second convolution."""
         x = self.activate(x)
         if self.config.architecture == "stylegan":
-            x = ops.blur(x, self.config.blur_filter)
+            x = convolutions.blur(x, self.config.blur_filter)
         return self.conv1(x)
 
     @recompute.segment("skip")
@@ -256,11 +256,12 @@ class Discriminator(Block, keras.Model):
             layers = [from_rgb, block] if r == final else [block]
             x = _apply(layers, x, side=min(c.shape(r)))  # [N, H/2, W/2, C']
             if c.architecture == "skip":
-                images = ops.downsample(images, c.resample_filter)
+                images = convolutions.downsample(images, c.resample_filter)
                 entry = getattr(self, f"from_rgb{r // 2}")(images)
                 x = tf.cast(x, entry.dtype) + entry
             elif r == final and not fully_faded(alpha):
-                below = getattr(self, f"from_rgb{r // 2}")(ops.downsample(images))
+                halved = convolutions.downsample(images)
+                below = getattr(self, f"from_rgb{r // 2}")(halved)
                 x = ops.lerp(below, tf.cast(x, below.dtype), alpha)
         return self.head(x, labels)
 

@@ -24,7 +24,7 @@ from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, levels
 from stylegan_tf.config.networks import matching_discriminator
 from stylegan_tf.config.weights import MOST_WEIGHTS
 from stylegan_tf.errors import UserError
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions, ops
 from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.discriminator import DiscriminatorBlock
 from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
@@ -99,7 +99,7 @@ class StyleHead(Block):
         x = ops.activation(self.conv(x), c.activation, c.gains[1])
         x = ops.clamp(x, c.conv_clamp)
         while x.shape[1] > c.start_shape[0]:
-            x = ops.downsample(x)
+            x = convolutions.downsample(x)
         x = tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]])
         x = ops.activation(self.dense0(x), c.activation, c.gains[1])
         return tf.reshape(self.dense1(x), [-1, self.styles, self.w_dim])
@@ -238,7 +238,7 @@ class Encoder(Block, keras.Model):
         for r in offset_counts(self.config, self.resolution, self.space):
             if r > 4:
                 lateral = getattr(self, f"lateral{r}")(features[r])
-                merged[r] = lateral + ops.upsample(merged[r // 2])
+                merged[r] = lateral + convolutions.upsample(merged[r // 2])
         return merged
 
     def get_config(self):

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions
 from stylegan_tf.networks.block import PACKAGE, Composite
 
 RELU_GAIN = float(np.sqrt(2.0))
@@ -161,8 +161,9 @@ class EqualizedConv2D(_Equalized):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         if self.resample is None:
-            return self._add_bias(ops.conv(x, self._scaled_kernel()))
-        conv = {"up": ops.upsample_conv, "down": ops.conv_downsample}[self.resample]
+            return self._add_bias(convolutions.conv(x, self._scaled_kernel()))
+        up = self.resample == "up"
+        conv = convolutions.upsample_conv if up else convolutions.conv_downsample
         return self._add_bias(conv(x, self._scaled_kernel(), self.taps))
 
     def compute_output_shape(self, input_shape):

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions, ops
 from stylegan_tf.networks.block import Block
 
 NOISE_MODES = ("random", "const", "none")
@@ -153,7 +153,9 @@ def fade_in(
     Returns:
         (1 - alpha) upsample(below) + alpha image, float [N, H, W, C].
     """
-    return image if below is None else ops.lerp(ops.upsample(below), image, alpha)
+    if below is None:
+        return image
+    return ops.lerp(convolutions.upsample(below), image, alpha)
 
 
 def fully_faded(alpha: float | tf.Tensor) -> bool:

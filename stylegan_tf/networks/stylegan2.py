@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, levels
-from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks import convolutions, ops, recompute
 from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.growing import (
@@ -71,7 +71,7 @@ class ModulatedConv2D(EqualizedConv2D):
         self.part("affine", affine, w_shape)
 
     def call(self, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-        return ops.modulated_conv(
+        return convolutions.modulated_conv(
             x,
             self._scaled_kernel(),
             self.affine(w) + 1,
@@ -334,7 +334,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         new = getattr(self, f"to_rgb{r}")(x, w)
         if image is None:
             return new
-        return ops.upsample(image, self.config.resample_filter) + new
+        return convolutions.upsample(image, self.config.resample_filter) + new
 
     def build(self, input_shape=None, *_):
         c = self.config

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, levels
-from stylegan_tf.networks import ops, recompute
+from stylegan_tf.networks import convolutions, recompute
 from stylegan_tf.networks.block import PACKAGE
 from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.growing import (
@@ -70,7 +70,7 @@ class SynthesisBlock(ResolutionBlock):
     def lower(self, x: tf.Tensor, w: tf.Tensor, noise: tf.Tensor | None) -> tf.Tensor:
         """Blur, noise, AdaIN; Conv 3 x 3."""
         if self.resolution > 4:
-            x = ops.blur(x, self.config.blur_filter)
+            x = convolutions.blur(x, self.config.blur_filter)
         return self.conv1(self.epilogue0(x, w, noise))
 
     @recompute.segment("epilogue1")

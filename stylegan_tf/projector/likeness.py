@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions
 
 SMALLEST = 8  # pixels per side at the end of the pyramid
 LARGEST = 256  # pixels; larger images are shrunk before they are compared
@@ -54,7 +54,7 @@ class MultiScale:
             levels.append(tf.add_n(means))
             if min(x.shape[1:3]) < 2 * SMALLEST:
                 return tf.add_n(levels) / len(levels)
-            x = ops.downsample(x)
+            x = convolutions.downsample(x)
 
     def _mean_abs(self, x: tf.Tensor) -> tf.Tensor:
         smooth = tf.sqrt(x * x + self.smoothing**2) - self.smoothing
@@ -66,7 +66,7 @@ def downscale_images(images: tf.Tensor) -> tf.Tensor:
     while min(images.shape[1:3]) > LARGEST and not any(
         n % 2 for n in images.shape[1:3]
     ):
-        images = ops.downsample(images)
+        images = convolutions.downsample(images)
     return images
 
 

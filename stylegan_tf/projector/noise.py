@@ -11,7 +11,7 @@ After every step the maps are normalized to zero mean and unit variance.
 
 import tensorflow as tf
 
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions
 
 SMALLEST = 8  # pixels per side at the end of the pyramid
 
@@ -31,7 +31,7 @@ def noise_penalty(noise: tf.Tensor) -> tf.Tensor:
         half = [n / 2 for n in noise.shape[1:3]]
         if min(half) < SMALLEST or any(n % 1 for n in half):
             return total
-        noise = ops.downsample(noise)
+        noise = convolutions.downsample(noise)
 
 
 def normalize_noise(noise: tf.Tensor) -> tf.Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, levels
-from stylegan_tf.networks import ops
+from stylegan_tf.networks import convolutions, ops
 from stylegan_tf.networks.layers import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.synthesis import Epilogue, Synthesis
 
@@ -83,7 +83,7 @@ class SingleImageSynthesis:
         for i, layer in enumerate(self.layers):
             x = layer(x, ws[:, i], maps[i] if maps else None)
         kernel, bias = self.to_rgb
-        return tf.nn.bias_add(ops.conv(x, kernel), bias)
+        return tf.nn.bias_add(convolutions.conv(x, kernel), bias)
 
 
 class PreparedLayer:
@@ -119,7 +119,7 @@ class PreparedLayer:
     ) -> tf.Tensor:
         """Returns [1, H', W', C'] of x [1, H, W, C] and a style w [1, w_dim]."""
         if self.convolve is not None:
-            x = ops.blur(self.convolve(x), self.blur_filter)
+            x = convolutions.blur(self.convolve(x), self.blur_filter)
         offset = self.offset
         if noise is not None and self.strength is not None:
             offset = noise * self.strength + self.bias
@@ -150,8 +150,8 @@ def _doubling(layer: EqualizedConv2D, side: int) -> Callable[[tf.Tensor], tf.Ten
     kernel = _kernel(layer)
     if side <= DOUBLING_SIDE:
         return Doubling(kernel)
-    prepared = ops.fused_kernel(tf.constant(kernel))
-    return lambda x: ops.conv_transpose(x, prepared)
+    prepared = convolutions.fused_kernel(tf.constant(kernel))
+    return lambda x: convolutions.conv_transpose(x, prepared)
 
 
 def _same_size(
@@ -162,7 +162,7 @@ def _same_size(
     if 8 <= min(shape) <= WINOGRAD_SIDE and shape[1] % 4 == 0:
         return Winograd(kernel)
     constant = tf.constant(kernel)
-    return lambda x: ops.conv(x, constant)
+    return lambda x: convolutions.conv(x, constant)
 
 
 # ---------------------------------------------------------------------------
