@@ -38,6 +38,7 @@ from stylegan_tf.projector import (
     Dragger,
     Tuning,
     TuningSettings,
+    default_settings,
     encode_images,
     search,
 )
@@ -329,7 +330,7 @@ class Engine:
     @functools.cached_property
     def projector(self) -> Callable[[str, int], search.Projector]:
         """Returns the search in a space with a number of steps, compiled once."""
-        settings = search.default_settings(self.encoder is not None)
+        settings = default_settings(self.encoder is not None)
 
         def make(space: str, steps: int) -> search.Projector:
             how = {"steps": steps, "settings": settings}

@@ -28,13 +28,8 @@ from stylegan_tf.projector.encoder import (
     train_encoder,
 )
 from stylegan_tf.projector.likeness import Loss, MultiScale
-from stylegan_tf.projector.search import (
-    Projection,
-    ProjectionSettings,
-    Snapshot,
-    default_settings,
-    project,
-)
+from stylegan_tf.projector.search import Projection, Snapshot, project
+from stylegan_tf.projector.settings import ProjectionSettings, default_settings
 from stylegan_tf.projector.tuning import Tuner, Tuning, TuningSettings, tune
 
 __all__ = [
