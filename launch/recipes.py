@@ -144,6 +144,20 @@ def _set_flags(
     for name, value in recipe.items():
         if name in wanted:
             _set_flag(values, name, value, picture)
+    if "model" in wanted and model:
+        _check_model(model, picture)
+
+
+def _check_model(model: str, picture: str) -> None:
+    from stylegan_tf import model_files
+
+    try:
+        model_files.find_model(model)
+    except UserError as error:
+        raise UserError(
+            f"{picture} was drawn by the model at {model}, which is not found from "
+            f"this folder; say where it is with --model=..."
+        ) from error
 
 
 def _set_flag(values: flags.FlagValues, name: str, value: object, picture: str) -> None:

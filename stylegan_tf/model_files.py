@@ -89,12 +89,25 @@ def find_model(path: Path | str) -> ModelFile:
     if runs := checkpoints.list_run_folders(path):
         shown = [*map(str, runs[:MOST_NAMED])] + ["..."] * (len(runs) > MOST_NAMED)
         raise UserError(f"{path} is a folder of runs; name one: {', '.join(shown)}.")
+    if program := _exported(path):
+        raise UserError(
+            f"{path} is {program}, which other programs open; give the "
+            f"{KERAS_FILE} that `export` writes beside it, or the run."
+        )
     raise UserError(
         f"no model at {path}: give a run directory, a .keras or .safetensors file, a "
         f"checkpoint such as RUN/checkpoints/ckpt-1000, a tuned .npz, a .pkl or .pt "
         f"of another project, or {' or '.join(pretrained_names())}, which comes with "
         f"the package."
     )
+
+
+def _exported(path: Path) -> str | None:
+    """Returns what an exported file is that cannot be opened again, or None."""
+    if (path / "saved_model.pb").is_file():
+        return "a SavedModel"
+    kinds = {".onnx": "an ONNX file", ".tflite": "a LiteRT file"}
+    return kinds.get(path.suffix) if path.is_file() else None
 
 
 def _find_original(path: Path) -> ModelFile:

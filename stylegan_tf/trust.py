@@ -110,9 +110,9 @@ class Trust:
             return 403, reason
         size = headers.one("content-length") or "0"
         if not size.isdecimal() or int(size) > most:
-            return 413, "too much"
+            return 413, f"the request has a body of more than {most:,} bytes"
         if headers.one("transfer-encoding"):
-            return 411, "say how much comes"
+            return 411, "the request does not say its length; send Content-Length"
         return None
 
     def stranger(self, headers: "Headers") -> str | None:

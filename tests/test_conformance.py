@@ -36,6 +36,7 @@ from stylegan_tf.networks.discriminator import (
 )
 from stylegan_tf.networks.encoder import Encoder, StyleHead, backbone_config
 from stylegan_tf.networks.generator import Generator
+from stylegan_tf.networks.growing import SynthesisNetwork
 from stylegan_tf.networks.mapping import Mapping
 from stylegan_tf.networks.stylegan2 import (
     ModulatedConv2D,
@@ -355,6 +356,20 @@ def test_eager_equals_traced(spec):
     close(traced(*tensors(spec)), output_of(spec), 1e-5)
     half = keras.tree.map_structure(lambda x: x[:2], tensors(spec))
     close(traced(*half), layer(*half, **spec.options), 1e-5)
+
+
+WHOLE = (Mapping, SynthesisNetwork, Generator, Discriminator, DCGANDiscriminator)
+WHOLE += (Encoder,)
+
+
+@each([s for s in SPECS if issubclass(s.cls, WHOLE)])
+def test_an_input_of_another_model_is_named(spec):
+    layer, given = layer_of(spec), tensors(spec)
+    for i, x in enumerate(given):
+        for wrong in (x[..., :-1], x[0]):
+            inputs = [*given[:i], wrong, *given[i + 1 :]]
+            with pytest.raises(ValueError, match="; this network takes \\[N, "):
+                layer(*inputs, **spec.options)
 
 
 def signature(spec):

@@ -130,6 +130,7 @@ RECIPES = {
     '{"kind": "picture", "flags": {"model": "x", "cutoff": "-3"}}': "cannot be drawn",
     '{"kind": "picture", "flags": {"noise": ["loud"]}}': "cannot be drawn again",
     '{"kind": "picture", "flags": {"out": "/"}}': "name a model with --model",
+    '{"kind": "sheet", "flags": {"model": "gone"}}': "say where it is with --model=",
 }
 
 

@@ -440,7 +440,8 @@ def test_counts(served):
 def test_strangers_are_refused(served):
     here = f"127.0.0.1:{served.port}"
     path = "/v1/images?seeds=1"
-    assert served.get(path, Host="evil.example")[0] == 403
+    status, sentence = served.said(path, Host="evil.example")
+    assert status == 403 and "--trusted_hosts=NAME" in sentence
     assert served.get(path, Origin="https://evil.example")[0] == 403
     assert served.get(path, **{"Sec-Fetch-Site": "cross-site"})[0] == 403
     assert served.get(path, Origin=f"http://{here}")[0] == 200
@@ -448,7 +449,8 @@ def test_strangers_are_refused(served):
     status, _, headers = served.get(path, Origin="https://app.example")
     assert status == 200
     assert headers["access-control-allow-origin"] == "https://app.example"
-    assert served.get("/v1/images", b"x" * 300_000)[0] == 413
+    status, sentence = served.said("/v1/images", b"x" * 300_000)
+    assert status == 413 and "more than 200,000 bytes" in sentence
     line = http.client.HTTPConnection(here, timeout=PATIENCE)
     line.request("OPTIONS", path, headers={"Origin": "https://app.example"})
     answer = line.getresponse()

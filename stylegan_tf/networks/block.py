@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from stylegan_tf import config
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig
@@ -30,6 +31,26 @@ def weights_fingerprint(network: keras.Model) -> str:
         digest.update(f"{name} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def check_shape(name: str, value: tf.Tensor, *sizes: int) -> None:
+    """Checks the sizes of a network's input behind the first axis, where known.
+
+    Args:
+        name: of the input, for the error.
+        value: of the shape [N, *sizes].
+        *sizes: that the network was made for.
+
+    Raises:
+        ValueError: it has another rank or other sizes.
+    """
+    takes = tf.TensorShape([None, *sizes])
+    if not takes.is_compatible_with(value.shape):
+        shown = ", ".join(map(str, ("N", *sizes)))
+        given = ", ".join("N" if n is None else str(n) for n in value.shape)
+        raise ValueError(
+            f"{name} has the shape [{given}]; this network takes [{shown}]."
+        )
 
 
 class Composite(keras.layers.Layer):

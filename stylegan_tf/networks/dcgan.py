@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.config import DiscriminatorConfig, levels
-from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.block import PACKAGE, Block, check_shape
 from stylegan_tf.networks.growing import SynthesisNetwork
 
 KERNEL_SIZE = 5
@@ -94,7 +94,7 @@ class DCGANSynthesis(SynthesisNetwork):
         training: bool = False,
     ) -> tf.Tensor:
         c = self.config
-        x = self.project(ws[:, 0])
+        x = self.project(self.unstack(ws)[0])
         x = tf.reshape(x, (-1, *c.shape(4), c.fmaps(4)))  # [N, 4, 4, C]
         for r in levels(c.resolution, first=8):
             x = getattr(self, f"norm{r // 2}")(x, training=training)
@@ -177,10 +177,12 @@ class DCGANDiscriminator(Block, keras.Model):
         training: bool = False,
     ) -> tf.Tensor:
         c = self.config
+        check_shape("images", images, *c.shape(c.resolution), c.channels)
         x = images
         if c.classes:
             n = tf.shape(x)[0]
             labels = tf.zeros([n, c.classes]) if labels is None else labels
+            check_shape("labels", labels, c.classes)
             planes = tf.zeros([n, *c.shape(c.resolution), 1]) + labels[:, None, None]
             x = tf.concat([x, planes], axis=-1)
         for r in reversed(levels(c.resolution, first=8)):

@@ -20,7 +20,7 @@ import tensorflow as tf
 from stylegan_tf.config import DiscriminatorConfig, levels
 from stylegan_tf.config.networks import GROWING, STYLEGAN2
 from stylegan_tf.networks import convolutions, ops, recompute
-from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.block import PACKAGE, Block, check_shape
 from stylegan_tf.networks.custom import make_custom_discriminator
 from stylegan_tf.networks.dcgan import DCGANDiscriminator
 from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
@@ -168,6 +168,7 @@ class DiscriminatorHead(Block):
         if not c.classes:
             return x
         labels = tf.zeros([tf.shape(x)[0], c.classes]) if labels is None else labels
+        check_shape("labels", labels, c.classes)
         if c.conditioning == "projection":
             labels = self._embed(labels) / x.shape[1] ** 0.5
         return tf.reduce_sum(x * labels, axis=1, keepdims=True)
@@ -272,6 +273,12 @@ class Discriminator(Block, keras.Model):
             ValueError: there is none.
         """
         c = self.config
+        if images.shape.rank != 4 or images.shape[3] != c.channels:
+            shown = ", ".join("N" if n is None else str(n) for n in images.shape)
+            raise ValueError(
+                f"images has the shape [{shown}]; this network takes "
+                f"[N, height, width, {c.channels}]."
+            )
         known = levels(c.resolution) if c.architecture in GROWING else [c.resolution]
         sizes = {c.shape(r): r for r in known}
         if tuple(images.shape[1:3]) not in sizes:

@@ -25,7 +25,7 @@ from stylegan_tf.config.networks import matching_discriminator
 from stylegan_tf.config.weights import MOST_WEIGHTS
 from stylegan_tf.errors import UserError
 from stylegan_tf.networks import convolutions, ops
-from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.block import PACKAGE, Block, check_shape
 from stylegan_tf.networks.discriminator import DiscriminatorBlock
 from stylegan_tf.networks.equalized import EqualizedConv2D, EqualizedDense
 from stylegan_tf.networks.layers import FromRGB
@@ -224,11 +224,7 @@ class Encoder(Block, keras.Model):
     def _pyramid(self, images: tf.Tensor) -> dict[int, tf.Tensor]:
         """Returns the merged feature maps by resolution."""
         b = self.backbone
-        expected = (*b.shape(self.resolution), b.channels)
-        if tuple(images.shape[1:]) != expected:
-            raise ValueError(
-                f"pictures of {tuple(images.shape[1:])}; this network takes {expected}."
-            )
+        check_shape("images", images, *b.shape(self.resolution), b.channels)
         x = self.from_rgb(images)
         features = {self.resolution: x}
         for r in reversed(levels(self.resolution, first=8)):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, Growth, levels
 from stylegan_tf.networks import convolutions, ops
-from stylegan_tf.networks.block import Block
+from stylegan_tf.networks.block import Block, check_shape
 
 NOISE_MODES = ("random", "const", "none")
 Noise = str | list[tf.Tensor]
@@ -75,6 +75,16 @@ class SynthesisNetwork(Block):
         parts = [getattr(self, f"block{r}") for r in levels(resolution)]
         parts += [getattr(self, f"to_rgb{r}") for r in last if r >= 4]
         return [v for part in parts for v in part.trainable_variables]
+
+    def unstack(self, ws: tf.Tensor) -> list[tf.Tensor]:
+        """Splits styles [N, num_styles, w_dim] into one [N, w_dim] per layer.
+
+        Raises:
+            ValueError: they are of another model.
+        """
+        c = self.config
+        check_shape("ws", ws, c.num_styles, c.w_dim)
+        return tf.unstack(ws, num=c.num_styles, axis=1)
 
     # -----------------------------------------------------------------------
     # Noise inputs (Karras et al. 2019, section 2; B in figure 1b)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.networks import ops, recompute
-from stylegan_tf.networks.block import PACKAGE, Block
+from stylegan_tf.networks.block import PACKAGE, Block, check_shape
 from stylegan_tf.networks.equalized import EqualizedDense
 
 
@@ -71,6 +71,7 @@ class Mapping(Block):
 
     def call(self, z: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         c = self.config
+        check_shape("z", z, c.z_dim)
         x = self._with_label(z, labels) if c.classes else z
         if c.normalize_z and not (c.classes and c.label_norm == "own"):
             x = ops.pixel_norm(x)
@@ -83,6 +84,7 @@ class Mapping(Block):
         """Latent z and the label's embedding, concatenated."""
         c = self.config
         labels = tf.zeros([tf.shape(z)[0], c.classes]) if labels is None else labels
+        check_shape("labels", labels, c.classes)
         if c.label_norm == "joint":
             return tf.concat([z, tf.matmul(labels, self.label_embedding)], axis=-1)
         z = ops.pixel_norm(z) if c.normalize_z else z

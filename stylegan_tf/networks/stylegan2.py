@@ -319,7 +319,7 @@ class StyleGAN2Synthesis(SynthesisNetwork):
         self, ws: tf.Tensor, noise: Noise, final: int, seed: tf.Tensor | None = None
     ) -> Iterator[tuple[int, tf.Tensor, tf.Tensor]]:
         """Yields each resolution up to `final`, its output, and its toRGB's style."""
-        styles = tf.unstack(ws, num=self.config.num_styles, axis=1)  # [N, w_dim] each
+        styles = self.unstack(ws)  # [N, w_dim] per layer
         noise = self.noise_maps(noise, final, tf.shape(ws)[0], seed)
         x = ws
         for i, r in enumerate(levels(final)):

@@ -327,7 +327,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         transform: tf.Tensor | None = None,
     ) -> tf.Tensor:
         self._check(noise, resolution, alpha)
-        first, *styles = tf.unstack(ws, num=self.config.num_styles, axis=1)
+        first, *styles = self.unstack(ws)
         x = self.input_features(first, transform)
         for layer, w in zip(self._filtered_layers, styles, strict=True):
             x = layer(x, w)
@@ -346,7 +346,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
         Returns:
             float [N, H, H, C], without the margin around the image.
         """
-        first, *styles = tf.unstack(ws, num=self.config.num_styles, axis=1)
+        first, *styles = self.unstack(ws)
         x = self.input_features(first)
         rate = self.input_features.band.rate
         for layer, w in zip(self._filtered_layers[:-1], styles, strict=False):
@@ -367,7 +367,7 @@ class StyleGAN3Synthesis(SynthesisNetwork):
             float32 [N, H, W, channels], and the mean square of each layer's input,
             float32 scalars.
         """
-        first, *styles = tf.unstack(ws, num=self.config.num_styles, axis=1)
+        first, *styles = self.unstack(ws)
         x, squares = self.input_features(first), []
         for layer, w in zip(self._filtered_layers, styles, strict=True):
             square = tf.reduce_mean(tf.cast(tf.stop_gradient(x), tf.float32) ** 2)

@@ -163,7 +163,7 @@ class Synthesis(SynthesisNetwork):
         """Yields each resolution up to `final`, and its block's output."""
         c, styles = self.config, ws
         if not isinstance(ws, list):
-            styles = tf.unstack(ws, num=c.num_styles, axis=1)  # [N, w_dim] per layer
+            styles = self.unstack(ws)  # [N, w_dim] per layer
         if not c.use_styles:
             styles *= c.num_layers  # a list of one: the same w for each layer
         x = tf.nest.flatten(styles)[0]

@@ -7,8 +7,8 @@
     GET  /docs, /openapi.json            the API, for people and for programs
 
 Whatever is wrong with a request is said in a sentence, as {"detail": "..."}: 400 what
-the model does not have, 422 what is no value of a parameter, 429 the queue is full,
-503 the model is loading.
+is no value of a parameter or not in the model, 422 what is no parameter or no JSON
+object, 429 the queue is full, 503 the model is loading.
 """
 
 import asyncio
@@ -145,8 +145,11 @@ def problem(status: int, text: str, wait: int | None = None) -> Response:
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "The model does not have what is asked."},
-    422: {"model": Problem, "description": "No value of a parameter."},
+    400: {
+        "model": Problem,
+        "description": "No value of a parameter, or not in the model.",
+    },
+    422: {"model": Problem, "description": "No such parameter, or no JSON object."},
     429: {"model": Problem, "description": "The queue is full; see Retry-After."},
     503: {"model": Problem, "description": "The model is loading."},
 }

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection
 
+from stylegan_tf.serving.app import problem
 from stylegan_tf.serving.metrics import ServingMetrics
 from stylegan_tf.trust import (
     App,
@@ -70,7 +71,9 @@ class ServingGuard:
         shared = SECURITY if origin is None else [*SECURITY, *_shared_with(origin)]
         secured = with_headers(counted, shared)
         if refusal := self.trust.refusal(headers):
-            await send_text(with_headers(counted, SECURITY), *refusal)
+            status, reason = refusal
+            answer = problem(status, f"{reason}.")
+            await answer(scope, receive, with_headers(counted, SECURITY))
         elif scope["method"] == "OPTIONS" and origin is not None:  # may the page ask?
             await send_text(secured, 200, "GET, POST")
         else:
