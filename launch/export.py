@@ -24,10 +24,11 @@ Keras model, timed in turn.
 """
 
 import shlex
-import sys
 from collections.abc import Sequence
 
 from stylegan_tf_launch import cli
+
+from stylegan_tf.command_line import typed_command
 
 FLAGS, define = cli.flag_set()
 define.path("model", None, cli.MODEL)
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         precisions=_several(FLAGS.precision, litert.PRECISIONS),
         noise=FLAGS.noise,
         resolution=FLAGS.resolution,
-        command=shlex.join(sys.argv),
+        command=shlex.join(typed_command()),
     )
     files = export.export(FLAGS.model, FLAGS.out, request, progress=True)
     print(export.files_table(files))

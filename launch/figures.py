@@ -68,7 +68,7 @@ define.integer(
     "cutoff", None, "Truncate only so many layers, from the coarsest.", 0, 100
 )
 define.string("psi_sweep", None, "The truncation's columns: 1,0.5,0.")
-define.string("classes", None, "Class numbers that seeds take in turn.")
+define.string("classes", None, "Classes, by number or name, that seeds take in turn.")
 define.path("directions", None, "Directions from launch/directions.py.")
 define.integer(
     "cell",
@@ -181,7 +181,7 @@ def _options(model):
 
     styles = sampling.drawn_styles(model)
     seeds = latents.parse_numbers(FLAGS.seeds) if FLAGS.seeds else None
-    classes = latents.parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
+    classes, names = FLAGS.classes, model.config.class_names
     psi = latents.parse_psi(FLAGS.psi, model.config.num_styles) if FLAGS.psi else None
     c, file, latents_file = model.config, FLAGS.directions, FLAGS.latents
     return paper.FigureOptions(
@@ -193,7 +193,7 @@ def _options(model):
         cutoff=FLAGS.cutoff,
         sweep=latents.parse_sweep(FLAGS.psi_sweep) if FLAGS.psi_sweep else None,
         layers=latents.parse_layers(FLAGS.styles, styles) if FLAGS.styles else None,
-        classes=classes,
+        classes=latents.parse_classes(classes, names) if classes else None,
         directions=load_directions(file, c.num_styles, c.w_dim) if file else None,
         cell=FLAGS.cell,
         progress=True,

@@ -124,8 +124,8 @@ define.enum(
 define.string(
     "classes",
     None,
-    "Class numbers of a conditional model, 0-3,7; given in turn to the seeds. By "
-    "default every class in turn.",
+    "Classes of a conditional model by number or name, 0-3,cats; given in turn to the "
+    "seeds. By default every class in turn.",
 )
 define.multi_string(
     "label",
@@ -307,11 +307,11 @@ def _writer(model, seeds: str):
     from stylegan_tf import latents
     from stylegan_tf.figures.outputs import ImageWriter
 
-    psi, classes = FLAGS.psi, FLAGS.classes
+    psi, classes, names = FLAGS.psi, FLAGS.classes, model.config.class_names
     return ImageWriter(
         model,
         seeds=latents.parse_numbers(FLAGS.seeds or seeds),
-        classes=latents.parse_numbers(classes, "classes") if classes else None,
+        classes=latents.parse_classes(classes, names) if classes else None,
         each_class=FLAGS.each_class,
         latents_file=FLAGS.latents,
         psi=latents.parse_psi(psi, model.config.num_styles) if psi else None,

@@ -29,6 +29,26 @@ _HELP = {"-h", "-help", "--help", "-?", "--helpfull", "--helpshort"}
 _INDENT = " " * 6
 MOST_FLAGS, MOST_FLAGFILES, MOST_BYTES = 10_000, 20, 1 << 20  # of flagfiles
 SEED = 2**32 - 1  # the largest seed
+# Flags that other scripts call otherwise, for hints.
+ALIKE = {
+    "out": ("dest",),
+    "output": ("out", "dest"),
+    "dest": ("out",),
+    "data": ("source", "images"),
+    "source": ("data", "images"),
+    "images": ("data", "source"),
+    "input": ("data", "source", "images", "model"),
+    "run": ("model", "resume"),
+    "resume": ("model",),
+    "network": ("model",),
+    "checkpoint": ("model", "resume"),
+    "seed": ("seeds",),
+    "steps": ("kimg",),
+    "epochs": ("kimg",),
+    "truncation": ("psi",),
+    "trunc": ("psi",),
+    "size": ("resolution",),
+}
 MOST = 1_000_000_000  # of a number without an upper bound of its own
 
 
@@ -161,7 +181,9 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
     try:
         rest = values(_with_flagfiles(argv))
     except flags.UnrecognizedFlagError as e:
-        near = difflib.get_close_matches(e.flagname, flag_names(main, values))
+        names = flag_names(main, values)
+        near = [name for name in ALIKE.get(e.flagname, ()) if name in names]
+        near = near or difflib.get_close_matches(e.flagname, names)
         hint = f"did you mean --{near[0]}?" if near else "see --help."
         raise UserError(f"there is no flag --{e.flagname}; {hint}") from e
     except flags.Error as e:

@@ -96,8 +96,9 @@ define.integer(
 define.string(
     "classes",
     None,
-    "Class numbers of a conditional model, 0-3,7, cycled over the pictures: the search "
-    "starts at the mean of the class. By default at the mean of all classes.",
+    "Classes of a conditional model by number or name, 0-3,cats, cycled over the "
+    "pictures: the search starts at the mean of the class. By default at the mean of "
+    "all classes.",
 )
 define.path(
     "loss",
@@ -368,7 +369,7 @@ def _from_seeds(model):
     from stylegan_tf.latents import parse_numbers
 
     seeds = list(dict.fromkeys(parse_numbers(FLAGS.target_seeds, "target_seeds")))
-    classes = sampling.chosen_classes(model, _classes())
+    classes = sampling.chosen_classes(model, _classes(model))
     drawn = sampling.draw(model, seeds, classes=classes, progress=True)
     images = np.stack([image for _, image in drawn])
     return [f"seed{seed:04d}" for seed in seeds], images, classes or None
@@ -379,7 +380,7 @@ def _from_files(model):
     from stylegan_tf.projector import targets
 
     c = model.config
-    classes = sampling.chosen_classes(model, _classes()) if FLAGS.classes else None
+    classes = sampling.chosen_classes(model, _classes(model)) if FLAGS.classes else None
     shape = c.shape(model.growth.resolution)
     read = targets.read_targets(FLAGS.images, shape, c.channels, FLAGS.first)
     for note in read.notes:
@@ -387,10 +388,11 @@ def _from_files(model):
     return read.names, read.images, classes
 
 
-def _classes() -> list[int] | None:
-    from stylegan_tf.latents import parse_numbers
+def _classes(model) -> list[int] | None:
+    from stylegan_tf.latents import parse_classes
 
-    return parse_numbers(FLAGS.classes, "classes") if FLAGS.classes else None
+    names = model.config.class_names
+    return parse_classes(FLAGS.classes, names) if FLAGS.classes else None
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ Any setting can be changed by its name: --set=generator.fmap_max=256. The names 
 those of config.json in a run's folder.
 """
 
-import sys
 from collections.abc import Sequence
 
 from stylegan_tf_launch import cli
 
 import stylegan_tf
 from stylegan_tf import config as configs
+from stylegan_tf.command_line import typed_command
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
 from stylegan_tf.runs.request import FLAGS as SETTINGS
@@ -238,7 +238,8 @@ def main(argv: Sequence[str]) -> int:
         "resume": FLAGS.resume,
     }
     given |= {name: FLAGS[name].value for name in SURROUNDINGS if name in FLAGS}
-    given["command"] = [*sys.argv]
+    given["command"] = typed_command()
+    # Looked at before TensorFlow is loaded; `train` makes the same request, in no time.
     request = make_request(given, parts={}, **arguments)
     check_places(request)
     cli.load_tensorflow(cluster=FLAGS.strategy == "multiworker")

@@ -31,6 +31,19 @@ def command_words(verb: str) -> tuple[str, ...]:
     return (PROGRAM, verb)
 
 
+def typed_command() -> list[str]:
+    """Returns this process's command, which runs may keep and model cards may show.
+
+    An installed program or module is named without its folder, often a user's home.
+    """
+    program = Path(sys.argv[0]).stem
+    if program == PROGRAM:
+        return [PROGRAM, *sys.argv[1:]]
+    if program in VERBS:
+        return [*command_words(program), *sys.argv[1:]]
+    return list(sys.argv)
+
+
 def as_typed(text: str) -> str:
     """Puts the installed command, where it was called, in place of a text's scripts.
 

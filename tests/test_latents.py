@@ -43,6 +43,16 @@ def test_errors_name_what_was_asked_for():
         latents.parse_numbers("7", "classes", top=4)
 
 
+def test_classes_by_number_and_by_name():
+    names = ("cats", "big dogs", "7", "9-10")
+    assert latents.parse_classes("big dogs, 0,2-3", names) == [1, 0, 2, 3]
+    assert latents.parse_classes("7,9-10", names) == [7, 3]  # a number is a number
+    with pytest.raises(UserError, match="no class 'cat'; there are 0 = cats, 1 = big"):
+        latents.parse_classes("cat", names)
+    with pytest.raises(UserError, match="neither a number nor a range"):
+        latents.parse_classes("cats")
+
+
 def test_z_is_that_of_the_official_releases():
     z = latents.z_of([5, 888], 512)
     assert (z.dtype, z.shape) == (np.float32, (2, 512))

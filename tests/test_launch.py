@@ -12,7 +12,7 @@ from stylegan_tf_launch import cli, main, parsing, train
 
 import stylegan_tf
 from stylegan_tf import files
-from stylegan_tf.command_line import as_typed, command_words
+from stylegan_tf.command_line import as_typed, command_words, typed_command
 from stylegan_tf.config import presets
 from stylegan_tf.errors import UserError
 from stylegan_tf.progress import ProgressBar
@@ -79,6 +79,7 @@ def test_commands_are_those_that_were_typed(monkeypatch, tmp_path):
     manual = "python launch/train.py trains; see make_dataset.py --help, not a/train.py"
     monkeypatch.setattr(sys, "argv", ["/usr/bin/stylegan-tf", "train"])
     assert command_words("generate") == ("stylegan-tf", "generate")
+    assert typed_command() == ["stylegan-tf", "train"]  # without a user's folders
     assert as_typed(manual) == (
         "stylegan-tf train trains; see stylegan-tf make_dataset --help, not a/train.py"
     )
@@ -86,6 +87,7 @@ def test_commands_are_those_that_were_typed(monkeypatch, tmp_path):
     assert "stylegan-tf generate --model=RUN" in out and "launch/" not in out
     monkeypatch.chdir(ROOT / "tests")
     monkeypatch.setattr(sys, "argv", ["../launch/train.py"])
+    assert typed_command() == ["python", "../launch/train.py"]
     assert command_words("generate") == ("python", "../launch/generate.py")
     assert as_typed(manual) == manual
     monkeypatch.setattr(sys, "argv", [str(ROOT / ".path/stylegan_tf_launch/train.py")])
@@ -222,6 +224,16 @@ def test_what_cannot_be_is_said_in_a_line(
     assert error.startswith("error: ") and len(error.splitlines()) <= 3
     assert re.search(words, error), error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.tflite", "model/saved_model.pb"])
+def test_exported_files_are_for_other_programs(name, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    model = file.parent if file.suffix == ".pb" else file
+    code, _, error = call("serve", f"--model={model}")
+    assert code == 2 and "which other programs open; give the generator.keras" in error
 
 
 @pytest.mark.parametrize(

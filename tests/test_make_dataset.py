@@ -79,6 +79,7 @@ def test_strict(pictures, tmp_path, capsys):
             "No such file or directory: /proc",
         ),
         (["--sorce=x"], "no flag --sorce; did you mean --source?"),
+        (["--out=x"], "no flag --out; did you mean --dest?"),
         (["--unheard_of"], "no flag --unheard_of; see --help"),
         (["--crop=middle"], "center|pad|none"),
         (["--workers=none"], "--workers=none"),

@@ -65,14 +65,18 @@ ANIMALS = {"cat/1.png": PNG, "cat/deep/2.png": PNG, "dog/3.png": PNG}
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_nested_pictures_with_folder_names_as_classes(tmp_path, kind):
-    extra = {"dog/.hidden.png": b"", "__MACOSX/dog/3.png": b"", "notes.txt": b"x"}
+    extra = {"dog/.hidden.png": b"", "__MACOSX/dog/3.png": b"", "a.txt": b"x"}
+    extra |= {"cat/b.txt": b"", "LICENSE": b"", "more.zip": b""}
     files = ANIMALS | extra
     make = folder_of if kind == "folder" else zip_of
     source = sources.open_source(str(make(tmp_path / "animals.zip", files)))
     assert source.names == ["cat/1.png", "cat/deep/2.png", "dog/3.png"]
     assert source.class_names == ["cat", "dog"]
     assert label_list(source) == [0, 0, 1]
-    assert "1 .txt" in source.notes[0]
+    assert source.notes[0] == (
+        "Left aside what is not a picture: 2 .txt such as a.txt, LICENSE, more.zip."
+    )
+    assert source.notes[1].startswith("more.zip is not opened; unpack it there")
     again = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(np.asarray(again.read(2, 8)[0]), RGB)
     assert source.peek(0)[:2] == (24, 16)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.config.limits import shortened
 from stylegan_tf.errors import UserError
 
@@ -46,6 +47,32 @@ def parse_numbers(text: str, what: str = "seeds", top: int = MAX_SEED) -> list[i
                 f"{MOST_NUMBERS:,}."
             )
         out += range(first, last + 1)
+    return out
+
+
+def parse_classes(text: str, names: Sequence[str] = ()) -> list[int]:
+    """Parses classes by number and by name: `"cats,2-3"` -> [0, 2, 3].
+
+    Args:
+        text: numbers, ranges and names, separated by commas.
+        names: of the model's classes, in the order of their numbers. A part that is a
+            number is not taken as a name.
+
+    Raises:
+        UserError: a part is neither a number, a range nor a name.
+    """
+    out: list[int] = []
+    for part in text.split(","):
+        name = part.strip()
+        if name in names and not name.isdecimal():
+            out.append(names.index(name))
+        elif names and not re.fullmatch(r"[\d\s-]+", name):
+            raise UserError(
+                f"there is no class {shortened(name)}; there are "
+                f"{numbered_names(names)}."
+            )
+        else:
+            out += parse_numbers(part, "classes")
     return out
 
 

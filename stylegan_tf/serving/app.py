@@ -61,7 +61,7 @@ TAKES = {
     "cutoff": "the number of layers that are truncated, from the coarsest",
     "psi_center": "class or global, the average that truncation pulls towards",
     "noise": "const, random (from the seed) or none",
-    "classes": "class numbers such as 0-2, which the seeds take in turn",
+    "classes": "classes such as 0-2 or cats, which the seeds take in turn",
     "label": "a label vector such as 0.3,0.7, or several, which the seeds take in turn",
     "mix": "SEED@LAYERS such as 639@coarse: layers that come from another seed; or "
     "several",

@@ -225,7 +225,7 @@ def _labels(
     if vectors:
         chosen = [_vector(text, facts.config.classes) for text in vectors]
     elif classes:
-        chosen = numbers = latents.parse_numbers(classes, "classes")
+        chosen = numbers = latents.parse_classes(classes, facts.config.class_names)
         for k in numbers:
             if k >= facts.labels:
                 raise UserError(

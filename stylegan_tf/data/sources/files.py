@@ -38,6 +38,8 @@ IMAGE_SUFFIXES = frozenset(
     + (".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
     + (".ico", ".mpo", ".dds", ".sgi", ".pcx", ".heic", ".heif")  # heic: to be listed
 )
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"})
+MOST_KINDS = 5  # of files in a message
 _RECORDS = (
     "The TFRecords in it are not named as the official tools name them, "
     "NAME-r02.tfrecords and so on; unpack the pictures into a folder."
@@ -106,8 +108,13 @@ class FileSource(Source):
 
     def _leave(self, what: str, names: list[str]) -> None:
         if names:
-            text = f"Left aside {what}: {_summary(names)}, such as {names[0]}."
-            self.notes.append(text)
+            self.notes.append(f"Left aside {what}: {_examples(names)}.")
+        packed = [name for name in names if _suffix(name) in ARCHIVES]
+        if packed:
+            self.notes.append(
+                f"{packed[0]} is not opened; unpack it there if its pictures shall be "
+                f"used, too."
+            )
 
     def _without_side_folders(self, names: list[str]) -> list[str]:
         skip = len(naming.common_folder(names))
@@ -282,7 +289,20 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
+def _examples(names: list[str]) -> str:
+    """Names a file of each kind, such as "NOTICE, 3 .txt such as a.txt"."""
+    kinds = Counter(_suffix(name) for name in names)
+    shown = []
+    for kind, n in kinds.most_common(MOST_KINDS):
+        first = next(name for name in names if _suffix(name) == kind)
+        shown.append(f"{n} {kind or 'files'} such as {first}" if n > 1 else first)
+    return ", ".join(shown) + ", ..." * (len(kinds) > MOST_KINDS)
+
+
 def _summary(names: list[str]) -> str:
     """Counts files by suffix, such as "3 .txt, 1 .csv"."""
     kinds = Counter(_suffix(name) or "without a suffix" for name in names)
-    return ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(5)) or "it is empty"
+    return (
+        ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(MOST_KINDS))
+        or "it is empty"
+    )
