@@ -30,6 +30,11 @@ def under_xla(on: bool = True) -> Iterator[None]:
         _UNDER_XLA.reset(token)
 
 
+def is_under_xla() -> bool:
+    """True while a function that XLA compiles is traced."""
+    return _UNDER_XLA.get()
+
+
 def uniform(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Returns uniform numbers in [0, 1), multiples of 2^-23.
 
@@ -37,7 +42,7 @@ def uniform(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
         shape: of the result.
         seed: int [2].
     """
-    if not _UNDER_XLA.get():
+    if not is_under_xla():
         return tf.random.stateless_uniform(shape, seed)
     return _to_uniform(_bits(shape, seed))
 
@@ -49,7 +54,7 @@ def normal(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
         shape: of the result.
         seed: int [2].
     """
-    if not _UNDER_XLA.get():
+    if not is_under_xla():
         return tf.random.stateless_normal(shape, seed)
     shape = tf.cast(shape, tf.int32)
     size = tf.reduce_prod(shape)
@@ -69,7 +74,7 @@ def integers(shape: Shape, seed: tf.Tensor, below: int) -> tf.Tensor:
         seed: int [2].
         below: at least 1.
     """
-    if not _UNDER_XLA.get():
+    if not is_under_xla():
         return tf.random.stateless_uniform(shape, seed, 0, below, tf.int32)
     return tf.cast(_bits(shape, seed) % tf.constant(below, tf.uint32), tf.int32)
 
@@ -81,7 +86,7 @@ def fold_in(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
         seed: int [2].
         data: int scalar, the number of the use.
     """
-    if not _UNDER_XLA.get():
+    if not is_under_xla():
         return tf.random.fold_in(seed, data)
     data = tf.convert_to_tensor(data)
     if data.dtype == tf.int32:

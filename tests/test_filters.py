@@ -10,6 +10,7 @@ from scipy import signal
 from stylegan_tf.config import GeneratorConfig
 from stylegan_tf.config.stylegan3 import layer_plans
 from stylegan_tf.networks import convolutions, filters, ops
+from stylegan_tf.training.compilation import compiled_by_xla
 
 OPS = ada_golden.load("pt_ops")
 PRESETS = ada_golden.load("sg3_presets")
@@ -223,3 +224,25 @@ def test_official_modulation_and_minibatch_statistic():
     turned = tf.reverse(kernel, [0, 1])
     found = convolutions.modulated_conv(x, turned, style, up=True, taps=(1, 3, 3, 1))
     OPS.check("out/modconv/sg2_up", golden.nchw(found))
+
+
+def test_compiled_windows_have_second_derivatives():
+    """Path lengths differentiate a gradient; XLA's own slices allow that once."""
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 6, 5, 3)), tf.float32)
+
+    def second(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = filters.pad_or_crop(convolutions.window(x, 1, 0, 4, 5), -1, 2, 2)
+                y = filters.pad_or_crop(y, 1, -2, 1)
+                total = tf.reduce_sum(y**3)
+            norm = tf.reduce_sum(inner.gradient(total, x) ** 2)
+        return y, outer.gradient(norm, x)
+
+    found, expected = compiled_by_xla(second)(x), second(x)
+    np.testing.assert_array_equal(expected[0][:, 1:, :4], x[:, 1:3, 1:])
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert tf.math.count_nonzero(expected[1]) == 2 * 2 * 4 * 3

@@ -144,7 +144,9 @@ def after_a_step(precision, changes):
     due = Regularization(True, bool(config.loss.pl_weight))
     step = tiny.make_step(nets, config, 32, regularization=due)
     pictures = np.random.default_rng(1).integers(0, 255, (4, 32, 32, 3), np.uint8)
-    now = Clock(tf.constant(16, tf.int64), *map(tf.constant, (1.0, 0.001, 0.0)))
+    now = Clock(
+        tf.constant(16, tf.int64), *map(tf.constant, (1.0, 0.001, config.augment.p))
+    )
     told = step(tf.constant(pictures), tf.zeros([4, 0]), now)
     return nets, before, dict(zip(METRICS, told.numpy(), strict=True))
 
@@ -172,6 +174,33 @@ def test_a_step_trains_float32_weights(changes):
     for name in ["loss/d", "loss/g", *penalties]:
         assert told[name] == pytest.approx(expected[name], rel=0.05), name
         assert told[name] > 0 and told[name] != expected[name]
+
+
+ADA = {"augment.kind": "ada", "augment.groups": "bgcfnc", "augment.p": 0.5}
+STYLEGAN3 = {
+    "generator.architecture": "stylegan3",
+    "discriminator.architecture": "residual",
+    "generator.stylegan3.layers": 4,
+    "generator.style_mixing_prob": 0.0,
+    "loss.lazy": True,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ADA | PATHS | {"discriminator.architecture": "residual", "recompute": True},
+        ADA | STYLEGAN3 | {"accumulate": 2},
+    ],
+    ids=["stylegan2, recomputed", "stylegan3, in rounds"],
+)
+def test_with_ada_all_stays_finite(changes):
+    nets, before, told = after_a_step("bfloat16", changes)
+    now = tiny.state(nets)
+    assert all(np.isfinite(x).all() for x in now.values() if x.dtype.kind == "f")
+    assert np.isfinite(list(told.values())).all()
+    assert told["skipped/g"] == told["skipped/d"] == 0 < told["penalty/r1"]
+    assert any(np.any(now[name] != before[name]) for name in now)
 
 
 def test_files_keep_it_and_float32_checkpoints_go_on(tmp_path):

@@ -33,7 +33,7 @@ ROOMS = {
     "cluster": "errors",
     "devices": "errors cluster",
     "latents": "errors files config formats",
-    "networks": "errors config",
+    "networks": "errors config stateless",
     "data": "errors files remote mirror config formats",
     "sampling": "errors config latents networks",
     "official": "errors files config formats networks",

@@ -9,6 +9,8 @@ stored or multiplied, and separable filters are applied along one axis after the
 import numpy as np
 import tensorflow as tf
 
+from stylegan_tf.networks.convolutions import window
+
 
 def design_lowpass(
     taps: int, cutoff: float, width: float, rate: float, radial: bool = False
@@ -159,10 +161,10 @@ def _deinterleave(x: tf.Tensor, count: int, axis: int) -> list[tf.Tensor]:
 def pad_or_crop(x: tf.Tensor, before: int, after: int, axis: int) -> tf.Tensor:
     """Pads maps with zeros along one axis; negative numbers cut off pixels."""
     if before < 0 or after < 0:
-        start, size = [0, 0, 0, 0], [-1, -1, -1, -1]
-        start[axis] = max(-before, 0)
-        size[axis] = x.shape[axis] - start[axis] - max(-after, 0)
-        x = tf.slice(x, start, size)
+        start, size = [0, 0], [x.shape[1], x.shape[2]]
+        start[axis - 1] = max(-before, 0)
+        size[axis - 1] -= start[axis - 1] + max(-after, 0)
+        x = window(x, *start, *size)
     pads = [[0, 0]] * 4
     pads[axis] = [max(before, 0), max(after, 0)]
     return tf.pad(x, pads) if any(pads[axis]) else x

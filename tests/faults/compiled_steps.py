@@ -2,10 +2,14 @@
 
     python tests/faults/compiled_steps.py                  all of them, many minutes
     python tests/faults/compiled_steps.py stylegan2 mirrored
+    python tests/faults/compiled_steps.py stylegan2@32     at 32x32 instead of 8x8
+    python tests/faults/compiled_steps.py grown@16         of a run that grows to 32x32
 
 Each line says by how much metrics and changes of weights differ at most, as a share of
-themselves; rounding is 1e-3 or less. `mirrored` compares two replicas, whose gradients
-are compiled and summed outside, with one device. Exits with 1 if any differs more.
+themselves; rounding is 1e-3 or less, and 0.1 where the highest resolution computes in
+bfloat16 (`mixed`), of which XLA rounds less. `mirrored` are two replicas, whose
+gradients are compiled and summed outside. `grown` is every phase of a growing run, one
+after the other. Exits with 1 if any differs more.
 """
 
 import sys
@@ -24,7 +28,8 @@ from stylegan_tf.training.build import make_networks  # noqa: E402
 from stylegan_tf.training.passes import Clock  # noqa: E402
 from stylegan_tf.training.step import METRICS  # noqa: E402
 
-ROUNDING, BATCH = 1e-3, 8
+ROUNDING = {"float32": 1e-3, "bfloat16": 0.1}
+BATCH, SIZE = 8, 8
 # Adam's epsilon is large so that rounding of a gradient stays rounding in its step.
 ALWAYS = {"adam_epsilon": 0.1, "schedule.lr": 0.1, "schedule.batch": BATCH}
 STYLEGAN2 = {
@@ -35,7 +40,6 @@ STYLEGAN2 = {
     "loss.pl_weight": 2.0,
     "loss.g_reg_interval": 4,
     "loss.d_reg_interval": 16,
-    "schedule.initial_resolution": 8,
 }
 STYLEGAN3 = {
     "generator.architecture": "stylegan3",
@@ -45,12 +49,18 @@ STYLEGAN3 = {
     "generator.style_mixing_prob": 0.0,
     "loss.lazy": True,
     "loss.d_reg_interval": 16,
-    "schedule.initial_resolution": 8,
     "augment.blur_init_sigma": 2.0,
     "augment.blur_fade_kimg": 10.0,
 }
+GROWN = ("grown@4", "grown@8", "grown@16", "grown@32")
+GROWN_TO = {
+    f"{network}.{name}": value
+    for network in ("generator", "discriminator")
+    for name, value in {"resolution": 32, "fmap_base": 128}.items()
+}
 CASES = {
     "stylegan": {},
+    "grown": GROWN_TO,
     "reused-fakes": {"loss.reuse_fakes": True},
     "conditional-ada": {
         "augment.kind": "ada",
@@ -60,14 +70,42 @@ CASES = {
     "stylegan2": STYLEGAN2,
     "stylegan2-kernels": STYLEGAN2 | {"generator.modulation": "kernels"},
     "stylegan3": STYLEGAN3,
+    "stylegan3-paths": STYLEGAN3 | {"loss.pl_weight": 2.0, "loss.g_reg_interval": 4},
     "rounds": {"accumulate": 2},
     "recompute": {"recompute": True},
-    "mirrored": {"generator.use_noise": False},  # noise is each replica's own
-    "mirrored-stylegan2": STYLEGAN2 | {"generator.use_noise": False},
+    "mirrored": {},
+    "mirrored-stylegan2": STYLEGAN2,
 }
+MIXED = {"precision": "bfloat16"} | {
+    f"{network}.{name}": value
+    for network in ("generator", "discriminator")
+    for name, value in {"half_resolutions": 1, "conv_clamp": 256.0}.items()
+}
+ADA = {"augment.kind": "ada", "augment.groups": "bgc"}
+CASES |= {
+    "mixed": MIXED | ADA | {"recompute": True},
+    "mixed-stylegan2": MIXED | ADA | STYLEGAN2,
+    "mixed-stylegan3": MIXED | ADA | STYLEGAN3,
+    "mirrored-mixed": MIXED | STYLEGAN2,
+}
+SIZES = {"recompute": 32}  # below, nothing is recomputed
 
 
-def one_step(config: TrainConfig, strategy, jit: bool, start: dict | None):
+def config_of(name: str) -> tuple[TrainConfig, int]:
+    """Returns the settings of "case" or "case@size", and the size that is trained."""
+    case, _, size = name.partition("@")
+    size = int(size or SIZES.get(case, SIZE))
+    changes = ALWAYS | CASES[case]
+    if case != "grown":
+        width = {"resolution": size, "fmap_base": 8 * size}
+        for network in ("generator", "discriminator"):
+            changes |= {f"{network}.{k}": v for k, v in width.items()}
+    if changes.get("generator.architecture") in ("skip", "stylegan3"):
+        changes |= {"schedule.initial_resolution": size}
+    return tiny.config(changes), size
+
+
+def one_step(config: TrainConfig, size: int, strategy, jit: bool, start: dict | None):
     """Makes a step; returns its metrics, what it started from, and what it left."""
     with strategy.scope():
         nets = make_networks(config)
@@ -77,10 +115,11 @@ def one_step(config: TrainConfig, strategy, jit: bool, start: dict | None):
         tiny.restore(nets, start)
         classes = config.generator.classes
         table = np.eye(classes, dtype="f4") if classes else None
-        step = tiny.make_step(nets, config, 8, BATCH, table)
+        step = tiny.make_step(nets, config, size, BATCH, table)
     step.jit = jit
     step.passes.blurred = config.augment.blur_init_sigma > 0
-    images = np.random.RandomState(0).randint(0, 256, (BATCH, 8, 8, 3), np.uint8)
+    shape = BATCH, size, size, 3
+    images = np.random.RandomState(0).randint(0, 256, shape, np.uint8)
     labels = tf.one_hot(np.arange(BATCH) % max(classes, 1), classes)
     clock = Clock(tf.constant(1000, tf.int64), *map(tf.constant, (0.5, 0.1, 0.5, 1.0)))
     replicas = strategy.num_replicas_in_sync
@@ -98,13 +137,14 @@ def one_step(config: TrainConfig, strategy, jit: bool, start: dict | None):
     return metrics, start, tiny.state(nets)
 
 
-def compare(name: str) -> float:
-    """Prints and returns the largest difference of a case."""
-    config = tiny.config(ALWAYS | CASES[name])
-    one = tf.distribute.OneDeviceStrategy("/cpu:0")
-    several = devices.make_strategy("mirrored") if "mirrored" in name else one
-    metrics, start, expected = one_step(config, one, False, None)
-    compiled, _, found = one_step(config, several, True, start)
+def differs(name: str) -> bool:
+    """Prints the largest differences of a case; True if they are not rounding."""
+    config, size = config_of(name)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    if "mirrored" in name:
+        strategy = devices.make_strategy("mirrored")
+    metrics, start, expected = one_step(config, size, strategy, False, None)
+    compiled, _, found = one_step(config, size, strategy, True, start)
     kept = [i for i, n in enumerate(METRICS) if not n.startswith("spread/")]
     off = np.abs(metrics - compiled) / (np.abs(metrics) + 1e-2)
     changes = [
@@ -114,7 +154,8 @@ def compare(name: str) -> float:
         if np.any(expected[n] != start[n])
     ]
     print(f"{name:20} metrics {off[kept].max():.1e}  weights {max(changes):.1e}")
-    return max(off[kept].max(), *changes)
+    within = max(off[kept].max(), *changes) <= ROUNDING[config.precision]
+    return not within  # NaN is not, either
 
 
 def main() -> int:
@@ -122,7 +163,10 @@ def main() -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, two)
-    differ = [n for n in sys.argv[1:] or CASES if compare(n) > ROUNDING]
+    names = list(sys.argv[1:] or CASES)
+    if "grown" in names:
+        names = [*(n for n in names if n != "grown"), *GROWN]
+    differ = [n for n in names if differs(n)]
     print("differ:", ", ".join(differ) or "none")
     return bool(differ)
 
