@@ -279,6 +279,24 @@ def make_deterministic() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def gpu_memory() -> int | None:
+    """Returns the bytes that TensorFlow may take of a GPU, the least of all of them.
+
+    None on a CPU, and where TensorFlow does not tell.
+    """
+    if device_kind() != "GPU":
+        return None
+    options = tf.compat.v1.GPUOptions(allow_growth=True)  # else it takes all at once
+    config = tf.compat.v1.ConfigProto(gpu_options=options)
+    try:
+        with tf.compat.v1.Session(graph=tf.Graph(), config=config) as session:
+            found = session.list_devices()
+    except tf.errors.OpError:
+        return None
+    limits = [d.memory_limit_bytes for d in found if d.device_type == "GPU"]
+    return min(limits, default=None)
+
+
 def resident_bytes() -> int | None:
     """Returns this process's resident memory, or its peak without /proc.
 

@@ -110,6 +110,7 @@ def test_every_other_setting_may_not(monkeypatch):
         "generator.half_resolutions",  # the preset's, which older runs had not
         "discriminator.half_resolutions",
         "recompute",  # the same numbers
+        "accumulate",
         "schedule.total_kimg",
         "snapshot_ticks",
         "checkpoint_minutes",

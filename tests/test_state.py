@@ -13,6 +13,7 @@ import tensorflow as tf
 import tiny
 
 from stylegan_tf import checkpoints
+from stylegan_tf.config import settings_fingerprint, to_dict
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.training.state import TrainingState
 from stylegan_tf.training.trainer import make_networks
@@ -150,6 +151,16 @@ def test_a_checkpoint_of_another_run_is_refused(nets, tmp_path):
         state = TrainingState(nets, tmp_path, facts=facts | {name: "3"})
         with pytest.raises(UserError, match=f"ckpt-0 is of {what} .* here 3"):
             state.restore()
+
+
+def test_a_checkpoint_is_known_by_its_settings_of_today(nets, tmp_path):
+    """Its fingerprint may be of a version that counted a setting that is free now."""
+    facts = {"config": "of another version", "settings": to_dict(tiny.config())}
+    TrainingState(nets, tmp_path, facts=facts).save()
+    for rounds in (1, 2):
+        config = tiny.config({"accumulate": rounds})
+        ours = {"config": settings_fingerprint(config)}
+        assert TrainingState(nets, tmp_path, facts=ours).restore()
 
 
 def test_a_renamed_checkpoint_is_told(nets, tmp_path):

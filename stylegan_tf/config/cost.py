@@ -4,11 +4,14 @@ Operations are the multiply-adds of the convolutions that are executed, fused on
 counted as fused: they decide the time.
 """
 
+import dataclasses
+import math
 from typing import NamedTuple
 
 from stylegan_tf.config import DiscriminatorConfig, GeneratorConfig, TrainConfig, levels
 from stylegan_tf.config.networks import STYLEGAN2, Network
 from stylegan_tf.config.schedule import phase_at, schedule_rows
+from stylegan_tf.config.weights import count_weights
 
 BYTES = 4  # weights, statistics and slots are float32
 
@@ -264,6 +267,49 @@ def memory_bytes(
         "gradients": max(g, 2 * d if config.recompute else d) * BYTES,
         "activations": share * _activations(config, resolution),
     }
+
+
+# Of a device's memory that what is counted may take. On a CPU, up to 1.23 times what is
+# counted was measured (docs/planning.md).
+SHARE = 0.75
+
+
+def fitting_rounds(
+    config: TrainConfig, memory: float, devices: int = 1
+) -> tuple[int, float]:
+    """Returns into how many rounds a step must be split to fit a device.
+
+    The fewest that fit, and of these first such that keep the groups of the minibatch
+    statistic whole; where nothing fits, rounds of as few images as there can be.
+
+    Args:
+        config: the run.
+        memory: bytes that a device has.
+        devices: replicas.
+
+    Returns:
+        Rounds, and the bytes that are counted with them.
+    """
+    shares = [row.phase.batch // devices for row in schedule_rows(config, devices)]
+    group = max(config.discriminator.mbstd_group, 1)
+    most = math.gcd(*shares)
+    rounds = [k for k in range(1, most + 1) if most % k == 0]
+    rounds.sort(key=lambda k: any(share // k % group for share in shares))
+    for k in rounds:
+        held = most_memory(dataclasses.replace(config, accumulate=k), devices)
+        if held <= SHARE * memory:
+            return k, held
+    return most, most_memory(dataclasses.replace(config, accumulate=most), devices)
+
+
+def most_memory(config: TrainConfig, devices: int = 1) -> float:
+    """Returns what one device holds at the resolution that takes most, in bytes."""
+    networks = {"generator": config.generator, "discriminator": config.discriminator}
+    parameters = {name: count_weights(c) for name, c in networks.items()}
+    trained = {row.phase.resolution for row in schedule_rows(config, devices)}
+    return max(
+        sum(memory_bytes(config, parameters, r, devices).values()) for r in trained
+    )
 
 
 # Memory of a traced step in TensorFlow 2.21 on the host, measured on a CPU: the package

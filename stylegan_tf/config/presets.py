@@ -38,6 +38,8 @@ class Preset:
         changes: function of resolution and devices -> changes by dotted name.
         fine_tuning: further changes for a run that starts from a model.
         name: of a preset of your own, which `config.json` keeps.
+        fits_memory: its batch is for a large GPU; on a smaller one a new run makes its
+            steps in rounds, unless the user names batch or rounds.
     """
 
     summary: str
@@ -47,6 +49,7 @@ class Preset:
     changes: Callable[[int, int], dict[str, object]]
     fine_tuning: dict[str, object] = field(default_factory=dict)
     name: str = ""
+    fits_memory: bool = False
 
 
 class Presets(dict[str, Preset]):
@@ -356,6 +359,7 @@ _TABLE: dict[str, Preset] = {
         "not measured here",
         ada_presets.stylegan2_ada,
         ada_presets.FINE_TUNING,
+        fits_memory=True,
     ),
     "stylegan3-t": Preset(
         "StyleGAN3, equivariant to translation: config T",

@@ -321,8 +321,8 @@ class TrainConfig(Checked):
 # Settings that may differ when a run continues: its length, and how much it reports.
 RESUMABLE = ("schedule.total_kimg", "snapshot_ticks", "image_ticks", "data")
 RESUMABLE += ("metrics", "metrics_every", "features", "checkpoint_minutes")
-# Memory for time: the same numbers up to rounding.
-RESUMABLE += ("recompute",)
+# Memory for time: the same numbers up to rounding, but for path lengths of rounds.
+RESUMABLE += ("recompute", "accumulate")
 # "auto" in these is resolved when a run starts; the run then keeps what it has.
 SETTLED = ("generator.modulation", "jit")
 # Of the presets; runs of earlier versions have one precision throughout.

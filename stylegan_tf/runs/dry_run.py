@@ -33,6 +33,7 @@ def dry_run_report(request: RunRequest) -> str:
     lines += [schedule.schedule_table(config, replicas), ""]
     lines += [f"{name:<14}{n:>12,} parameters" for name, n in parameters.items()]
     lines += ["", *_memory(config, parameters, replicas, base)]
+    lines += [plan.note] if plan.note else []
     lines += ["", *_disk(config, parameters, replicas, plan.data)]
     lines += ["", *_first_batches(config, plan.data, replicas)]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ from stylegan_tf.data.stream import SAMPLE, ImageStream
 from stylegan_tf.errors import UserError
 from stylegan_tf.files import home_path
 from stylegan_tf.remote import fetch, is_remote
-from stylegan_tf.runs import rundir, transfer
+from stylegan_tf.runs import fitting, rundir, transfer
 from stylegan_tf.runs.places import find_kept_records
 from stylegan_tf.runs.request import RunRequest
 from stylegan_tf.runs.settings import StartingPoint, settings
@@ -35,12 +35,14 @@ class Plan:
         data: the records to train on, in `data.folder`.
         origin: the model that the run starts from; None is random weights.
         stream: what is trained on in place of the records, which are a sample of it.
+        note: what was chosen by the device's memory, in words.
     """
 
     config: TrainConfig
     data: Manifest
     origin: StartingPoint | None = None
     stream: ImageStream | None = None
+    note: str = ""
 
 
 def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
@@ -68,8 +70,9 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
         changes = {"labels": "auto" if data.label_size else "none"} | changes
         changes["data"] = STREAM + _short(data) if streams else str(data.folder)
     replicas = strategy.num_replicas_in_sync
+    memory = None if saved else fitting.memory_to_fit(request, strategy)
 
-    def configure(origin: StartingPoint | None) -> TrainConfig:
+    def planned(origin: StartingPoint | None) -> Plan:
         config = settings(
             preset,
             origin,
@@ -81,18 +84,22 @@ def plan_run(request: RunRequest, strategy: tf.distribute.Strategy) -> Plan:
         )
         if config.generator.classes and not data.class_names:  # vectors of numbers
             pipeline.dataset_labels(data)  # refuses what is not finite
-        return for_this_machine(config, replicas)
+        config, note = for_this_machine(config, replicas), ""
+        if memory:
+            config, note = fitting.fit(config, memory, replicas)
+        return Plan(config, data, origin, stream, note)
 
     init = str(changes.get("init", ""))
     if saved or not init:
-        return Plan(configure(None), data, None, stream)
+        return planned(None)
     runs = rundir.list_runs(request.out) if request.resume == "auto" else []
     for run in reversed([run for run in runs if run.config.init == init]):
         origin = transfer.load_starting_point(run.path)
-        if origin and not rundir.changed_settings(run.config, configure(origin)):
-            return Plan(configure(origin), data, origin, stream)
-    origin = transfer.read_starting_point(init)
-    return Plan(configure(origin), data, origin, stream)
+        if origin:
+            plan = planned(origin)
+            if not rundir.changed_settings(run.config, plan.config):
+                return plan
+    return planned(transfer.read_starting_point(init))
 
 
 def streamed(request: RunRequest, saved: TrainConfig | None) -> bool:

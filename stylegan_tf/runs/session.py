@@ -91,6 +91,8 @@ def _train(
     uploads: Uploads, strategy: tf.distribute.Strategy, more: Sequence[Report]
 ) -> Outcome:
     plan = plan_run(uploads.request, strategy)
+    if plan.note and devices.is_chief(strategy):
+        print(plan.note)
     if not _goes_on(uploads.request, plan):
         duration.announce(plan.config, uploads.request, strategy)
     with contextlib.ExitStack() as held:

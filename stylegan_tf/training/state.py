@@ -14,8 +14,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from stylegan_tf import checkpoints, devices, files
+from stylegan_tf import config as configs
 from stylegan_tf.augment.controller import Controller
 from stylegan_tf.checkpoints import Checkpoint
+from stylegan_tf.config import TrainConfig
 from stylegan_tf.errors import DiskError, UserError
 from stylegan_tf.training.passes import Networks
 
@@ -192,6 +194,10 @@ class TrainingState:
     def _check_origin(self, checkpoint: Checkpoint) -> None:
         """Refuses a checkpoint of another run, whose networks may well fit."""
         record = checkpoint.record()
+        if isinstance(settings := record.get("settings"), dict):
+            with contextlib.suppress(UserError):  # by what must not change today
+                known = configs.from_dict(TrainConfig, settings)
+                record["config"] = configs.settings_fingerprint(known)
         for name, what in (("data", "other pictures"), ("config", "other settings")):
             theirs, ours = record.get(name), self.facts.get(name)
             if theirs and ours and theirs != ours:
