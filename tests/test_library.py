@@ -173,7 +173,7 @@ def test_names_of_own_parts_are_kept(trained):
     assert "stylegan_tf.train(" in (run.path / "command.txt").read_text()
 
 
-def test_a_run_without_its_parts_asks_for_them(trained, monkeypatch):
+def test_a_run_without_its_parts_asks_for_them(trained, monkeypatch, tmp_path):
     run, *_ = trained
     monkeypatch.setattr(custom, "_parts", {("g_loss", "lenient"): lenient})
     wanted = "d_loss=relative, generator=Plain, discriminator=Judge, augment=flipped"
@@ -181,6 +181,10 @@ def test_a_run_without_its_parts_asks_for_them(trained, monkeypatch):
         stylegan_tf.train(resume=run.path)
     with pytest.raises(UserError, match=r"register\(generator=Plain\)"):
         stylegan_tf.load(run.path)
+    start, out = str(run.path), tmp_path / "runs"
+    with pytest.raises(UserError, match=r"train from Python .*train\(init=.*Plain"):
+        stylegan_tf.train("demo:24", init=start, out=out, cache=str(tmp_path))
+    assert not out.exists()
 
 
 def test_a_run_goes_on_to_its_model(trained):
@@ -258,15 +262,26 @@ class Listed(Plain):
         super().__init__(config, **kwargs)
         self.parts = [keras.layers.Dense(8 * 8 * 3)]
 
-    def call(self, ws, **kwargs):
+    def call(
+        self, ws, noise=None, resolution=None, alpha=None, seed=None, training=False
+    ):
         return tf.reshape(self.parts[0](ws[:, 0]), [-1, 8, 8, 3])
 
 
 class Small(Plain):
     """Draws images of another size."""
 
-    def call(self, ws, **kwargs):
+    def call(
+        self, ws, noise=None, resolution=None, alpha=None, seed=None, training=False
+    ):
         return super().call(ws)[:, :4]
+
+
+class Loose(stylegan_tf.Synthesis):
+    """Takes its arguments by no names."""
+
+    def call(self, ws, **options):
+        return super().call(ws, **options)
 
 
 def test_networks_are_held_to_their_contract():
@@ -283,6 +298,8 @@ def test_networks_are_held_to_their_contract():
         make(Small)
     with pytest.raises(UserError, match="layers in a list"):
         make(Listed)
+    with pytest.raises(UserError, match=r"Loose.call takes \*\*options"):
+        make(Loose)
 
 
 def test_functions_are_held_to_their_contract():

@@ -5,6 +5,7 @@ object itself is in a table of this process: `train` enters what it is given, `r
 does so for a model that is only opened. No TensorFlow.
 """
 
+import inspect
 from collections.abc import Callable
 
 from stylegan_tf.errors import UserError
@@ -78,9 +79,24 @@ def register(
                 f"{kind} is {part!r}; give a {wanted} with a name of its own, made by "
                 f"{'class' if wanted == 'class' else 'def'}: the run keeps the name."
             )
+        if wanted == "class":
+            _check_call(part)
         _parts[kind, name] = part
         names[SETTINGS[kind]] = PREFIX + name
     return names
+
+
+def _check_call(network: type) -> None:
+    """Refuses a network whose call has `**kwargs`, in which Keras allows no tensors."""
+    call = getattr(network, "call", None)
+    parameters = inspect.signature(call).parameters.values() if call else ()
+    for p in parameters:
+        if p.kind is p.VAR_KEYWORD:
+            raise UserError(
+                f"{network.__name__}.call takes **{p.name}, which Keras does not fill "
+                f"with tensors and other values; name each argument, see "
+                f"docs/library.md."
+            )
 
 
 def find_custom(kind: str, value: str) -> Callable:
@@ -96,8 +112,8 @@ def find_custom(kind: str, value: str) -> Callable:
     name = value.removeprefix(PREFIX)
     if (kind, name) not in _parts:
         raise UserError(
-            f"{SETTINGS[kind]} is your own {name!r}, which is not known here; call "
-            f"stylegan_tf.register({kind}={name}) first."
+            f"{SETTINGS[kind]} is your own {name!r}, which is not known here; open "
+            f"it from Python, after stylegan_tf.register({kind}={name})."
         )
     return _parts[kind, name]
 

@@ -94,6 +94,7 @@ def _train(
     if plan.note and devices.is_chief(strategy):
         print(plan.note)
     if not _goes_on(uploads.request, plan):
+        _check_new_parts(plan.config)
         duration.announce(plan.config, uploads.request, strategy)
     with contextlib.ExitStack() as held:
         run = open_run(uploads.request, plan, strategy, uploads, held)
@@ -148,6 +149,22 @@ def _train_run(
         export_model(trainer)
     devices.barrier(strategy)
     return Outcome(run.path, reason, trainer.stopping)
+
+
+def _check_new_parts(config: TrainConfig) -> None:
+    """Asks for the parts of the user's own that a new run would be made of.
+
+    Raises:
+        UserError: this process lacks one, which the model of `init` may have.
+    """
+    missing = custom.missing_parts(configs.flat(config))
+    if missing:
+        parts = ", ".join(f"{kind}={name}" for kind, name in missing.items())
+        start = f"init={config.init!r}, " if config.init else ""
+        raise UserError(
+            f"{config.init or 'the run'} is made of parts of your own; train from "
+            f"Python with them: stylegan_tf.train({start}{parts})."
+        )
 
 
 def check_parts(run: rundir.Run, streams: bool = False) -> None:
