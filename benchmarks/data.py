@@ -112,12 +112,11 @@ def delivered(folder: Path, size: int, batch: int) -> Timed:
     """Seconds an image of the pipeline alone, as the trainer reads it."""
     from stylegan_tf import devices
     from stylegan_tf.data import pipeline
+    from stylegan_tf.training.reals import ReplicaBatches
 
-    strategy = devices.make_strategy("one")
-    iterator = iter(
-        strategy.distribute_datasets_from_function(
-            lambda context: pipeline.dataset(folder, size, batch, mirror=True)
-        )
+    iterator = ReplicaBatches(
+        devices.make_strategy("one"),
+        lambda shard: pipeline.dataset(folder, size, batch, mirror=True, shard=shard),
     )
     done = 0
 

@@ -147,7 +147,7 @@ SERVING = {
     "metrics": "",
     "service": "drawing metrics queue requests",
     "page": "",
-    "guard": "metrics",
+    "guard": "app metrics",
     "app": "page queue requests service",
     "server": "app drawing guard service",
 }
@@ -400,6 +400,15 @@ def test_public_methods_of_layers_have_docstrings(path):
                     known = method.name.startswith("_") or method.name in KERAS
                     setter = any("setter" in ast.dump(d) for d in method.decorator_list)
                     assert known or setter or ast.get_docstring(method), method.name
+
+
+def test_iterators_of_tf_data_are_closed_at_once():
+    """See `pipeline.untuned`: others wait for up to a minute when they are dropped."""
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "distribute_dataset" not in text, path
+        for line in text.splitlines():
+            assert "TFRecordDataset(" not in line or "untuned(" in line, line
 
 
 # Modules and names that Windows does not have. `hasattr`, `getattr` and an import that

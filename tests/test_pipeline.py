@@ -10,6 +10,7 @@ from PIL import Image
 from stylegan_tf.data import convert, pipeline, records, sources
 from stylegan_tf.data.manifest import Manifest
 from stylegan_tf.errors import UserError
+from stylegan_tf.training.reals import ReplicaBatches
 
 GOLDENS = Path(__file__).parent / "goldens"
 COUNT = 23  # pictures; picture i is i everywhere but in one corner
@@ -187,15 +188,22 @@ def test_replicas_share_a_batch(data):
     strategy = tf.distribute.MirroredStrategy(devices)
     replicas = strategy.num_replicas_in_sync
 
-    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        share = (context.input_pipeline_id, context.num_input_pipelines)
-        return pipeline.dataset(data, 8, 4, pieces=replicas, shard=share)
+    def make(shard: tuple[int, int]) -> tf.data.Dataset:
+        return pipeline.dataset(data, 8, 4, pieces=replicas, shard=shard)
 
-    found = iter(strategy.distribute_datasets_from_function(make))
+    found = ReplicaBatches(strategy, make)
     for batch in read(data, 8):
         images = strategy.experimental_local_results(next(found)["image"])
         got = [image[:, 0, -1, 0].numpy().tolist() for image in images]
         assert got == [batch[r::replicas] for r in range(replicas)]
+
+
+def test_iterators_are_closed_at_once(data):
+    plain = tf.data.Dataset.range(3)
+    assert plain.options().autotune.enabled is not False
+    for made in (pipeline.dataset(data, 8, 4), pipeline.untuned(plain)):
+        assert made.options().autotune.enabled is False
+    assert [int(i) for i in pipeline.untuned(plain)] == [0, 1, 2]
 
 
 # ---------------------------------------------------------------------------

@@ -40,7 +40,9 @@ def sample(tmp_path_factory) -> Manifest:
 
 def read(stream: ImageStream, nimg: int, count: int, **how) -> list[np.ndarray]:
     """Batches of `count` images from one on, put together."""
-    batches = stream.batches(2, start=nimg, **how).take(count // 2)
+    data = stream.batches(2, start=nimg, **how)
+    assert data.options().autotune.enabled is False  # see `pipeline.untuned`
+    batches = data.take(count // 2)
     found = [(b["image"].numpy(), b["label"].numpy()) for b in batches]
     return [np.concatenate(part) for part in zip(*found, strict=True)]
 

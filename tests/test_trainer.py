@@ -28,7 +28,7 @@ from stylegan_tf.training.ticks import TickStats
 from stylegan_tf.training.trainer import Trainer, make_networks
 
 N = 8  # images before the kill; 4 x 4 pixels until 16, 8 x 8 from 20 on
-REAL_DATASET = RecordReader._dataset
+READ = RecordReader._read
 ROOT = Path(__file__).parents[1]
 
 
@@ -194,7 +194,7 @@ def calls(monkeypatch, networks):
 
     monkeypatch.setattr(trainer_module, "make_networks", lambda config: networks)
     monkeypatch.setattr(Trainer, "_compiled_step", function)
-    monkeypatch.setattr(RecordReader, "_dataset", blank)
+    monkeypatch.setattr(RecordReader, "_read", blank)
     return seen
 
 
@@ -232,7 +232,7 @@ def test_alpha_rate_and_images_seen_are_those_of_the_moment(calls, pictures, tmp
 def test_pictures_come_in_the_order_of_their_numbers(
     calls, pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(RecordReader, "_dataset", REAL_DATASET)
+    monkeypatch.setattr(RecordReader, "_read", READ)
     config = tiny.config({"seed": 3, "mirror": True, "classes": 5, "labels": "auto"})
     trainer = Trainer(config, pictures, tmp_path)
     for _ in range(7):

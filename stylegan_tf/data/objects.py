@@ -282,7 +282,9 @@ def labeled_images(dataset: Any) -> Iterator[tuple[np.ndarray, object]]:
 
 
 def _elements(dataset: Any) -> Iterator[Any]:
-    elements, count = dataset.as_numpy_iterator(), 0
+    from stylegan_tf.data.pipeline import untuned
+
+    elements, count = untuned(dataset).as_numpy_iterator(), 0
     while True:
         try:
             element = next(elements)

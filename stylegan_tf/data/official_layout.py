@@ -286,10 +286,13 @@ def _check_file(
     """Finds a fault of one level, and the means of its images, float64 [count, C]."""
     import tensorflow as tf
 
+    from stylegan_tf.data import pipeline
+
     means: list[np.ndarray] = []
     channels = None if sound is None else sound.shape[1]
     try:
-        for data in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        records = pipeline.untuned(tf.data.TFRecordDataset(str(file)))
+        for data in records.as_numpy_iterator():
             bar.update(len(data) + tfrecords.FRAME)
             means.append(_mean(data, side, channels))
             channels = channels or len(means[0])

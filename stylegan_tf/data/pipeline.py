@@ -259,7 +259,7 @@ def _read(files, count, batches: int = -1) -> tf.Tensor:
         count: number of records.
         batches: -1 if there must be no more records; 1 reads the first `count`.
     """
-    data = tf.data.TFRecordDataset(files).batch(count)
+    data = untuned(tf.data.TFRecordDataset(files).batch(count))
     return data.take(batches).get_single_element()
 
 
@@ -287,10 +287,20 @@ def ordered_options() -> tf.data.Options:
     """Returns options of a stream that comes in one order, shared by `pieces_of`."""
     options = tf.data.Options()
     options.deterministic = True
-    # `shard` is the share of a worker; tf.distribute must not cut it again.
-    off = tf.data.experimental.AutoShardPolicy.OFF
-    options.experimental_distribute.auto_shard_policy = off
+    options.autotune.enabled = False  # see `untuned`
     return options
+
+
+def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset whose iterators are closed at once.
+
+    TensorFlow tunes a dataset in a thread that sleeps longer and longer, up to a
+    minute, and an iterator that is dropped waits until it wakes. Without the thread
+    AUTOTUNE stands for as many calls as there are cores.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
 
 
 # ---------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def _record_problems(
     manifest: Manifest, level: Level, path: Path, reader: Callable, indices: list[int]
 ) -> Iterator[str]:
     """Decodes a file, appends to `indices` and yields the first fault."""
-    for records in tf.data.TFRecordDataset(str(path)).batch(_AT_ONCE):
+    for records in pipeline.untuned(tf.data.TFRecordDataset(str(path)).batch(_AT_ONCE)):
         _, labels, found = reader(records)
         shapes = np.stack([found[name] for name in _NUMBERS[:3]], 1)
         if np.any(shapes != (level.height, level.width, manifest.channels)):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from stylegan_tf.data import pipeline
 from stylegan_tf.files import atomic_write
 from stylegan_tf.metrics.results import AXIS, images_per_step
 
@@ -108,7 +109,8 @@ def drop_old_images(closed: list[Path], most: int) -> None:
 def _without_images(path: Path) -> None:
     with atomic_write(path) as draft, tf.io.TFRecordWriter(str(draft)) as out:
         try:
-            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            records = pipeline.untuned(tf.data.TFRecordDataset(str(path)))
+            for record in records.as_numpy_iterator():
                 event = tf.compat.v1.Event.FromString(record)
                 values = list(event.summary.value)
                 kept = [v for v in values if not _is_image(v) or v.tag in _KEPT]

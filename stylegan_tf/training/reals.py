@@ -7,7 +7,7 @@ pixels, as in records.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -18,6 +18,43 @@ from stylegan_tf.data import pipeline
 from stylegan_tf.data.stream import ImageStream
 
 Batch = dict[str, tf.Tensor]
+
+
+class ReplicaBatches:
+    """Hands every replica its share of each batch.
+
+    It takes the place of an iterator of `tf.distribute`, which waits for up to a minute
+    when it is dropped (see `pipeline.untuned`): at each phase, and when a run ends.
+
+    Args:
+        strategy: whose replicas they are.
+        make: (number of this worker, number of workers) -> dataset of the shares of
+            this worker's replicas, one after the other.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        make: Callable[[tuple[int, int]], tf.data.Dataset],
+    ):
+        self.strategy = strategy
+        numbers = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(context.replica_id_in_sync_group)
+        )
+        local = strategy.experimental_local_results(numbers)
+        self._first, self._count = int(local[0]), len(local)
+        worker = self._first // self._count
+        workers = strategy.num_replicas_in_sync // self._count
+        self._shares = iter(make((worker, workers)))
+
+    def __next__(self) -> Batch:
+        """Returns a batch: tensors, or a value per replica."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return next(self._shares)
+        shares = [next(self._shares) for _ in range(self._count)]
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: shares[context.replica_id_in_sync_group - self._first]
+        )
 
 
 class RecordReader:
@@ -33,7 +70,7 @@ class RecordReader:
         self, data: Path | str, config: TrainConfig, strategy: tf.distribute.Strategy
     ):
         self.data, self.config, self.strategy = data, config, strategy
-        self._batches: Iterator | None = None
+        self._batches: ReplicaBatches | None = None
         self._next = (-1, 0, 0)  # number of the next image, resolution, batch
 
     def next_batch(self, nimg: int, resolution: int, batch: int) -> Batch:
@@ -48,15 +85,13 @@ class RecordReader:
             DamagedDataError: the records cannot be read.
         """
         if self._batches is None or self._next != (nimg, resolution, batch):
-            self._batches = iter(self._dataset(nimg, resolution, batch))
+            self._batches = self._read(nimg, resolution, batch)
         self._next = nimg + batch, resolution, batch
         with pipeline.reading(self.data):
             return next(self._batches)
 
-    def _dataset(
-        self, start: int, resolution: int, batch: int
-    ) -> tf.distribute.DistributedDataset:
-        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def _read(self, start: int, resolution: int, batch: int) -> ReplicaBatches:
+        def make(shard: tuple[int, int]) -> tf.data.Dataset:
             return pipeline.dataset(
                 self.data,
                 resolution,
@@ -65,10 +100,10 @@ class RecordReader:
                 seed=self.config.seed,
                 mirror=self.config.mirror,
                 pieces=self.strategy.num_replicas_in_sync,
-                shard=(context.input_pipeline_id, context.num_input_pipelines),
+                shard=shard,
             )
 
-        return self.strategy.distribute_datasets_from_function(of_worker)
+        return ReplicaBatches(self.strategy, make)
 
 
 class StreamReader:
@@ -86,7 +121,7 @@ class StreamReader:
         self.stream, self.config, self.strategy = stream, config, strategy
         rows = schedule_rows(config, strategy.num_replicas_in_sync)
         self.unit = math.gcd(*(row.phase.batch for row in rows))
-        self._units: Iterator | None = None
+        self._units: ReplicaBatches | None = None
         self._position = -1  # number of the next image
         self._joined: dict[tuple[int, int], Callable] = {}
 
@@ -103,24 +138,24 @@ class StreamReader:
             UserError: the dataset fails, or holds what cannot be used.
         """
         if self._units is None or self._position != nimg:
-            self._units, self._position = iter(self._dataset(nimg)), nimg
+            self._units, self._position = self._read(nimg), nimg
         with self.stream.reading():
             parts = [next(self._units) for _ in range(batch // self.unit)]
         self._position += batch
         return self._join(len(parts), resolution)(parts)
 
-    def _dataset(self, start: int) -> tf.distribute.DistributedDataset:
-        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def _read(self, start: int) -> ReplicaBatches:
+        def make(shard: tuple[int, int]) -> tf.data.Dataset:
             return self.stream.batches(
                 self.unit,
                 start=start,
                 seed=self.config.seed,
                 mirror=self.config.mirror,
                 pieces=self.strategy.num_replicas_in_sync,
-                shard=(context.input_pipeline_id, context.num_input_pipelines),
+                shard=shard,
             )
 
-        return self.strategy.distribute_datasets_from_function(of_worker)
+        return ReplicaBatches(self.strategy, make)
 
     def _join(self, count: int, resolution: int) -> Callable[[list[Batch]], Batch]:
         """Returns the function that makes a batch of `count` units."""

@@ -243,7 +243,7 @@ def _first(manifest: Manifest) -> tuple[np.ndarray, int]:
     """Returns the first image of the records and its index in the source."""
     level = manifest.level(manifest.resolution)
     path = manifest.paths(manifest.resolution)[0]
-    record = next(iter(tf.data.TFRecordDataset(path)))
+    record = next(iter(pipeline.untuned(tf.data.TFRecordDataset(path))))
     spec = {"index": tf.io.FixedLenFeature([], tf.int64)}
     index = int(tf.io.parse_single_example(record, spec)["index"])
     return pipeline.decode_records(record[None], level, manifest)["image"][
