@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 ONNX = ["tf2onnx>=1.17", "onnx>=1.17", "onnxruntime>=1.20"]  # writes, checks, runs
 LITERT = ["ai-edge-litert>=2.1"]  # runs what TensorFlow's converter writes
-EXPLORE = ["nicegui>=3.6,<4"]  # the page of launch/explore.py
+EXPLORE = ["nicegui>=3.13,<4"]  # the page of launch/explore.py
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus_client>=0.20"]  # serve.py
 TFDS = ["tensorflow-datasets>=4.9.10", "importlib_resources>=6"]  # --data=tfds:NAME;
 # the second one is imported by the first without being declared

@@ -298,6 +298,8 @@ def test_networks_are_held_to_their_contract():
         make(Small)
     with pytest.raises(UserError, match="layers in a list"):
         make(Listed)
+    with pytest.raises(UserError, match="is stylegan: subclass Synthesis, or take a"):
+        make(type("Newer", (stylegan_tf.StyleGAN2Synthesis,), {}))
     with pytest.raises(UserError, match=r"Loose.call takes \*\*options"):
         make(Loose)
 

@@ -13,6 +13,8 @@ import keras
 import tensorflow as tf
 
 from stylegan_tf.config import GeneratorConfig, Growth
+from stylegan_tf.config.networks import STYLEGAN2
+from stylegan_tf.errors import UserError
 from stylegan_tf.networks.block import PACKAGE, Block
 from stylegan_tf.networks.custom import (
     custom_class,
@@ -27,19 +29,35 @@ from stylegan_tf.networks.stylegan2 import StyleGAN2Synthesis
 from stylegan_tf.networks.stylegan3 import StyleGAN3Synthesis
 from stylegan_tf.networks.synthesis import Synthesis
 
+SYNTHESIS = {  # by architecture
+    "stylegan": Synthesis,
+    **dict.fromkeys(STYLEGAN2, StyleGAN2Synthesis),
+    "stylegan3": StyleGAN3Synthesis,
+    "dcgan": DCGANSynthesis,
+}
+
 
 def synthesis_of(
     c: GeneratorConfig, dtype: str | keras.DTypePolicy | None = None
 ) -> SynthesisNetwork:
-    """The synthesis network of a config's architecture, or the user's own."""
-    if c.network and not issubclass(custom_class(c), Generator):
-        return make_custom_synthesis(c, dtype)
-    classes = {
-        "stylegan": Synthesis,
-        "stylegan3": StyleGAN3Synthesis,
-        "dcgan": DCGANSynthesis,
-    }
-    return classes.get(c.architecture, StyleGAN2Synthesis)(c, dtype=dtype)
+    """The synthesis network of a config's architecture, or the user's own.
+
+    Raises:
+        UserError: the user's own is a subclass of another architecture's.
+    """
+    network = SYNTHESIS[c.architecture]
+    if not c.network or issubclass(custom_class(c), Generator):
+        return network(c, dtype=dtype)
+    own = custom_class(c)
+    for base in set(SYNTHESIS.values()) - {network}:
+        if issubclass(own, base):
+            kinds = [kind for kind, cls in SYNTHESIS.items() if cls is base]
+            raise UserError(
+                f"{own.__name__} is a {base.__name__}, for the architecture "
+                f"{' or '.join(kinds)}, and this run's is {c.architecture}: subclass "
+                f"{network.__name__}, or take a preset of that architecture."
+            )
+    return make_custom_synthesis(c, dtype)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
