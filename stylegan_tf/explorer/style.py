@@ -81,6 +81,7 @@ img.overlay { image-rendering: pixelated; }
 }
 .strip .open img { width: 100%; image-rendering: pixelated; display: block; }
 .strip .open:focus-visible { outline: 3px solid var(--accent); }
+.q-tooltip.q-tooltip--style { background: #424242; color: #fff; }
 .tools { display: flex; flex-wrap: wrap; gap: .4rem; justify-content: center; }
 .hint { color: var(--soft); font-size: .78rem; text-align: center; }
 .hint kbd {
