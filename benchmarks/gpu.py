@@ -93,8 +93,9 @@ def jobs(toy: bool = False) -> dict[str, dict]:
         one["set"] = {}
         if toy:
             one["set"] = TOY | {"generator.mapping_layers": 2}
-            one["cases"] = [c | {"batch": 4, "jit": False} for c in one["cases"][:2]]
-            one["resolution"], one["seconds"] = 16, 0.01
+            small = [c | {"batch": 4, "jit": False} for c in one["cases"]]
+            one["cases"] = [c for i, c in enumerate(small) if c not in small[:i]][:2]
+            one["resolution"], one["seconds"], one["plain"] = 16, 0.01, [(16, 8)]
     return found
 
 

@@ -27,6 +27,7 @@ NETWORKS = {
     "demo-ladder-f": ("demo-ladder-f", 32, (8, 16, 32), 8, {}),
     "matched": ("demo-ladder-f", 64, (8, 16, 32, 64), 16, {}),
     "paper256": ("paper256", 256, (64, 128, 256), 4, {}),
+    "stylegan2-ada": ("stylegan2-ada", 256, (256,), 4, {}),
     "demo-stylegan2": ("demo-stylegan2", 32, (32,), 16, {}),
 }
 COLUMNS = ("network", "size", "batch", "precision", "recompute", "base", "predicted")

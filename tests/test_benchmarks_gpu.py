@@ -27,13 +27,15 @@ def job(*cases: dict, preset: str = "paper256") -> dict:
 def test_a_step_and_a_drawing_are_measured_and_a_wrong_case_costs_its_row_alone():
     wrong = gpu.case("draw", -1, "tf32")
     step, draw = gpu.case("step", 4, "tf32"), gpu.case("draw", 2, "tf32")
-    rows = list(gpu.rows_of(job(wrong, step, draw), time.monotonic() + 300))
+    plain = gpu.case("convolution", 4)
+    rows = list(gpu.rows_of(job(wrong, step, draw, plain), time.monotonic() + 300))
     assert "-1" in rows[0]["failed"]
     assert rows[1]["images_per_second"] > 0 and rows[1]["tflops"] > 0
     assert rows[1]["seconds_per_kimg"] == pytest.approx(
         1000 / rows[1]["images_per_second"]
     )
     assert rows[2]["images_per_second"] > 0 and rows[2]["peak_bytes"] is None
+    assert rows[3]["tflops"] > 0
 
 
 def fake_worker(monkeypatch, program: str) -> None:

@@ -20,7 +20,8 @@ from stylegan_tf.training.trainer import make_networks
 from workers.one_step import one_step
 
 SECONDS = 2.0  # that a case is timed, unless the job says otherwise
-PLAIN = ((32, 512), (64, 256), (128, 128))  # side and maps of the plain convolutions
+# Side and maps of the plain convolutions, unless the job says otherwise.
+PLAIN = ((32, 512), (64, 256), (128, 128))
 
 
 def make_config(job: dict, case: dict) -> TrainConfig:
@@ -82,7 +83,7 @@ def rate_of_convolutions(job: dict, case: dict) -> dict:
     """Measures the device's rate in plain 3 x 3 convolutions."""
     dtype = case["precision"].replace("tf32", "float32")
     rates = []
-    for side, maps in PLAIN:
+    for side, maps in job.get("plain", PLAIN):
         x = tf.cast(tf.random.normal([case["batch"], side, side, maps]), dtype)
         kernel = tf.cast(tf.random.normal([3, 3, maps, maps]), dtype)
 
