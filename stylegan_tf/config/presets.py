@@ -307,7 +307,7 @@ _TABLE: dict[str, Preset] = {
         "a small network that shows faces in minutes, no GPU needed",
         64,
         64,
-        "9 minutes at 64x64 on two cores without AVX-512; 1.2 GB",
+        "8 minutes at 64x64 on two cores without AVX-512; 1.2 GB",
         _demo,
     ),
     "demo-stylegan2": Preset(
