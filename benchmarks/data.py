@@ -13,6 +13,7 @@ the multiply-adds beyond). The large set is textured pictures, read from disk in
 as a set of tens of thousands is.
 """
 
+import functools
 import tempfile
 import time
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ def delivered(folder: Path, size: int, batch: int) -> Timed:
 
     iterator = ReplicaBatches(
         devices.make_strategy("one"),
-        lambda shard: pipeline.dataset(folder, size, batch, mirror=True, shard=shard),
+        functools.partial(pipeline.dataset, folder, size, batch, mirror=True),
     )
     done = 0
 

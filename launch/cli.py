@@ -346,6 +346,6 @@ def find_encoder(model: str) -> str | None:
     """
     if is_remote(model):
         return None
-    path = home_path(model)  # "demo" has the current folder as its parent
+    path = home_path(model)
     file = (path if path.is_dir() else path.parent) / ENCODER
     return str(file) if file.is_file() else None

@@ -149,10 +149,10 @@ def _set_flags(
 
 
 def _check_model(model: str, picture: str) -> None:
-    from stylegan_tf import model_files
+    from stylegan_tf_launch import cli
 
     try:
-        model_files.find_model(model)
+        cli.find_models([model])
     except UserError as error:
         raise UserError(
             f"{picture} was drawn by the model at {model}, which is not found from "

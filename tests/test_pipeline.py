@@ -1,5 +1,6 @@
 """The order of the pictures, how it is shared, and what a batch holds."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -188,10 +189,7 @@ def test_replicas_share_a_batch(data):
     strategy = tf.distribute.MirroredStrategy(devices)
     replicas = strategy.num_replicas_in_sync
 
-    def make(shard: tuple[int, int]) -> tf.data.Dataset:
-        return pipeline.dataset(data, 8, 4, pieces=replicas, shard=shard)
-
-    found = ReplicaBatches(strategy, make)
+    found = ReplicaBatches(strategy, functools.partial(pipeline.dataset, data, 8, 4))
     for batch in read(data, 8):
         images = strategy.experimental_local_results(next(found)["image"])
         got = [image[:, 0, -1, 0].numpy().tolist() for image in images]

@@ -97,7 +97,7 @@ def dataset(
 
     data = data.enumerate().flat_map(deal)
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return data.prefetch(tf.data.AUTOTUNE).with_options(ordered_options())
+    return ordered(data.prefetch(tf.data.AUTOTUNE))
 
 
 def process_reals(images: tf.Tensor, alpha: tf.Tensor | float) -> tf.Tensor:
@@ -283,12 +283,11 @@ def pieces_of(batch: int, pieces: int, shard: tuple[int, int]) -> tuple[int, int
     return k * pieces // n, (k + 1) * pieces // n
 
 
-def ordered_options() -> tf.data.Options:
-    """Returns options of a stream that comes in one order, shared by `pieces_of`."""
+def ordered(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a dataset whose elements come in one order; see also `untuned`."""
     options = tf.data.Options()
     options.deterministic = True
-    options.autotune.enabled = False  # see `untuned`
-    return options
+    return untuned(data).with_options(options)
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:

@@ -30,7 +30,7 @@ from stylegan_tf.data.objects import labeled_images, value_range
 from stylegan_tf.data.pipeline import (
     choose_flips,
     mirror_chosen,
-    ordered_options,
+    ordered,
     pieces_of,
     with_batch,
 )
@@ -108,7 +108,7 @@ class ImageStream:
 
         data = tf.data.Dataset.from_generator(numbered, output_signature=spec)
         data = data.batch(batch, drop_remainder=True).flat_map(deal).map(finish)
-        return data.prefetch(tf.data.AUTOTUNE).with_options(ordered_options())
+        return ordered(data.prefetch(tf.data.AUTOTUNE))
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

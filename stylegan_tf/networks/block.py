@@ -33,18 +33,18 @@ def weights_fingerprint(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def check_shape(name: str, value: tf.Tensor, *sizes: int) -> None:
+def check_shape(name: str, value: tf.Tensor, *sizes: int | str) -> None:
     """Checks the sizes of a network's input behind the first axis, where known.
 
     Args:
         name: of the input, for the error.
         value: of the shape [N, *sizes].
-        *sizes: that the network was made for.
+        *sizes: that the network was made for; the name of one that may be any.
 
     Raises:
         ValueError: it has another rank or other sizes.
     """
-    takes = tf.TensorShape([None, *sizes])
+    takes = tf.TensorShape([None, *(n if isinstance(n, int) else None for n in sizes)])
     if not takes.is_compatible_with(value.shape):
         shown = ", ".join(map(str, ("N", *sizes)))
         given = ", ".join("N" if n is None else str(n) for n in value.shape)

@@ -273,12 +273,7 @@ class Discriminator(Block, keras.Model):
             ValueError: there is none.
         """
         c = self.config
-        if images.shape.rank != 4 or images.shape[3] != c.channels:
-            shown = ", ".join("N" if n is None else str(n) for n in images.shape)
-            raise ValueError(
-                f"images has the shape [{shown}]; this network takes "
-                f"[N, height, width, {c.channels}]."
-            )
+        check_shape("images", images, "height", "width", c.channels)
         known = levels(c.resolution) if c.architecture in GROWING else [c.resolution]
         sizes = {c.shape(r): r for r in known}
         if tuple(images.shape[1:3]) not in sizes:

@@ -6,6 +6,7 @@ that nothing is read twice when a phase begins; levels are the means of blocks o
 pixels, as in records.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -28,14 +29,14 @@ class ReplicaBatches:
 
     Args:
         strategy: whose replicas they are.
-        make: (number of this worker, number of workers) -> dataset of the shares of
-            this worker's replicas, one after the other.
+        make: keywords `pieces` and `shard` of `pipeline.dataset` -> dataset of the
+            shares of this worker's replicas, one after the other.
     """
 
     def __init__(
         self,
         strategy: tf.distribute.Strategy,
-        make: Callable[[tuple[int, int]], tf.data.Dataset],
+        make: Callable[..., tf.data.Dataset],
     ):
         self.strategy = strategy
         numbers = strategy.experimental_distribute_values_from_function(
@@ -43,9 +44,9 @@ class ReplicaBatches:
         )
         local = strategy.experimental_local_results(numbers)
         self._first, self._count = int(local[0]), len(local)
-        worker = self._first // self._count
-        workers = strategy.num_replicas_in_sync // self._count
-        self._shares = iter(make((worker, workers)))
+        pieces = strategy.num_replicas_in_sync
+        shard = self._first // self._count, pieces // self._count
+        self._shares = iter(make(pieces=pieces, shard=shard))
 
     def __next__(self) -> Batch:
         """Returns a batch: tensors, or a value per replica."""
@@ -91,18 +92,8 @@ class RecordReader:
             return next(self._batches)
 
     def _read(self, start: int, resolution: int, batch: int) -> ReplicaBatches:
-        def make(shard: tuple[int, int]) -> tf.data.Dataset:
-            return pipeline.dataset(
-                self.data,
-                resolution,
-                batch,
-                start=start,
-                seed=self.config.seed,
-                mirror=self.config.mirror,
-                pieces=self.strategy.num_replicas_in_sync,
-                shard=shard,
-            )
-
+        how = {"seed": self.config.seed, "mirror": self.config.mirror, "start": start}
+        make = functools.partial(pipeline.dataset, self.data, resolution, batch, **how)
         return ReplicaBatches(self.strategy, make)
 
 
@@ -145,16 +136,8 @@ class StreamReader:
         return self._join(len(parts), resolution)(parts)
 
     def _read(self, start: int) -> ReplicaBatches:
-        def make(shard: tuple[int, int]) -> tf.data.Dataset:
-            return self.stream.batches(
-                self.unit,
-                start=start,
-                seed=self.config.seed,
-                mirror=self.config.mirror,
-                pieces=self.strategy.num_replicas_in_sync,
-                shard=shard,
-            )
-
+        how = {"seed": self.config.seed, "mirror": self.config.mirror, "start": start}
+        make = functools.partial(self.stream.batches, self.unit, **how)
         return ReplicaBatches(self.strategy, make)
 
     def _join(self, count: int, resolution: int) -> Callable[[list[Batch]], Batch]:
