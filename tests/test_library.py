@@ -314,6 +314,15 @@ def test_functions_are_held_to_their_contract():
         loss(tf.zeros([4, 1]))
 
 
+def test_a_run_whose_first_step_is_refused_leaves_nothing(tmp_path, capsys):
+    tiny = {"resolution": 8, "kimg": 0.1, "out": tmp_path / "runs"}
+    tiny["settings"] = {"generator.fmap_max": 4, "discriminator.fmap_max": 4}
+    with pytest.raises(UserError, match="a loss is per example"):
+        stylegan_tf.train("demo:16", g_loss=averaged, cache=tmp_path / "c", **tiny)
+    assert not list((tmp_path / "runs").glob("*-*"))
+    assert "saved:" not in capsys.readouterr().out
+
+
 def cropped(images, uniforms):
     return images[:, 1:]
 

@@ -7,7 +7,8 @@ export. `train.train`, which people call, makes the request.
 import contextlib
 import dataclasses
 import shlex
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ from stylegan_tf.config import TrainConfig, custom, schedule
 from stylegan_tf.config.classes import numbered_names
 from stylegan_tf.data.manifest import SKIPPED, Manifest
 from stylegan_tf.data.sources.memory import is_stream
-from stylegan_tf.errors import DiskError, UserError
+from stylegan_tf.errors import DiskError, UserError, WorkerLostError
 from stylegan_tf.figures.facts import picture_texts
 from stylegan_tf.runs import duration, owner, rundir, transfer
 from stylegan_tf.runs.guard import Guard
@@ -93,7 +94,8 @@ def _train(
     plan = plan_run(uploads.request, strategy)
     if plan.note and devices.is_chief(strategy):
         print(plan.note)
-    if not _goes_on(uploads.request, plan):
+    new = not _goes_on(uploads.request, plan)
+    if new:
         _check_new_parts(plan.config)
         duration.announce(plan.config, uploads.request, strategy)
     with contextlib.ExitStack() as held:
@@ -102,7 +104,25 @@ def _train(
             rundir.print_finished(run)
             return Outcome(run.path, "finished")
         cache = uploads.request.cache
+        if new and devices.is_chief(strategy) and not uploads.url:
+            held.enter_context(_removed_if_refused(run))
         return _train_run(run, plan, strategy, [*more, uploads], cache)
+
+
+@contextlib.contextmanager
+def _removed_if_refused(run: rundir.Run) -> Iterator[None]:
+    """Removes a new run whose first step is refused, such as one of an own loss.
+
+    One that the disk has stopped stays: the same command goes on with it.
+    """
+    try:
+        yield
+    except (DiskError, WorkerLostError):
+        raise
+    except UserError:
+        if not run.nimg:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def _goes_on(request: RunRequest, plan: Plan) -> bool:
@@ -141,7 +161,7 @@ def _train_run(
     try:
         reason = trainer.train()
     except Exception:
-        if trainer.chief:
+        if trainer.chief and run.nimg:
             saved = f"saved: {run.nimg / 1000:g} kimg"
             print(f"{saved}; {schedule.drawn_size_text(run.config, run.nimg)}")
         raise
