@@ -229,7 +229,7 @@ def test_convert_writes_what_a_model_has(pickle, finished, tmp_path):
     assert code == 0, error
     assert said == f"{out}: G, D, Gs\n"
     written, trained = official.load_generator(out), models.load(run.path)
-    assert trained.config.noise_lrmul == 0.01  # which the file has no word for
+    assert trained.config.noise_lrmul == 0.001  # which the file has no word for
     a, b = (models.generate(m, [0, 1]).astype(int) for m in (written, trained))
     np.testing.assert_allclose(a, b, atol=1)
     assert official.stored_growth(out) == (4, 1.0)

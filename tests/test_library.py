@@ -486,7 +486,7 @@ class Dimmed(stylegan_tf.Discriminator):
 @pytest.mark.parametrize(("own", "first"), [(Dimmed, 8), (Judge, 16)])
 def test_networks_that_cannot_grow_begin_at_the_final_size(own, first, pictures):
     request = arguments.make_request(
-        {"data": str(pictures)}, {}, {"discriminator": own}
+        {"data": str(pictures)}, {}, {"discriminator": own}, "demo-ladder-f"
     )
     planned = plan_run(request, devices.make_strategy("one")).config
     assert planned.schedule.initial_resolution == first

@@ -229,13 +229,13 @@ def test_what_all_of_stylegan2_has():
 def test_the_small_stylegan2_is_the_large_one():
     """Narrower and shorter; the ideas are all there."""
     small = presets.make_config("demo-stylegan2", 64)
-    demo = presets.make_config("demo", 64)
+    narrow = presets.make_config("demo-ladder-f", 64)
     assert small.generator.architecture == "skip"
     assert small.discriminator.architecture == "residual"
     assert small.loss.lazy_rates == (4 / 5, 16 / 17)
     assert small.schedule.initial_resolution == 64
     for name in ("z_dim", "w_dim", "mapping_width", "fmap_base", "fmap_max"):
-        assert getattr(small.generator, name) == getattr(demo.generator, name)
+        assert getattr(small.generator, name) == getattr(narrow.generator, name)
 
 
 # ---------------------------------------------------------------------------

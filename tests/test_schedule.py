@@ -276,13 +276,13 @@ def test_needs_no_tensorflow():
 
 def test_a_short_run_grows_in_proportion():
     c = update(
-        presets.make_config("demo", 32),
+        presets.make_config("demo-ladder-f", 32),
         {"schedule.total_kimg": 8, "schedule.fit_kimg": 8},
     )
     s = c.schedule  # 6 + 4 + 6 + 4 + 6 kimg in 8
     assert phase_kimg(s, 32) == pytest.approx((6 * 8 / 26, 4 * 8 / 26))
     rows = schedule_rows(c)
-    full = schedule_rows(presets.make_config("demo", 32))
+    full = schedule_rows(presets.make_config("demo-ladder-f", 32))
     assert [r.phase.resolution for r in rows] == [r.phase.resolution for r in full]
     assert rows[-1].end == 8 and rows[-1].start == pytest.approx(20 * 8 / 26)
     assert growth_at(c, 8000) == (32, 1.0) == growth_at(c, 90000)
@@ -293,7 +293,7 @@ def test_a_short_run_grows_in_proportion():
 
 
 def test_the_size_that_a_model_draws_at():
-    c = presets.make_config("demo", 32)
+    c = presets.make_config("demo-ladder-f", 32)
     assert drawn_size_text(c, 3000) == (
         "the model draws pictures of 8x8; 32x32 is fully grown at 20 kimg"
     )

@@ -116,7 +116,7 @@ ROWS = {
     ),
     "one network": (
         ("demo", None, IMAGES, {"generator.fmap_max": 9}),
-        {"generator.fmap_max": 9, "discriminator.fmap_max": 64},
+        {"generator.fmap_max": 9, "discriminator.fmap_max": 128},
     ),
     # Labels make a model conditional when they are asked for.
     "labels that nobody asks for": (
