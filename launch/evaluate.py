@@ -119,7 +119,11 @@ def _write_nearest(evaluation) -> None:
     model = {"model": FLAGS.model}
     texts = picture_texts("nearest", model, Data=evaluation.manifest.name)
     path = save_image(FLAGS.nearest, sheet, texts)
-    print(f"{path}: {100 * share:.1f} % of {FLAGS.num or 1000} pictures are memorized")
+    near = f"{100 * share:.1f} % of {FLAGS.num or 1000} pictures are as near to a"
+    print(
+        f"{path}: {near} training picture as that is to its own neighbor; of copies "
+        "100 % are, of new pictures about half"
+    )
 
 
 def _open():

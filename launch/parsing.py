@@ -53,11 +53,23 @@ MOST = 1_000_000_000  # of a number without an upper bound of its own
 
 
 class _Integer(flags.IntegerParser):
+    def convert(self, argument: int | str) -> int:
+        try:
+            return super().convert(argument)
+        except ValueError:
+            raise ValueError("value should be a whole number") from None
+
     def is_outside_bounds(self, val: int) -> bool:
         return not self.lower_bound <= val <= self.upper_bound
 
 
 class _Float(flags.FloatParser):
+    def convert(self, argument: float | str) -> float:
+        try:
+            return super().convert(argument)
+        except ValueError:
+            raise ValueError("value should be a number") from None
+
     def is_outside_bounds(self, val: float) -> bool:
         return not self.lower_bound <= val <= self.upper_bound  # NaN is outside, too
 
@@ -195,7 +207,8 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
             raise UserError(f"--{name}= has no value; see --help.")
     if len(rest) > 1 and not arguments_of(main):
         raise UserError(
-            f"unexpected argument {rest[1]!r}; settings are given as --name=value."
+            f"unexpected argument {rest[1]!r}; settings are given as --name=value, "
+            'those with spaces in quotes: --name="a value".'
         )
     return rest
 

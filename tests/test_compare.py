@@ -113,6 +113,17 @@ def test_mean_and_deviation_over_seeds(folder):
         comparison.compare_runs([folder / "none"])
 
 
+def test_what_both_networks_share_is_one_column(tmp_path):
+    for size, own in ((8, 16), (16, 16)):
+        make_run(tmp_path, {"resolution": size, "discriminator.fmap_max": own})
+    make_run(tmp_path, {"discriminator.fmap_max": 32})  # not the generator's
+    found = overview.differing_settings(
+        list(map(overview.summarize_run, overview.find_run_folders([tmp_path])))
+    )
+    assert "generator.resolution" in found and "discriminator.fmap_max" in found
+    assert "discriminator.resolution" not in found
+
+
 class Reader(HTMLParser):
     """What a page loads, and how its elements close."""
 

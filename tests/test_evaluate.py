@@ -75,7 +75,7 @@ def test_all_is_one_table_with_what_there_is_none_of(flags):
     code, said, err = call(*given.values(), *more)
     assert code == 0, err
     share = next(r["value"] for r in rows if r["metric"] == "mem12")
-    assert f"{sheet}: {100 * share:.1f} % of 12 pictures are memorized" in said
+    assert f"{sheet}: {100 * share:.1f} % of 12 pictures are as near to a" in said
     with Image.open(sheet) as image:
         assert image.width > 6 * 8 and image.height > 8 * 8
     assert said.startswith("recorded before, not computed again: fid12, kid12")

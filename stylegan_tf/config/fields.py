@@ -188,6 +188,12 @@ def _changed(config, head: str, parts: dict):
     return _typed(hints[head], value, f"{head}={shortened(value)}")
 
 
+_WRITTEN = {
+    tuple: "; write values with commas between them, as 4,4",
+    dict: """; write pairs in quotes, as '{"64": 16}'""",
+}
+
+
 def _parse(hint, text: str, name: str):
     """Parses a value from a command line."""
     if hint is str:
@@ -212,7 +218,8 @@ def _typed(hint, value, shown: str):
     if not isinstance(restored, want) or (
         isinstance(restored, bool) and want is not bool
     ):
-        raise UserError(f"{shown} is not of type {want.__name__}.")
+        how = _WRITTEN.get(want, "")
+        raise UserError(f"{shown} is not of type {want.__name__}{how}.")
     return restored
 
 

@@ -200,7 +200,8 @@ def prepare(
 def _say_skipped(made: Manifest, log: Callable[[str], None]) -> None:
     if made.skipped:
         listing = made.folder / manifest.SKIPPED
-        log(f"{made.skipped} pictures left out, listed in {listing}:")
+        noun = "picture" if made.skipped == 1 else "pictures"
+        log(f"{made.skipped} {noun} left out, listed in {listing}:")
         for line in skipped_lines(made.folder):
             log(f"  {line}")
 

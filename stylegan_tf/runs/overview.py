@@ -183,7 +183,8 @@ def _has_column(name: str) -> bool:
 def differing_settings(runs: Sequence[Summary]) -> list[str]:
     """Returns the dotted names of the settings that are not the same in all runs.
 
-    The preset, which most others follow from, comes first.
+    The preset, which most others follow from, comes first. What both networks share, as
+    their resolution, is the generator's.
     """
     every = [run.settings for run in runs]
     found = [
@@ -191,8 +192,18 @@ def differing_settings(runs: Sequence[Summary]) -> list[str]:
         for name in (every[0] if every else ())
         if any(one[name] != every[0][name] for one in every)
         and name not in (*RESUMABLE, *SETTLED)
+        and not _repeats_the_generator(name, every)
     ]
     return sorted(found, key=lambda name: name != "preset")
+
+
+def _repeats_the_generator(name: str, every: Sequence[dict]) -> bool:
+    """True if a discriminator's setting is the generator's in each of some runs."""
+    section, _, field = name.rpartition(".")
+    if section != "discriminator":
+        return False
+    same = f"generator.{field}"
+    return all(same in one and one[same] == one[name] for one in every)
 
 
 def value_text(value: object) -> str:

@@ -216,7 +216,7 @@ def print_tensorboard(run: Path) -> None:
 def print_data(data: Manifest, config: TrainConfig) -> None:
     """Prints what a run trains on, and the numbers of its classes."""
     listing, of_stream = data.folder / SKIPPED, is_stream(config.data)
-    left = f"; {data.skipped} were left out, see {listing}" if data.skipped else ""
+    left = f"; {data.skipped} left out, see {listing}" if data.skipped else ""
     head = "data: a stream, of which a sample is kept: " if of_stream else "data: "
     print(f"{head}{data}{left}")
     if data.class_names and config.generator.classes:
