@@ -181,7 +181,8 @@ def _check(dest: str) -> int:
     for problem in problems:
         print(problem)
     if problems:
-        print(f"{dest} has {len(problems)} problems; convert it again.")
+        noun = "problem" if len(problems) == 1 else "problems"
+        print(f"{dest} has {len(problems)} {noun}; convert it again.")
         return 1
     good = (
         "whole, in the official layout" if in_official_layout else "as it was written"

@@ -200,6 +200,13 @@ def parse(main: Callable, values: flags.FlagValues, argv: list[str]) -> list[str
         raise UserError(f"there is no flag --{e.flagname}; {hint}") from e
     except flags.Error as e:
         text = str(e).strip()
+        switch = re.match(r"flag --(\w+)=(.*): \('Non-boolean", text, re.DOTALL)
+        if switch:  # --mirror=yes
+            name = switch[1]
+            raise UserError(
+                f"--{name} is on or off, not {switch[2]!r}; "
+                f"write --{name} or --no{name}."
+            ) from e
         raise UserError(f"{text}; {_near_choice(text, values) or 'see --help.'}") from e
     for name in flag_names(main, values):  # --seeds=$SEEDS, and there is no SEEDS
         flag = values[name]

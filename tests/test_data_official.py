@@ -315,7 +315,7 @@ def test_check_finds_damage(tmp_path, message, capsys):
     assert len(problems) == 1 and message in problems[0], problems
     assert problems[0].startswith("rgb32labels-r03.tfrecords ")
     assert run(f"--dest={folder}", "--check") == 1
-    assert "has 1 problems; convert it again" in capsys.readouterr().out
+    assert "has 1 problem; convert it again" in capsys.readouterr().out
 
 
 def test_check_of_labels_and_of_the_highest_level(tmp_path):

@@ -205,7 +205,9 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(UserError, match=words):
         directions.read_labels(path)
-    with pytest.raises(UserError, match="cannot be read as CSV"):
+    with pytest.raises(UserError, match="cannot be read as CSV: it is a folder"):
+        directions.read_labels(tmp_path)
+    with pytest.raises(UserError, match="there is no .*none.csv; make a table"):
         directions.read_labels(tmp_path / "none.csv")
 
 

@@ -286,7 +286,7 @@ def test_a_folder_that_is_a_file_is_said_before_the_work(model, tmp_path):
         ("figures", ["--styles=9"], "9 is above 3"),
         ("directions", ["--method=labels"], "go together"),
         ("directions", ["--labels=a.csv"], "go together"),
-        ("directions", ["--method=labels", "--labels=a.csv"], "cannot be read as CSV"),
+        ("directions", ["--method=labels", "--labels=a.csv"], "there is no a.csv"),
     ],
     ids=lambda x: " ".join(x) if isinstance(x, list) else "",
 )

@@ -172,6 +172,7 @@ WRONG = [  # the command line itself
     ("train", ["--color=red"], "no flag --color; see --help"),
     ("train", ["--bach=4"], "no flag --bach; did you mean --batch?"),
     ("train", ["--batch=0"], "0"),
+    ("train", ["--mirror=yes"], "write --mirror or --nomirror"),
     ("train", ["--batch=four"], "--batch=four: value should be a whole number"),
     ("train", ["--kimg=x"], "--kimg=x: value should be a number"),
     ("train", ["--data=my", "photos"], 'in quotes: --name="a value"'),

@@ -300,8 +300,14 @@ def read_labels(path: Path | str) -> tuple[list[int], dict[str, np.ndarray]]:
     try:
         text = io.StringIO(read_regular_text(path), newline="")
         rows = [row for row in csv.reader(text) if any(c.strip() for c in row)]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no {path}; make a table of pictures that you looked at, with a "
+            "first line such as seed,smile and a line such as 12,yes for each picture."
+        ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read as CSV: {why}") from error
     header = [c.strip() for c in rows[0]] if rows else []
     if len(header) < 2 or header[0] != "seed" or len(set(header)) < len(header):
         raise UserError(
