@@ -111,7 +111,7 @@ def test_flags_of_train_stand_in_groups_with_their_defaults():
     flat = " ".join(out.split())
     for text in ("(default: demo)", "(default: 15)", "(default: false)"):
         assert text in flat
-    assert "(default: the preset's; demo: 40)" in flat
+    assert "(default: the preset's; demo: 32)" in flat
     assert "\nWhat is kept\n" in out
 
 
