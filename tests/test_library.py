@@ -15,12 +15,13 @@ import tiny
 from PIL import Image
 
 import stylegan_tf
-from stylegan_tf import UserError, config, devices
+from stylegan_tf import UserError, checkpoints, config, devices
 from stylegan_tf.config import custom
 from stylegan_tf.data.objects import open_images
+from stylegan_tf.errors import DiskError, WorkerLostError
 from stylegan_tf.networks.discriminator import discriminator_of
 from stylegan_tf.networks.generator import generator_of
-from stylegan_tf.runs import arguments
+from stylegan_tf.runs import arguments, rundir, session
 from stylegan_tf.runs.callbacks import callback_reports
 from stylegan_tf.runs.plan import plan_run
 from stylegan_tf.sampling.steering import style_affines
@@ -321,6 +322,28 @@ def test_a_run_whose_first_step_is_refused_leaves_nothing(tmp_path, capsys):
         stylegan_tf.train("demo:16", g_loss=averaged, cache=tmp_path / "c", **tiny)
     assert not list((tmp_path / "runs").glob("*-*"))
     assert "saved:" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "nimg", "stats", "stays"),
+    [
+        (UserError("refused"), 0, "", False),
+        (UserError("refused"), 16, "", True),
+        (UserError("refused"), 0, '{"nimg": 16}\n', True),
+        (DiskError("full"), 0, "", True),
+        (WorkerLostError("gone"), 0, "", True),
+        (KeyError("a fault"), 0, "", True),
+    ],
+)
+def test_a_refused_run_is_removed_only_before_its_first_tick(
+    tmp_path, error, nimg, stats, stays
+):
+    run = rundir.create_run(tmp_path, stylegan_tf.presets.make("demo"), ["train"])
+    checkpoints.write_progress(run.path, nimg)
+    (run.path / "stats.jsonl").write_text(stats)
+    with pytest.raises(type(error)), session._removed_if_refused(run):
+        raise error
+    assert run.path.exists() == stays
 
 
 def cropped(images, uniforms):

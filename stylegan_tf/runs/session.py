@@ -111,16 +111,17 @@ def _train(
 
 @contextlib.contextmanager
 def _removed_if_refused(run: rundir.Run) -> Iterator[None]:
-    """Removes a new run whose first step is refused, such as one of an own loss.
+    """Removes a new run that is refused before its first tick, as an own loss may be.
 
-    One that the disk has stopped stays: the same command goes on with it.
+    One that has saved or recorded anything stays, and one that the disk has stopped:
+    the same command goes on with it.
     """
     try:
         yield
     except (DiskError, WorkerLostError):
         raise
     except UserError:
-        if not run.nimg:
+        if not run.nimg and not rundir.read_stats(run.path):
             shutil.rmtree(run.path, ignore_errors=True)
         raise
 
@@ -161,7 +162,7 @@ def _train_run(
     try:
         reason = trainer.train()
     except Exception:
-        if trainer.chief and run.nimg:
+        if trainer.chief and trainer.state.nimg:
             saved = f"saved: {run.nimg / 1000:g} kimg"
             print(f"{saved}; {schedule.drawn_size_text(run.config, run.nimg)}")
         raise
