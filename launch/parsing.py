@@ -52,26 +52,27 @@ ALIKE = {
 MOST = 1_000_000_000  # of a number without an upper bound of its own
 
 
-class _Integer(flags.IntegerParser):
-    def convert(self, argument: int | str) -> int:
-        try:
-            return super().convert(argument)
-        except ValueError:
-            raise ValueError("value should be a whole number") from None
+class _Number:
+    """What the parsers of whole and other numbers share: words, and both bounds."""
 
-    def is_outside_bounds(self, val: int) -> bool:
-        return not self.lower_bound <= val <= self.upper_bound
+    kind: str
 
-
-class _Float(flags.FloatParser):
     def convert(self, argument: float | str) -> float:
         try:
             return super().convert(argument)
         except ValueError:
-            raise ValueError("value should be a number") from None
+            raise ValueError(f"value should be {self.kind}") from None
 
     def is_outside_bounds(self, val: float) -> bool:
         return not self.lower_bound <= val <= self.upper_bound  # NaN is outside, too
+
+
+class _Integer(_Number, flags.IntegerParser):
+    kind = "a whole number"
+
+
+class _Float(_Number, flags.FloatParser):
+    kind = "a number"
 
 
 class _Path(flags.ArgumentParser):

@@ -133,7 +133,7 @@ def _demo(resolution: int, devices: int) -> dict:
         "generator.style_mixing_prob": 0.0,
         "loss.r1_gamma": (resolution / 32) ** 2,
         "schedule.initial_resolution": min(16, resolution),
-        "schedule.total_kimg": {64: 32.0}.get(resolution, kimg),
+        "schedule.total_kimg": 32.0 if resolution == 64 else kimg,
         "schedule.batch": 16,
         "schedule.lr": 0.006,
         "ema_kimg": 2.0,
