@@ -53,7 +53,7 @@ MOST = 1_000_000_000  # of a number without an upper bound of its own
 
 
 class _Number:
-    """What the parsers of whole and other numbers share: words, and both bounds."""
+    """A parser of numbers between two bounds, with an error in plain words."""
 
     kind: str
 
